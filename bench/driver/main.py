@@ -1,0 +1,42 @@
+"""scripts/bench: builds, measures, prints a table, writes bench/results/<date>-<commit>-<name>.json and .md.
+
+  engine   each case of bench/goals.json against plain SQLite: CPU time and callgrind instructions (the default)
+  wordnet  WordNet loaded, tracked and synced through the server into an empty device, against copying the rows
+  all      both
+  docs     fills the tables of docs/performance.md from the newest results files
+"""
+import argparse
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import docs  # noqa: E402
+import engine  # noqa: E402
+import wordnet  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="engine", choices=("engine", "wordnet", "all", "docs"))
+    parser.add_argument("--rows", type=int, default=100_000, help="rows of the engine's tables (default 100,000)")
+    parser.add_argument("--reps", type=int, default=5, help="runs of each side (default 5)")
+    parser.add_argument("--callgrind-rows", type=int, default=20_000,
+                        help="rows of the callgrind pass (default 20,000; 100,000 takes a quarter of an hour)")
+    parser.add_argument("--no-callgrind", action="store_true", help="CPU time only")
+    parser.add_argument("--only", action="append", metavar="CASE", help="this case only, may be repeated; nothing is saved")
+    parser.add_argument("--limit", type=int, default=0, help="wordnet: the first N synsets of each kind of word only; nothing is saved")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--no-save", action="store_true", help="write no results file")
+    options = parser.parse_args()
+    command = " ".join(["scripts/bench", *sys.argv[1:]])
+    if options.what in ("engine", "all"):
+        engine.main(options, command)
+    if options.what in ("wordnet", "all"):
+        wordnet.main(options, command)
+    if options.what == "docs":
+        docs.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+# Benchmarks: every bench/*.cc is one executable with all rooms linked, in <build>/bench. Numbers count in release only.
+# They are not part of the default build; scripts/bench builds the target `benches`. bench/support/*.cc is linked to each.
+
+add_custom_target(benches)
+file(GLOB bench_support CONFIGURE_DEPENDS "bench/support/*.cc")
+if(bench_support)
+  add_library(rejoin_bench_support STATIC EXCLUDE_FROM_ALL ${bench_support})
+  target_include_directories(rejoin_bench_support PUBLIC "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(rejoin_bench_support PUBLIC ${all_rooms})
+  target_compile_definitions(rejoin_bench_support PRIVATE
+    REJOIN_DIST="${REJOIN_DIST}" REJOIN_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
+  set(bench_support rejoin_bench_support)
+endif()
+file(GLOB files CONFIGURE_DEPENDS "bench/*.cc")
+foreach(file IN LISTS files)
+  get_filename_component(name "${file}" NAME_WE)
+  add_executable(${name} EXCLUDE_FROM_ALL ${file})
+  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE ${bench_support} ${all_rooms})
+  if(TARGET dep_benchmark)
+    target_link_libraries(${name} PRIVATE dep_benchmark)
+  endif()
+  target_compile_definitions(${name} PRIVATE
+    REJOIN_DIST="${REJOIN_DIST}" REJOIN_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bench")
+  add_dependencies(benches ${name} ${REJOIN_PRODUCTS})
+endforeach()
+if(REJOIN_PRODUCTS)
+  add_dependencies(benches ${REJOIN_PRODUCTS})
+endif()

@@ -1,0 +1,22 @@
+# Fuzz targets: every fuzz/*_fuzz.cc is one libFuzzer executable in <build>/fuzz. It is linked to the rooms whose headers
+# it includes, so that a decoder's target does not wait for the network code to compile.
+
+file(GLOB files CONFIGURE_DEPENDS "fuzz/*_fuzz.cc")
+foreach(file IN LISTS files)
+  get_filename_component(name "${file}" NAME_WE)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
+  file(STRINGS "${file}" includes REGEX "^#include \"[a-z_]+/")
+  set(libraries "")
+  foreach(line IN LISTS includes)
+    string(REGEX REPLACE "^#include \"([a-z_]+)/.*" "\\1" room "${line}")
+    if(TARGET rejoin_${room})
+      list(APPEND libraries rejoin_${room})
+    endif()
+  endforeach()
+  list(REMOVE_DUPLICATES libraries)
+  add_executable(${name} ${file})
+  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/src" "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE ${libraries})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/fuzz")
+endforeach()

@@ -1,0 +1,82 @@
+# Debian's libraries as dep_* interface targets. docs/dependencies.md says why each is here, scripts/setup installs them.
+# Static archives are preferred where Debian has them, so that rejoin.so and rejoin need little of the machine they run on.
+# Libraries are looked up directly: several of Debian's CMake configs also demand packages that we don't use.
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+
+# rejoin_dep(name HEADER h LIBS a b [STATIC] [OPTIONAL]) makes dep_<name>; an absent OPTIONAL one leaves no target.
+function(rejoin_dep name)
+  cmake_parse_arguments(arg "STATIC;OPTIONAL" "HEADER;PACKAGE" "LIBS" ${ARGN})
+  find_path(REJOIN_${name}_INCLUDE "${arg_HEADER}")
+  set(found "${REJOIN_${name}_INCLUDE}")
+  set(libraries "")
+  foreach(lib IN LISTS arg_LIBS)
+    if(arg_STATIC)
+      find_library(REJOIN_LIB_${lib} NAMES lib${lib}.a ${lib})
+    else()
+      find_library(REJOIN_LIB_${lib} NAMES ${lib})
+    endif()
+    if(NOT REJOIN_LIB_${lib})
+      set(found "")
+    endif()
+    list(APPEND libraries "${REJOIN_LIB_${lib}}")
+  endforeach()
+  if(NOT found)
+    if(arg_OPTIONAL)
+      return()
+    endif()
+    message(FATAL_ERROR "The library '${name}' (${arg_HEADER}) is missing. Run scripts/setup, or: apt-get install ${arg_PACKAGE}")
+  endif()
+  add_library(dep_${name} INTERFACE)
+  target_link_libraries(dep_${name} INTERFACE ${libraries})
+  if(NOT REJOIN_${name}_INCLUDE STREQUAL "/usr/include")
+    target_include_directories(dep_${name} SYSTEM INTERFACE "${REJOIN_${name}_INCLUDE}")
+  endif()
+endfunction()
+
+rejoin_dep(protozero HEADER protozero/pbf_reader.hpp PACKAGE libprotozero-dev)
+rejoin_dep(zstd HEADER zstd.h LIBS zstd STATIC PACKAGE libzstd-dev)
+rejoin_dep(xxhash HEADER xxhash.h LIBS xxhash STATIC PACKAGE libxxhash-dev)
+rejoin_dep(openssl HEADER openssl/ssl.h LIBS ssl crypto STATIC PACKAGE libssl-dev)
+rejoin_dep(sqlite3 HEADER sqlite3.h LIBS sqlite3 PACKAGE libsqlite3-dev)
+rejoin_dep(fmt HEADER fmt/format.h LIBS fmt PACKAGE libfmt-dev)
+rejoin_dep(spdlog HEADER spdlog/spdlog.h LIBS spdlog PACKAGE libspdlog-dev)
+target_link_libraries(dep_spdlog INTERFACE dep_fmt Threads::Threads)
+target_compile_definitions(dep_spdlog INTERFACE SPDLOG_COMPILED_LIB SPDLOG_SHARED_LIB SPDLOG_FMT_EXTERNAL)
+rejoin_dep(cli11 HEADER CLI/CLI.hpp PACKAGE libcli11-dev)
+rejoin_dep(prometheus HEADER prometheus/registry.h LIBS prometheus-cpp-core PACKAGE prometheus-cpp-dev)
+rejoin_dep(gtest HEADER gtest/gtest.h LIBS gtest PACKAGE libgtest-dev)
+target_link_libraries(dep_gtest INTERFACE Threads::Threads)
+rejoin_dep(gtest_main HEADER gtest/gtest.h LIBS gtest_main PACKAGE libgtest-dev)
+target_link_libraries(dep_gtest_main INTERFACE dep_gtest)
+rejoin_dep(rapidcheck HEADER rapidcheck.h LIBS rapidcheck PACKAGE librapidcheck-dev)
+rejoin_dep(benchmark HEADER benchmark/benchmark.h LIBS benchmark PACKAGE libbenchmark-dev OPTIONAL)
+rejoin_dep(libpq HEADER libpq-fe.h LIBS pq PACKAGE libpq-dev OPTIONAL)
+if(NOT TARGET dep_libpq)
+  # Debian keeps libpq's headers one folder down.
+  find_path(REJOIN_pq_INCLUDE libpq-fe.h PATH_SUFFIXES postgresql)
+  find_library(REJOIN_LIB_pq pq)
+  if(REJOIN_pq_INCLUDE AND REJOIN_LIB_pq)
+    add_library(dep_libpq INTERFACE)
+    target_link_libraries(dep_libpq INTERFACE ${REJOIN_LIB_pq})
+    target_include_directories(dep_libpq SYSTEM INTERFACE "${REJOIN_pq_INCLUDE}")
+  endif()
+endif()
+
+# Boost is used as headers only. Its few sources are compiled once each, here, and nowhere else: do not include
+# <boost/json/src.hpp>, <boost/asio/impl/src.hpp> or <boost/beast/src.hpp> in a room.
+rejoin_dep(boost HEADER boost/version.hpp PACKAGE libboost1.81-dev)
+target_compile_definitions(dep_boost INTERFACE BOOST_ALL_NO_LIB)
+
+add_library(dep_boost_json STATIC EXCLUDE_FROM_ALL cmake/boost_json.cc)
+target_link_libraries(dep_boost_json PUBLIC dep_boost)
+
+# Asio and Beast compiled apart: a stream type in a room then costs seconds instead of minutes.
+add_library(dep_boost_net STATIC EXCLUDE_FROM_ALL cmake/boost_asio.cc cmake/boost_beast.cc)
+target_compile_definitions(dep_boost_net PUBLIC BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
+                                                BOOST_ASIO_NO_DEPRECATED)
+target_link_libraries(dep_boost_net PUBLIC dep_boost dep_openssl Threads::Threads)
+foreach(target dep_boost_json dep_boost_net)
+  target_compile_options(${target} PRIVATE -w)
+endforeach()

@@ -1,0 +1,117 @@
+# Tests, found by folder:
+#   src/<room>/*_test.cc   one executable <room>_test per room        label unit
+#   tests/*_test.cc        one executable per file, all rooms linked  label system
+#   tests/*.sh, *.py       run as they are                            label script
+#   tests/slow/*           the same kinds                             label slow (not run by default)
+#   tests/support/*.cc     linked to every system test
+
+set(REJOIN_TEST_TIMEOUT 900)
+set(REJOIN_SLOW_TIMEOUT 3600)
+set(REJOIN_RESULTS "${CMAKE_BINARY_DIR}/results")
+file(MAKE_DIRECTORY "${REJOIN_RESULTS}")
+
+set(test_environment
+  "REJOIN_BIN=${REJOIN_DIST}/rejoin"
+  "REJOIN_SO=${REJOIN_DIST}/rejoin.so"
+  "REJOIN_DIST=${REJOIN_DIST}"
+  "REJOIN_SOURCE_DIR=${CMAKE_CURRENT_SOURCE_DIR}"
+  "REJOIN_NODE_MODULES=${CMAKE_CURRENT_SOURCE_DIR}/build/interop/node_modules"
+  "UBSAN_OPTIONS=print_stacktrace=1"
+  "TSAN_OPTIONS=halt_on_error=1")
+
+# Code that protoc generates from the contract, for interop checks in tests only: #include "rejoin.pb.h".
+find_program(REJOIN_PROTOC protoc)
+find_library(REJOIN_LIB_protobuf protobuf)
+set(REJOIN_TEST_LIBRARIES dep_gtest_main dep_rapidcheck)
+if(REJOIN_PROTOC AND REJOIN_LIB_protobuf AND EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/proto/rejoin.proto")
+  set(gen "${CMAKE_BINARY_DIR}/generated")
+  file(MAKE_DIRECTORY "${gen}")
+  add_custom_command(
+    OUTPUT "${gen}/rejoin.pb.cc" "${gen}/rejoin.pb.h"
+    COMMAND "${REJOIN_PROTOC}" --cpp_out=${gen} -I "${CMAKE_CURRENT_SOURCE_DIR}/proto" rejoin.proto
+    DEPENDS proto/rejoin.proto
+    COMMENT "Generating test code from proto/rejoin.proto")
+  add_library(rejoin_proto_test STATIC EXCLUDE_FROM_ALL "${gen}/rejoin.pb.cc" "${gen}/rejoin.pb.h")
+  target_include_directories(rejoin_proto_test SYSTEM PUBLIC "${gen}")
+  target_link_libraries(rejoin_proto_test PUBLIC "${REJOIN_LIB_protobuf}" Threads::Threads)
+  target_compile_options(rejoin_proto_test PRIVATE -w)
+  list(APPEND REJOIN_TEST_LIBRARIES rejoin_proto_test)
+endif()
+
+set(all_rooms ${REJOIN_ROOMS})
+list(REMOVE_ITEM all_rooms extension)
+list(TRANSFORM all_rooms PREPEND rejoin_)
+
+# rejoin_test_executable(name label timeout sources... LIBRARIES libs...)
+function(rejoin_test_executable name label timeout)
+  cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} ${REJOIN_TEST_LIBRARIES})
+  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_compile_definitions(${name} PRIVATE
+    REJOIN_DIST="${REJOIN_DIST}" REJOIN_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/test_bin")
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
+    ENVIRONMENT "${test_environment};GTEST_OUTPUT=xml:${REJOIN_RESULTS}/${name}.xml")
+endfunction()
+
+foreach(room IN LISTS REJOIN_ROOMS)
+  if(REJOIN_TESTS_${room})
+    if(room STREQUAL "extension")
+      set(library rejoin_base)
+    else()
+      set(library rejoin_${room})
+    endif()
+    rejoin_test_executable(${room}_test unit ${REJOIN_TEST_TIMEOUT} SOURCES ${REJOIN_TESTS_${room}} LIBRARIES ${library})
+  endif()
+endforeach()
+
+file(GLOB support CONFIGURE_DEPENDS "tests/support/*.cc")
+if(support)
+  add_library(rejoin_test_support STATIC ${support})
+  target_include_directories(rejoin_test_support PUBLIC "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(rejoin_test_support PUBLIC ${all_rooms} dep_gtest dep_rapidcheck)
+  target_compile_definitions(rejoin_test_support PRIVATE
+    REJOIN_DIST="${REJOIN_DIST}" REJOIN_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
+  set(support rejoin_test_support)
+endif()
+
+foreach(folder "tests" "tests/slow")
+  if(folder STREQUAL "tests")
+    set(label system)
+    set(script_label script)
+    set(timeout ${REJOIN_TEST_TIMEOUT})
+  else()
+    set(label slow)
+    set(script_label slow)
+    set(timeout ${REJOIN_SLOW_TIMEOUT})
+  endif()
+  file(GLOB files CONFIGURE_DEPENDS "${folder}/*_test.cc")
+  foreach(file IN LISTS files)
+    get_filename_component(name "${file}" NAME_WE)
+    if(TARGET ${name})
+      message(FATAL_ERROR "${file}: the name ${name} is taken by another test. Rename the file.")
+    endif()
+    rejoin_test_executable(${name} ${label} ${timeout} SOURCES ${file} LIBRARIES ${support} ${all_rooms})
+    if(REJOIN_PRODUCTS)
+      add_dependencies(${name} ${REJOIN_PRODUCTS})
+    endif()
+  endforeach()
+
+  # Scripts load rejoin.so into processes that have no sanitizer runtime, so they belong to plain builds.
+  if(NOT REJOIN_SANITIZE)
+    file(GLOB scripts CONFIGURE_DEPENDS "${folder}/*.sh" "${folder}/*.py")
+    foreach(file IN LISTS scripts)
+      get_filename_component(name "${file}" NAME_WE)
+      get_filename_component(suffix "${file}" LAST_EXT)
+      if(suffix STREQUAL ".py")
+        # Debian's python: others may lack extension loading in their sqlite3 module.
+        add_test(NAME ${name} COMMAND /usr/bin/python3 "${file}" WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+      else()
+        add_test(NAME ${name} COMMAND bash "${file}" WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+      endif()
+      set_tests_properties(${name} PROPERTIES LABELS ${script_label} TIMEOUT ${timeout} ENVIRONMENT "${test_environment}")
+    endforeach()
+  endif()
+endforeach()

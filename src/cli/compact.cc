@@ -1,0 +1,36 @@
+// rejoin compact: forgets what every peer has.
+#include <boost/json/object.hpp>
+
+#include "cli/command.h"
+#include "cli/open.h"
+#include "cli/progress.h"
+#include "cli/units.h"
+
+namespace rejoin::cli {
+namespace {
+
+Result<int> run_compact(const std::string& file, Output& output) {
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(file, OpenMode::write));
+  Progress progress("compacting", output.json());
+  REJOIN_ASSIGN(int64_t removed, database->replica().compact());
+  if (output.json())
+    output.document({{"removed", removed}});
+  else
+    output.line("removed " + counted(static_cast<uint64_t>(removed), "log entry", "log entries"));
+  return kOk;
+}
+
+}  // namespace
+
+void add_compact(Commands& commands) {
+  auto file = std::make_shared<std::string>();
+  CLI::App* command = commands.add("compact", "Shrink the change log",
+                                   "Forgets log entries that every server this file syncs with has acknowledged. It "
+                                   "also happens by itself. The file's\n"
+                                   "own size goes down with SQLite's VACUUM.",
+                                   "rejoin compact app.db");
+  command->add_option("FILE", *file, "The SQLite database")->required();
+  commands.on_run(command, [file](Output& output) { return run_compact(*file, output); });
+}
+
+}  // namespace rejoin::cli

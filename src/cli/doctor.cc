@@ -1,0 +1,53 @@
+// rejoin doctor: looks for damage.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "cli/command.h"
+#include "cli/open.h"
+#include "cli/progress.h"
+#include "cli/terminal.h"
+#include "cli/units.h"
+
+namespace rejoin::cli {
+namespace {
+
+// {"kind", "table", "key", "message"}
+std::string finding_text(const boost::json::object& finding) {
+  std::string where(finding.at("table").as_string());
+  if (const boost::json::value* key = finding.if_contains("key")) where += " " + boost::json::serialize(*key);
+  return (where.empty() ? "" : where + ": ") + std::string(finding.at("message").as_string());
+}
+
+Result<int> run_doctor(const std::string& file, Output& output) {
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(file, OpenMode::read));
+  Progress progress("examining " + file, output.json());
+  REJOIN_ASSIGN(std::string report, database->replica().doctor());
+  boost::system::error_code error;
+  boost::json::value findings = boost::json::parse(report, error);
+  if (error || !findings.is_array()) return fail(Code::internal, "the report is not a JSON array; please report this");
+  int exit = findings.as_array().empty() ? kOk : kDamaged;
+  if (output.json()) {
+    output.document({{"sound", exit == kOk}, {"findings", findings}});
+    return exit;
+  }
+  if (exit == kOk) output.line(paint(output.color(), Color::green, "sound") + ": nothing wrong in " + file);
+  for (const boost::json::value& finding : findings.as_array())
+    output.line(paint(output.color(), Color::red, "damaged") + ": " + printable(finding_text(finding.as_object())));
+  return exit;
+}
+
+}  // namespace
+
+void add_doctor(Commands& commands) {
+  auto file = std::make_shared<std::string>();
+  CLI::App* command = commands.add(
+      "doctor", "Look for damage in a database",
+      "Checks the file itself, the capture triggers, and every row's record against the row. Changes nothing.",
+      "rejoin doctor app.db");
+  command->add_option("FILE", *file, "The SQLite database")->required();
+  commands.on_run(command, [file](Output& output) { return run_doctor(*file, output); });
+}
+
+}  // namespace rejoin::cli

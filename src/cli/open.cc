@@ -1,0 +1,106 @@
+#include "cli/open.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "cli/suggest.h"
+#include "contract/contract.h"
+#include "sqlite/functions.h"
+#include "sqlite/query.h"
+
+namespace rejoin::cli {
+namespace {
+
+std::vector<std::string> files_beside(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, ignored))
+    if (entry.is_regular_file(ignored)) names.push_back((folder / entry.path().filename()).string());
+  return names;
+}
+
+std::string lower(std::string_view s) {
+  std::string out(s);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
+bool same_name(std::string_view a, std::string_view b) { return lower(a) == lower(b); }
+
+}  // namespace
+
+Result<std::unique_ptr<sqlite::Database>> open_database(const std::string& path, OpenMode mode) {
+  struct stat info {};
+  bool exists = stat(path.c_str(), &info) == 0;
+  if (!exists && mode != OpenMode::create)
+    return fail(Code::not_found, "there is no file '" + path + "'." + did_you_mean(path, files_beside(path)));
+  if (exists && S_ISDIR(info.st_mode))
+    return fail(Code::bad_argument, "'" + path + "' is a directory; name an SQLite database file");
+  sqlite::DatabaseOptions options;
+  options.create = mode == OpenMode::create;
+  options.wal = !exists;  // an existing file keeps the journal mode that its owner chose
+  options.read_only = mode == OpenMode::read && access(path.c_str(), W_OK) != 0;
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, sqlite::Database::open(path, options));
+  REJOIN_TRY(sqlite::register_functions(database->handle(), database->replica()));
+  return database;
+}
+
+Result<std::vector<std::string>> application_tables(sqlite::Database& database) {
+  std::vector<std::string> names;
+  REJOIN_TRY(sqlite::query(database.handle(),
+                           "SELECT name FROM pragma_table_list WHERE schema='main' AND type='table' AND name NOT LIKE "
+                           "'sqlite\\_%' ESCAPE '\\'"
+                           " AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\' AND name NOT LIKE '%\\_\\_rejoin' ESCAPE '\\'"
+                           " AND name NOT LIKE '%\\_\\_rejoin\\_dead' ESCAPE '\\' ORDER BY name",
+                           {}, [&](sqlite::QueryRow row) {
+                             names.emplace_back(row[0].bytes);
+                             return true;
+                           }));
+  return names;
+}
+
+Result<uint64_t> count_rows(sqlite::Database& database, const std::string& table) {
+  uint64_t rows = 0;
+  REJOIN_TRY(sqlite::query(database.handle(), "SELECT count(*) FROM main." + contract::quote_name(table), {},
+                           [&](sqlite::QueryRow row) {
+                             rows = static_cast<uint64_t>(row[0].integer);
+                             return true;
+                           }));
+  return rows;
+}
+
+Result<std::string> find_table(sqlite::Database& database, const std::string& path, const std::string& table) {
+  REJOIN_ASSIGN(std::vector<std::string> names, application_tables(database));
+  for (const std::string& name : names)
+    if (same_name(name, table)) return name;
+  std::string advice = did_you_mean(table, names);
+  if (advice.empty()) {
+    for (size_t i = 0; i < names.size() && i < 10; ++i) advice += (i == 0 ? " It has: " : ", ") + names[i];
+    if (names.size() > 10) advice += ", …";
+    if (names.empty()) advice = " It has no tables.";
+  }
+  return fail(Code::not_found, "there is no table '" + table + "' in " + path + "." + advice);
+}
+
+Result<sqlite::TableInfo> find_tracked(sqlite::Database& database, const std::string& path, const std::string& table) {
+  REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tracked, database.replica().tables());
+  for (sqlite::TableInfo& info : tracked)
+    if (same_name(info.name, table)) return std::move(info);
+  REJOIN_ASSIGN(std::string name, find_table(database, path, table));
+  return fail(Code::not_tracked, "'" + name + "' is not a synced table; make it one: rejoin track " + shell_word(path) +
+                                     " " + shell_word(name));
+}
+
+std::string shell_word(const std::string& word) {
+  static constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+:@%,=";
+  if (!word.empty() && word[0] != '-' && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string out = "'";
+  for (char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
+}  // namespace rejoin::cli

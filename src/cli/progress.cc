@@ -1,0 +1,87 @@
+#include "cli/progress.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <thread>
+
+#include "cli/terminal.h"
+#include "cli/units.h"
+
+namespace rejoin::cli {
+
+struct Progress::Impl {
+  std::atomic<uint64_t> done{0}, total{0};
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::string what;
+  bool stop = false;
+  bool drawn = false;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  std::thread thread;
+
+  // Under the mutex.
+  void draw() {
+    static constexpr int kBar = 24;
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    uint64_t n = done, of = total;
+    std::string line = what;
+    if (of > 0) {
+      int filled = static_cast<int>(std::min<uint64_t>(kBar, n * kBar / of));
+      line += " [";
+      for (int i = 0; i < kBar; ++i) line += i < filled ? "█" : "░";
+      line += "] " + std::to_string(std::min<uint64_t>(100, n * 100 / of)) + " %";
+    } else if (n > 0) {
+      line += " " + count_text(n) + " rows";
+    }
+    line += " " + std::to_string(static_cast<int>(seconds)) + " s";
+    line = shorten(line, terminal_columns(2) - 1);
+    std::fprintf(stderr, "\r\x1b[2K%s", line.c_str());
+    std::fflush(stderr);
+    drawn = true;
+  }
+
+  void run() {
+    using namespace std::chrono_literals;
+    std::unique_lock lock(mutex);
+    // A job that is done at once should not flicker.
+    if (wake.wait_for(lock, 300ms, [this] { return stop; })) return;
+    do draw();
+    while (!wake.wait_for(lock, 120ms, [this] { return stop; }));
+  }
+};
+
+Progress::Progress(std::string what, bool quiet) {
+  if (quiet || !is_terminal(2)) return;
+  impl_ = std::make_unique<Impl>();
+  impl_->what = std::move(what);
+  impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
+}
+
+Progress::~Progress() {
+  if (!impl_) return;
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stop = true;
+  }
+  impl_->wake.notify_all();
+  impl_->thread.join();
+  if (impl_->drawn) std::fputs("\r\x1b[2K", stderr), std::fflush(stderr);
+}
+
+void Progress::set(uint64_t done, uint64_t total) {
+  if (impl_) impl_->done = done, impl_->total = total;
+}
+
+void Progress::add(uint64_t more) {
+  if (impl_) impl_->done += more;
+}
+
+void Progress::rename(std::string what) {
+  if (!impl_) return;
+  std::lock_guard lock(impl_->mutex);
+  impl_->what = std::move(what);
+}
+
+}  // namespace rejoin::cli

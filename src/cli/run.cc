@@ -1,0 +1,151 @@
+// The frame of the `rejoin` command: parsing, help, errors, exit codes.
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "cli/command.h"
+#include "cli/hints.h"
+#include "cli/suggest.h"
+#include "cli/terminal.h"
+
+namespace rejoin::cli {
+namespace {
+
+// Help for people: what it does, how to call it, one aligned list, an example. Lines end before column 100.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    if (app->get_parent()) name = "rejoin " + name;
+    return "\nUsage: " + CLI::Formatter::make_usage(app, name).substr(std::strlen("Usage: "));
+  }
+  std::string make_footer(const CLI::App* app) const override { return app->get_footer() + "\n"; }
+  std::string make_subcommand(const CLI::App* command) const override {
+    return entry(command->get_name(), command->get_description());
+  }
+  std::string make_option(const CLI::Option* option, bool is_positional) const override {
+    std::string name = is_positional ? option->get_name(true) : option->get_name(false, true);
+    for (size_t at = name.find(','); at != std::string::npos; at = name.find(',', at + 2)) name.insert(at + 1, " ");
+    if (!is_positional && option->get_type_size() != 0) name += " " + option->get_type_name();
+    return entry(name, option->get_description());
+  }
+  std::string make_option_usage(const CLI::Option* option) const override {
+    std::string name = option->get_name(true) + (option->get_expected_max() > 1 ? "..." : "");
+    return option->get_required() ? name : "[" + name + "]";
+  }
+
+ private:
+  static std::string entry(const std::string& name, const std::string& text) {
+    static constexpr size_t kIndent = 26, kWidth = 100;
+    std::string line = "  " + name, out;
+    if (line.size() + 2 > kIndent) out += line + "\n", line.clear();
+    line.resize(kIndent, ' ');
+    bool fresh = true;
+    for (size_t at = 0; at < text.size();) {
+      size_t end = std::min(text.find(' ', at), text.size());
+      if (!fresh && line.size() + 1 + (end - at) > kWidth) out += line + "\n", line.assign(kIndent, ' '), fresh = true;
+      line += (fresh ? "" : " ") + text.substr(at, end - at);
+      fresh = false;
+      at = end + 1;
+    }
+    return out + line + "\n";
+  }
+};
+
+std::vector<std::string> command_names(CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+bool asks_for_json(int argc, char** argv) {
+  for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i)
+    if (std::strcmp(argv[i], "--json") == 0) return true;
+  return false;
+}
+
+// The usage error's own words, with what to do next.
+int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  Output output(asks_for_json(argc, argv));
+  std::string message = error.what(), command;
+  for (CLI::App* sub : app.get_subcommands()) command = sub->get_name();
+  if (command.empty() && argc > 1 && argv[1][0] != '-')
+    message = "there is no command '" + std::string(argv[1]) + "'." + did_you_mean(argv[1], command_names(app));
+  // The library's sentences begin in several ways; ours begin small.
+  if (message.size() > 1 && message[0] >= 'A' && message[0] <= 'Z' && message[1] >= 'a' && message[1] <= 'z' &&
+      message.find(": ") == std::string::npos)
+    message[0] = static_cast<char>(message[0] - 'A' + 'a');
+  return output.error(fail(Code::bad_argument, message),
+                      {"see: rejoin " + (command.empty() ? "" : command + " ") + "--help"});
+}
+
+int run_guarded(int argc, char** argv) {
+  CLI::App app("Offline-first sync for SQLite. Track a table, edit anywhere, merge with anyone.", "rejoin");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_version_flag("--version", "rejoin " REJOIN_VERSION, "Print the version and exit");
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.require_subcommand(1);
+  app.footer(
+      "Begin with an SQLite file of yours:\n"
+      "  rejoin track app.db todos        # from now on every write is captured, by whatever program\n"
+      "  rejoin merge app.db copy.db      # two files, no server\n"
+      "  rejoin serve --data server       # or a server, and: rejoin sync app.db URL --token TOKEN\n"
+      "\n`rejoin COMMAND --help` has the details, docs/cli.md the reference.");
+  Commands commands(app);
+  add_track(commands);
+  add_untrack(commands);
+  add_status(commands);
+  add_changes(commands);
+  add_explain(commands);
+  add_restore(commands);
+  add_merge(commands);
+  add_sync(commands);
+  add_serve(commands);
+  add_token(commands);
+  add_inspect(commands);
+  add_doctor(commands);
+  add_compact(commands);
+  add_errors(commands);
+  if (argc <= 1) {
+    std::fputs(app.help().c_str(), stdout);
+    return kUsage;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = app.get_subcommands();
+    std::fputs((chosen.empty() ? app.help() : chosen.front()->help()).c_str(), stdout);
+    return kOk;
+  } catch (const CLI::CallForVersion& version) {
+    std::puts(version.what());
+    return kOk;
+  } catch (const CLI::ParseError& error) {
+    return usage_error(app, error, argc, argv);
+  }
+  Output output(commands.json());
+  Result<int> result = commands.chosen()(output);
+  int exit = result.ok() ? *result : output.error(result.error(), hints_for(result.error().code));
+  // A full disk or a closed pipe must not look like success.
+  if (std::fflush(stdout) != 0 && exit == kOk) {
+    std::fprintf(stderr, "error: writing the output failed: %s\n", std::strerror(errno));
+    return kFailed;
+  }
+  return exit;
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return run_guarded(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return kFailed;
+  }
+}
+
+}  // namespace rejoin::cli

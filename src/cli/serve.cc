@@ -1,0 +1,174 @@
+// rejoin serve: runs a server until it is told to stop.
+#include <CLI/Error.hpp>
+#include <CLI/Validators.hpp>
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/open.h"
+#include "cli/serve_log.h"
+#include "cli/terminal.h"
+#include "cli/units.h"
+#include "server/json_log.h"
+#include "server/secret.h"
+#include "server/server.h"
+
+namespace rejoin::cli {
+namespace {
+
+struct Arguments {
+  std::string data, port_file, secret_file;
+  std::string listen = "127.0.0.1:8427";
+  std::string schema = "auto";
+  bool dev = false;
+  std::string max_body = "32M", max_value = "8M", request_timeout = "2m", drift = "5m";
+  uint64_t max_rows = 1 << 20;
+  size_t max_connections = 1024;
+  std::string log_level = "info", log_format;
+};
+
+// "127.0.0.1:8427", "[::1]:0", "localhost:80"
+Status parse_listen(const std::string& text, net::HttpServerOptions& http) {
+  size_t colon = text.rfind(':');
+  std::string_view port = colon == std::string::npos ? std::string_view() : std::string_view(text).substr(colon + 1);
+  std::string address = text.substr(0, std::min(colon, text.size()));
+  if (address.size() > 2 && address.front() == '[' && address.back() == ']')
+    address = address.substr(1, address.size() - 2);
+  else if (address.find(':') != std::string::npos)
+    address.clear();  // an IPv6 address without brackets
+  auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), http.port);
+  if (address.empty() || port.empty() || error != std::errc() || end != port.data() + port.size())
+    return fail(Code::bad_argument,
+                "'" + text + "' is not an address to listen on; write ADDRESS:PORT, like 127.0.0.1:8427 or [::1]:8427");
+  http.address = address;
+  return {};
+}
+
+Result<server::Settings> settings_of(const Arguments& arguments) {
+  server::Settings settings;
+  settings.data_dir = arguments.data;
+  settings.dev = arguments.dev;
+  REJOIN_TRY(parse_listen(arguments.listen, settings.http));
+  REJOIN_ASSIGN(settings.http.max_body, parse_size(arguments.max_body));
+  REJOIN_ASSIGN(settings.sync.max_value_bytes, parse_size(arguments.max_value));
+  REJOIN_ASSIGN(settings.http.request_timeout_ms, parse_duration(arguments.request_timeout));
+  REJOIN_ASSIGN(settings.sync.drift_ms, parse_duration(arguments.drift));
+  settings.http.connections = arguments.max_connections;
+  settings.http.body_budget = std::max(settings.http.body_budget, settings.http.max_body);
+  settings.sync.max_frame_rows = arguments.max_rows;
+  settings.sync.auto_schema = arguments.schema == "auto";
+  // A request is its frame and a little around it; JSON takes a third more.
+  settings.sync.max_frame_bytes = std::min(settings.sync.max_frame_bytes, settings.http.max_body / 2);
+  if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes)
+    return fail(Code::bad_argument, "--max-value " + arguments.max_value + " does not fit into half of --max-body " +
+                                        arguments.max_body + "; make the one smaller or the other larger");
+  if (!arguments.dev || !arguments.secret_file.empty()) {
+    REJOIN_ASSIGN(settings.secret, server::find_secret(arguments.data, arguments.secret_file));
+  }
+  return settings;
+}
+
+// Complete or not at all: whoever waits for the file must not read half a number.
+Status write_port_file(const std::string& path, uint16_t port) {
+  std::string text = std::to_string(port) + "\n", temporary = path + ".new";
+  std::FILE* file = std::fopen(temporary.c_str(), "w");
+  bool written = file && std::fputs(text.c_str(), file) >= 0;
+  if (file && std::fclose(file) != 0) written = false;
+  if (!written || std::rename(temporary.c_str(), path.c_str()) != 0)
+    return fail(Code::disk, "cannot write the port file '" + path + "': " + std::strerror(errno) +
+                                "; check the folder and its permissions");
+  return {};
+}
+
+bool has_tenants(const std::string& data) {
+  std::error_code ignored;
+  std::filesystem::directory_iterator folder(data + "/tenants", ignored);
+  return folder != std::filesystem::directory_iterator();
+}
+
+Result<int> run_serve(const Arguments& arguments, Output& output) {
+  StopSignal stop;  // before the server's threads start
+  REJOIN_ASSIGN(server::Settings settings, settings_of(arguments));
+  std::string format = !arguments.log_format.empty() ? arguments.log_format : is_terminal(2) ? "text" : "json";
+  std::unique_ptr<Log> log;
+  if (format == "text") {
+    log = make_serve_log(arguments.log_level);
+  } else {
+    REJOIN_ASSIGN(log, server::make_json_log(*server::log_level_from(arguments.log_level)));
+  }
+  bool first_run = !has_tenants(arguments.data);
+  REJOIN_ASSIGN(std::unique_ptr<server::Server> running, server::Server::start(settings, *log));
+  bool ipv6 = settings.http.address.find(':') != std::string::npos;
+  std::string url = "http://" + (ipv6 ? "[" + settings.http.address + "]" : settings.http.address) + ":" +
+                    std::to_string(running->port());
+  if (output.json())
+    output.document({{"url", url}, {"port", running->port()}, {"data", arguments.data}});
+  else
+    output.line("serving " + url + "  (data in " + arguments.data + "; Ctrl-C stops)");
+  std::fflush(stdout);
+  if (first_run && !arguments.dev && is_terminal(2))
+    output.hint("no tenant yet; mint the first device's token: rejoin token --data " + shell_word(arguments.data) +
+                " --tenant NAME --device NAME --schema");
+  if (!arguments.port_file.empty()) REJOIN_TRY(write_port_file(arguments.port_file, running->port()));
+  stop.wait();
+  log->write(LogLevel::info, "stopping", {});
+  running->stop();
+  return kOk;
+}
+
+}  // namespace
+
+void add_serve(Commands& commands) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = commands.add(
+      "serve", "Run a server",
+      "Devices sync through it with the tokens that `rejoin token` mints. It prints one line with its URL when it is "
+      "ready and\n"
+      "logs to standard error. Ctrl-C and SIGTERM stop it gracefully.",
+      "rejoin serve --data server\nrejoin serve --data server --listen 0.0.0.0:8427 --secret-file /etc/rejoin/secret");
+  command->add_option("--data", arguments->data, "The folder for its databases and its secret; made when missing")
+      ->type_name("DIR")
+      ->required();
+  command
+      ->add_option("--listen", arguments->listen,
+                   "Where to listen (127.0.0.1:8427 unless told); port 0 takes a free one")
+      ->type_name("ADDR:PORT")
+      ->envname("REJOIN_LISTEN");
+  command->add_option("--port-file", arguments->port_file, "Write the port into this file when ready")
+      ->type_name("FILE");
+  command
+      ->add_option("--secret-file", arguments->secret_file,
+                   "The secret that tokens are signed with (else REJOIN_SECRET, else DIR/secret)")
+      ->type_name("FILE");
+  command->add_option("--schema", arguments->schema, "auto: tokens with the claim may create tables; fixed: nobody may")
+      ->type_name("auto|fixed")
+      ->check(CLI::IsMember({"auto", "fixed"}).name(""));
+  command->add_flag("--dev", arguments->dev, "Accept requests without a token, as tenant 'dev'; loopback only");
+  command->add_option("--max-body", arguments->max_body, "Largest request, after decompression (32M)")
+      ->type_name("SIZE");
+  command->add_option("--max-rows", arguments->max_rows, "Most rows of a request (1048576)")->type_name("N");
+  command
+      ->add_option("--max-value", arguments->max_value, "Largest text or blob; a row with a larger one is refused (8M)")
+      ->type_name("SIZE");
+  command->add_option("--max-connections", arguments->max_connections, "Most connections at once (1024)")
+      ->type_name("N");
+  command->add_option("--request-timeout", arguments->request_timeout, "How long a request may take (2m)")
+      ->type_name("TIME");
+  command->add_option("--drift", arguments->drift, "How far ahead of the server's clock a device's may be (5m)")
+      ->type_name("TIME");
+  command->add_option("--log-level", arguments->log_level, "debug, info, warning or error (info)")
+      ->type_name("LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}).name(""));
+  command->add_option("--log-format", arguments->log_format, "text or json (text on a terminal, else json)")
+      ->type_name("text|json")
+      ->check(CLI::IsMember({"text", "json"}).name(""));
+  commands.on_run(command, [arguments](Output& output) { return run_serve(*arguments, output); });
+}
+
+}  // namespace rejoin::cli

@@ -1,0 +1,172 @@
+// rejoin sync: one sync with a server, until nothing is pending on either side.
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "cli/command.h"
+#include "cli/hints.h"
+#include "cli/interrupt.h"
+#include "cli/open.h"
+#include "cli/progress.h"
+#include "cli/terminal.h"
+#include "cli/units.h"
+#include "client/sync_once.h"
+#include "net/url.h"
+
+namespace rejoin::cli {
+namespace {
+
+struct Arguments {
+  std::string file, url, token, token_file, timeout, ca_file;
+  bool forget = false;
+};
+
+Result<std::string> read_token_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string token;
+  if (!file || !std::getline(file, token)) {
+    bool missing = errno == ENOENT;
+    return fail(
+        missing ? Code::not_found : Code::bad_argument,
+        "cannot read a token from '" + path + "'" + (missing ? ": no such file" : "") + "; rejoin token mints one");
+  }
+  while (!token.empty() && std::strchr(" \t\r", token.back())) token.pop_back();
+  return token;
+}
+
+// Where to, and as whom: the command line, then the environment, then what the file remembers.
+Result<sqlite::Connection> connection_of(const Arguments& arguments, sqlite::Replica& replica) {
+  REJOIN_ASSIGN(std::optional<sqlite::Connection> stored, sqlite::stored_connection(replica));
+  sqlite::Connection connection;
+  connection.url = arguments.url;
+  if (connection.url.empty()) {
+    if (!stored) return fail(Code::not_connected, arguments.file + " does not know a server yet");
+    connection = *stored;
+  } else {
+    REJOIN_TRY(net::parse_url(connection.url));
+    if (stored && stored->url == connection.url) connection.token = stored->token;
+  }
+  const char* variable = std::getenv("REJOIN_TOKEN");
+  if (!arguments.token.empty())
+    connection.token = arguments.token;
+  else if (!arguments.token_file.empty()) {
+    REJOIN_ASSIGN(connection.token, read_token_file(arguments.token_file));
+  } else if (variable && *variable)
+    connection.token = variable;
+  return connection;
+}
+
+boost::json::object to_json(const client::SyncReport& report) {
+  return {{"pushed", report.totals.rows_pushed},
+          {"pulled", report.totals.rows_pulled},
+          {"changed", report.totals.rows_changed},
+          {"refused", report.totals.rows_refused},
+          {"pending", report.pending},
+          {"parked", report.parked},
+          {"rejected", report.rejected},
+          {"round_trips", report.totals.round_trips},
+          {"retries", report.totals.retries},
+          {"bytes_sent", report.bytes_sent},
+          {"bytes_received", report.bytes_received}};
+}
+
+void tell(const client::SyncReport& report, Output& output) {
+  if (report.totals.rows_pushed + report.totals.rows_pulled == 0 && !report.error)
+    output.line("nothing new on either side");
+  if (report.totals.rows_pushed > 0)
+    output.line("sent      " + counted(report.totals.rows_pushed, "row") + ", " + bytes_text(report.bytes_sent));
+  if (report.totals.rows_pulled > 0)
+    output.line("received  " + counted(report.totals.rows_pulled, "row") + ", " +
+                counted(report.totals.rows_changed, "row") + " changed here, " + bytes_text(report.bytes_received));
+  if (report.error && report.pending > 0) output.line("pending   " + counted(report.pending, "write"));
+  if (report.rejected > 0)
+    output.warning(counted(report.rejected, "row") +
+                   " refused by the server; the reasons: SELECT table_name, key, reason FROM rejoin_rejections");
+  if (report.parked > 0)
+    output.warning(counted(report.parked, "row") +
+                   " kept but not visible yet; the reasons: SELECT table_name, key, reason FROM rejoin_parked");
+}
+
+void show(const client::SyncProgress& now, uint64_t pending, Progress& progress) {
+  if (now.failure) {
+    progress.rename("waiting " + duration_text(now.wait_ms) + " to try again: " + printable(now.failure->message));
+    return;
+  }
+  bool sending = now.totals.rows_pushed < pending;
+  progress.rename("syncing: " + counted(now.totals.rows_pushed, "row") + " sent, " +
+                  count_text(now.totals.rows_pulled) + " received");
+  progress.set(sending ? now.totals.rows_pushed : 0, sending ? pending : 0);
+}
+
+Result<int> run_sync(const Arguments& arguments, Output& output) {
+  client::SyncOptions options;
+  if (!arguments.timeout.empty()) {
+    REJOIN_ASSIGN(int64_t ms, parse_duration(arguments.timeout));
+    options.deadline =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(std::min<int64_t>(ms, int64_t{1} << 40));
+  }
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
+  sqlite::Replica& replica = database->replica();
+  REJOIN_ASSIGN(sqlite::Connection connection, connection_of(arguments, replica));
+  REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tables, replica.tables());
+  if (tables.empty())
+    return fail(Code::not_tracked, arguments.file + " has no synced tables; make some: rejoin track " +
+                                       shell_word(arguments.file) + " --all");
+  REJOIN_ASSIGN(std::string status, sqlite::status_json(replica));
+  auto pending = boost::json::parse(status).at("pending").to_number<uint64_t>();
+
+  catch_interrupts();
+  options.cancelled = [] { return interrupted().load(); };
+  options.ca_file = arguments.ca_file;
+  std::optional<Progress> progress(std::in_place, "syncing", output.json());
+  options.progress = [&](const client::SyncProgress& now) { show(now, pending, *progress); };
+  Result<client::SyncReport> done = client::sync_once(replica, connection.url, connection.token, options);
+  progress.reset();
+  if (!done.ok()) return done.error();
+  const client::SyncReport& report = *done;
+  // A server that answered is worth remembering; a mistyped address or a token that was turned away is not.
+  bool remember = !arguments.forget && !report.error &&
+                  (!arguments.url.empty() || !arguments.token.empty() || !arguments.token_file.empty());
+  if (remember) REJOIN_TRY(sqlite::store_connection(replica, connection));
+  if (output.json()) {
+    boost::json::object document = to_json(report);
+    if (report.error) document["error"] = error_json(*report.error, hints_for(report.error->code));
+    output.document(document);
+    return report.error ? exit_code_of(report.error->code) : kOk;
+  }
+  tell(report, output);
+  if (report.error) return *report.error;
+  return kOk;
+}
+
+}  // namespace
+
+void add_sync(Commands& commands) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command =
+      commands.add("sync", "Sync a file with a server",
+                   "Until nothing is pending on either side. URL and token are remembered in the file. Ctrl-C stops "
+                   "between two round trips;\n"
+                   "the next sync goes on from there.",
+                   "rejoin sync app.db http://127.0.0.1:8427 --token-file device.token\nrejoin sync app.db");
+  command->add_option("FILE", arguments->file, "The SQLite database")->required();
+  command->add_option("URL", arguments->url, "The server; not needed again once a sync succeeded");
+  CLI::Option* token =
+      command
+          ->add_option("--token", arguments->token,
+                       "The token; others on this machine can see it, so prefer a file or REJOIN_TOKEN")
+          ->type_name("TOKEN");
+  command->add_option("--token-file", arguments->token_file, "A file that holds the token")
+      ->type_name("FILE")
+      ->excludes(token);
+  command->add_flag("--forget", arguments->forget, "Don't remember URL and token");
+  command->add_option("--timeout", arguments->timeout, "Give up after this long, like 90s or 5m")->type_name("TIME");
+  command->add_option("--ca-file", arguments->ca_file, "Certificates to trust for https, instead of the system's")
+      ->type_name("FILE");
+  commands.on_run(command, [arguments](Output& output) { return run_sync(*arguments, output); });
+}
+
+}  // namespace rejoin::cli

@@ -1,0 +1,83 @@
+// rejoin track: makes tables synced ones.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <set>
+
+#include "cli/command.h"
+#include "cli/open.h"
+#include "cli/progress.h"
+#include "cli/units.h"
+
+namespace rejoin::cli {
+namespace {
+
+struct Arguments {
+  std::string file;
+  std::vector<std::string> tables;
+  bool all = false;
+  bool allow_integer_key = false;
+  bool forget_deleted = false;
+};
+
+Result<int> run_track(const Arguments& arguments, Output& output) {
+  if (arguments.tables.empty() && !arguments.all)
+    return fail(Code::bad_argument, "name the tables to track, or give --all");
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
+  sqlite::TrackOptions options;
+  options.allow_integer_key = arguments.allow_integer_key;
+  options.keep_deleted = !arguments.forget_deleted;
+
+  std::vector<std::string> names;
+  for (const std::string& wanted : arguments.tables) {
+    REJOIN_ASSIGN(std::string name, find_table(*database, arguments.file, wanted));
+    names.push_back(name);
+  }
+  if (arguments.all) {
+    REJOIN_ASSIGN(names, application_tables(*database));
+  }
+  if (names.empty()) return fail(Code::not_found, arguments.file + " has no tables yet; create one first");
+  std::set<std::string> before;
+  REJOIN_ASSIGN(std::vector<sqlite::TableInfo> known, database->replica().tables());
+  for (const sqlite::TableInfo& table : known) before.insert(table.name);
+
+  boost::json::array tracked, refused;
+  for (const std::string& name : names) {
+    bool again = before.contains(name);
+    REJOIN_ASSIGN(uint64_t rows, count_rows(*database, name));
+    Progress progress("tracking " + name + " (" + counted(rows, "row") + ")", output.json());
+    Status status = database->replica().track(name, options);
+    if (!status.ok()) {
+      // With --all a table that cannot be synced is news, not a failure.
+      if (!arguments.all || status.error().code != Code::untrackable) return status.error();
+      output.warning("not tracked: " + status.error().message);
+      refused.push_back({{"table", name}, {"reason", status.error().message}});
+      continue;
+    }
+    tracked.push_back({{"table", name}, {"rows", rows}, {"already", again}});
+    if (!output.json())
+      output.line((again ? "tracked already: " : "tracking ") + name + " (" + counted(rows, "row") + ")");
+  }
+  bool nothing = tracked.empty();
+  if (output.json()) output.document({{"tracked", std::move(tracked)}, {"refused", std::move(refused)}});
+  return nothing ? kRefused : kOk;
+}
+
+}  // namespace
+
+void add_track(Commands& commands) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = commands.add(
+      "track", "Make tables synced ones",
+      "Rows that are there already are included. From then on every write is captured, whatever program makes it.",
+      "rejoin track app.db todos lists\nrejoin track app.db --all");
+  command->add_option("FILE", arguments->file, "The SQLite database")->required();
+  command->add_option("TABLE", arguments->tables, "The tables; each needs a primary key");
+  command->add_flag("--all", arguments->all, "All tables that can be synced");
+  command->add_flag("--allow-integer-key", arguments->allow_integer_key,
+                    "Accept INTEGER PRIMARY KEY, although two devices can give the same number to different rows");
+  command->add_flag("--forget-deleted", arguments->forget_deleted,
+                    "Don't keep the values of deleted rows: smaller, but no restore");
+  commands.on_run(command, [arguments](Output& output) { return run_track(*arguments, output); });
+}
+
+}  // namespace rejoin::cli

@@ -1,0 +1,48 @@
+// rejoin untrack: makes synced tables ordinary ones again.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+
+#include "cli/command.h"
+#include "cli/open.h"
+#include "cli/progress.h"
+
+namespace rejoin::cli {
+namespace {
+
+struct Arguments {
+  std::string file;
+  std::vector<std::string> tables;
+};
+
+Result<int> run_untrack(const Arguments& arguments, Output& output) {
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
+  std::vector<std::string> names;
+  for (const std::string& wanted : arguments.tables) {
+    REJOIN_ASSIGN(sqlite::TableInfo table, find_tracked(*database, arguments.file, wanted));
+    names.push_back(table.name);
+  }
+  boost::json::array untracked;
+  for (const std::string& name : names) {
+    Progress progress("untracking " + name, output.json());
+    REJOIN_TRY(database->replica().untrack(name));
+    untracked.emplace_back(name);
+    if (!output.json()) output.line("no longer tracking " + name + " (its rows stay; its history is gone)");
+  }
+  if (output.json()) output.document({{"untracked", std::move(untracked)}});
+  return kOk;
+}
+
+}  // namespace
+
+void add_untrack(Commands& commands) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = commands.add(
+      "untrack", "Make synced tables ordinary ones again",
+      "The rows stay. Triggers, versions, kept values of deleted rows and changes that were not sent yet are removed.",
+      "rejoin untrack app.db todos");
+  command->add_option("FILE", arguments->file, "The SQLite database")->required();
+  command->add_option("TABLE", arguments->tables, "The tables")->required();
+  commands.on_run(command, [arguments](Output& output) { return run_untrack(*arguments, output); });
+}
+
+}  // namespace rejoin::cli

@@ -1,0 +1,24 @@
+#include "client/sql_sync.h"
+
+#include <exception>
+
+#include "client/sync_once.h"
+
+namespace rejoin::client {
+namespace {
+
+// Called from SQLite: nothing may be thrown through it.
+Result<std::string> sql_sync(sqlite::Replica& replica, const sqlite::Connection& connection) {
+  try {
+    REJOIN_ASSIGN(const SyncReport report, sync_once(replica, connection.url, connection.token));
+    return report_json(report);
+  } catch (const std::exception& e) {
+    return fail(Code::internal, std::string("the sync failed: ") + e.what());
+  }
+}
+
+}  // namespace
+
+void install_sql_sync() { sqlite::install_sync_function(&sql_sync); }
+
+}  // namespace rejoin::client

@@ -1,0 +1,218 @@
+#include "client/sync_once.h"
+
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "base/random.h"
+#include "net/compress.h"
+#include "net/http_client.h"
+#include "net/url.h"
+
+namespace rejoin::client {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr size_t kWorthCompressing = 256;
+constexpr uint64_t kReplyOverhead = 64ull << 20;  // contract, cursor and refused rows around a page
+constexpr std::chrono::milliseconds kLook{100};
+
+#ifdef REJOIN_VERSION
+constexpr const char* kVersion = "rejoin/" REJOIN_VERSION;
+#else
+constexpr const char* kVersion = "rejoin";
+#endif
+
+// What a status without a message of ours means: a proxy, a load balancer or some other server has answered.
+Error error_of_status(int status, const net::Url& url, const net::HttpReply& reply) {
+  const std::string who = url.text() + " answered with HTTP status " + std::to_string(status);
+  switch (status) {
+    case 401: return fail(Code::unauthorized, who + ": it wants another way of signing in; check the address and the token");
+    case 403: return fail(Code::forbidden, who + "; check the address and the token");
+    case 404: return fail(Code::not_found, who + ": there is no Rejoin server at this address; check the path");
+    case 408:
+    case 504: return fail(Code::timeout, who + "; try again");
+    case 413: return fail(Code::too_large, who + ": something between here and the server limits the size of bodies");
+    case 429: return fail(Code::rate_limited, who + "; try again later");
+    default: break;
+  }
+  if (status >= 300 && status < 400)
+    return fail(Code::not_found, who + ", a redirect to '" + std::string(reply.header("location").substr(0, 200)) + "'; connect to that address instead");
+  if (status >= 500) return fail(Code::network, who + "; try again, and look into the log of the server or of the proxy before it");
+  return fail(Code::unsupported, who + " and no message of Rejoin's; is this the address of a Rejoin server?");
+}
+
+// One sync under way: carries the session's instructions out.
+class Sync {
+ public:
+  Sync(sqlite::Replica& replica, const std::string& name, net::Url url, const std::string& token, const SyncOptions& options)
+      : options_(options),
+        url_(std::move(url)),
+        token_(token),
+        store_(sqlite::make_device_store(replica, name)),
+        client_(url_, client_options(options)),
+        session_(*store_, system_random(), session_options(options)) {}
+
+  SyncReport run() {
+    sync::Instruction next = session_.start();
+    for (;;) {
+      if (auto* done = std::get_if<sync::Done>(&next)) {
+        report_.totals = done->totals;
+        report_.error = std::move(done->error);
+        return std::move(report_);
+      }
+      if (std::optional<Error> end = must_end())
+        next = session_.on_cancel(*end);
+      else if (auto* send = std::get_if<sync::Send>(&next))
+        next = exchange(send->request);
+      else
+        next = sleep(std::get<sync::Sleep>(next).ms);
+    }
+  }
+
+ private:
+  static net::HttpClientOptions client_options(const SyncOptions& options) {
+    net::HttpClientOptions out;
+    out.ca_file = options.ca_file;
+    out.cancelled = options.cancelled;
+    out.max_reply_bytes = options.session.limits.frame_bytes + kReplyOverhead;
+    // A server may work on one chunk for as long as its request timeout (two minutes by default).
+    out.idle_timeout_ms = 150'000;
+    return out;
+  }
+
+  static sync::DeviceOptions session_options(const SyncOptions& options) {
+    sync::DeviceOptions out = options.session;
+    if (out.client_version.empty()) out.client_version = kVersion;
+    return out;
+  }
+
+  std::optional<Error> must_end() const {
+    if (options_.cancelled && options_.cancelled()) return fail(Code::interrupted, "the sync was stopped; the next one goes on from here");
+    if (SteadyClock::now() >= options_.deadline) return fail(Code::timeout, "the time for this sync is over; the next one goes on from here");
+    return std::nullopt;
+  }
+
+  sync::Instruction exchange(const Bytes& request) {
+    Result<net::HttpReply> reply = post(request);
+    if (!reply.ok()) {
+      if (std::optional<Error> end = must_end()) return session_.on_cancel(*end);
+      return session_.on_failure(reply.error());
+    }
+    report_.bytes_received += reply->body.size();
+    const std::string_view type = reply->header("content-type");
+    if (!type.starts_with("application/x-protobuf"))
+      return session_.on_failure(error_of_status(reply->status, url_, *reply), reply->retry_after_ms());
+    if (reply->header("content-encoding") == "zstd") {
+      Result<Bytes> body = net::zstd_decompress(reply->body, options_.session.limits.frame_bytes + kReplyOverhead);
+      if (!body.ok()) return session_.on_failure(fail(Code::network, "the server's answer is damaged: " + body.error().message));
+      reply->body = std::move(*body);
+    }
+    sync::Instruction next = session_.on_response(reply->body);
+    tell(0);
+    return next;
+  }
+
+  Result<net::HttpReply> post(const Bytes& request) {
+    net::HttpHeaders headers{{"Content-Type", "application/x-protobuf"},
+                             {"Accept", "application/x-protobuf"},
+                             {"Accept-Encoding", "zstd"},
+                             {"User-Agent", kVersion}};
+    if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
+    if (compress_ && request.size() >= kWorthCompressing) {
+      const Bytes packed = net::zstd_compress(request);
+      if (!packed.empty() && packed.size() < request.size()) {
+        headers.emplace_back("Content-Encoding", "zstd");
+        report_.bytes_sent += packed.size();
+        Result<net::HttpReply> reply = client_.post("/v1/sync", headers, packed, options_.deadline);
+        if (!reply.ok() || reply->status != 415) return reply;
+        compress_ = false;  // something on the way does not know zstd
+        headers.pop_back();
+      }
+    }
+    report_.bytes_sent += request.size();
+    return client_.post("/v1/sync", std::move(headers), request, options_.deadline);
+  }
+
+  sync::Instruction sleep(int64_t ms) {
+    tell(ms);
+    const auto until = std::min(SteadyClock::now() + std::chrono::milliseconds(ms), options_.deadline);
+    while (SteadyClock::now() < until) {
+      if (std::optional<Error> end = must_end()) return session_.on_cancel(*end);
+      std::this_thread::sleep_until(std::min<SteadyClock::time_point>(until, SteadyClock::now() + kLook));
+    }
+    return session_.on_timer();
+  }
+
+  void tell(int64_t wait_ms) {
+    if (!options_.progress) return;
+    SyncProgress progress{session_.totals(), report_.bytes_sent, report_.bytes_received, std::nullopt, wait_ms};
+    if (wait_ms > 0) progress.failure = session_.last_failure();
+    options_.progress(progress);
+  }
+
+  const SyncOptions& options_;
+  const net::Url url_;
+  const std::string& token_;
+  std::unique_ptr<sync::DeviceStore> store_;
+  net::HttpClient client_;
+  sync::DeviceSession session_;
+  SyncReport report_;
+  bool compress_ = true;
+};
+
+uint64_t count_in(const boost::json::object& status, const char* name) {
+  const boost::json::value* value = status.if_contains(name);
+  if (!value || !value->is_int64() || value->get_int64() < 0) return 0;
+  return static_cast<uint64_t>(value->get_int64());
+}
+
+}  // namespace
+
+Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token, const SyncOptions& options) {
+  REJOIN_ASSIGN(net::Url address, net::parse_url(url));
+  for (char c : token)
+    if (c <= ' ' || c == 0x7f) return fail(Code::bad_argument, "the access token has a space or a control character in it; copy it anew");
+  SyncReport report = Sync(replica, url, std::move(address), token, options).run();
+  if (const Result<std::string> status = sqlite::status_json(replica); status.ok()) {
+    boost::system::error_code error;
+    const boost::json::value value = boost::json::parse(*status, error);
+    if (!error && value.is_object()) {
+      report.pending = count_in(value.get_object(), "pending");
+      report.rejected = count_in(value.get_object(), "rejected");
+      report.parked = count_in(value.get_object(), "parked");
+    }
+  }
+  return report;
+}
+
+std::string report_json(const SyncReport& report) {
+  boost::json::object out;
+  out["pushed"] = report.totals.rows_pushed;
+  out["pulled"] = report.totals.rows_pulled;
+  out["rejected"] = report.rejected;
+  out["parked"] = report.parked;
+  out["pending"] = report.pending;
+  out["round_trips"] = report.totals.round_trips;
+  out["bytes_sent"] = report.bytes_sent;
+  out["bytes_received"] = report.bytes_received;
+  if (report.error) {
+    boost::json::object error;
+    error["code"] = static_cast<uint64_t>(report.error->code);
+    error["name"] = std::string(code_name(report.error->code));
+    error["message"] = report.error->message;
+    out["error"] = std::move(error);
+  } else {
+    out["error"] = nullptr;
+  }
+  return boost::json::serialize(out);
+}
+
+}  // namespace rejoin::client

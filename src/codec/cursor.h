@@ -1,0 +1,28 @@
+// Where a reader of a replica's changes stands. Opaque to everyone but the replica that made it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/bytes.h"
+
+namespace rejoin::codec {
+
+// Either a position in the change log with the token of the batch that holds it, or a place in a scan of all records.
+struct Cursor {
+  bool scanning = false;
+  uint64_t position = 0;  // log: everything up to here has been read. scan: the log position at which the scan started
+  uint64_t token = 0;     // random number of the batch that holds `position`; 0 at the very beginning
+  uint64_t horizon = 0;   // scan: the greatest horizon of the pages so far
+  uint64_t table = 0;     // scan: the table's local id; rows after (table, key) come next
+  Bytes key;
+  friend bool operator==(const Cursor&, const Cursor&) = default;
+};
+
+// u8 version (1) | scanning << 7, varints, key bytes, and a 4-byte check (low half of XXH3-64), so that a mangled
+// cursor is refused.
+Bytes encode_cursor(const Cursor& cursor);
+// An empty string is the beginning. Nothing when malformed.
+std::optional<Cursor> decode_cursor(BytesView in);
+
+}  // namespace rejoin::codec

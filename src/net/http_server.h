@@ -1,0 +1,94 @@
+// An HTTP/1.1 server: few threads for the sockets, a bounded pool for the work, limits on everything a peer can make large or slow.
+//
+// A request goes through three calls of its owner:
+//   admit   on a socket thread, with the head only, before a byte of the body is read: answers at once (a refusal, a health check) or lets
+//           the body come and names the lane (a tenant) whose requests run one after another. Must be quick.
+//   handle  on a pool thread, with the whole body (decompressed).
+//   refuse  makes the body of a refusal that this room decides itself (limits, malformed HTTP), in the owner's format.
+#pragma once
+
+#include <any>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "net/http_client.h"
+
+namespace rejoin::net {
+
+struct HttpRequest {
+  std::string method;
+  std::string path;  // without the query
+  HttpHeaders headers;  // names in lower case
+  std::string remote;   // address of the peer
+  bool loopback = false;
+  Bytes body;           // empty in admit
+  uint64_t wire_bytes = 0;  // of the body, as it came
+  std::chrono::steady_clock::time_point deadline;  // by when the answer should be there
+  std::chrono::steady_clock::time_point arrived;
+
+  // What admit decides for handle.
+  std::string lane;
+  std::any context;
+
+  // The first header of this (lower-case) name; empty when absent.
+  std::string_view header(std::string_view name) const;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type;
+  HttpHeaders headers;
+  Bytes body;
+};
+
+struct HttpServerOptions {
+  std::string address = "127.0.0.1";
+  uint16_t port = 0;  // 0: a free one
+  size_t socket_threads = 2;
+  size_t workers = 4;
+  size_t queue = 256;           // requests that wait for a worker
+  size_t queue_per_lane = 64;
+  size_t connections = 1024;
+  uint64_t max_body = 32ull << 20;     // as it comes, and again after decompression
+  uint64_t body_budget = 512ull << 20; // bodies of all requests under way together
+  uint32_t max_head = 16 << 10;
+  int64_t head_timeout_ms = 10'000;    // from the first byte of a request to the end of its head
+  int64_t idle_timeout_ms = 75'000;    // a kept connection without a request
+  int64_t stall_timeout_ms = 15'000;   // between two pieces of a body or of an answer
+  int64_t request_timeout_ms = 120'000;  // a whole request, work included
+  int64_t stop_timeout_ms = 20'000;    // how long stop() lets requests finish
+};
+
+struct HttpHandlers {
+  std::function<std::optional<HttpResponse>(HttpRequest&)> admit;
+  std::function<HttpResponse(HttpRequest&)> handle;
+  std::function<HttpResponse(const HttpRequest&, const Error&, int64_t retry_after_ms)> refuse;
+  // After every answer, the refused ones included; on any thread. `sent` are the body's bytes on the wire.
+  std::function<void(const HttpRequest&, const HttpResponse&, uint64_t sent)> done;
+};
+
+struct HttpServerGauges {
+  size_t connections = 0;
+  size_t waiting = 0;
+  uint64_t body_bytes = 0;
+};
+
+class HttpServer {
+ public:
+  // Listens when it returns. Errors: bad_argument (address), network (port taken or not allowed), with the cure.
+  static Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, HttpHandlers handlers, Log& log);
+  virtual ~HttpServer() = default;
+  virtual uint16_t port() const = 0;
+  virtual HttpServerGauges gauges() const = 0;
+  // Accepts no more, closes idle connections, lets requests finish until the deadline, then cuts. Idempotent, any thread but its own.
+  virtual void stop() = 0;
+};
+
+}  // namespace rejoin::net

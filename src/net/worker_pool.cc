@@ -1,0 +1,70 @@
+#include "net/worker_pool.h"
+
+#include <utility>
+
+namespace rejoin::net {
+
+WorkerPool::WorkerPool(size_t threads, size_t queue, size_t queue_per_key) : queue_(queue), queue_per_key_(queue_per_key) {
+  for (size_t i = 0; i < (threads ? threads : 1); ++i) threads_.emplace_back([this] { work(); });
+}
+
+WorkerPool::~WorkerPool() { stop(); }
+
+bool WorkerPool::submit(const std::string& key, Job job) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_ || waiting_ >= queue_) return false;
+    // A NUL cannot occur in a tenant's name, so these never meet a key.
+    const std::string name = key.empty() ? std::string(1, '\0') + std::to_string(anonymous_++) : key;
+    Lane& lane = lanes_[name];
+    if (lane.jobs.size() >= queue_per_key_) return false;
+    lane.jobs.push_back(std::move(job));
+    ++waiting_;
+    if (lane.running || lane.jobs.size() > 1) return true;
+    ready_.push_back(name);
+  }
+  wake_.notify_one();
+  return true;
+}
+
+size_t WorkerPool::waiting() const {
+  std::lock_guard lock(mutex_);
+  return waiting_;
+}
+
+void WorkerPool::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_)
+    if (thread.joinable()) thread.join();
+}
+
+void WorkerPool::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return !ready_.empty() || (stopping_ && waiting_ == 0); });
+    if (ready_.empty()) return;
+    const std::string key = std::move(ready_.front());
+    ready_.pop_front();
+    Lane& lane = lanes_[key];  // references into an unordered_map survive other keys' coming and going
+    Job job = std::move(lane.jobs.front());
+    lane.jobs.pop_front();
+    lane.running = true;
+    --waiting_;
+    lock.unlock();
+    job();
+    job = nullptr;
+    lock.lock();
+    lane.running = false;
+    if (lane.jobs.empty())
+      lanes_.erase(key);
+    else
+      ready_.push_back(key), wake_.notify_one();
+    if (stopping_) wake_.notify_all();
+  }
+}
+
+}  // namespace rejoin::net

@@ -1,0 +1,53 @@
+// Threads that run jobs, at most one at a time per key (a tenant, say): jobs of one key run in order, keys take turns, and a key with
+// much work does not hold threads that others could use.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+namespace rejoin::net {
+
+class WorkerPool {
+ public:
+  using Job = std::function<void()>;  // must not throw
+
+  // At most `queue` jobs wait, at most `queue_per_key` of one key.
+  WorkerPool(size_t threads, size_t queue, size_t queue_per_key);
+  // Runs what waits, then joins.
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  // False: the queue is full, or the pool is stopping. An empty key is a key of its own each time. Thread-safe.
+  bool submit(const std::string& key, Job job);
+  size_t waiting() const;
+  // No new jobs; waits for those that run and wait. Idempotent.
+  void stop();
+
+ private:
+  struct Lane {
+    std::deque<Job> jobs;
+    bool running = false;
+  };
+  void work();
+
+  const size_t queue_;
+  const size_t queue_per_key_;
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::unordered_map<std::string, Lane> lanes_;
+  std::deque<std::string> ready_;  // keys with waiting jobs of which none runs
+  size_t waiting_ = 0;
+  size_t anonymous_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace rejoin::net

@@ -1,0 +1,84 @@
+// One job at a time per key, in order, and no key keeps the others waiting.
+#include "net/worker_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <future>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace rejoin::net {
+namespace {
+
+TEST(WorkerPool, JobsOfAKeyRunInOrderOneAtATime) {
+  std::mutex mutex;
+  std::unordered_map<std::string, std::vector<int>> order;
+  std::atomic<int> inside[4] = {};
+  std::atomic<bool> overlapped = false;
+  {
+    WorkerPool pool(4, 10'000, 10'000);
+    for (int i = 0; i < 2000; ++i) {
+      const int key = i % 4;
+      ASSERT_TRUE(pool.submit("key" + std::to_string(key), [&, key, i] {
+        if (++inside[key] != 1) overlapped = true;
+        {
+          std::lock_guard lock(mutex);
+          order["key" + std::to_string(key)].push_back(i);
+        }
+        --inside[key];
+      }));
+    }
+  }
+  EXPECT_FALSE(overlapped);
+  for (auto& [key, seen] : order) {
+    EXPECT_EQ(seen.size(), 500u);
+    EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end())) << key;
+  }
+}
+
+TEST(WorkerPool, AStuckKeyHoldsOneThreadOnly) {
+  WorkerPool pool(2, 100, 100);
+  std::promise<void> open;
+  std::shared_future<void> gate = open.get_future().share();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(pool.submit("stuck", [gate] { gate.wait(); }));
+  std::promise<void> other;
+  ASSERT_TRUE(pool.submit("other", [&] { other.set_value(); }));
+  other.get_future().wait();  // would hang if the stuck key's jobs took both threads
+  open.set_value();
+}
+
+TEST(WorkerPool, QueuesAreBounded) {
+  WorkerPool pool(1, 4, 2);
+  std::promise<void> open, started;
+  ASSERT_TRUE(pool.submit("a", [&] {
+    started.set_value();
+    open.get_future().wait();
+  }));
+  started.get_future().wait();
+  EXPECT_TRUE(pool.submit("a", [] {}));
+  EXPECT_TRUE(pool.submit("a", [] {}));
+  EXPECT_FALSE(pool.submit("a", [] {}));  // this key has enough
+  EXPECT_TRUE(pool.submit("b", [] {}));
+  EXPECT_TRUE(pool.submit("", [] {}));
+  EXPECT_FALSE(pool.submit("c", [] {}));  // all have enough
+  EXPECT_EQ(pool.waiting(), 4u);
+  open.set_value();
+  pool.stop();
+  EXPECT_FALSE(pool.submit("a", [] {}));
+  EXPECT_EQ(pool.waiting(), 0u);
+}
+
+TEST(WorkerPool, StopRunsWhatWaits) {
+  std::atomic<int> ran = 0;
+  {
+    WorkerPool pool(3, 1000, 1000);
+    for (int i = 0; i < 300; ++i) ASSERT_TRUE(pool.submit("k" + std::to_string(i % 7), [&] { ++ran; }));
+  }
+  EXPECT_EQ(ran, 300);
+}
+
+}  // namespace
+}  // namespace rejoin::net

@@ -1,0 +1,86 @@
+// The JSON form says the same as the binary form.
+#include "server/message_json.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "server/base64.h"
+
+namespace rejoin::server {
+namespace {
+
+const sync::MessageLimits kLimits;
+const std::string kSite = base64("0123456789abcdef");
+
+TEST(MessageJson, RequestComesBack) {
+  sync::SyncRequest request;
+  request.hello = {crdt::SiteId::from("0123456789abcdef"), "00ff", "{}", "curl"};
+  request.push = sync::Push{"token", Bytes(16, '\x01'), Bytes("\0\xff", 2)};
+  request.pull = sync::Pull{"cursor", 99};
+  const Result<sync::SyncRequest> back = request_from_json(request_to_json(request), kLimits);
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(*back, request);
+}
+
+TEST(MessageJson, ResponseComesBack) {
+  sync::SyncResponse response;
+  response.facts = {1'700'000'000'123, true, 5, 4};
+  response.need_contract = true;
+  response.ack = sync::Ack{Bytes(16, 'n'), "next", {{"t", "k", "[1]", Code::forbidden, "why"}}, 3};
+  response.page = sync::PageMessage{"frame", "cursor", true, true, 2};
+  response.error = sync::WireError{Code::busy, "later", 10};
+  const Result<sync::SyncResponse> back = response_from_json(response_to_json(response), kLimits);
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(sync::encode_response(*back), sync::encode_response(response));
+}
+
+TEST(MessageJson, ReadsWhatProtobufLibrariesWrite) {
+  const Result<sync::SyncRequest> back = request_from_json(
+      R"({"protocol":1,"hello":{"site":")" + kSite + R"(","contractFingerprint":"ab","contractJson":null},"pull":{"maxBytes":"4096"},"later":[1]})",
+      kLimits);
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(back->hello.contract_fingerprint, "ab");
+  ASSERT_TRUE(back->pull);
+  EXPECT_EQ(back->pull->max_bytes, 4096u);
+}
+
+TEST(MessageJson, RefusesWhatBreaksTheRules) {
+  struct Case {
+    std::string text;
+    Code code;
+  };
+  const std::string hello = R"("hello":{"site":")" + kSite + "\"}";
+  const Case cases[] = {
+      {"", Code::corrupt},
+      {"[]", Code::corrupt},
+      {"{}", Code::corrupt},
+      {"{\"protocol\":1}", Code::corrupt},
+      {"{\"protocol\":2," + hello + "}", Code::unsupported},
+      {"{\"protocol\":99999999999," + hello + "}", Code::unsupported},
+      {"{\"protocol\":-1," + hello + "}", Code::corrupt},
+      {"{\"protocol\":1,\"protocol\":1," + hello + "}", Code::corrupt},
+      {"{\"protocol\":1," + hello + "}x", Code::corrupt},
+      {"{\"protocol\":1,\"hello\":[]}", Code::corrupt},
+      {"{\"protocol\":1,\"hello\":{\"site\":\"AAAA\"}}", Code::corrupt},
+      {"{\"protocol\":1,\"hello\":{\"site\":\"!!\"}}", Code::corrupt},
+      {"{\"protocol\":1," + hello + ",\"pull\":{\"max_bytes\":1.5}}", Code::corrupt},
+      {"{\"protocol\":1," + hello + ",\"pull\":{\"max_bytes\":\"-1\"}}", Code::corrupt},
+      {"{\"protocol\":1," + hello + ",\"pull\":{\"cursor\":7}}", Code::corrupt},
+      {"{\"protocol\":1," + hello + ",\"push\":{}}", Code::corrupt},
+      {std::string(100, '['), Code::corrupt},
+  };
+  for (const Case& c : cases) {
+    const Result<sync::SyncRequest> back = request_from_json(c.text, kLimits);
+    ASSERT_FALSE(back.ok()) << c.text;
+    EXPECT_EQ(back.error().code, c.code) << c.text << ": " << back.error().message;
+  }
+}
+
+TEST(MessageJson, ErrorsHaveOneShape) {
+  EXPECT_EQ(error_to_json(fail(Code::unauthorized, "no \"token\"")),
+            R"({"error":{"code":13,"name":"unauthorized","message":"no \"token\""}})");
+}
+
+}  // namespace
+}  // namespace rejoin::server

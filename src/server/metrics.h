@@ -1,0 +1,30 @@
+// What /metrics shows. No label ever names a tenant or a device: their number is unbounded and their names are nobody's business.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "net/http_server.h"
+#include "sync/server_session.h"
+
+namespace rejoin::server {
+
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+  // `route` is one of the routes' names, or "other".
+  void request(std::string_view route, int status, double seconds, uint64_t received, uint64_t sent);
+  void exchange(const sync::ServeStats& stats);
+  void error(Code code);
+  // Prometheus' text format 0.0.4. All methods are thread-safe.
+  std::string text(const net::HttpServerGauges& gauges, size_t open_tenants);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rejoin::server

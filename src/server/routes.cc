@@ -1,0 +1,256 @@
+#include "server/routes.h"
+
+#include <any>
+#include <memory>
+#include <utility>
+
+#include "base/bytes.h"
+#include "server/jwt.h"
+#include "server/message_json.h"
+#include "server/tenant_files.h"
+#include "sync/messages.h"
+#include "sync/server_session.h"
+
+namespace rejoin::server {
+namespace {
+
+using net::HttpRequest;
+using net::HttpResponse;
+
+constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kProtobuf = "application/x-protobuf";
+constexpr int64_t kRetryAfterMs = 1000;
+
+struct Route {
+  std::string_view path;
+  std::string_view name;  // in metrics and logs
+  std::string_view method;
+};
+constexpr Route kSync{"/v1/sync", "sync", "POST"};
+constexpr Route kHealth{"/health", "health", "GET"};
+constexpr Route kReady{"/ready", "ready", "GET"};
+constexpr Route kMetrics{"/metrics", "metrics", "GET"};
+constexpr const Route* kRoutes[] = {&kSync, &kHealth, &kReady, &kMetrics};
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return out;
+}
+
+// "application/json; charset=utf-8" -> "application/json"
+std::string media_type(std::string_view header) {
+  header = header.substr(0, header.find(';'));
+  while (!header.empty() && (header.back() == ' ' || header.back() == '\t')) header.remove_suffix(1);
+  return lower(header);
+}
+
+bool is_protobuf(std::string_view type) { return type == kProtobuf || type == "application/protobuf"; }
+
+// A request id that came from outside is kept if it is harmless in a log.
+bool usable_id(std::string_view id) {
+  if (id.empty() || id.size() > 64) return false;
+  for (char c : id)
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) return false;
+  return true;
+}
+
+HttpResponse json_response(int status, std::string body) {
+  HttpResponse response;
+  response.status = status;
+  response.content_type = kJson;
+  response.body = std::move(body);
+  return response;
+}
+
+}  // namespace
+
+// What is known about a request, filled as it goes along.
+struct Routes::Context {
+  const Route* route = nullptr;
+  std::string id;
+  bool answer_json = true;
+  bool reads_json = false;
+  bool known = false;  // the caller is
+  std::string tenant;
+  sync::Caller caller;
+  sync::ServeStats stats;
+  std::optional<Error> error;
+};
+
+Routes::Routes(const Settings& settings, Tenants& tenants, Metrics& metrics, Log& log, Clock& clock, Random& random)
+    : settings_(settings), tenants_(tenants), metrics_(metrics), log_(log), clock_(clock), random_(random) {}
+
+std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
+  auto context = std::make_shared<Context>();
+  request.context = context;
+  const std::string_view given = request.header("x-request-id");
+  context->id = usable_id(given) ? std::string(given) : to_hex(random_.bytes(8));
+
+  const std::string type = media_type(request.header("content-type"));
+  const std::string accept = lower(request.header("accept"));
+  context->reads_json = type == kJson;
+  context->answer_json = accept.find(kJson) != std::string::npos ||
+                         (accept.find("protobuf") == std::string::npos && !is_protobuf(type));
+
+  for (const Route* route : kRoutes)
+    if (request.path == route->path) context->route = route;
+  if (!context->route)
+    return error_reply(*context, fail(Code::not_found, "there is nothing at this path; POST /v1/sync, or GET /health, /ready, /metrics"), 0);
+  if (request.method != context->route->method && !(request.method == "HEAD" && context->route->method == "GET")) {
+    HttpResponse response = error_reply(
+        *context, fail(Code::method, std::string(context->route->path) + " answers " + std::string(context->route->method) + " only"), 0);
+    response.headers.emplace_back("Allow", std::string(context->route->method));
+    return response;
+  }
+  if (context->route == &kHealth) return json_response(200, "{\"status\":\"ok\"}");
+  if (context->route == &kMetrics) {
+    HttpResponse response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = metrics_.text(gauges(), tenants_.open());
+    return response;
+  }
+  if (context->route == &kReady) return std::nullopt;
+
+  if (Status known = authenticate(request, *context); !known.ok()) {
+    HttpResponse response = error_reply(*context, known.error(), 0);
+    if (known.error().code == Code::unauthorized) response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"rejoin\"");
+    return response;
+  }
+  context->known = true;
+  if (!context->reads_json && !is_protobuf(type))
+    return error_reply(*context, fail(Code::media_type, "the content type '" + type.substr(0, 80) +
+                                                            "' is not read here; send application/x-protobuf or application/json"),
+                       0);
+  request.lane = context->tenant;
+  return std::nullopt;
+}
+
+Status Routes::authenticate(const HttpRequest& request, Context& context) const {
+  const std::string_view header = request.header("authorization");
+  if (header.empty()) {
+    if (!settings_.dev)
+      return fail(Code::unauthorized, "no access token; send the header Authorization: Bearer TOKEN (rejoin token makes one)");
+    if (!request.loopback) return fail(Code::forbidden, "a server in development mode answers its own machine only");
+  } else if (settings_.secret.empty()) {
+    if (!settings_.dev || !request.loopback) return fail(Code::unauthorized, "this server has no secret to verify tokens with");
+  } else {
+    if (lower(header.substr(0, 7)) != "bearer ") return fail(Code::unauthorized, "the Authorization header must read: Bearer TOKEN");
+    std::string_view token = header.substr(7);
+    while (token.starts_with(' ')) token.remove_prefix(1);
+    REJOIN_ASSIGN(const Claims claims, verify_token(token, settings_.secret, clock_.now_ms()));
+    if (Status name = check_tenant_name(claims.tenant); !name.ok())
+      return fail(Code::unauthorized, "the access token's tenant cannot be used: " + name.error().message);
+    context.tenant = claims.tenant;
+    context.caller = {claims.device, claims.relay, claims.schema};
+    return {};
+  }
+  context.tenant = "dev";
+  context.caller = {"", false, true};  // the device is named by its hello
+  return {};
+}
+
+HttpResponse Routes::handle(HttpRequest& request) {
+  Context& context = **std::any_cast<std::shared_ptr<Context>>(&request.context);
+  if (context.route == &kReady) {
+    if (Status ready = tenants_.probe(); !ready.ok()) {
+      context.error = ready.error();
+      HttpResponse response = error_reply(context, ready.error(), 0);
+      response.status = 503;
+      return response;
+    }
+    return json_response(200, "{\"status\":\"ready\"}");
+  }
+  return exchange(request, context);
+}
+
+HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
+  const sync::MessageLimits limits = sync::message_limits(settings_.sync);
+  Result<sync::SyncRequest> message =
+      context.reads_json ? request_from_json(request.body, limits) : sync::decode_request(request.body, limits);
+  if (!message.ok()) return error_reply(context, message.error(), 0);
+  request.body = Bytes();
+  if (context.caller.device.empty()) context.caller.device = to_hex(message->hello.site.view());
+
+  sync::SyncResponse response;
+  const Status used = tenants_.with(context.tenant, request.deadline, [&](sync::TenantStore& store) -> Status {
+    response = sync::serve(*message, context.caller, store, settings_.sync, clock_.now_ms(), &context.stats);
+    return {};
+  });
+  if (!used.ok()) return error_reply(context, used.error(), code_retryable(used.error().code) ? kRetryAfterMs : 0);
+  metrics_.exchange(context.stats);
+  if (response.error) {
+    // The store was interrupted because the request's time is up.
+    if (response.error->code == Code::interrupted && std::chrono::steady_clock::now() >= request.deadline)
+      response.error = sync::WireError{Code::timeout, "the exchange took longer than this server allows; try again", 0};
+    if (code_retryable(response.error->code) && response.error->code != Code::clock_ahead) response.error->retry_after_ms = kRetryAfterMs;
+    context.error = fail(response.error->code, response.error->message);
+  }
+  return exchange_response(context, response);
+}
+
+HttpResponse Routes::exchange_response(Context& context, const sync::SyncResponse& response) const {
+  HttpResponse out;
+  out.status = response.error ? code_http_status(response.error->code) : 200;
+  if (context.answer_json)
+    out.content_type = kJson, out.body = response_to_json(response);
+  else
+    out.content_type = kProtobuf, out.body = sync::encode_response(response);
+  out.headers.emplace_back("Cache-Control", "no-store");
+  if (response.error && response.error->retry_after_ms)
+    out.headers.emplace_back("Retry-After", std::to_string((response.error->retry_after_ms + 999) / 1000));
+  return out;
+}
+
+// Refusals of an exchange have an exchange's form, so that a device reads the server's facts in them; others are small JSON objects.
+HttpResponse Routes::error_reply(Context& context, const Error& error, int64_t retry_after_ms) const {
+  context.error = error;
+  if (context.route == &kSync) {
+    sync::ServerFacts facts;
+    if (context.known) facts = sync::facts_of(settings_.sync, context.caller, clock_.now_ms());
+    return exchange_response(context, sync::error_response(error, facts, static_cast<uint64_t>(retry_after_ms)));
+  }
+  HttpResponse response = json_response(code_http_status(error.code), error_to_json(error, retry_after_ms));
+  if (retry_after_ms > 0) response.headers.emplace_back("Retry-After", std::to_string((retry_after_ms + 999) / 1000));
+  return response;
+}
+
+HttpResponse Routes::refuse(const HttpRequest& request, const Error& error, int64_t retry_after_ms) {
+  if (const auto* context = std::any_cast<std::shared_ptr<Context>>(&request.context)) return error_reply(**context, error, retry_after_ms);
+  Context unknown;
+  metrics_.error(error.code);
+  return error_reply(unknown, error, retry_after_ms);
+}
+
+void Routes::done(const HttpRequest& request, const HttpResponse& response, uint64_t sent) {
+  const auto* held = std::any_cast<std::shared_ptr<Context>>(&request.context);
+  const Context unknown;
+  const Context& context = held ? **held : unknown;
+  const std::string_view route = context.route ? context.route->name : "other";
+  const auto took = std::chrono::steady_clock::now() - request.arrived;
+  metrics_.request(route, response.status, std::chrono::duration<double>(took).count(), request.wire_bytes, sent);
+  if (context.error) metrics_.error(context.error->code);
+
+  const bool ours = response.status >= 500;
+  const bool routine = context.route == &kHealth || context.route == &kReady || context.route == &kMetrics;
+  const LogLevel level = ours ? LogLevel::error : context.error ? LogLevel::warning : routine ? LogLevel::debug : LogLevel::info;
+  log_.write(level, "request",
+             {{"id", context.id},
+              {"method", request.method.substr(0, 16)},
+              {"route", std::string(route)},
+              {"status", std::to_string(response.status)},
+              {"ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(took).count())},
+              {"remote", request.remote},
+              {"tenant", context.tenant},
+              {"device", context.caller.device},
+              {"received", std::to_string(request.wire_bytes)},
+              {"sent", std::to_string(sent)},
+              {"pushed", std::to_string(context.stats.rows_pushed)},
+              {"pulled", std::to_string(context.stats.rows_pulled)},
+              {"refused", std::to_string(context.stats.refused.size())},
+              {"error", context.error ? std::string(code_name(context.error->code)) : std::string()},
+              {"message", context.error ? context.error->message : std::string()}});
+}
+
+}  // namespace rejoin::server

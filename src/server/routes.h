@@ -1,0 +1,46 @@
+// From HTTP to sync: which route a request means, who calls, in which form, and what is said back. docs/http.md is the reference.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "net/http_server.h"
+#include "server/metrics.h"
+#include "server/settings.h"
+#include "server/tenants.h"
+
+namespace rejoin::server {
+
+// Thread-safe.
+class Routes {
+ public:
+  Routes(const Settings& settings, Tenants& tenants, Metrics& metrics, Log& log, Clock& clock, Random& random);
+
+  std::optional<net::HttpResponse> admit(net::HttpRequest& request);
+  net::HttpResponse handle(net::HttpRequest& request);
+  net::HttpResponse refuse(const net::HttpRequest& request, const Error& error, int64_t retry_after_ms);
+  void done(const net::HttpRequest& request, const net::HttpResponse& response, uint64_t sent);
+
+  // Where /metrics gets the server's gauges from; set before the first request.
+  std::function<net::HttpServerGauges()> gauges;
+
+ private:
+  struct Context;
+  Status authenticate(const net::HttpRequest& request, Context& context) const;
+  net::HttpResponse exchange(net::HttpRequest& request, Context& context);
+  net::HttpResponse exchange_response(Context& context, const sync::SyncResponse& response) const;
+  net::HttpResponse error_reply(Context& context, const Error& error, int64_t retry_after_ms) const;
+
+  const Settings& settings_;
+  Tenants& tenants_;
+  Metrics& metrics_;
+  Log& log_;
+  Clock& clock_;
+  Random& random_;
+};
+
+}  // namespace rejoin::server

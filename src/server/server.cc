@@ -1,0 +1,91 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "net/url.h"
+#include "server/jwt.h"
+#include "server/metrics.h"
+#include "server/routes.h"
+#include "server/secret.h"
+#include "server/tenants.h"
+
+namespace rejoin::server {
+namespace {
+
+Status check(const Settings& settings) {
+  if (settings.data_dir.empty()) return fail(Code::bad_argument, "the server needs a folder for its data; give one with --data DIR");
+  if (settings.secret.empty() && !settings.dev)
+    return fail(Code::unauthorized, "without a secret no token can be verified, so this server does not start; give one by file or by "
+                                    "REJOIN_SECRET, or use --dev on a loopback address");
+  if (!settings.secret.empty() && settings.secret.size() < kLeastSecretBytes)
+    return fail(Code::bad_argument, "the secret has " + std::to_string(settings.secret.size()) + " bytes; at least " +
+                                        std::to_string(kLeastSecretBytes) + " are needed (try: openssl rand -hex 32)");
+  if (settings.dev && !net::is_loopback_host(settings.http.address))
+    return fail(Code::bad_argument, "--dev lets anyone in without a token, so it listens on loopback addresses only; '" +
+                                        settings.http.address + "' is none. Use 127.0.0.1, or leave --dev out");
+  if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes || settings.sync.max_frame_bytes >= settings.http.max_body)
+    return fail(Code::bad_argument, "the limits must grow: value < frame < body");
+  return {};
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(const Settings& s, Log& l, Clock& clock, Random& random)
+      : settings(s),
+        log(l),
+        tenants(s.data_dir + "/tenants", std::max(s.open_tenants, s.http.workers), s.busy_timeout_ms, clock),
+        routes(settings, tenants, metrics, l, clock, random) {}
+
+  const Settings settings;
+  Log& log;
+  Metrics metrics;
+  Tenants tenants;
+  Routes routes;
+  std::atomic<net::HttpServer*> listening = nullptr;
+  std::unique_ptr<net::HttpServer> http;  // last: its threads use all of the above
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() { stop(); }
+
+Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log, Clock& clock, Random& random) {
+  REJOIN_TRY(check(settings));
+  REJOIN_TRY(make_folder(settings.data_dir));
+  REJOIN_TRY(make_folder(settings.data_dir + "/tenants"));
+  auto impl = std::make_unique<Impl>(settings, log, clock, random);
+  REJOIN_TRY(impl->tenants.probe());
+
+  Routes& routes = impl->routes;
+  Impl* self = impl.get();
+  routes.gauges = [self] {
+    const net::HttpServer* http = self->listening;
+    return http ? http->gauges() : net::HttpServerGauges{};
+  };
+  net::HttpHandlers handlers;
+  handlers.admit = [&routes](net::HttpRequest& request) { return routes.admit(request); };
+  handlers.handle = [&routes](net::HttpRequest& request) { return routes.handle(request); };
+  handlers.refuse = [&routes](const net::HttpRequest& request, const Error& error, int64_t retry_after_ms) {
+    return routes.refuse(request, error, retry_after_ms);
+  };
+  handlers.done = [&routes](const net::HttpRequest& request, const net::HttpResponse& response, uint64_t sent) {
+    routes.done(request, response, sent);
+  };
+  REJOIN_ASSIGN(impl->http, net::HttpServer::start(settings.http, std::move(handlers), log));
+  impl->listening = impl->http.get();
+  log.write(LogLevel::info, "listening",
+            {{"address", settings.http.address}, {"port", std::to_string(impl->http->port())}, {"dev", settings.dev ? "yes" : "no"}});
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+uint16_t Server::port() const { return impl_->http->port(); }
+
+void Server::stop() {
+  if (!impl_) return;
+  impl_->http->stop();
+  impl_->tenants.close();
+}
+
+}  // namespace rejoin::server

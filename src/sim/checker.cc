@@ -1,0 +1,104 @@
+#include "sim/checker.h"
+
+#include "base/random.h"
+
+namespace rejoin::sim {
+namespace {
+
+// Sends news along the line of replicas and back; the replicas in the middle relay. Returns how many changesets there were.
+int exchange(World& world, Mail& mail) {
+  int letters = 0;
+  auto one = [&](int from, int to) {
+    if (world.failed()) return;
+    auto letter = world.write_letter(from, to);
+    if (!letter) return;
+    ++letters;
+    world.deliver(*letter, to);
+    mail.all.push_back(std::move(*letter));
+  };
+  int n = world.devices();
+  for (int i = 0; i + 1 < n; ++i) one(i, i + 1);
+  for (int i = n - 1; i > 0; --i) one(i, i - 1);
+  return letters;
+}
+
+void check_sound(World& world, int i) {
+  Database& db = *world.device(i).db;
+  std::string who = "replica " + std::to_string(i);
+  std::vector<std::vector<Value>> rows;
+  if (!db.query(0, "PRAGMA integrity_check", rows) || rows.size() != 1 || rows[0][0].bytes != "ok")
+    return world.fail("integrity", who + ": integrity_check: " + (rows.empty() ? db.last_error(0) : print(rows[0][0])));
+  auto findings = db.replica(0).doctor();
+  if (!findings) return world.fail("doctor", who + ": " + findings.error().message);
+  if (*findings != "[]") return world.fail("doctor", who + ": " + *findings);
+  rows.clear();
+  if (!db.query(0, "SELECT table_name, key, reason FROM rejoin_parked", rows) || !rows.empty())
+    return world.fail("parked", who + ": " + (rows.empty() ? db.last_error(0) : print(Key(rows[0]))));
+}
+
+void check_repeats(World& world, const Mail& mail, SeededRandom& random) {
+  for (int n = 0; n < 6 && !mail.all.empty(); ++n) {
+    const Letter& letter = mail.all[random.u64() % mail.all.size()];
+    int to = static_cast<int>(random.u64() % static_cast<uint64_t>(world.devices()));
+    auto before = world.device(to).db->replica(0).seq();
+    auto outcome = world.device(to).db->replica(0).apply(letter.frame);
+    auto after = world.device(to).db->replica(0).seq();
+    std::string who = "replica " + std::to_string(to) + " got an old changeset of replica " + std::to_string(letter.source) + " again: ";
+    if (!before || !after || !outcome) return world.fail("repeat", who + (outcome ? "no position" : outcome.error().message));
+    if (outcome->rows_changed) return world.fail("repeat", who + std::to_string(outcome->rows_changed) + " rows changed");
+    if (*before != *after) return world.fail("repeat", who + "it made news");
+  }
+}
+
+void check_newcomer(World& world, const Mail& mail, SeededRandom& random) {
+  std::vector<const Letter*> letters;
+  for (const Letter& l : mail.all) {
+    letters.push_back(&l);
+    if (random.u64() % 4 == 0) letters.push_back(&l);
+  }
+  // The mail may not hold everything (pages did some of the work), so somebody tells the whole story too.
+  auto all = world.write_letter(0, world.add_device());
+  if (world.failed()) return;
+  if (all) letters.push_back(&*all);
+  for (size_t i = letters.size(); i > 1; --i) std::swap(letters[i - 1], letters[random.u64() % i]);
+  int newcomer = world.devices() - 1;
+  // Its clock is right; that of some others is ahead.
+  for (const Letter* l : letters) {
+    if (world.failed()) return;
+    world.deliver(*l, newcomer);
+  }
+  world.observe(newcomer);
+  if (!world.failed() && world.device(newcomer).now.model.state() != world.device(0).now.model.state())
+    world.fail("order", "a newcomer that got all changesets in another order has another state:\n" +
+                            print(world.device(newcomer).now.model.state()) + "the others:\n" + print(world.device(0).now.model.state()));
+  if (!world.failed()) check_sound(world, newcomer);
+}
+
+}  // namespace
+
+void check_end(World& world, Mail& mail) {
+  SeededRandom random(world.script().seed ^ 0x5eed);
+  for (int i = 0; i < world.devices(); ++i) {
+    world.end_transaction(i);
+    world.observe(i);
+  }
+  // Two rounds reach everybody; the third must be silent, or replicas answer each other for ever.
+  exchange(world, mail);
+  exchange(world, mail);
+  if (world.failed()) return;
+  if (int letters = exchange(world, mail); letters && !world.failed())
+    return world.fail("echo", std::to_string(letters) + " changesets were still written after everybody knew everything");
+  for (int i = 0; i < world.devices() && !world.failed(); ++i) {
+    world.observe(i);
+    world.check_rows(i, 0);
+    if (world.failed()) return;
+    if (world.device(i).now.model.state() != world.device(0).now.model.state())
+      return world.fail("convergence", "replica " + std::to_string(i) + " ended with\n" + print(world.device(i).now.model.state()) +
+                                           "but replica 0 with\n" + print(world.device(0).now.model.state()));
+    check_sound(world, i);
+  }
+  if (!world.failed()) check_repeats(world, mail, random);
+  if (!world.failed() && random.u64() % 3 == 0) check_newcomer(world, mail, random);
+}
+
+}  // namespace rejoin::sim

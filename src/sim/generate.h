@@ -1,0 +1,11 @@
+// Makes a script from a seed.
+#pragma once
+
+#include "sim/script.h"
+
+namespace rejoin::sim {
+
+// The same seed gives the same script, on every machine. 10 to 40 steps on 3 to 5 replicas, few rows, so that replicas meet often.
+Script generate(uint64_t seed);
+
+}  // namespace rejoin::sim

@@ -1,0 +1,130 @@
+// The documented semantics once more, naively: one replica as plain maps. It shares no code with the engine: what DESIGN.md and
+// docs/algebra.md say about inserts, updates, deletes, restores and merges is written down here a second time, as simply as possible.
+//
+// Stamps. A local write has no stamp until the engine folds it, and the documentation leaves the engine a choice (writes of one fold
+// may share a stamp). So the oracle gives every statement a number and the interval of stamps that the rules allow:
+//   - at least the wall clock of the write, and above everything that the replica knew when it last folded or merged;
+//   - at most what giving every row of every statement its own stamp max(ms << 16, last + 1) would give.
+// Once the replica's state is observed, the true stamps must lie in their intervals, keep the order of the statements, carry the
+// replica's site, and sit on exactly the cells that the statements wrote. From then on they are known and everything that
+// follows (every merge, everywhere) must be exactly what the oracle computes from them.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/state.h"
+#include "sim/tables.h"
+
+namespace rejoin::sim {
+
+// Each switch turns one rule of the model wrong. The canary test does so, to see that the checks would notice.
+struct Mistakes {
+  bool delete_always_wins = false;
+  bool update_revives = false;
+  bool site_does_not_break_ties = false;
+  bool older_write_wins = false;
+  bool update_stamps_all_columns = false;
+  bool unchanged_columns_are_stamped = false;
+  bool replace_is_an_update = false;
+  bool upsert_is_an_insert = false;
+  bool key_change_keeps_versions = false;
+  bool restore_is_an_insert = false;
+  bool edits_of_the_dead_are_lost = false;
+  bool cells_survive_a_new_birth = false;
+  bool rollback_is_ignored = false;
+  bool type_is_not_compared = false;
+};
+
+enum class Outcome { done, constraint, refused };
+
+class Oracle {
+ public:
+  // `site`: 16 bytes.
+  Oracle(std::vector<int> tables, std::string site, Mistakes mistakes);
+
+  const std::string& site() const { return site_; }
+  void set_site(std::string site) { site_ = std::move(site); }
+  bool rollback_is_ignored() const { return mistakes_.rollback_is_ignored; }
+  // The replica has taken a new identity. Its own writes that nobody acknowledged move to the new site, with their times; which ones the
+  // engine still takes for unacknowledged (the log may be compacted) is read from `actual`, to be observed afterwards.
+  void move_to_site(const std::string& site, const State& actual);
+  // From now on writes get versions; the rows that exist get (hlc 1, site).
+  void track();
+
+  // --- statements. `now_ms`: the wall clock. `set`: column index and value. Each says what SQLite must answer.
+  using Set = std::vector<std::pair<int, Value>>;
+  Outcome insert(int table, const Key& key, const Set& set, int64_t now_ms);
+  Outcome insert_or_ignore(int table, const Key& key, const Set& set, int64_t now_ms);
+  Outcome replace(int table, const Key& key, const Set& set, int64_t now_ms);
+  Outcome upsert(int table, const Key& key, const Set& set, int64_t now_ms);
+  Outcome update(int table, const Key& key, const Set& set, int64_t now_ms);
+  Outcome update_all(int table, const Set& set, int64_t now_ms);
+  Outcome rekey(int table, const Key& from, const Key& to, const Set& set, bool replace, int64_t now_ms);
+  Outcome remove(int table, const Key& key, int64_t now_ms);
+  Outcome remove_all(int table, int64_t now_ms);
+  // refused: no such row, or no values to restore. `changed`: false when it is alive already.
+  Outcome restore(int table, const Key& key, int64_t now_ms, bool& changed);
+
+  // --- merging
+  // True when the outcome would depend on a stamp that is not known yet: observe first.
+  bool ambiguous(const State& incoming) const;
+  // Returns the number of rows of which anything changed.
+  size_t merge(const State& incoming);
+
+  // --- looking
+  // The rows that a SELECT shows, in key order: key and every column.
+  std::map<Key, std::vector<Value>> visible(int table) const;
+  // Compares the replica's whole state with the model and learns the stamps of local writes. Empty when all is well, else what is not.
+  std::string observe(const State& actual);
+  // Is everything in `frame` known here, exactly so? Call observe() first. Empty when all is well.
+  std::string check_frame(const State& frame) const;
+  // Everything known, once all stamps are (after observe()).
+  State state() const;
+  // The greatest stamp ever seen here.
+  uint64_t newest() const { return low_; }
+
+ private:
+  // A version whose stamp may still be open: `write` is then the number of the statement.
+  struct Open {
+    Version version;
+    uint64_t write = 0;
+  };
+  struct OpenCell {
+    Open version;
+    Value value;
+  };
+  struct OpenRow {
+    bool alive = false;
+    Open life, birth;
+    std::map<int, OpenCell> cells;
+  };
+  struct Interval {
+    uint64_t low, high;            // allowed
+    uint64_t least = ~uint64_t{0}, most = 0;  // seen
+  };
+  using Rows = std::map<Key, OpenRow>;
+
+  const TableSpec& spec(int table) const { return table_specs()[static_cast<size_t>(table)]; }
+  OpenRow* alive_row(int table, const Key& key);
+  Open stamp(int64_t now_ms, uint64_t rows);
+  void write_insert(int table, const Key& key, const Set& set, Open stamp);
+  void write_update(OpenRow& row, int table, const Set& set, Open stamp);
+  bool same(const Value& a, const Value& b) const;
+  // -1, 0, 1; unknown_ is set when it cannot be said.
+  int order(const Open& mine, const Version& theirs) const;
+  std::string learn(Open& open, const Version& actual, const std::string& what);
+
+  std::map<int, Rows> tables_;
+  std::string site_;
+  Mistakes mistakes_;
+  bool tracked_ = false;
+  uint64_t next_write_ = 1;
+  uint64_t low_ = 1, high_ = 1;  // of the last stamp given
+  std::map<uint64_t, Interval> open_;
+  mutable bool unknown_ = false;
+};
+
+}  // namespace rejoin::sim

@@ -1,0 +1,89 @@
+#include "sim/state.h"
+
+#include <vector>
+
+#include "crdt/key.h"
+#include "sim/tables.h"
+
+namespace rejoin::sim {
+namespace {
+
+Version version_of(crdt::Stamp stamp, std::span<const crdt::SiteId> sites) {
+  if (stamp.bottom()) return {};
+  return {stamp.hlc, std::string(sites[stamp.site].view())};
+}
+
+}  // namespace
+
+std::string print(const Version& version) {
+  if (version.hlc == 0) return "-";
+  return std::to_string(version.hlc >> 16) + "." + std::to_string(version.hlc & 0xffff) + "@" +
+         to_hex(version.site.substr(0, 3));
+}
+
+std::string print(const Row& row) {
+  std::string out = std::string(row.alive ? "alive " : "dead ") + print(row.life) + " birth " + print(row.birth);
+  for (const auto& [column, cell] : row.cells)
+    out += " " + std::to_string(column) + ":" + print(cell.value) + " " + print(cell.version);
+  return out;
+}
+
+std::string print(const State& state) {
+  std::string out;
+  for (const auto& [table, rows] : state)
+    for (const auto& [key, row] : rows)
+      out += "  " + table_specs()[static_cast<size_t>(table)].label + " " + print(key) + ": " + print(row) + "\n";
+  return out;
+}
+
+Result<State> decode_frame(BytesView frame) {
+  REJOIN_ASSIGN(codec::ChangesetReader reader, codec::ChangesetReader::open(frame));
+  std::vector<uint32_t> site_map(reader.sites().size());
+  for (size_t i = 0; i < site_map.size(); ++i) site_map[i] = static_cast<uint32_t>(i);
+  State state;
+  for (size_t b = 0; b < reader.blocks().size(); ++b) {
+    const codec::BlockInfo& block = reader.blocks()[b];
+    const codec::WireTable& wire = reader.tables()[block.table];
+    int table = -1;
+    for (size_t i = 0; i < table_specs().size(); ++i)
+      if (table_specs()[i].name == wire.name) table = static_cast<int>(i);
+    if (table < 0) return fail(Code::corrupt, "the frame names the unknown table '" + wire.name + "'");
+    const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+    if (wire.key != spec.key) return fail(Code::corrupt, "the frame has other key columns for '" + wire.name + "'");
+    std::vector<uint32_t> column_map;
+    for (const std::string& name : wire.columns) {
+      size_t c = 0;
+      while (c < spec.columns.size() && spec.columns[c].name != name) ++c;
+      if (c == spec.columns.size()) return fail(Code::corrupt, "the frame names the unknown column '" + name + "'");
+      column_map.push_back(static_cast<uint32_t>(c));
+    }
+    codec::BlockCursor rows = reader.rows(b, site_map, column_map);
+    std::vector<crdt::ValueRef> key_values;
+    Bytes scratch;
+    while (rows.next()) {
+      if (!crdt::decode_key(rows.key(), spec.key.size(), key_values, scratch))
+        return fail(Code::corrupt, "the frame has a malformed key");
+      Key key;
+      for (const crdt::ValueRef& v : key_values) key.push_back(Value::of(v));
+      Row& row = state[table][key];
+      const crdt::RowRecord& record = rows.record();
+      if (block.with_life) {
+        if (row.life.hlc) return fail(Code::corrupt, "the frame has a row's liveness twice");
+        row.alive = record.alive;
+        row.life = version_of(record.live, reader.sites());
+        row.birth = version_of(record.birth, reader.sites());
+      }
+      for (size_t i = 0; i < block.columns.size(); ++i) {
+        uint32_t column = column_map[block.columns[i]];
+        Cell cell{version_of(record.stamp_of(column), reader.sites()), Value::of(rows.values()[i])};
+        if (cell.version.hlc == 0) return fail(Code::corrupt, "the frame has a cell without a version");
+        if (!row.cells.emplace(static_cast<int>(column), cell).second)
+          return fail(Code::corrupt, "the frame has a cell twice");
+      }
+    }
+    if (!rows.ok()) return fail(Code::corrupt, "the frame's block is damaged");
+  }
+  return state;
+}
+
+}  // namespace rejoin::sim

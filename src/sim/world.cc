@@ -1,0 +1,418 @@
+#include "sim/world.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "sim/statements.h"
+#include "sqlite/api.h"
+
+namespace rejoin::sim {
+namespace {
+
+constexpr int64_t kStart = 1'700'000'000'000;
+
+std::string name_of(int device) { return "replica " + std::to_string(device); }
+
+}  // namespace
+
+World::World(const Script& script, const RunOptions& options) : script_(script), options_(options) {}
+
+World::~World() {
+  devices_.clear();
+  for (int i = 0; i < files_; ++i)
+    for (const char* suffix : {"", "-wal", "-shm", "-journal"})
+      unlink((options_.folder + "/sim-" + std::to_string(i) + ".db" + suffix).c_str());
+}
+
+void World::fail(std::string kind, std::string message) {
+  if (!failure_) failure_ = Failure{std::move(kind), std::move(message), step_};
+}
+
+std::string World::path(int) {
+  return script_.files ? options_.folder + "/sim-" + std::to_string(files_++) + ".db" : "";
+}
+
+void World::create(int i) {
+  Device& d = device(i);
+  d.db = std::make_unique<Database>(i, path(i), script_.seed * 64 + static_cast<uint64_t>(i) + 1);
+  d.db->clock().set(kStart);
+  d.now.model = Oracle(script_.tables, "", options_.mistakes);
+  for (int t : script_.tables) {
+    if (d.db->run(0, table_specs()[static_cast<size_t>(t)].create) != SQLITE_OK)
+      return fail("setup", "creating a table: " + d.db->last_error(0));
+  }
+}
+
+void World::begin() {
+  for (int i = 0; i < script_.replicas; ++i) {
+    devices_.push_back({nullptr, {Oracle({}, "", {}), {}}, -1, {Oracle({}, "", {}), {}}, false, {}, 0});
+    create(i);
+  }
+  for (const Step& step : script_.before) {
+    if (failed()) return;
+    if (is_statement(step.op)) statement(step);
+  }
+  for (int i = 0; i < devices(); ++i) {
+    for (int t : script_.tables) {
+      const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
+      sqlite::TrackOptions track;
+      track.allow_integer_key = spec.allow_integer_key;
+      Status status = device(i).db->replica(0).track(spec.name, track);
+      if (!status) return fail("track", name_of(i) + ": " + status.error().message);
+    }
+    auto site = device(i).db->replica(0).site();
+    if (!site) return fail("track", name_of(i) + ": " + site.error().message);
+    device(i).now.model.set_site(std::string(site->view()));
+    device(i).now.model.track();
+    observe(i);
+  }
+}
+
+int World::add_device() {
+  devices_.push_back({nullptr, {Oracle({}, "", {}), {}}, -1, {Oracle({}, "", {}), {}}, false, {}, 0});
+  int i = devices() - 1;
+  create(i);
+  for (int t : script_.tables) {
+    const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
+    sqlite::TrackOptions track;
+    track.allow_integer_key = spec.allow_integer_key;
+    if (Status status = device(i).db->replica(0).track(spec.name, track); !status) fail("track", status.error().message);
+  }
+  if (auto site = device(i).db->replica(0).site()) device(i).now.model.set_site(std::string(site->view()));
+  device(i).now.model.track();
+  return i;
+}
+
+void World::expect_busy(int i, const std::string& what, Code code) {
+  if (code != Code::busy)
+    fail("busy", name_of(i) + ": " + what + " while another connection writes said '" + std::string(code_name(code)) + "', not 'busy'");
+}
+
+void World::check_rows(int i, int connection, int table) {
+  if (failed()) return;
+  Device& d = device(i);
+  bool other = d.owner >= 0 && d.owner != connection;
+  // SQLite's memdb has no snapshots: nobody reads while another connection writes.
+  if (other && !script_.files) return;
+  const Oracle& model = other ? d.before.model : d.now.model;
+  for (int t : script_.tables) {
+    if (table >= 0 && t != table) continue;
+    const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
+    std::map<Key, std::vector<Value>> actual, expected = model.visible(t);
+    if (!d.db->rows(connection, spec, actual)) return fail("read", name_of(i) + ": reading " + spec.label + ": " + d.db->last_error(connection));
+    if (actual == expected) continue;
+    auto print_row = [](const std::vector<Value>& row) { return print(Key(row)); };
+    for (const auto& [key, row] : expected) {
+      auto at = actual.find(key);
+      if (at == actual.end()) return fail("rows", name_of(i) + ": " + spec.label + " lacks row " + print(key) + " = " + print_row(row));
+      if (at->second != row)
+        return fail("rows", name_of(i) + ": " + spec.label + " row " + print(key) + " is " + print_row(at->second) + ", should be " + print_row(row));
+    }
+    for (const auto& [key, row] : actual)
+      if (!expected.count(key)) return fail("rows", name_of(i) + ": " + spec.label + " has row " + print(key) + " = " + print_row(row) + ", which should not be");
+  }
+}
+
+void World::statement(const Step& step) {
+  Device& d = device(step.replica);
+  auto known = std::find(script_.tables.begin(), script_.tables.end(), step.table);
+  if (known == script_.tables.end()) return;
+  const TableSpec& spec = table_specs()[static_cast<size_t>(step.table)];
+  auto [sql, values] = sql_of(step, spec);
+  int rc = d.db->run(step.connection, sql, values);
+  std::string what = name_of(step.replica) + ": " + std::string(op_name(step.op)) + " on " + spec.label;
+  if (d.owner >= 0 && d.owner != step.connection) {
+    if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
+      fail("busy", what + " while another connection writes gave code " + std::to_string(rc));
+    return check_rows(step.replica, step.connection, step.table);
+  }
+  Outcome outcome = apply_to(d.now.model, step, d.db->clock().now_ms());
+  int expected = outcome == Outcome::done ? SQLITE_OK : SQLITE_CONSTRAINT;
+  if ((rc & 0xff) != expected)
+    return fail("outcome", what + " gave code " + std::to_string(rc) + " (" + d.db->last_error(step.connection) + "), should be " + std::to_string(expected));
+  if (d.owner == step.connection) d.wrote = true;
+  check_rows(step.replica, step.connection, step.table);
+}
+
+void World::transaction(const Step& step) {
+  Device& d = device(step.replica);
+  int c = step.connection;
+  auto run = [&](const std::string& sql) {
+    int rc = d.db->run(c, sql);
+    if (rc != SQLITE_OK) fail("transaction", name_of(step.replica) + ": " + sql + ": " + d.db->last_error(c));
+  };
+  std::string name = "s" + std::to_string(step.number);
+  auto saved = std::find_if(d.savepoints.rbegin(), d.savepoints.rend(), [&](const auto& s) { return s.first == step.number; });
+  bool inside = d.owner == c;
+  switch (step.op) {
+    case Op::begin:
+      if (d.owner >= 0) return;
+      run("BEGIN IMMEDIATE");
+      d.before = d.now, d.owner = c, d.wrote = false;
+      break;
+    case Op::savepoint:
+      if (d.owner >= 0 && !inside) return;
+      run("SAVEPOINT " + name);
+      if (!inside) {
+        // A savepoint alone takes no lock; a write that finds no row does, and keeps the model simple.
+        run("DELETE FROM " + quoted(table_specs()[static_cast<size_t>(script_.tables[0])].name) + " WHERE 0");
+        d.before = d.now, d.owner = c, d.wrote = false;
+      }
+      d.savepoints.emplace_back(step.number, d.now);
+      break;
+    case Op::release: {
+      if (!inside || saved == d.savepoints.rend()) return;
+      run("RELEASE " + name);
+      d.savepoints.erase(std::prev(saved.base()), d.savepoints.end());
+      if (sqlite3_get_autocommit(d.db->connection(c))) d.owner = -1, d.savepoints.clear();
+      break;
+    }
+    case Op::rollback_to:
+      if (!inside || saved == d.savepoints.rend()) return;
+      run("ROLLBACK TO " + name);
+      if (!d.now.model.rollback_is_ignored()) d.now = saved->second;
+      d.savepoints.erase(saved.base(), d.savepoints.end());
+      break;
+    case Op::commit:
+      if (!inside) return;
+      run("COMMIT");
+      d.owner = -1, d.savepoints.clear();
+      break;
+    case Op::rollback:
+      if (!inside) return;
+      return end_transaction(step.replica);
+    case Op::reopen: {
+      if (inside) {
+        d.now = d.before;
+        d.owner = -1, d.savepoints.clear();
+      }
+      // The other one keeps a database in memory alive meanwhile.
+      d.db->connection(c == 0 ? 1 : 0);
+      int rc = d.db->close(c);
+      if (rc != SQLITE_OK) fail("close", name_of(step.replica) + ": closing a connection gave code " + std::to_string(rc));
+      break;
+    }
+    default: return;
+  }
+  check_rows(step.replica, c);
+}
+
+void World::end_transaction(int i) {
+  Device& d = device(i);
+  if (d.owner < 0) return;
+  int c = d.owner;
+  if (d.db->run(c, "ROLLBACK") != SQLITE_OK) fail("transaction", name_of(i) + ": ROLLBACK: " + d.db->last_error(c));
+  if (!d.now.model.rollback_is_ignored()) d.now = d.before;
+  d.owner = -1, d.savepoints.clear();
+  check_rows(i, c);
+}
+
+void World::restore(const Step& step) {
+  Device& d = device(step.replica);
+  int c = step.connection & 1;
+  if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
+  const TableSpec& spec = table_specs()[static_cast<size_t>(step.table)];
+  std::vector<crdt::ValueRef> key;
+  for (const Value& v : step.key) key.push_back(v.ref());
+  auto result = d.db->replica(c).restore(spec.name, key);
+  std::string what = name_of(step.replica) + ": restore of " + spec.label + " " + print(step.key);
+  if (d.owner >= 0 && d.owner != c) {
+    if (result.ok()) return fail("busy", what + " worked while another connection writes");
+    return expect_busy(step.replica, "restore", result.error().code);
+  }
+  bool changed = false;
+  Outcome outcome = d.now.model.restore(step.table, step.key, d.db->clock().now_ms(), changed);
+  if (outcome == Outcome::refused) {
+    if (result.ok()) fail("restore", what + " worked though there is nothing to restore");
+    return;
+  }
+  if (!result.ok()) return fail("restore", what + ": " + result.error().message);
+  if (*result != changed) return fail("restore", what + " said " + (*result ? "restored" : "alive already") + ", should be the opposite");
+  if (d.owner == c) d.wrote = true;
+  check_rows(step.replica, c, step.table);
+}
+
+std::optional<State> World::actual_state(int i) {
+  auto frame = device(i).db->replica(0).changeset(0);
+  if (!frame) return fail("changeset", name_of(i) + ": changeset(0): " + frame.error().message), std::nullopt;
+  if (!*frame) return State();
+  auto decoded = decode_frame(**frame);
+  if (!decoded) return fail("changeset", name_of(i) + ": changeset(0) does not decode: " + decoded.error().message), std::nullopt;
+  return std::move(*decoded);
+}
+
+void World::observe(int i) {
+  if (failed()) return;
+  Device& d = device(i);
+  if (d.owner >= 0) return;
+  auto state = actual_state(i);
+  if (!state) return;
+  std::string wrong = d.now.model.observe(*state);
+  if (!wrong.empty()) fail("state", name_of(i) + ": " + wrong + "\nits state:\n" + print(*state));
+}
+
+std::optional<Letter> World::write_letter(int source, int to, int connection) {
+  Device& d = device(source);
+  int c = connection & 1;
+  Letter letter;
+  letter.source = source;
+  letter.generation = d.generation;
+  letter.since = device(to).now.from[source].acknowledged;
+  auto frame = d.db->replica(c).changeset(letter.since);
+  if (d.owner == c) {
+    if (frame.ok() || frame.error().code != Code::in_transaction)
+      fail("export", name_of(source) + ": a changeset was made inside an open write transaction, or refused for another reason");
+    return std::nullopt;
+  }
+  if (d.owner >= 0) {
+    if (!frame.ok()) expect_busy(source, "changeset", frame.error().code);
+    return std::nullopt;
+  }
+  if (!frame) return fail("changeset", name_of(source) + ": " + frame.error().message), std::nullopt;
+  auto through = d.db->replica(c).seq();
+  if (!through) return fail("changeset", name_of(source) + ": seq(): " + through.error().message), std::nullopt;
+  letter.through = *through;
+  observe(source);
+  if (failed() || !*frame) return std::nullopt;
+  auto content = decode_frame(**frame);
+  if (!content) return fail("changeset", name_of(source) + ": its changeset does not decode: " + content.error().message), std::nullopt;
+  std::string wrong = d.now.model.check_frame(*content);
+  if (!wrong.empty()) return fail("changeset", name_of(source) + ": " + wrong), std::nullopt;
+  letter.frame = std::move(**frame);
+  letter.content = std::move(*content);
+  return letter;
+}
+
+bool World::prepare_merge(int i, const std::vector<const State*>& contents) {
+  Device& d = device(i);
+  bool ambiguous = false;
+  for (const State* s : contents) ambiguous |= d.now.model.ambiguous(*s);
+  if (!ambiguous) return true;
+  if (d.owner >= 0) return false;
+  observe(i);
+  return !failed();
+}
+
+void World::deliver(const Letter& letter, int to, int connection) {
+  Device& d = device(to);
+  int c = connection & 1;
+  if (!prepare_merge(to, {&letter.content})) return;
+  auto outcome = d.db->replica(c).apply(letter.frame);
+  if (d.owner >= 0 && d.owner != c) {
+    if (outcome.ok()) return fail("busy", name_of(to) + ": apply worked while another connection writes");
+    return expect_busy(to, "apply", outcome.error().code);
+  }
+  if (!outcome) return fail("apply", name_of(to) + ": " + outcome.error().message);
+  size_t changed = d.now.model.merge(letter.content);
+  if (d.owner == c) d.wrote = true;
+  if (outcome->staged || outcome->rows_parked || !outcome->refused.empty())
+    return fail("apply", name_of(to) + ": a whole changeset was staged, or rows of it parked or refused");
+  check_rows(to, c);
+  if (outcome->rows_changed != changed)
+    fail("count", name_of(to) + ": apply said that " + std::to_string(outcome->rows_changed) + " rows changed, should be " + std::to_string(changed));
+  // Everything up to `through` is known now, unless something between was never delivered.
+  if (letter.generation != device(letter.source).generation) return;
+  Position& position = d.now.from[letter.source];
+  if (letter.since <= position.acknowledged) position.acknowledged = std::max(position.acknowledged, letter.through);
+}
+
+bool World::take_page(int to, int source, const Bytes& frame, const State& content, const Bytes& next, int c, bool may_gap) {
+  Device& d = device(to);
+  Position& position = d.now.from[source];
+  std::vector<const State*> contents;
+  for (const State& s : position.staged) contents.push_back(&s);
+  contents.push_back(&content);
+  if (!prepare_merge(to, contents)) return false;
+  auto outcome = d.db->replica(c).apply(frame);
+  if (d.owner >= 0 && d.owner != c) {
+    if (outcome.ok()) return fail("busy", name_of(to) + ": apply worked while another connection writes"), false;
+    return expect_busy(to, "apply", outcome.error().code), false;
+  }
+  if (!outcome) {
+    if (may_gap && outcome.error().code == Code::gap) return check_rows(to, c), false;
+    return fail("page", name_of(to) + ": a page from " + name_of(source) + ": " + outcome.error().message), false;
+  }
+  if (d.owner == c) d.wrote = true;
+  position.staged.push_back(content);
+  if (!outcome->staged) {
+    for (const State& s : position.staged) d.now.model.merge(s);
+    position.staged.clear();
+  }
+  if (!next.empty()) position.cursor = next;
+  check_rows(to, c);
+  return true;
+}
+
+void World::page(const Step& step) {
+  int source = step.peer, to = step.replica, c = step.connection & 1;
+  if (source == to) return;
+  Device& s = device(source);
+  if (s.owner >= 0) return;
+  auto read = [&](const Bytes& cursor, State& content) -> std::optional<sqlite::Page> {
+    sqlite::PageRequest request;
+    request.cursor = cursor;
+    request.max_bytes = static_cast<uint64_t>(std::max<int64_t>(step.number, 1));
+    auto page = s.db->replica(0).page(request);
+    if (!page) return fail("page", name_of(source) + ": " + page.error().message), std::nullopt;
+    if (page->frame.empty()) return *page;
+    observe(source);
+    if (failed()) return std::nullopt;
+    auto decoded = decode_frame(page->frame);
+    if (!decoded) return fail("page", name_of(source) + ": its page does not decode: " + decoded.error().message), std::nullopt;
+    std::string wrong = s.now.model.check_frame(*decoded);
+    if (!wrong.empty()) return fail("page", name_of(source) + ": " + wrong), std::nullopt;
+    content = std::move(*decoded);
+    return *page;
+  };
+  Bytes cursor = device(to).now.from[source].cursor;
+  State content, later;
+  auto first = read(cursor, content);
+  if (!first || first->frame.empty()) return;
+  switch (step.fate) {
+    case Fate::lose: return;
+    case Fate::arrive: take_page(to, source, first->frame, content, first->next, c, false); return;
+    case Fate::twice:
+      if (take_page(to, source, first->frame, content, first->next, c, false)) take_page(to, source, first->frame, content, "", c, true);
+      return;
+    case Fate::early: {
+      auto second = read(first->next, later);
+      if (!second) return;
+      bool taken = !second->frame.empty() && take_page(to, source, second->frame, later, "", c, true);
+      if (failed()) return;
+      if (!take_page(to, source, first->frame, content, first->next, c, taken) || second->frame.empty()) return;
+      take_page(to, source, second->frame, later, second->next, c, false);
+      return;
+    }
+  }
+}
+
+void World::clone(int to, int from) {
+  if (to == from || device(to).owner >= 0 || device(from).owner >= 0) return;
+  Device& d = device(to);
+  int64_t now = d.db->clock().now_ms();
+  d.db = nullptr;
+  d.db = std::make_unique<Database>(to, path(to), script_.seed * 64 + 32 + static_cast<uint64_t>(step_ + 2) * 1024);
+  d.db->clock().set(now);
+  d.db->copy_from(*device(from).db);
+  ++d.generation;
+  d.now = device(from).now;
+  // A copied file is found out by itself; memory has nothing to tell it by.
+  Status status = script_.files ? d.db->replica(0).fold() : d.db->replica(0).take_new_identity();
+  if (!status) return fail("clone", name_of(to) + ": " + status.error().message);
+  auto site = d.db->replica(0).site();
+  if (!site) return fail("clone", name_of(to) + ": " + site.error().message);
+  std::string id(site->view());
+  for (int i = 0; i < devices(); ++i)
+    if (device(i).now.model.site() == id) return fail("clone", name_of(to) + " still has the site id of " + name_of(i));
+  auto state = actual_state(to);
+  if (!state) return;
+  d.now.model.move_to_site(id, *state);
+  d.now.from.erase(to);
+  for (int i = 0; i < devices(); ++i)
+    if (i != to) device(i).now.from[to] = Position();
+  observe(to);
+  check_rows(to, 0);
+}
+
+}  // namespace rejoin::sim

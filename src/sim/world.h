@@ -1,0 +1,119 @@
+// The simulated devices of one script with their models beside them, and the moves that both make together. After each move the two
+// are compared; the first difference is kept as the failure and ends everything.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/database.h"
+#include "sim/oracle.h"
+#include "sim/script.h"
+#include "sim/state.h"
+
+namespace rejoin::sim {
+
+struct Failure {
+  std::string kind;     // one word: shrinking keeps it
+  std::string message;
+  int step = -1;        // index into Script::steps; -1: outside of them
+};
+
+// How far a device has got with what another one has to say.
+struct Position {
+  int64_t acknowledged = 0;   // log position, for changeset(since)
+  Bytes cursor;               // for pages
+  std::vector<State> staged;  // pages that are not visible yet
+};
+
+// What a rollback takes back.
+struct Memory {
+  Oracle model;
+  std::map<int, Position> from;
+};
+
+struct Device {
+  std::unique_ptr<Database> db;
+  Memory now;
+  int owner = -1;       // the connection with an open transaction
+  Memory before;        // at its beginning
+  bool wrote = false;   // it has written something
+  std::vector<std::pair<int64_t, Memory>> savepoints;
+  int64_t clock_offset = 0;
+  int generation = 0;   // counts the databases that have had this number
+};
+
+// A changeset under way.
+struct Letter {
+  int source = 0;
+  int generation = 0;   // of the source
+  int64_t since = 0, through = 0;
+  Bytes frame;
+  State content;
+};
+
+struct RunOptions {
+  Mistakes mistakes;
+  std::string folder;  // where files go; made by the caller
+};
+
+class World {
+ public:
+  World(const Script& script, const RunOptions& options);
+  ~World();
+
+  bool failed() const { return failure_.has_value(); }
+  const std::optional<Failure>& failure() const { return failure_; }
+  void fail(std::string kind, std::string message);
+  void at_step(int step) { step_ = step; }
+
+  // Creates the devices, runs Script::before, tracks the tables.
+  void begin();
+  // One SQL statement of the script, on the device and in the model.
+  void statement(const Step& step);
+  // BEGIN, COMMIT, SAVEPOINT and so on, and reopening a connection.
+  void transaction(const Step& step);
+  void restore(const Step& step);
+
+  // Reads a device's whole state and lets its model learn. Needs a device without an open transaction.
+  void observe(int device);
+  // Compares what SELECT shows on a connection with the model, for one table or (-1) all.
+  void check_rows(int device, int connection, int table = -1);
+  // A changeset for `to`; nothing when there is no news or the device must not tell now.
+  std::optional<Letter> write_letter(int source, int to, int connection = 0);
+  // Merges a letter into a device.
+  void deliver(const Letter& letter, int to, int connection = 0);
+  // One page from `source` to `to`.
+  void page(const Step& step);
+  void clone(int to, int from);
+  // An open transaction is rolled back.
+  void end_transaction(int device);
+  // One more device, which knows nothing yet. Returns its number.
+  int add_device();
+
+  Device& device(int i) { return devices_[static_cast<size_t>(i)]; }
+  int devices() const { return static_cast<int>(devices_.size()); }
+  const Script& script() const { return script_; }
+
+ private:
+  void create(int device);
+  // Everything that a device knows, as it tells it itself.
+  std::optional<State> actual_state(int device);
+  std::string path(int device);
+  // False, and the failure noted, unless the call was refused because another connection writes.
+  void expect_busy(int device, const std::string& what, Code code);
+  bool take_page(int to, int source, const Bytes& frame, const State& content, const Bytes& next, int connection, bool may_gap);
+  // Makes sure that the model can say what a merge must give. False: it cannot, because a transaction is open.
+  bool prepare_merge(int device, const std::vector<const State*>& contents);
+
+  Script script_;
+  RunOptions options_;
+  std::vector<Device> devices_;
+  std::optional<Failure> failure_;
+  int step_ = -1;
+  int files_ = 0;
+};
+
+}  // namespace rejoin::sim

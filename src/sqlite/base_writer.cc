@@ -1,0 +1,171 @@
+#include "sqlite/base_writer.h"
+
+#include <cctype>
+#include <cmath>
+
+namespace rejoin::sqlite {
+
+EnforcementOff::EnforcementOff(sqlite3* db, bool triggers) : db_(db) {
+  int on = 0;
+  if (triggers && sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, -1, &on) == SQLITE_OK && on) {
+    triggers_ = 1;
+    sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  }
+  if (sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, -1, &on) == SQLITE_OK && on) {
+    foreign_keys_ = 1;
+    sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 0, nullptr);
+  }
+}
+
+EnforcementOff::~EnforcementOff() {
+  if (triggers_) sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, nullptr);
+  if (foreign_keys_) sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
+}
+
+namespace {
+
+// Does SQLite read this text as a number (so that a numeric column would store the number)?
+bool looks_numeric(BytesView text) {
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
+  size_t i = 0, digits = 0;
+  if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
+  for (; i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])); ++i) ++digits;
+  if (i < text.size() && text[i] == '.')
+    for (++i; i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])); ++i) ++digits;
+  if (!digits) return false;
+  if (i < text.size() && (text[i] == 'e' || text[i] == 'E')) {
+    size_t exponent = 0;
+    if (++i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
+    for (; i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])); ++i) ++exponent;
+    if (!exponent) return false;
+  }
+  return i == text.size();
+}
+
+}  // namespace
+
+bool BaseWriter::altered_by_affinity(const crdt::ValueRef& v, Affinity affinity) {
+  switch (v.type) {
+    case crdt::ValueType::integer:
+      return affinity == Affinity::text || affinity == Affinity::real;
+    case crdt::ValueType::real:
+      if (std::isnan(v.real)) return true;  // SQLite stores NULL
+      if (affinity == Affinity::text) return true;
+      return (affinity == Affinity::integer || affinity == Affinity::numeric) && v.real == std::floor(v.real) && v.real >= -9.2e18 && v.real <= 9.2e18;
+    case crdt::ValueType::text:
+      return affinity != Affinity::text && affinity != Affinity::blob && looks_numeric(v.bytes);
+    default:
+      return false;
+  }
+}
+
+int BaseWriter::bind_key(Statement& s, const Row& row, int at) {
+  for (const auto& v : row.key) s.bind(at++, v);
+  return at;
+}
+
+Result<Wrote> BaseWriter::run(Statement& s) {
+  int rc = sqlite3_step(s.get());
+  if (rc == SQLITE_DONE) return s.reset(), Wrote::done;
+  if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_MISMATCH) {
+    reason_ = sqlite3_errmsg(ctx_.db);
+    s.reset();
+    return Wrote::refused;
+  }
+  Error e = sql_error(ctx_.db, "merging a row into " + table_.name);
+  s.reset();
+  return e;
+}
+
+Result<Wrote> BaseWriter::insert(const Row& row) {
+  if (!insert_) {
+    std::string columns = table_.column_list(), marks;
+    size_t n = table_.key.size();
+    for (const Column& c : table_.columns) n += c.present;
+    for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
+    REJOIN_ASSIGN(insert_, ctx_.statement("INSERT INTO " + table_.quoted() + "(" + table_.key_list() + (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
+  }
+  int at = bind_key(*insert_, row, 1);
+  for (size_t c = 0; c < table_.columns.size(); ++c)
+    if (table_.columns[c].present) insert_->bind(at++, row.values[c]);
+  return run(*insert_);
+}
+
+Result<Statement*> BaseWriter::update_statement(const crdt::ColumnSet& columns, bool shadow) {
+  std::string sql = "UPDATE " + (shadow ? table_.shadow() : table_.quoted()) + " SET ";
+  bool first = true;
+  columns.each([&](uint32_t c) {
+    sql += (first ? "" : ", ") + quote(table_.columns[c].name) + "=?";
+    first = false;
+  });
+  sql += " WHERE ";
+  first = true;
+  for (const Column& c : table_.key) sql += (first ? "" : " AND ") + quote(c.name) + "=?", first = false;
+  return ctx_.statement(sql);
+}
+
+Result<Wrote> BaseWriter::update(const Row& row, const crdt::ColumnSet& columns) {
+  if (columns.empty()) return Wrote::done;
+  if (!update_ || !(update_columns_ == columns)) {
+    REJOIN_ASSIGN(update_, update_statement(columns, false));
+    update_columns_ = columns;
+  }
+  int at = 1;
+  columns.each([&](uint32_t c) { update_->bind(at++, row.values[c]); });
+  bind_key(*update_, row, at);
+  return run(*update_);
+}
+
+Status BaseWriter::erase(const Row& row) {
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM " + table_.quoted() + " WHERE " + table_.key_match()));
+  bind_key(*s, row, 1);
+  return s->run("deleting a row of " + table_.name);
+}
+
+Status BaseWriter::copy_to_shadow(const Row& row) {
+  std::string columns = table_.column_list();
+  std::string all = table_.key_list() + (columns.empty() ? "" : ", " + columns);
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.shadow() + "(" + all + ") SELECT " + all + " FROM " + table_.quoted() + " WHERE " + table_.key_match()));
+  bind_key(*s, row, 1);
+  return s->run("keeping a deleted row of " + table_.name);
+}
+
+Status BaseWriter::insert_shadow(const Row& row) {
+  std::string columns = table_.column_list(), marks;
+  size_t n = table_.key.size();
+  for (const Column& c : table_.columns) n += c.present;
+  for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.shadow() + "(" + table_.key_list() + (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
+  int at = bind_key(*s, row, 1);
+  for (size_t c = 0; c < table_.columns.size(); ++c)
+    if (table_.columns[c].present) s->bind(at++, row.values[c]);
+  return s->run("keeping a hidden row of " + table_.name);
+}
+
+Status BaseWriter::update_shadow(const Row& row, const crdt::ColumnSet& columns) {
+  {
+    std::string marks;
+    for (size_t i = 0; i < table_.key.size(); ++i) marks += i ? ",?" : "?";
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR IGNORE INTO " + table_.shadow() + "(" + table_.key_list() + ") VALUES(" + marks + ")"));
+    bind_key(*s, row, 1);
+    REJOIN_TRY(s->run("keeping a dead row of " + table_.name));
+  }
+  if (columns.empty()) return {};
+  if (!shadow_update_ || !(shadow_update_columns_ == columns)) {
+    REJOIN_ASSIGN(shadow_update_, update_statement(columns, true));
+    shadow_update_columns_ = columns;
+  }
+  int at = 1;
+  columns.each([&](uint32_t c) { shadow_update_->bind(at++, row.values[c]); });
+  bind_key(*shadow_update_, row, at);
+  return shadow_update_->run("editing a dead row of " + table_.name);
+}
+
+Status BaseWriter::erase_shadow(const Row& row) {
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM " + table_.shadow() + " WHERE " + table_.key_match()));
+  bind_key(*s, row, 1);
+  return s->run("forgetting a dead row of " + table_.name);
+}
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,72 @@
+// Writes merged rows into the application's table and the shadow table: prepared once per set of columns, one execution per row.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crdt/column_set.h"
+#include "sqlite/context.h"
+
+namespace rejoin::sqlite {
+
+// Turns the connection's triggers and foreign-key enforcement off for a scope. It expires every prepared statement of the connection,
+// so it is done once per merge and not per row.
+class EnforcementOff {
+ public:
+  EnforcementOff(sqlite3* db, bool triggers);
+  ~EnforcementOff();
+  EnforcementOff(const EnforcementOff&) = delete;
+  EnforcementOff& operator=(const EnforcementOff&) = delete;
+
+ private:
+  sqlite3* db_;
+  int triggers_ = 0, foreign_keys_ = 0;
+};
+
+enum class Wrote {
+  done,
+  refused,  // a constraint of the application's table; reason() says which
+};
+
+class BaseWriter {
+ public:
+  BaseWriter(Context& ctx, const Table& table) : ctx_(ctx), table_(table) {}
+
+  // A row's values by column id; those not in `given` are NULL (or, for a new row, the column's default).
+  struct Row {
+    std::vector<crdt::ValueRef> key;
+    std::vector<crdt::ValueRef> values;  // by column id
+  };
+
+  Result<Wrote> insert(const Row& row);
+  // Sets `columns` of a row that is there.
+  Result<Wrote> update(const Row& row, const crdt::ColumnSet& columns);
+  Status erase(const Row& row);
+  // Copies the row into the shadow table.
+  Status copy_to_shadow(const Row& row);
+  Status insert_shadow(const Row& row);
+  // Sets `columns` of the shadow row, which is made when missing.
+  Status update_shadow(const Row& row, const crdt::ColumnSet& columns);
+  Status erase_shadow(const Row& row);
+  const std::string& reason() const { return reason_; }
+
+  // Would the table give back something else than it was sent?
+  static bool altered_by_affinity(const crdt::ValueRef& v, Affinity affinity);
+
+ private:
+  Result<Wrote> run(Statement& s);
+  int bind_key(Statement& s, const Row& row, int at);
+  Result<Statement*> update_statement(const crdt::ColumnSet& columns, bool shadow);
+
+  Context& ctx_;
+  const Table& table_;
+  Statement* insert_ = nullptr;
+  Statement* update_ = nullptr;
+  crdt::ColumnSet update_columns_;
+  Statement* shadow_update_ = nullptr;
+  crdt::ColumnSet shadow_update_columns_;
+  std::string reason_;
+};
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,254 @@
+#include "sqlite/catalog.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "sqlite/sql.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+bool same_name(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
+}
+
+std::string upper(std::string_view s) {
+  std::string out(s);
+  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+
+// Is this DEFAULT text a literal (so that every replica reads the same from it)?
+bool is_literal(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '(')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == ')')) text.remove_suffix(1);
+  if (text.empty()) return false;
+  std::string u = upper(text);
+  if (u == "NULL" || u == "TRUE" || u == "FALSE") return true;
+  if (text.front() == '\'' || ((text.front() == 'x' || text.front() == 'X') && text.size() > 1 && text[1] == '\'')) {
+    // One quoted string and nothing behind it.
+    size_t i = text.find('\'') + 1;
+    for (; i < text.size(); ++i) {
+      if (text[i] != '\'') continue;
+      if (i + 1 < text.size() && text[i + 1] == '\'')
+        ++i;
+      else
+        return i + 1 == text.size();
+    }
+    return false;
+  }
+  return text.find_first_not_of("+-0123456789.eExXabcdfABCDF ") == std::string_view::npos &&
+         text.find_first_of("0123456789") != std::string_view::npos && (std::isdigit(static_cast<unsigned char>(text.front())) || text.front() == '+' || text.front() == '-' || text.front() == '.');
+}
+
+// The literal after the column's affinity, as an insert would store it.
+Result<OwnedValue> literal_value(sqlite3* db, const std::string& text, const std::string& type) {
+  Affinity affinity = affinity_of(type);
+  std::string sql = "SELECT " + text;
+  // CAST forces where affinity only persuades, so only numbers that are numbers already are cast.
+  if (affinity == Affinity::text) sql = "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS TEXT) WHEN 'real' THEN CAST(v AS TEXT) ELSE v END FROM (SELECT " + text + " AS v)";
+  if (affinity == Affinity::real) sql = "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS REAL) ELSE v END FROM (SELECT " + text + " AS v)";
+  REJOIN_ASSIGN(Statement s, prepare(db, sql));
+  REJOIN_ASSIGN(bool row, s.step());
+  if (!row) return OwnedValue();
+  return OwnedValue::of(s.value(0));
+}
+
+std::string join_names(const std::vector<Column>& columns) {
+  std::string out;
+  for (const Column& c : columns) {
+    if (!c.present) continue;
+    if (!out.empty()) out += ", ";
+    out += quote(c.name);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string records_table(std::string_view table) { return std::string(table) + "__rejoin"; }
+std::string shadow_table(std::string_view table) { return std::string(table) + "__rejoin_dead"; }
+
+std::string Table::quoted() const { return "main." + quote(name); }
+std::string Table::key_list() const { return join_names(key); }
+std::string Table::column_list() const { return join_names(columns); }
+std::string Table::key_match(int first) const {
+  std::string out;
+  for (const Column& c : key) {
+    if (!out.empty()) out += " AND ";
+    out += quote(c.name) + "=?" + std::to_string(first++);
+  }
+  return out;
+}
+
+Table* Catalog::find(std::string_view name) const {
+  for (const auto& t : tables)
+    if (same_name(t->name, name)) return t.get();
+  return nullptr;
+}
+
+Table* Catalog::find(uint64_t id) const {
+  for (const auto& t : tables)
+    if (t->id == id) return t.get();
+  return nullptr;
+}
+
+// The rules of https://sqlite.org/datatype3.html section 3.1.
+Affinity affinity_of(std::string_view declared_type) {
+  std::string t = upper(declared_type);
+  auto has = [&](const char* s) { return t.find(s) != std::string::npos; };
+  if (has("INT")) return Affinity::integer;
+  if (has("CHAR") || has("CLOB") || has("TEXT")) return Affinity::text;
+  if (t.empty() || has("BLOB")) return Affinity::blob;
+  if (has("REAL") || has("FLOA") || has("DOUB")) return Affinity::real;
+  return Affinity::numeric;
+}
+
+Result<Table> describe_table(sqlite3* db, const std::string& name) {
+  Table table;
+  {
+    REJOIN_ASSIGN(Statement s, prepare(db, "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE"));
+    s.bind_text(1, name);
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) return fail(Code::not_found, "no such table: " + name);
+    table.name = s.text(0);
+    if (s.text(1) != "table") return fail(Code::untrackable, std::string(s.text(1)) == "view" ? "\"" + name + "\" is a view; track the tables that it reads" : "\"" + name + "\" is a virtual table, whose rows SQLite triggers cannot see; track the ordinary table that feeds it");
+    table.without_rowid = s.integer(2) != 0;
+    table.strict = s.integer(3) != 0;
+  }
+  table.records_name = "main." + quote(records_table(table.name));
+  table.shadow_name = "main." + quote(shadow_table(table.name));
+  REJOIN_ASSIGN(Statement s, prepare(db, "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid"));
+  s.bind_text(1, table.name);
+  std::vector<std::pair<int64_t, Column>> key;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    if (s.integer(5) != 0) continue;  // generated (2, 3) or hidden (1): not ours to carry
+    Column c;
+    c.name = s.text(0);
+    c.type = s.text(1);
+    c.affinity = table.strict && upper(c.type) == "ANY" ? Affinity::blob : affinity_of(c.type);
+    c.not_null = s.integer(2) != 0;
+    if (!s.is_null(3)) {
+      std::string text(s.text(3));
+      c.literal_default = is_literal(text);
+      if (c.literal_default) {
+        auto v = literal_value(db, text, c.type);
+        if (v.ok())
+          c.default_value = std::move(*v);
+        else
+          c.literal_default = false;
+      }
+    }
+    if (s.integer(4) > 0)
+      key.emplace_back(s.integer(4), std::move(c));
+    else
+      table.columns.push_back(std::move(c));
+  }
+  std::sort(key.begin(), key.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [order, c] : key) table.key.push_back(std::move(c));
+
+  REJOIN_ASSIGN(Statement indexes, prepare(db, "SELECT name, origin FROM pragma_index_list(?1) WHERE \"unique\""));
+  indexes.bind_text(1, table.name);
+  bool key_index = false;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, indexes.step());
+    if (!row) break;
+    if (indexes.text(1) == "pk") {
+      key_index = true;
+      continue;
+    }
+    REJOIN_ASSIGN(Statement parts, prepare(db, "SELECT coalesce(name,'') FROM pragma_index_xinfo(?1) WHERE key"));
+    parts.bind_text(1, indexes.text(0));
+    std::vector<std::string> columns;
+    for (;;) {
+      REJOIN_ASSIGN(bool more, parts.step());
+      if (!more) break;
+      columns.emplace_back(parts.text(0));
+    }
+    table.unique.push_back(std::move(columns));
+  }
+  table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
+
+  for (const char* schema : {"main.sqlite_schema", "sqlite_temp_schema"}) {
+    REJOIN_ASSIGN(Statement triggers, prepare(db, std::string("SELECT 1 FROM ") + schema + " WHERE type='trigger' AND tbl_name=?1 COLLATE NOCASE AND name NOT GLOB 'rejoin_capture_*' LIMIT 1"));
+    triggers.bind_text(1, table.name);
+    REJOIN_ASSIGN(bool row, triggers.step());
+    table.app_triggers |= row;
+  }
+  return table;
+}
+
+Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
+  Catalog catalog;
+  REJOIN_ASSIGN(Statement s, prepare(db, "SELECT id, name, allow_integer_key, keep_deleted FROM main.rejoin_table ORDER BY id"));
+  REJOIN_ASSIGN(Statement ids, prepare(db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    auto described = describe_table(db, std::string(s.text(1)));
+    if (!described.ok()) {
+      if (described.error().code != Code::not_found && described.error().code != Code::untrackable) return std::move(described).error();
+      dropped.push_back(static_cast<uint64_t>(s.integer(0)));
+      continue;
+    }
+    auto table = std::make_unique<Table>(std::move(*described));
+    table->id = static_cast<uint64_t>(s.integer(0));
+    table->allow_integer_key = s.integer(2) != 0;
+    table->keep_deleted = s.integer(3) != 0;
+    std::vector<Column> declared = std::move(table->columns);
+    table->columns.clear();
+    std::vector<bool> used(declared.size());
+    Use use(ids);
+    ids.bind(1, s.integer(0));
+    for (;;) {
+      REJOIN_ASSIGN(bool more, ids.step());
+      if (!more) break;
+      Column column;
+      column.name = ids.text(0);
+      column.present = false;
+      for (size_t i = 0; i < declared.size(); ++i)
+        if (!used[i] && same_name(declared[i].name, column.name)) {
+          used[i] = true;
+          column = declared[i];
+        }
+      table->columns.push_back(std::move(column));
+    }
+    for (size_t i = 0; i < declared.size(); ++i)
+      if (!used[i]) table->unannounced.push_back(declared[i].name);
+    catalog.tables.push_back(std::move(table));
+  }
+  return catalog;
+}
+
+contract::Table to_contract(const Table& table) {
+  contract::Table out;
+  out.name = table.name;
+  out.without_rowid = table.without_rowid;
+  out.strict = table.strict;
+  out.integer_key = table.integer_key;
+  auto add = [&](const Column& c) {
+    contract::Column column;
+    column.name = c.name;
+    column.type = upper(c.type);
+    column.not_null = c.not_null;
+    if (c.literal_default) {
+      crdt::ValueRef v = c.default_value.ref();
+      switch (v.type) {
+        case crdt::ValueType::null: column.default_value = std::monostate(); break;
+        case crdt::ValueType::integer: column.default_value = v.integer; break;
+        case crdt::ValueType::real: column.default_value = v.real; break;
+        case crdt::ValueType::text: column.default_value = std::string(v.bytes); break;
+        case crdt::ValueType::blob: column.default_value = contract::Blob{std::string(v.bytes)}; break;
+      }
+    }
+    out.columns.push_back(std::move(column));
+  };
+  for (const Column& c : table.key) out.key.push_back(c.name), add(c);
+  for (const Column& c : table.columns)
+    if (c.present) add(c);
+  return out;
+}
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,85 @@
+// The tracked tables as the database declares them now: columns by stable id, keys, affinities, defaults.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "contract/contract.h"
+#include "crdt/value.h"
+#include "sqlite/api.h"
+
+namespace rejoin::sqlite {
+
+// A value that owns its bytes.
+struct OwnedValue {
+  crdt::ValueRef scalar;
+  std::string bytes;
+  static OwnedValue of(const crdt::ValueRef& v) { return {v, std::string(v.bytes)}; }
+  crdt::ValueRef ref() const {
+    crdt::ValueRef r = scalar;
+    r.bytes = bytes;
+    return r;
+  }
+};
+
+enum class Affinity : char { blob, text, numeric, integer, real };
+
+struct Column {
+  std::string name;
+  std::string type;
+  Affinity affinity = Affinity::blob;
+  bool not_null = false;
+  bool literal_default = false;  // false: no default, or one that is not a literal (then a bottom cell reads as NULL)
+  OwnedValue default_value;
+  bool present = true;           // false: dropped from the table; the id stays taken
+};
+
+struct Table {
+  uint64_t id = 0;
+  std::string name;
+  bool without_rowid = false;
+  bool strict = false;
+  bool integer_key = false;  // INTEGER PRIMARY KEY: a rowid alias
+  bool allow_integer_key = false;
+  bool keep_deleted = true;
+  bool app_triggers = false;  // the application has triggers on it
+  std::vector<Column> key;      // in key order
+  std::vector<Column> columns;  // the others, by id; generated columns are not among them
+  std::vector<std::string> unannounced;  // stored columns of the table that have no id yet (an ALTER TABLE nobody told us of)
+  std::vector<std::vector<std::string>> unique;  // columns of UNIQUE indexes other than the key; expressions are ""
+
+  std::string quoted() const;
+  std::string records() const { return records_name; }  // "t__rejoin", quoted
+  std::string shadow() const { return shadow_name; }    // "t__rejoin_dead", quoted
+  std::string records_name, shadow_name;
+  // SQL text fragments: `"k1", "k2"`, `"a", "b"`, `"k1"=?1 AND "k2"=?2`
+  std::string key_list() const;
+  std::string column_list() const;
+  std::string key_match(int first = 1) const;
+};
+
+std::string records_table(std::string_view table);
+std::string shadow_table(std::string_view table);
+
+struct Catalog {
+  std::vector<std::unique_ptr<Table>> tables;  // by id
+  Table* find(std::string_view name) const;    // as SQLite compares names: ASCII case-insensitive
+  Table* find(uint64_t id) const;
+};
+
+Affinity affinity_of(std::string_view declared_type);
+
+// How a base table is declared. Errors: not_found. Fills everything of Table but id, options and ids of columns (all stored non-key columns
+// in declaration order).
+Result<Table> describe_table(sqlite3* db, const std::string& name);
+
+// Reads rejoin_table and rejoin_column and joins them with the declarations. Tracked tables that were dropped are left out (and their ids
+// go to `dropped`).
+Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped);
+
+contract::Table to_contract(const Table& table);
+
+}  // namespace rejoin::sqlite

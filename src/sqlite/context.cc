@@ -1,0 +1,176 @@
+#include "sqlite/context.h"
+
+#include <sys/stat.h>
+
+#include "sqlite/identity.h"
+#include "sqlite/layout.h"
+#include "sqlite/track.h"
+
+namespace rejoin::sqlite {
+
+Result<Statement*> Context::statement(const std::string& sql) {
+  auto it = statements.find(sql);
+  if (it != statements.end()) return it->second.get();
+  REJOIN_TRY(rows_vtab.arm());
+  REJOIN_ASSIGN(Statement s, prepare(db, sql, true));
+  auto& slot = statements[sql];
+  slot = std::make_unique<Statement>(std::move(s));
+  return slot.get();
+}
+
+int64_t file_identity(sqlite3* db) {
+  const char* path = sqlite3_db_filename(db, "main");
+  struct stat st;
+  if (!path || !*path || stat(path, &st) != 0) return 0;
+  return static_cast<int64_t>(st.st_ino);
+}
+
+Result<bool> has_layout(Context& ctx) {
+  REJOIN_ASSIGN(auto found, query_int(ctx.db, "SELECT 1 FROM main.sqlite_schema WHERE name='rejoin_state' AND type='table'"));
+  return found.has_value();
+}
+
+Result<Work> Work::write(Context& ctx, bool create) {
+  REJOIN_ASSIGN(Transaction t, Transaction::begin(ctx.db, Transaction::Kind::write));
+  Work work(ctx, std::move(t));
+  REJOIN_ASSIGN(bool layout, has_layout(ctx));
+  if (!layout) {
+    if (!create) return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
+    REJOIN_TRY(create_layout(ctx));
+    ctx.forget();
+  }
+  REJOIN_TRY(work.load(true));
+  return work;
+}
+
+Result<Work> Work::read(Context& ctx) {
+  REJOIN_ASSIGN(Transaction t, Transaction::begin(ctx.db, Transaction::Kind::read));
+  Work work(ctx, std::move(t));
+  REJOIN_ASSIGN(bool layout, has_layout(ctx));
+  if (!layout) return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
+  REJOIN_TRY(work.load(false));
+  return work;
+}
+
+Result<Work> Work::write_if_missing(Context& ctx) {
+  REJOIN_ASSIGN(bool layout, has_layout(ctx));
+  return layout ? read(ctx) : write(ctx, true);
+}
+
+Status Work::load(bool writing) {
+  Context& c = *ctx_;
+  {
+    REJOIN_ASSIGN(Statement * s, c.statement("SELECT format, site, last, last_remote, folded, floor, file FROM main.rejoin_state"));
+    Use use(*s);
+    REJOIN_ASSIGN(bool row, s->step("reading rejoin_state"));
+    if (!row) return fail(Code::corrupt, "rejoin_state is empty; the metadata of this database was damaged by hand");
+    if (s->integer(0) != kFormat)
+      return fail(Code::unsupported, "this file's Rejoin format is " + std::to_string(s->integer(0)) + ", this build reads " + std::to_string(kFormat) + "; use the newer Rejoin");
+    state.site = static_cast<uint32_t>(s->integer(1));
+    state.last = static_cast<crdt::Hlc>(s->integer(2));
+    state.last_remote = static_cast<crdt::Hlc>(s->integer(3));
+    state.folded = s->integer(4);
+    state.floor = s->integer(5);
+    state.file = s->integer(6);
+    saved_ = state;
+  }
+  if (!c.sites_valid) {
+    c.sites = {};
+    REJOIN_ASSIGN(Statement s, prepare(c.db, "SELECT site FROM main.rejoin_site ORDER BY id"));
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s.step());
+      if (!row) break;
+      if (s.blob(0).size() != 16) return fail(Code::corrupt, "rejoin_site holds an id that is not 16 bytes; the metadata was damaged");
+      c.sites.intern(crdt::SiteId::from(s.blob(0)));
+    }
+    c.sites_valid = true;
+  } else {
+    // Other connections may have added sites; none is ever removed or changed.
+    REJOIN_ASSIGN(Statement * s, c.statement("SELECT site FROM main.rejoin_site WHERE id>=?1 ORDER BY id"));
+    Use use(*s);
+    s->bind(1, static_cast<int64_t>(c.sites.size()));
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step());
+      if (!row) break;
+      c.sites.intern(crdt::SiteId::from(s->blob(0)));
+    }
+  }
+  if (!c.sites.contains(state.site)) return fail(Code::corrupt, "rejoin_state names a site that rejoin_site does not have; the metadata was damaged");
+  REJOIN_TRY(refresh_catalog(c));
+  if (writing) {
+    REJOIN_TRY(adopt_schema_changes(*this));
+    int64_t file = file_identity(c.db);
+    if (file != state.file) {
+      if (state.file != 0 && file != 0) REJOIN_TRY(take_new_identity(*this));
+      state.file = file;
+    }
+  }
+  return {};
+}
+
+Work::~Work() {
+  if (open_) ctx_->forget();
+}
+
+Status Work::save() {
+  if (state == saved_) return {};
+  REJOIN_ASSIGN(Statement * s, ctx_->statement("UPDATE main.rejoin_state SET site=?1, last=?2, last_remote=?3, folded=?4, floor=?5, file=?6"));
+  Use use(*s);
+  s->bind(1, state.site);
+  s->bind(2, static_cast<int64_t>(state.last));
+  s->bind(3, static_cast<int64_t>(state.last_remote));
+  s->bind(4, state.folded);
+  s->bind(5, state.floor);
+  s->bind(6, state.file);
+  REJOIN_TRY(s->run("writing rejoin_state"));
+  saved_ = state;
+  return {};
+}
+
+Status Work::commit() {
+  REJOIN_TRY(save());
+  bool savepoint = transaction_.is_savepoint();
+  REJOIN_TRY(transaction_.commit());
+  open_ = false;
+  // The user's transaction around ours may still roll back.
+  if (savepoint) ctx_->forget();
+  return {};
+}
+
+Result<uint32_t> intern_site(Context& ctx, const crdt::SiteId& id) {
+  int64_t known = ctx.sites.find(id);
+  if (known >= 0) return static_cast<uint32_t>(known);
+  uint32_t index = ctx.sites.intern(id);
+  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT INTO main.rejoin_site(id, site) VALUES(?1, ?2)"));
+  Use use(*s);
+  s->bind(1, index);
+  s->bind_blob(2, id.view());
+  REJOIN_TRY(s->run("adding a site"));
+  return index;
+}
+
+Status refresh_catalog(Context& ctx) {
+  int64_t main_version = 0, temp_triggers = 0;
+  for (auto [sql, out] : {std::pair("PRAGMA main.schema_version", &main_version), std::pair("SELECT count(*) FROM sqlite_temp_schema WHERE type='trigger'", &temp_triggers)}) {
+    REJOIN_ASSIGN(Statement * s, ctx.statement(sql));
+    Use use(*s);
+    REJOIN_ASSIGN(bool row, s->step("reading the schema version"));
+    if (row) *out = s->integer(0);
+  }
+  if (main_version == ctx.catalog_main && temp_triggers == ctx.catalog_temp) return {};
+  ctx.statements.clear();
+  std::vector<uint64_t> dropped;
+  REJOIN_ASSIGN(ctx.catalog, load_catalog(ctx.db, dropped));
+  ctx.catalog_main = main_version;
+  ctx.catalog_temp = temp_triggers;
+  return {};
+}
+
+Result<Table*> tracked_table(Context& ctx, std::string_view name) {
+  if (Table* t = ctx.catalog.find(name)) return t;
+  std::string known;
+  for (const auto& t : ctx.catalog.tables) known += (known.empty() ? "" : ", ") + t->name;
+  return fail(Code::not_tracked, "table \"" + std::string(name) + "\" is not tracked" + (known.empty() ? "" : " (tracked: " + known + ")") + "; call rejoin_track('" + std::string(name) + "') first");
+}
+
+}  // namespace rejoin::sqlite

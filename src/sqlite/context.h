@@ -1,0 +1,95 @@
+// What every operation on a replica shares: the connection, cached statements, the catalog, the sites, and the state row.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "crdt/version.h"
+#include "sqlite/catalog.h"
+#include "sqlite/rows_vtab.h"
+#include "sqlite/sql.h"
+
+namespace rejoin::sqlite {
+
+// The row of rejoin_state: read at the start of every transaction, written at its end, never kept between.
+struct State {
+  uint32_t site = 0;        // this replica's index in rejoin_site
+  crdt::Hlc last = 0;       // newest stamp given or merged
+  crdt::Hlc last_remote = 0;// newest stamp merged
+  int64_t folded = 0;       // log entries up to here are in the records
+  int64_t floor = 0;        // log entries up to here may be gone
+  int64_t file = 0;         // inode of the file that the site id was minted for; 0: not a file
+  friend bool operator==(const State&, const State&) = default;
+};
+
+struct Context {
+  Context(sqlite3* connection, Clock& c, Random& r) : db(connection), clock(c), random(r), rows_vtab(connection, [this] { statements.clear(); }) {}
+
+  sqlite3* db;
+  Clock& clock;
+  Random& random;
+  RowsVtab rows_vtab;
+  // Prepared statements by their text. Cleared when the connection closes or the schema changes.
+  std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
+  Catalog catalog;
+  int64_t catalog_main = -1, catalog_temp = -1;  // schema versions that `catalog` was read at
+  int64_t catalog_checked = -2;  // schema version at which adopt_schema_changes() found everything in order
+  crdt::SiteTable sites;
+  bool sites_valid = false;
+
+  // The cached statement with this text. Valid until the next forget(); reset it after use (sqlite/sql.h: Use).
+  Result<Statement*> statement(const std::string& sql);
+  // Drops what a rollback may have made wrong.
+  void forget() {
+    catalog_main = -1;
+    sites_valid = false;
+  }
+};
+
+// A transaction with the state and catalog loaded. Rolled back, and caches dropped, unless committed.
+class Work {
+ public:
+  // write: makes the metadata tables if `create`; otherwise error not_tracked when there are none.
+  static Result<Work> write(Context& ctx, bool create = false);
+  // read: no lock beyond a snapshot. Error not_tracked likewise.
+  static Result<Work> read(Context& ctx);
+  // read, except that a database without metadata gets it.
+  static Result<Work> write_if_missing(Context& ctx);
+  Work(Work&& o) noexcept : ctx_(o.ctx_), transaction_(std::move(o.transaction_)), state(o.state), saved_(o.saved_), open_(std::exchange(o.open_, false)) {}
+  Work& operator=(Work&&) = delete;
+  ~Work();
+  Status commit();
+  // Writes `state` now (commit does it too).
+  Status save();
+  Context& ctx() { return *ctx_; }
+  bool is_savepoint() const { return transaction_.is_savepoint(); }
+
+ private:
+  Work(Context& ctx, Transaction transaction) : ctx_(&ctx), transaction_(std::move(transaction)) {}
+  Status load(bool writing);
+  Context* ctx_;
+  Transaction transaction_;
+
+ public:
+  State state;
+
+ private:
+  State saved_;
+  bool open_ = true;
+};
+
+// The local index of a site, added to rejoin_site when new.
+Result<uint32_t> intern_site(Context& ctx, const crdt::SiteId& id);
+// The catalog of now. Reloads only when the schema changed.
+Status refresh_catalog(Context& ctx);
+// The tracked table, or not_tracked / not_found with the cure.
+Result<Table*> tracked_table(Context& ctx, std::string_view name);
+// Is there replica metadata in this database?
+Result<bool> has_layout(Context& ctx);
+// Inode of the database file; 0 for memory and temporary databases.
+int64_t file_identity(sqlite3* db);
+
+}  // namespace rejoin::sqlite

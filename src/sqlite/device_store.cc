@@ -1,0 +1,284 @@
+#include <algorithm>
+
+#include "codec/changeset.h"
+#include "codec/cursor.h"
+#include "contract/contract.h"
+#include "sqlite/apply.h"
+#include "sqlite/compact.h"
+#include "sqlite/extract.h"
+#include "sqlite/fold.h"
+#include "sqlite/identity.h"
+#include "sqlite/impl.h"
+#include "sqlite/rejections.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+class SqliteDeviceStore final : public sync::DeviceStore {
+ public:
+  SqliteDeviceStore(Replica& replica, std::string url) : replica_(replica), ctx_(replica.impl().ctx), url_(std::move(url)) {}
+
+  Result<sync::DeviceState> state() override {
+    REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(fold(work));
+    sync::DeviceState state;
+    state.site = ctx_.sites[work.state.site];
+    contract::Contract contract = current_contract(ctx_);
+    state.contract_json = contract::to_json(contract);
+    state.contract_fingerprint = contract::fingerprint(contract);
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, may_relay FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      state.pull_cursor = s->blob(0);
+      state.may_relay = s->integer(1) != 0;
+    }
+    REJOIN_TRY(work.commit());
+    return state;
+  }
+
+  Result<std::optional<sync::PendingPush>> next_push(uint64_t max_bytes, const sync::ServerFacts& facts) override {
+    REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(fold(work));
+    sync::PendingPush push;
+    PageRequest request;
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT chain_token, nonce, frozen, frozen_through, frozen_more, push_cursor, may_relay, site FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      push.chain_token = s->blob(0);
+      if (!s->is_null(2)) {
+        push.nonce = s->blob(1);
+        push.frame = s->blob(2);
+        push.through = static_cast<uint64_t>(s->integer(3));
+        push.more = s->integer(4) != 0;
+      }
+      request.cursor = s->blob(5);
+      if (!s->integer(6)) request.only_site = ctx_.sites[work.state.site];
+      if (s->blob(7).size() == 16) request.skip_origin = crdt::SiteId::from(s->blob(7));
+    }
+    if (!push.frame.empty()) {
+      REJOIN_TRY(work.commit());
+      return std::optional(std::move(push));
+    }
+    request.max_bytes = max_bytes;
+    if (facts.max_value_bytes) request.max_value_bytes = facts.max_value_bytes;
+    REJOIN_ASSIGN(Page page, extract_page_in(work, request));
+    REJOIN_TRY(note_rejections(ctx_, page.too_large));
+    if (page.frame.empty()) {
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=?2, pushed=max(pushed, ?3) WHERE url=?1"));
+      Use use(*s);
+      s->bind_blob(2, page.next);
+      s->bind(3, static_cast<int64_t>(page.through));
+      REJOIN_TRY(s->run("noting what is pushed"));
+      REJOIN_TRY(work.commit());
+      return std::optional<sync::PendingPush>();
+    }
+    push.nonce = ctx_.random.bytes(16);
+    push.frame = std::move(page.frame);
+    push.through = page.through;
+    push.more = page.more;
+    {
+      // Frozen before it is sent: a retry sends the same bytes.
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET nonce=?2, frozen=?3, frozen_cursor=?4, frozen_through=?5, frozen_rows=?6, frozen_more=?7 WHERE url=?1"));
+      Use use(*s);
+      s->bind_blob(2, push.nonce);
+      s->bind_blob(3, push.frame);
+      s->bind_blob(4, page.next);
+      s->bind(5, static_cast<int64_t>(page.through));
+      s->bind(6, static_cast<int64_t>(page.rows));
+      s->bind(7, static_cast<int64_t>(page.more));
+      REJOIN_TRY(s->run("freezing a chunk"));
+    }
+    REJOIN_TRY(work.commit());
+    return std::optional(std::move(push));
+  }
+
+  Status acknowledge(BytesView nonce, BytesView next_chain_token, const std::vector<sync::RefusedRow>& refused) override {
+    REJOIN_ASSIGN(Work work, begin());
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT nonce, frozen FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      if (s->is_null(1) || s->blob(0) != nonce) return work.commit();
+      // What was exported is frozen for good: later stamps must be above it, whatever the clock says.
+      crdt::Hlc exported = newest_own_stamp(s->blob(1), ctx_.sites[work.state.site]);
+      work.state.last_remote = std::max(work.state.last_remote, exported);
+      work.state.last = std::max(work.state.last, exported);
+    }
+    {
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=frozen_cursor, pushed=max(pushed, frozen_through), pushed_rows=pushed_rows+frozen_rows, chain_token=?2, "
+                                        "nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+      Use use(*s);
+      s->bind_blob(2, next_chain_token);
+      REJOIN_TRY(s->run("acknowledging a chunk"));
+    }
+    REJOIN_TRY(note_rejections(ctx_, refused));
+    return work.commit();
+  }
+
+  Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor) override {
+    REJOIN_ASSIGN(Work work, begin());
+    sync::ApplyOutcome outcome;
+    Bytes source;
+    if (!frame.empty()) {
+      ApplyOptions options;
+      REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
+      REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
+      source = reader.info().source.view();
+    }
+    {
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pulled_rows=pulled_rows+?3, site=coalesce(?4, site) WHERE url=?1"));
+      Use use(*s);
+      s->bind_blob(2, next_cursor);
+      s->bind(3, static_cast<int64_t>(outcome.rows_changed));
+      if (source.empty())
+        s->bind_null(4);
+      else
+        s->bind_blob(4, source);
+      REJOIN_TRY(s->run("noting what is pulled"));
+    }
+    REJOIN_TRY(work.commit());
+    return outcome;
+  }
+
+  Status keep_facts(const sync::ServerFacts& facts) override {
+    {
+      // Said with every reply, nearly always the same: no write then.
+      REJOIN_ASSIGN(Work look, Work::read(ctx_));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT may_relay, max_frame_bytes, max_value_bytes FROM main.rejoin_peer WHERE url=?1"));
+      bool same;
+      {
+        Use use(*s);
+        REJOIN_ASSIGN(bool row, s->step());
+        same = row && (s->integer(0) != 0) == facts.may_relay && s->integer(1) == static_cast<int64_t>(facts.max_frame_bytes) && s->integer(2) == static_cast<int64_t>(facts.max_value_bytes);
+      }
+      REJOIN_TRY(look.commit());
+      if (same) return {};
+    }
+    REJOIN_ASSIGN(Work work, begin());
+    {
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET server_ms=?2, may_relay=?3, max_frame_bytes=?4, max_value_bytes=?5 WHERE url=?1"));
+      Use use(*s);
+      s->bind(2, facts.now_ms);
+      s->bind(3, static_cast<int64_t>(facts.may_relay));
+      s->bind(4, static_cast<int64_t>(facts.max_frame_bytes));
+      s->bind(5, static_cast<int64_t>(facts.max_value_bytes));
+      REJOIN_TRY(s->run("keeping what the server said"));
+    }
+    return work.commit();
+  }
+
+  Status take_new_identity() override {
+    REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(fold(work));
+    REJOIN_TRY(sqlite::take_new_identity(work));
+    // Read from the start: only cells of the new site go out, so nothing known is sent again.
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL WHERE url=?1"));
+    return work.commit();
+  }
+
+  Status start_over() override {
+    REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, chain_token=NULL, nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+    return work.commit();
+  }
+
+  Status restart_pull() override {
+    REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL WHERE url=?1"));
+    return work.commit();
+  }
+
+  Status restamp(int64_t server_now_ms) override {
+    REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(fold(work));
+    int64_t pushed = 0;
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pushed FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      pushed = s->integer(0);
+    }
+    REJOIN_TRY(restamp_unsent(work, pushed, crdt::hlc_of_ms(server_now_ms)));
+    // The chunk that was refused carries the old stamps: it is read again from where it started.
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+    return work.commit();
+  }
+
+  Status note_session(uint64_t, uint64_t, const std::string& error) override {
+    REJOIN_ASSIGN(Work work, begin());
+    {
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET last_sync=CASE WHEN ?2 IS NULL THEN ?3 ELSE last_sync END, last_error=?2 WHERE url=?1"));
+      Use use(*s);
+      if (error.empty())
+        s->bind_null(2);
+      else
+        s->bind_text(2, error);
+      s->bind(3, ctx_.clock.now_ms());
+      REJOIN_TRY(s->run("noting the session"));
+    }
+    if (error.empty()) REJOIN_TRY(compact_if_worthwhile(work));
+    return work.commit();
+  }
+
+ private:
+  // A write transaction in which this server's row exists.
+  Result<Work> begin() {
+    REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
+    REJOIN_ASSIGN(Statement * s, peer("INSERT OR IGNORE INTO main.rejoin_peer(url) VALUES(?1)"));
+    {
+      Use use(*s);
+      REJOIN_TRY(s->run("adding a server"));
+    }
+    return work;
+  }
+
+  Result<Statement*> peer(const std::string& sql) {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement(sql));
+    s->reset();
+    s->bind_text(1, url_);
+    return s;
+  }
+
+  Status run(const std::string& sql) {
+    REJOIN_ASSIGN(Statement * s, peer(sql));
+    Use use(*s);
+    return s->run("noting the state of sync");
+  }
+
+  static crdt::Hlc newest_own_stamp(BytesView frame, const crdt::SiteId& own) {
+    crdt::Hlc newest = 0;
+    auto reader = codec::ChangesetReader::open(frame);
+    if (!reader.ok()) return 0;
+    std::vector<uint32_t> sites;
+    uint32_t mine = ~uint32_t{0};
+    for (uint32_t i = 0; i < reader->sites().size(); ++i) {
+      sites.push_back(i);
+      if (reader->sites()[i] == own) mine = i;
+    }
+    for (size_t b = 0; b < reader->blocks().size(); ++b) {
+      std::vector<uint32_t> columns(reader->tables()[reader->blocks()[b].table].columns.size());
+      for (uint32_t i = 0; i < columns.size(); ++i) columns[i] = i;
+      codec::BlockCursor cursor = reader->rows(b, sites, columns);
+      while (cursor.next()) {
+        const crdt::RowRecord& r = cursor.record();
+        for (crdt::Stamp s : {r.live, r.birth})
+          if (!s.bottom() && s.site == mine) newest = std::max(newest, s.hlc);
+        for (const auto& g : r.groups)
+          if (g.stamp.site == mine) newest = std::max(newest, g.stamp.hlc);
+      }
+    }
+    return newest;
+  }
+
+  Replica& replica_;
+  Context& ctx_;
+  std::string url_;
+};
+
+}  // namespace
+
+std::unique_ptr<sync::DeviceStore> make_device_store(Replica& replica, const std::string& url) { return std::make_unique<SqliteDeviceStore>(replica, url); }
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,86 @@
+#include "crdt/key.h"
+#include "crdt/print.h"
+#include "sqlite/compact.h"
+#include "sqlite/explain.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/triggers.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+constexpr size_t kMostFindings = 100;
+
+struct Findings {
+  std::string json;
+  size_t count = 0;
+  void add(const std::string& kind, const std::string& table, const std::string& key, const std::string& message) {
+    if (++count > kMostFindings) return;
+    json += (json.empty() ? "" : ",") + std::string("{\"kind\":") + crdt::json_string(kind) + ",\"table\":" + crdt::json_string(table) +
+            (key.empty() ? "" : ",\"key\":" + key) + ",\"message\":" + crdt::json_string(message) + "}";
+  }
+};
+
+Status check_table(Context& ctx, Table& table, Findings& findings) {
+  size_t keys = table.key.size();
+  REJOIN_ASSIGN(auto triggers, query_int(ctx.db, "SELECT count(*) FROM main.sqlite_schema WHERE type='trigger' AND name GLOB '" + trigger_prefix(table.id) + "*'"));
+  size_t wanted = create_triggers(table).size();
+  if (static_cast<size_t>(triggers.value_or(0)) != wanted)
+    findings.add("triggers", table.name, "", "has " + std::to_string(triggers.value_or(0)) + " capture triggers, needs " + std::to_string(wanted) + "; untrack and track it again");
+
+  // Every record against its row.
+  REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT k, rec FROM " + table.records() + " ORDER BY k"));
+  REJOIN_ASSIGN(RowReader rows, RowReader::open(ctx, table, false));
+  REJOIN_ASSIGN(RowReader shadow, RowReader::open(ctx, table, true));
+  crdt::RowRecord record;
+  int64_t visible = 0;
+  for (;;) {
+    REJOIN_ASSIGN(bool more, records.step());
+    if (!more) break;
+    BytesView key = records.blob(0);
+    std::vector<crdt::ValueRef> values;
+    Bytes scratch;
+    if (!crdt::decode_key(key, keys, values, scratch)) {
+      findings.add("key", table.name, "\"" + to_hex(key) + "\"", "a record's key is damaged");
+      continue;
+    }
+    std::string shown = crdt::key_json(key, keys);
+    if (!crdt::decode_record(records.blob(1), ctx.sites.size(), record)) {
+      findings.add("record", table.name, shown, "the record is damaged");
+      continue;
+    }
+    REJOIN_ASSIGN(bool in_table, rows.find(key));
+    REJOIN_ASSIGN(bool in_shadow, shadow.find(key));
+    if (record.visible()) {
+      ++visible;
+      if (!in_table) findings.add("missing", table.name, shown, "the record says alive but the table has no such row (it was removed while triggers were off)");
+      if (in_shadow) findings.add("shadow", table.name, shown, "an alive row has a copy among the dead");
+    } else {
+      if (in_table) findings.add("surplus", table.name, shown, "the record says dead or hidden but the table has the row (it was written while triggers were off)");
+      if (record.alive && !in_shadow) findings.add("missing", table.name, shown, "a hidden row has no values");
+    }
+  }
+  REJOIN_ASSIGN(auto count, query_int(ctx.db, "SELECT count(*) FROM " + table.quoted()));
+  if (count.value_or(0) > visible) findings.add("unrecorded", table.name, "", std::to_string(*count - visible) + " row(s) have no record (they were written while triggers were off)");
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> doctor(Context& ctx) {
+  Findings findings;
+  {
+    REJOIN_ASSIGN(Statement check, prepare(ctx.db, "PRAGMA main.integrity_check"));
+    for (;;) {
+      REJOIN_ASSIGN(bool row, check.step());
+      if (!row) break;
+      if (check.text(0) != "ok") findings.add("sqlite", "", "", std::string(check.text(0)));
+    }
+  }
+  REJOIN_ASSIGN(Work work, begin_look(ctx));
+  for (const auto& table : ctx.catalog.tables) REJOIN_TRY(check_table(ctx, *table, findings));
+  REJOIN_TRY(work.commit());
+  if (findings.count > kMostFindings) findings.json += ",{\"kind\":\"more\",\"table\":\"\",\"message\":\"" + std::to_string(findings.count - kMostFindings) + " further findings\"}";
+  return "[" + findings.json + "]";
+}
+
+}  // namespace rejoin::sqlite

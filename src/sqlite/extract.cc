@@ -1,0 +1,324 @@
+#include "sqlite/extract.h"
+
+#include "codec/changeset.h"
+#include "codec/cursor.h"
+#include "crdt/key.h"
+#include "sqlite/feed.h"
+#include "sqlite/fold.h"
+#include "sqlite/key_reader.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+using codec::Cursor;
+
+codec::WireTable wire_table(const Table& table) {
+  codec::WireTable wire;
+  wire.name = table.name;
+  for (const Column& c : table.key) wire.key.push_back(c.name);
+  for (const Column& c : table.columns) wire.columns.push_back(c.name);
+  return wire;
+}
+
+// The token of the batch that holds a position; nothing when no batch does (the log is shorter than that).
+Result<std::optional<int64_t>> batch_token(Context& ctx, int64_t position) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT token FROM main.rejoin_batch WHERE last_seq>=?1 ORDER BY last_seq LIMIT 1"));
+  Use use(*s);
+  s->bind(1, position);
+  REJOIN_ASSIGN(bool row, s->step("reading a batch"));
+  if (!row) return std::optional<int64_t>();
+  return std::optional<int64_t>(s->integer(0));
+}
+
+Result<bool> is_batch_end(Context& ctx, int64_t position) {
+  if (position == 0) return true;
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_batch WHERE last_seq=?1"));
+  Use use(*s);
+  s->bind(1, position);
+  return s->step("reading a batch");
+}
+
+// Writes the rows of one table into a frame.
+class TableExtract {
+ public:
+  TableExtract(Work& work, const PageRequest& request, codec::ChangesetWriter& writer, Page& page)
+      : ctx_(work.ctx()), site_(work.state.site), request_(request), writer_(writer), page_(page) {}
+
+  Status begin(const Table& table) {
+    table_ = &table;
+    named_ = false;
+    present_.clear();
+    for (uint32_t c = 0; c < table.columns.size(); ++c)
+      if (table.columns[c].present) present_.add(c);
+    REJOIN_ASSIGN(RowReader rows, RowReader::open(ctx_, table, false));
+    rows_.emplace(std::move(rows));
+    REJOIN_ASSIGN(RowReader shadow, RowReader::open(ctx_, table, true));
+    shadow_.emplace(std::move(shadow));
+    return {};
+  }
+
+  void end() {
+    if (rows_) rows_->reset();
+    if (shadow_) shadow_->reset();
+  }
+
+  // `whole`: everything the record has; else `columns`, and liveness if `life`.
+  Status add(BytesView key, BytesView stored, bool whole, bool life, const crdt::ColumnSet* columns) {
+    if (!crdt::decode_record(stored, ctx_.sites.size(), record_)) return fail(Code::corrupt, "the record of a row in \"" + table_->name + "\" is damaged; run rejoin doctor");
+    life |= whole;
+    send_.clear();
+    for (const crdt::CellGroup& g : record_.groups) {
+      if (request_.only_site && g.stamp.site != site_) continue;
+      if (whole || !columns) {
+        send_ |= g.columns;
+      } else {
+        crdt::ColumnSet part = g.columns;
+        part &= *columns;
+        send_ |= part;
+      }
+    }
+    send_ &= present_;
+    life = life && !record_.live.bottom() && (!request_.only_site || record_.live.site == site_ || record_.birth.site == site_);
+    if (send_.empty() && !life) return {};
+    values_.clear();
+    if (!send_.empty()) {
+      RowReader& reader = record_.visible() ? *rows_ : *shadow_;
+      REJOIN_ASSIGN(bool found, reader.find(key));
+      if (found) {
+        send_.each([&](uint32_t c) { values_.push_back(reader.value(c)); });
+      } else {
+        send_.clear();  // values that were not kept (keep_deleted is off)
+        if (!life) return {};
+      }
+      if (request_.max_value_bytes != ~uint64_t{0})
+        for (const auto& v : values_)
+          if (v.bytes.size() > request_.max_value_bytes) return report_large(key, v.bytes.size());
+    }
+    if (!named_) writer_.begin_table(wire_table(*table_)), named_ = true;
+    writer_.add(key, record_, send_, life, values_);
+    return {};
+  }
+
+ private:
+  Status report_large(BytesView key, size_t size) {
+    sync::RefusedRow row;
+    row.table = table_->name;
+    row.key = key;
+    row.key_json = crdt::key_json(key, table_->key.size());
+    row.code = Code::too_large;
+    row.reason = "a value of " + std::to_string(size) + " bytes is above the receiver's limit of " + std::to_string(request_.max_value_bytes) + "; shorten it, or raise the limit there";
+    page_.too_large.push_back(std::move(row));
+    return {};
+  }
+
+  Context& ctx_;
+  uint32_t site_;
+  const PageRequest& request_;
+  codec::ChangesetWriter& writer_;
+  Page& page_;
+  const Table* table_ = nullptr;
+  bool named_ = false;
+  crdt::ColumnSet present_, send_;
+  std::optional<RowReader> rows_, shadow_;
+  crdt::RowRecord record_;
+  std::vector<crdt::ValueRef> values_;
+};
+
+// Reads records from (cursor.table, cursor.key) on until the page is full. Returns false when everything has been read.
+Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec::ChangesetWriter& writer, Page& page) {
+  Context& ctx = work.ctx();
+  TableExtract extract(work, request, writer, page);
+  for (const auto& table : ctx.catalog.tables) {
+    if (table->id < cursor.table) continue;
+    if (table->id > cursor.table) cursor.table = table->id, cursor.key.clear();
+    REJOIN_TRY(extract.begin(*table));
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, rec FROM " + table->records() + " WHERE k>?1 ORDER BY k"));
+    Use use(*s);
+    Bytes after = cursor.key;
+    s->bind_blob(1, after);
+    for (;;) {
+      if (writer.bytes() >= request.max_bytes && writer.rows() > 0) return extract.end(), true;
+      REJOIN_ASSIGN(bool row, s->step("scanning records"));
+      if (!row) break;
+      BytesView key = s->blob(0);
+      REJOIN_TRY(extract.add(key, s->blob(1), true, true, nullptr));
+      cursor.key.assign(key);
+    }
+    extract.end();
+    cursor.key.clear();
+    ++cursor.table;
+  }
+  return false;
+}
+
+// Rows that the log names after `position`. False when the page came out too large: ask for fewer entries.
+Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& feed_request, codec::ChangesetWriter& writer, Page& page, int64_t& through) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, feed_request));
+  through = feed.through;
+  TableExtract extract(work, request, writer, page);
+  uint64_t too_much = request.max_bytes > ~uint64_t{0} / 4 ? ~uint64_t{0} : request.max_bytes * 2;
+  for (const TableTouches& t : feed.tables) {
+    REJOIN_TRY(extract.begin(*t.table));
+    REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, *t.table));
+    for (const Touch& touch : t.touches) {
+      BytesView key = t.key(touch);
+      REJOIN_ASSIGN(BytesView stored, records.find(key));
+      if (!stored.data()) continue;  // an entry whose row a rolled-back suspect named, or purged
+      REJOIN_TRY(extract.add(key, stored, touch.whole, touch.life, &touch.columns));
+      if (writer.bytes() > too_much && feed.entries > 1) {
+        records.reset();
+        extract.end();
+        return false;
+      }
+    }
+    records.reset();
+    extract.end();
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<Work> begin_export(Context& ctx) {
+  constexpr const char* kRefusal = "changes cannot be exported inside a transaction with uncommitted writes, which may still be rolled back; COMMIT first";
+  if (!sqlite3_get_autocommit(ctx.db) && sqlite3_txn_state(ctx.db, "main") == SQLITE_TXN_WRITE) return fail(Code::in_transaction, kRefusal);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    {
+      REJOIN_ASSIGN(Work work, Work::read(ctx));
+      REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
+      if (tail <= work.state.folded && ctx.catalog_checked == ctx.catalog_main) return work;
+      if (!sqlite3_get_autocommit(ctx.db) && work.is_savepoint()) return fail(Code::in_transaction, kRefusal);
+      REJOIN_TRY(work.commit());
+    }
+    REJOIN_ASSIGN(Work work, Work::write(ctx));
+    REJOIN_TRY(fold(work));
+    if (attempt == 2) return work;  // others write all the time: read under the write lock
+    REJOIN_TRY(work.commit());
+  }
+  return fail(Code::internal, "begin_export");
+}
+
+Result<Bytes> cursor_at_position(Work& work, int64_t position) {
+  REJOIN_ASSIGN(int64_t tail, log_tail(work.ctx()));
+  position = std::min(position, tail);
+  if (position <= 0) return Bytes();
+  REJOIN_ASSIGN(auto token, batch_token(work.ctx(), position));
+  Cursor cursor;
+  cursor.position = static_cast<uint64_t>(position);
+  cursor.token = static_cast<uint64_t>(token.value_or(0));
+  return codec::encode_cursor(cursor);
+}
+
+Result<Page> extract_page(Context& ctx, const PageRequest& request) {
+  REJOIN_ASSIGN(Work work, begin_export(ctx));
+  REJOIN_ASSIGN(Page page, extract_page_in(work, request));
+  REJOIN_TRY(work.commit());
+  return page;
+}
+
+Result<Page> extract_page_in(Work& work, const PageRequest& request) {
+  Context& ctx = work.ctx();
+  Page page;
+  auto decoded = codec::decode_cursor(request.cursor);
+  if (!decoded) return fail(Code::bad_argument, "the cursor is malformed; use the one that the last page gave, or none to start from the beginning");
+  Cursor cursor = *decoded;
+  REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
+
+  bool from_start = !cursor.scanning && cursor.position == 0;
+  if (!from_start) {
+    auto position = static_cast<int64_t>(cursor.position);
+    REJOIN_ASSIGN(auto token, batch_token(ctx, position));
+    bool known = position >= 0 && token && static_cast<uint64_t>(*token) == cursor.token;
+    if (position >= 0 && position < work.state.floor && position <= tail) {
+      from_start = true;  // compacted away: the records tell what the log forgot
+    } else if (!known && !(cursor.scanning && position == 0 && cursor.token == 0)) {
+      from_start = true;
+      page.restarted = true;
+    }
+  }
+  if (from_start) {
+    cursor = Cursor();
+    cursor.scanning = true;
+    cursor.position = static_cast<uint64_t>(tail);
+    REJOIN_ASSIGN(auto token, batch_token(ctx, tail));
+    cursor.token = static_cast<uint64_t>(token.value_or(0));
+  }
+
+  codec::FrameInfo info;
+  info.source = ctx.sites[work.state.site];
+  info.from = request.cursor;
+  info.horizon = static_cast<uint64_t>(tail);
+  FeedRequest feed;
+  feed.local_only = request.only_site.has_value();
+  if (request.skip_origin) {
+    int64_t origin = ctx.sites.find(*request.skip_origin);
+    if (origin >= 0) feed.skip_origin = static_cast<uint32_t>(origin);
+  }
+
+  Cursor next = cursor;
+  if (cursor.scanning) {
+    info.starts_batch = from_start;
+    codec::ChangesetWriter writer(info, ctx.sites);
+    REJOIN_ASSIGN(bool more, scan(work, request, next, writer, page));
+    if (more) {
+      page.more = true;
+      info.through = 0;
+    } else {
+      next.scanning = false;
+      next.table = 0;
+      next.key.clear();
+      info.through = next.position;
+      page.more = static_cast<int64_t>(next.position) < tail;
+    }
+    page.rows = writer.rows();
+    page.next = codec::encode_cursor(next);
+    page.through = info.through;
+    writer.info().next = page.next;
+    writer.info().through = info.through;
+    writer.info().last = !page.more;
+    // An empty first page of an empty database is no news; the end of a scan is, because it makes the staged pages visible.
+    if (page.rows > 0 || !from_start || page.more) page.frame = writer.finish();
+    return page;
+  }
+
+  if (static_cast<int64_t>(cursor.position) >= tail) {
+    page.next = request.cursor;
+    page.through = cursor.position;
+    return page;
+  }
+  REJOIN_ASSIGN(info.starts_batch, is_batch_end(ctx, static_cast<int64_t>(cursor.position)));
+  feed.after = static_cast<int64_t>(cursor.position);
+  feed.up_to = tail;
+  // A first guess of 64 bytes a row; a page that comes out too large is read again with fewer entries.
+  feed.max_entries = request.max_bytes > (~uint64_t{0} >> 8) ? ~size_t{0} : std::max<size_t>(16, request.max_bytes / 64);
+  for (;;) {
+    codec::ChangesetWriter writer(info, ctx.sites);
+    page.too_large.clear();
+    int64_t through = 0;
+    REJOIN_ASSIGN(bool fits, follow(work, request, feed, writer, page, through));
+    if (!fits) {
+      feed.max_entries = std::max<size_t>(1, feed.max_entries / 4);
+      continue;
+    }
+    next.position = static_cast<uint64_t>(through);
+    REJOIN_ASSIGN(auto token, batch_token(ctx, through));
+    next.token = static_cast<uint64_t>(token.value_or(0));
+    page.more = through < tail;
+    page.rows = writer.rows();
+    page.next = codec::encode_cursor(next);
+    page.through = static_cast<uint64_t>(through);
+    writer.info().next = page.next;
+    writer.info().through = page.through;
+    writer.info().last = !page.more;
+    if (page.rows == 0 && info.starts_batch) {
+      // Nothing in this stretch (all of it came from the asker): go on where it ends, if that is a clean place to start from.
+      REJOIN_ASSIGN(bool clean, is_batch_end(ctx, through));
+      if (clean && !page.more) return page;
+    }
+    page.frame = writer.finish();
+    return page;
+  }
+}
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,18 @@
+// Extraction: pages of changes as frames, read in one snapshot.
+#pragma once
+
+#include "sqlite/context.h"
+#include "sqlite/replica.h"
+
+namespace rejoin::sqlite {
+
+Result<Page> extract_page(Context& ctx, const PageRequest& request);
+// The same inside a transaction that the caller holds, with everything folded.
+Result<Page> extract_page_in(Work& work, const PageRequest& request);
+// A transaction in which everything is folded: a snapshot if it was already, else a write transaction.
+// Error in_transaction inside a transaction with uncommitted (or unfolded) writes.
+Result<Work> begin_export(Context& ctx);
+// A cursor at a log position: at its batch's token. Positions beyond the tail mean the tail; up to 0, the beginning.
+Result<Bytes> cursor_at_position(Work& work, int64_t position);
+
+}  // namespace rejoin::sqlite

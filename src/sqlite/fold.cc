@@ -1,0 +1,279 @@
+#include "sqlite/fold.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "crdt/key.h"
+#include "crdt/record.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/layout.h"
+#include "sqlite/record_writer.h"
+#include "sqlite/triggers.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+constexpr size_t kChunkEntries = 65'536;  // bounds a fold's memory at about 6 MB
+constexpr size_t kFlushRows = 2'048;
+
+struct Entry {
+  uint64_t prefix;  // first bytes of the key, big-endian: most comparisons end here
+  uint32_t key_at;
+  uint32_t key_size;
+  uint32_t order;
+  uint32_t op;
+  int64_t bits;
+  crdt::Hlc stamp;
+};
+
+uint64_t key_prefix(BytesView key) {
+  // The tag byte is nearly always the same and would waste an eighth of the prefix, but keys of different types must still sort by it.
+  char buffer[8] = {};
+  std::memcpy(buffer, key.data(), std::min<size_t>(8, key.size()));
+  return load_be64(buffer);
+}
+
+struct Chunk {
+  Bytes keys;
+  std::vector<Entry> entries;
+  BytesView key(const Entry& e) const { return BytesView(keys).substr(e.key_at, e.key_size); }
+};
+
+class TableFold {
+ public:
+  TableFold(Work& work, Table& table) : work_(work), ctx_(work.ctx()), table_(table), writer_(ctx_, table) {}
+
+  Status run(Chunk& chunk) {
+    auto& entries = chunk.entries;
+    std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
+      if (a.prefix != b.prefix) return a.prefix < b.prefix;
+      int c = chunk.key(a).compare(chunk.key(b));
+      return c != 0 ? c < 0 : a.order < b.order;
+    });
+    REJOIN_ASSIGN(auto shadowed, query_int(ctx_.db, "SELECT 1 FROM " + table_.shadow() + " LIMIT 1"));
+    shadow_used_ = shadowed.has_value();
+    REJOIN_ASSIGN(RecordReader reader, RecordReader::open(ctx_, table_));
+    columns_ = static_cast<uint32_t>(table_.columns.size());
+    crdt::RowRecord record;
+    for (size_t i = 0; i < entries.size();) {
+      size_t end = i + 1;
+      while (end < entries.size() && entries[end].prefix == entries[i].prefix && chunk.key(entries[end]) == chunk.key(entries[i])) ++end;
+      REJOIN_TRY(fold_key(chunk, i, end, reader, record));
+      i = end;
+      if (writer_.size() >= kFlushRows) {
+        reader.reset();
+        REJOIN_TRY(writer_.flush());
+      }
+    }
+    reader.reset();
+    return writer_.flush();
+  }
+
+ private:
+  Status fold_key(Chunk& chunk, size_t begin, size_t end, RecordReader& reader, crdt::RowRecord& record) {
+    BytesView key = chunk.key(chunk.entries[begin]);
+    record.reset();
+    // An insert stamps everything with more than anything known before, so what was there does not matter.
+    if (chunk.entries[begin].op != kInsert) {
+      if (end == begin + 1 && chunk.entries[begin].op == kUpdate && chunk_mask(chunk.entries[begin].bits) == 0) return {};
+      REJOIN_ASSIGN(BytesView stored, reader.find(key));
+      if (stored.data() && !crdt::decode_record(stored, ctx_.sites.size(), record))
+        return fail(Code::corrupt, "the record of a row in \"" + table_.name + "\" is damaged; run rejoin doctor");
+    }
+    bool came_alive = false, changed = false;
+    for (size_t i = begin; i < end; ++i) {
+      const Entry& e = chunk.entries[i];
+      crdt::Stamp stamp{e.stamp, work_.state.site};
+      switch (e.op) {
+        case kInsert:
+          record.insert(stamp, columns_);
+          drop_absent(record);
+          record.hidden = false;
+          came_alive = changed = true;
+          break;
+        case kUpdate: {
+          uint32_t mask = chunk_mask(e.bits);
+          if (!mask) break;
+          crdt::ColumnSet set;
+          for (uint32_t first = chunk_first(e.bits); mask; mask &= mask - 1) set.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
+          record.write(set, stamp);
+          changed = true;
+          break;
+        }
+        case kSuspect: {
+          REJOIN_ASSIGN(bool there, exists(key));
+          if (there) {
+            came_alive = true;  // it was not displaced, or is back: forget the copy of its values
+            break;
+          }
+          [[fallthrough]];
+        }
+        case kDelete:
+          record.alive = false;
+          record.hidden = false;
+          record.live = stamp;
+          came_alive = false;
+          changed = true;
+          break;
+        case kRestore:
+          record.alive = true;
+          record.hidden = false;
+          record.live = stamp;
+          came_alive = changed = true;
+          break;
+        default:
+          break;
+      }
+    }
+    if (changed) {
+      crdt::canonicalise(record, ctx_.sites);
+      writer_.add(key, record);
+    }
+    if (came_alive && shadow_used_) return drop_shadow(key);
+    return {};
+  }
+
+  // Columns that were dropped from the table keep their id but get no cells.
+  void drop_absent(crdt::RowRecord& record) {
+    for (uint32_t c = 0; c < columns_; ++c)
+      if (!table_.columns[c].present && !record.groups.empty()) record.groups[0].columns.remove(c);
+  }
+
+  Result<bool> exists(BytesView key) {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM " + table_.quoted() + " WHERE " + table_.key_match()));
+    Use use(*s);
+    REJOIN_TRY(bind_key(*s, key));
+    return s->step("looking for a displaced row");
+  }
+
+  Status drop_shadow(BytesView key) {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM " + table_.shadow() + " WHERE " + table_.key_match()));
+    Use use(*s);
+    REJOIN_TRY(bind_key(*s, key));
+    REJOIN_TRY(s->run("forgetting a dead row that lives again"));
+    if (sqlite3_changes(ctx_.db) == 0) return {};
+    REJOIN_ASSIGN(Statement * parked, ctx_.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
+    Use use_parked(*parked);
+    parked->bind_text(1, table_.name);
+    parked->bind_blob(2, key);
+    return parked->run("forgetting a parked row that was written anew");
+  }
+
+  Status bind_key(Statement& s, BytesView key) {
+    if (!crdt::decode_key(key, table_.key.size(), key_values_, scratch_)) return fail(Code::corrupt, "a key of table \"" + table_.name + "\" in the metadata is damaged; run rejoin doctor");
+    for (size_t i = 0; i < key_values_.size(); ++i) s.bind(static_cast<int>(i + 1), key_values_[i]);
+    return {};
+  }
+
+  Work& work_;
+  Context& ctx_;
+  Table& table_;
+  RecordWriter writer_;
+  uint32_t columns_ = 0;
+  bool shadow_used_ = false;
+  std::vector<crdt::ValueRef> key_values_;
+  Bytes scratch_;
+};
+
+}  // namespace
+
+int64_t ms_of_julianday(double jd) {
+  double ms = std::round((jd - 2440587.5) * 86'400'000.0);
+  if (!(ms > -9e15)) return 0;
+  return ms < 9e15 ? static_cast<int64_t>(ms) : int64_t{9'000'000'000'000'000};
+}
+
+Result<int64_t> log_tail(Context& ctx) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT max(seq) FROM main.rejoin_log"));
+  Use use(*s);
+  REJOIN_ASSIGN(bool row, s->step("reading the log's tail"));
+  return row ? s->integer(0) : 0;
+}
+
+Status end_batch(Context& ctx, int64_t last_seq, int64_t origin_site) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_batch(last_seq, token, origin) VALUES(?1, ?2, ?3)"));
+  Use use(*s);
+  s->bind(1, last_seq);
+  s->bind(2, static_cast<int64_t>(ctx.random.u64() >> 1 | 1));
+  s->bind(3, origin_site);
+  return s->run("ending a batch");
+}
+
+Status fold(Work& work) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
+  if (tail <= work.state.folded) return {};
+  size_t key_columns = 1;
+  for (const auto& t : ctx.catalog.tables) key_columns = std::max(key_columns, t->key.size());
+  std::string keys;
+  for (size_t i = 0; i < key_columns; ++i) keys += ", k" + std::to_string(i);
+  REJOIN_ASSIGN(Statement * log, ctx.statement("SELECT seq, tbl, op, bits, ms" + keys + " FROM main.rejoin_log WHERE seq>?1 ORDER BY seq LIMIT ?2"));
+
+  crdt::Hlc base = work.state.last + 1;
+  crdt::Hlc stamp = base;
+  double last_jd = 0;
+  std::vector<crdt::ValueRef> values;
+  Bytes key;
+  std::vector<std::pair<Table*, Chunk>> chunks;
+  while (work.state.folded < tail) {
+    for (auto& [t, c] : chunks) c.keys.clear(), c.entries.clear();
+    uint32_t order = 0;
+    int64_t last_seq = work.state.folded;
+    int64_t last_table = -1;
+    size_t slot = 0;
+    {
+      Use use(*log);
+      log->bind(1, work.state.folded);
+      log->bind(2, static_cast<int64_t>(kChunkEntries));
+      for (;;) {
+        REJOIN_ASSIGN(bool row, log->step("reading the log"));
+        if (!row) break;
+        last_seq = log->integer(0);
+        int64_t op = log->integer(2);
+        if (op < kInsert || op > kSuspect) continue;
+        int64_t table_id = log->integer(1);
+        if (table_id != last_table) {
+          Table* table = ctx.catalog.find(static_cast<uint64_t>(table_id));
+          if (!table) continue;
+          last_table = table_id;
+          for (slot = 0; slot < chunks.size() && chunks[slot].first != table; ++slot) {
+          }
+          if (slot == chunks.size()) chunks.emplace_back(table, Chunk());
+        }
+        double jd = sqlite3_column_double(log->get(), 4);
+        if (jd != last_jd) {
+          last_jd = jd;
+          stamp = std::max(stamp, crdt::hlc_of_ms(ms_of_julianday(jd)));
+        }
+        auto& [table, chunk] = chunks[slot];
+        size_t at = chunk.keys.size();
+        if (table->key.size() == 1) {
+          crdt::ValueRef v = log->value(5);
+          crdt::encode_key(std::span(&v, 1), chunk.keys);
+        } else {
+          values.resize(table->key.size());
+          for (size_t i = 0; i < values.size(); ++i) values[i] = log->value(5 + static_cast<int>(i));
+          crdt::encode_key(values, chunk.keys);
+        }
+        Entry e;
+        e.key_at = static_cast<uint32_t>(at);
+        e.key_size = static_cast<uint32_t>(chunk.keys.size() - at);
+        e.prefix = key_prefix(chunk.key(e));
+        e.order = order++;
+        e.op = static_cast<uint32_t>(op);
+        e.bits = log->integer(3);
+        e.stamp = stamp;
+        chunk.entries.push_back(e);
+      }
+    }
+    if (last_seq == work.state.folded) break;
+    for (auto& [table, chunk] : chunks)
+      if (!chunk.entries.empty()) REJOIN_TRY(TableFold(work, *table).run(chunk));
+    work.state.folded = last_seq;
+    if (order) work.state.last = std::max(work.state.last, stamp);
+  }
+  REJOIN_TRY(end_batch(ctx, work.state.folded, work.state.site));
+  return work.save();
+}
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,97 @@
+#include "sqlite/identity.h"
+
+#include "sqlite/feed.h"
+#include "sqlite/fold.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/record_writer.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+// The log position that every configured server has acknowledged; 0 without a server.
+Result<int64_t> acknowledged(Context& ctx) {
+  REJOIN_ASSIGN(auto pushed, query_int(ctx.db, "SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer"));
+  return pushed.value_or(0);
+}
+
+// Rewrites the stamps of local writes after a log position: every own stamp becomes change(stamp).
+template <class F>
+Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
+  FeedRequest request;
+  request.after = after;
+  request.up_to = tail;
+  request.local_only = true;
+  State as_old = work.state;
+  as_old.site = own;
+  REJOIN_ASSIGN(Feed feed, read_feed(ctx, as_old, request));
+  crdt::RowRecord record;
+  for (const TableTouches& t : feed.tables) {
+    REJOIN_ASSIGN(RecordReader reader, RecordReader::open(ctx, *t.table));
+    RecordWriter writer(ctx, *t.table);
+    for (const Touch& touch : t.touches) {
+      BytesView key = t.key(touch);
+      REJOIN_ASSIGN(BytesView stored, reader.find(key));
+      if (!stored.data()) continue;
+      if (!crdt::decode_record(stored, ctx.sites.size(), record)) return fail(Code::corrupt, "the record of a row in \"" + t.table->name + "\" is damaged; run rejoin doctor");
+      auto apply = [&](crdt::Stamp& s) {
+        if (!s.bottom() && s.site == own) s = change(s);
+      };
+      if (touch.whole || touch.life) apply(record.live);
+      if (touch.whole) apply(record.birth);
+      // Groups that are only partly about unsent columns are split; canonicalise() merges what is equal again.
+      std::vector<crdt::CellGroup> groups;
+      for (crdt::CellGroup& g : record.groups) {
+        crdt::CellGroup mine = g;
+        if (!touch.whole) mine.columns &= touch.columns;
+        if (g.stamp.site != own || mine.columns.empty()) {
+          groups.push_back(g);
+          continue;
+        }
+        crdt::CellGroup rest = g;
+        rest.columns -= mine.columns;
+        apply(mine.stamp);
+        groups.push_back(mine);
+        if (!rest.columns.empty()) groups.push_back(rest);
+      }
+      record.groups = std::move(groups);
+      crdt::canonicalise(record, ctx.sites);
+      writer.add(key, record);
+      if (writer.size() >= 1024) {
+        reader.reset();
+        REJOIN_TRY(writer.flush());
+      }
+    }
+    reader.reset();
+    REJOIN_TRY(writer.flush());
+  }
+  return {};
+}
+
+}  // namespace
+
+Status take_new_identity(Work& work) {
+  Context& ctx = work.ctx();
+  uint32_t old = work.state.site;
+  REJOIN_ASSIGN(uint32_t fresh, intern_site(ctx, crdt::SiteId::from(ctx.random.bytes(16))));
+  // What is folded and unsent moves; what is not folded yet will get the new id anyhow.
+  REJOIN_ASSIGN(int64_t sent, acknowledged(ctx));
+  REJOIN_TRY(rewrite_own_stamps(work, sent, old, [&](crdt::Stamp s) { return crdt::Stamp{s.hlc, fresh}; }));
+  // Local entries of the feed that a merge-like list carries (existing rows at track) name their origin.
+  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_log SET bits=" + std::to_string(fresh) + " WHERE op=16 AND bits=" + std::to_string(old) + " AND seq>" + std::to_string(sent)));
+  work.state.site = fresh;
+  // A new replica starts a new chain with every server; the pull cursor stays good, for what was pulled is here.
+  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET chain_token=NULL, nonce=NULL, frozen=NULL, frozen_cursor=NULL"));
+  return work.save();
+}
+
+Status restamp_unsent(Work& work, int64_t after, crdt::Hlc limit) {
+  crdt::Hlc last = work.state.last_remote;
+  crdt::Hlc honest = std::max(limit, last + 1);
+  REJOIN_TRY(rewrite_own_stamps(work, after, work.state.site, [&](crdt::Stamp s) { return s.hlc > honest ? crdt::Stamp{honest, s.site} : s; }));
+  work.state.last = std::max(last, honest);
+  return work.save();
+}
+
+}  // namespace rejoin::sqlite

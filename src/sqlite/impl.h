@@ -1,0 +1,17 @@
+// What a Replica holds. For this room's files only.
+#pragma once
+
+#include "contract/contract.h"
+#include "sqlite/context.h"
+#include "sqlite/replica.h"
+
+namespace rejoin::sqlite {
+
+struct Replica::Impl {
+  Impl(sqlite3* db, Clock& clock, Random& random) : ctx(db, clock, random) {}
+  Context ctx;
+};
+
+contract::Contract current_contract(Context& ctx);
+
+}  // namespace rejoin::sqlite

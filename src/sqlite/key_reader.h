@@ -1,0 +1,57 @@
+// Reads rows by ascending key, cheaply both when the wanted keys lie close together (it steps) and when they lie apart (it seeks).
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crdt/key.h"
+#include "sqlite/context.h"
+
+namespace rejoin::sqlite {
+
+// The records of one table. Keys must be asked for in ascending order between resets.
+class RecordReader {
+ public:
+  static Result<RecordReader> open(Context& ctx, const Table& table);
+  // The record's bytes, or nothing (data() == nullptr). Valid until the next call.
+  Result<BytesView> find(BytesView key);
+  // To be called before the record table is written.
+  void reset();
+
+ private:
+  explicit RecordReader(Statement* s) : s_(s) {}
+  Result<bool> step();
+  Statement* s_;
+  bool active_ = false;   // standing on a row
+  bool finished_ = false; // nothing at or after the last key
+  std::string bound_;
+};
+
+// Rows of the application's table (or of the shadow table) with all present columns.
+class RowReader {
+ public:
+  // `shadow`: read <table>__rejoin_dead instead.
+  static Result<RowReader> open(Context& ctx, const Table& table, bool shadow);
+  // True when there is such a row; then value(column id) gives its values, valid until the next call.
+  Result<bool> find(BytesView key);
+  crdt::ValueRef value(uint32_t column) const;
+  void reset();
+
+ private:
+  RowReader(Statement* s, const Table* t);
+  Result<bool> step();
+  Statement* s_;
+  const Table* table_;
+  std::vector<int> column_at_;  // by column id: result column, or -1
+  bool active_ = false;
+  std::string current_;         // encoded key of the row it stands on
+  std::string scratch_;
+  std::string bound_;
+  std::vector<crdt::ValueRef> values_;
+};
+
+// The encoded key in result columns first..first+n-1.
+void encode_row_key(const Statement& s, int first, size_t n, Bytes& out);
+
+}  // namespace rejoin::sqlite

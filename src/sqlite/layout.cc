@@ -1,0 +1,43 @@
+#include "sqlite/layout.h"
+
+#include "sqlite/context.h"
+
+namespace rejoin::sqlite {
+
+Status create_layout(Context& ctx) {
+  REJOIN_TRY(exec(ctx.db, R"sql(
+CREATE TABLE main.rejoin_state(id INTEGER PRIMARY KEY CHECK(id=1), format INTEGER NOT NULL, site INTEGER NOT NULL,
+  last INTEGER NOT NULL, last_remote INTEGER NOT NULL, folded INTEGER NOT NULL, floor INTEGER NOT NULL, file INTEGER NOT NULL);
+CREATE TABLE main.rejoin_site(id INTEGER PRIMARY KEY, site BLOB NOT NULL UNIQUE);
+CREATE TABLE main.rejoin_table(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, allow_integer_key INTEGER NOT NULL, keep_deleted INTEGER NOT NULL);
+CREATE TABLE main.rejoin_column(tbl INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(tbl, id)) WITHOUT ROWID;
+CREATE TABLE main.rejoin_log(seq INTEGER PRIMARY KEY, tbl, op, bits, ms, k0);
+CREATE TABLE main.rejoin_batch(last_seq INTEGER PRIMARY KEY, token INTEGER NOT NULL, origin INTEGER);
+CREATE TABLE main.rejoin_parked(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
+  due INTEGER, k BLOB, frame BLOB);
+CREATE INDEX main.rejoin_parked_key ON rejoin_parked(table_name, k);
+CREATE TABLE main.rejoin_lost(id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, k BLOB NOT NULL, col INTEGER NOT NULL, hlc INTEGER NOT NULL, site INTEGER NOT NULL, value);
+CREATE INDEX main.rejoin_lost_key ON rejoin_lost(tbl, k);
+CREATE TABLE main.rejoin_stream(source BLOB PRIMARY KEY, start INTEGER NOT NULL, next BLOB NOT NULL, horizon INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE main.rejoin_staged(id INTEGER PRIMARY KEY, source BLOB NOT NULL, origin BLOB, frame BLOB NOT NULL);
+CREATE TABLE main.rejoin_peer(url TEXT PRIMARY KEY, token TEXT, is_default INTEGER NOT NULL DEFAULT 0, site BLOB, pull_cursor BLOB, push_cursor BLOB, pushed INTEGER NOT NULL DEFAULT 0,
+  chain_token BLOB, nonce BLOB, frozen BLOB, frozen_cursor BLOB, frozen_through INTEGER, frozen_rows INTEGER, frozen_more INTEGER,
+  server_ms INTEGER, may_relay INTEGER NOT NULL DEFAULT 0, max_frame_bytes INTEGER, max_value_bytes INTEGER,
+  pushed_rows INTEGER NOT NULL DEFAULT 0, pulled_rows INTEGER NOT NULL DEFAULT 0, last_sync INTEGER, last_error TEXT) WITHOUT ROWID;
+CREATE TABLE main.rejoin_device(device TEXT NOT NULL, site BLOB NOT NULL, counter INTEGER NOT NULL, token BLOB NOT NULL, nonce BLOB, reply BLOB, last_seen INTEGER NOT NULL,
+  acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(device, site)) WITHOUT ROWID;
+CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, k BLOB NOT NULL,
+  UNIQUE(table_name, k));
+CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NULL, current INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+)sql"));
+  Bytes site = ctx.random.bytes(16);
+  REJOIN_ASSIGN(Statement add, prepare(ctx.db, "INSERT INTO main.rejoin_site(id, site) VALUES(0, ?1)"));
+  add.bind_blob(1, site);
+  REJOIN_TRY(add.run("minting the site id"));
+  REJOIN_ASSIGN(Statement state, prepare(ctx.db, "INSERT INTO main.rejoin_state VALUES(1, ?1, 0, 0, 0, 0, 0, ?2)"));
+  state.bind(1, kFormat);
+  state.bind(2, file_identity(ctx.db));
+  return state.run("creating the state row");
+}
+
+}  // namespace rejoin::sqlite

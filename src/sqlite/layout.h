@@ -1,0 +1,26 @@
+// The metadata tables. docs/formats-log.md describes each.
+#pragma once
+
+#include "base/result.h"
+
+namespace rejoin::sqlite {
+
+struct Context;
+
+inline constexpr int kFormat = 1;
+
+// log.op
+enum LogOp : int {
+  kInsert = 1,
+  kUpdate = 2,
+  kDelete = 3,
+  kRestore = 4,
+  kSuspect = 5,  // an INSERT OR REPLACE may have displaced this row through another UNIQUE column
+  kMerged = 16,  // k0 is a list of rows that a merge (or track) changed; bits is the origin's site index
+  kBlank = 17,   // nothing; kept because the newest number must never be handed out twice
+};
+
+// Creates the metadata tables, mints the site id.
+Status create_layout(Context& ctx);
+
+}  // namespace rejoin::sqlite

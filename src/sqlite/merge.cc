@@ -1,0 +1,537 @@
+#include "sqlite/merge.h"
+
+#include <algorithm>
+
+#include "crdt/key.h"
+#include "sqlite/fold.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/layout.h"
+#include "sqlite/merged_list.h"
+#include "sqlite/parked.h"
+#include "sqlite/record_writer.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+constexpr size_t kChunkRows = 1'024;
+constexpr size_t kChunkBytes = 256 << 10;  // of values: bounds a page that later names the chunk
+
+}  // namespace
+
+// One block of a frame on its way into one table.
+struct Merge::Block {
+  Block(Context& ctx, const codec::ChangesetReader& r, size_t i, Table& t, codec::BlockCursor c)
+      : reader(r), index(i), info(r.blocks()[i]), table(t), cursor(std::move(c)), records(ctx, t), base(ctx, t) {}
+
+  const codec::ChangesetReader& reader;
+  size_t index;
+  const codec::BlockInfo& info;
+  Table& table;
+  codec::BlockCursor cursor;
+  std::optional<RecordReader> stored;
+  std::optional<RowReader> rows, shadow;  // old values, where needed
+  RecordWriter records;
+  BaseWriter base;
+  MergedListWriter list;
+  crdt::ColumnSet present;
+  std::vector<uint32_t> local;       // by position in the block: local column id or kNoColumn
+  bool unknown_columns = false;
+  uint64_t at = 0;                   // rows walked
+  size_t chunk_bytes = 0;
+
+  crdt::RowRecord mine, before;
+  crdt::JoinOutcome join;
+  BaseWriter::Row row;
+  Bytes key_scratch;
+  std::vector<OwnedValue> kept;      // values that must outlive a reader's row
+
+  // Tables with triggers of the application's.
+  int64_t log_mark = 0;
+  struct Intended {
+    Bytes key;
+    std::vector<OwnedValue> values;
+  };
+  std::vector<Intended> repairs;
+  std::vector<Bytes> written_keys;
+};
+
+Merge::Merge(Work& work, const ApplyOptions& options) : work_(work), ctx_(work.ctx()), options_(options), lost_(work.ctx()) {}
+Merge::~Merge() = default;
+
+Status Merge::frame(const codec::ChangesetReader& reader) {
+  site_map_.clear();
+  for (const crdt::SiteId& id : reader.sites()) {
+    REJOIN_ASSIGN(uint32_t index, intern_site(ctx_, id));
+    site_map_.push_back(index);
+  }
+  REJOIN_ASSIGN(origin_, intern_site(ctx_, options_.origin ? *options_.origin : reader.info().source));
+  uint64_t rows = 0;
+  for (const auto& b : reader.blocks()) rows += b.rows;
+  crdt::Hlc ahead = crdt::hlc_of_ms(ctx_.clock.now_ms() + options_.drift_ms);
+  limit_ = std::max(ahead, work_.state.last + rows);
+  bool all_plain = true;
+  for (const auto& w : reader.tables())
+    if (Table* t = ctx_.catalog.find(w.name)) all_plain &= !t->app_triggers;
+  // With triggers of the application's in the frame, those must run; ours are undone afterwards (settle_app_triggers).
+  enforcement_.reset();
+  enforcement_.emplace(ctx_.db, all_plain);
+  for (size_t i = 0; i < reader.blocks().size(); ++i) REJOIN_TRY(block(reader, i));
+  enforcement_.reset();
+  return {};
+}
+
+Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
+  const codec::BlockInfo& info = reader.blocks()[index];
+  const codec::WireTable& wire = reader.tables()[info.table];
+  Table* table = ctx_.catalog.find(wire.name);
+  if (!table) return unknown_table(reader, index);
+  bool same_key = wire.key.size() == table->key.size();
+  for (size_t i = 0; same_key && i < wire.key.size(); ++i) same_key = sqlite3_stricmp(wire.key[i].c_str(), table->key[i].name.c_str()) == 0;
+  if (!same_key) return unknown_table(reader, index);
+
+  std::vector<uint32_t> column_map;
+  for (const std::string& name : wire.columns) {
+    uint32_t id = codec::kNoColumn;
+    for (uint32_t c = 0; c < table->columns.size(); ++c)
+      if (table->columns[c].present && sqlite3_stricmp(table->columns[c].name.c_str(), name.c_str()) == 0) id = c;
+    column_map.push_back(id);
+  }
+  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, column_map));
+  for (uint32_t position : info.columns) {
+    b.local.push_back(column_map[position]);
+    b.unknown_columns |= column_map[position] == codec::kNoColumn;
+  }
+  for (uint32_t c = 0; c < table->columns.size(); ++c)
+    if (table->columns[c].present) b.present.add(c);
+  b.row.values.resize(table->columns.size());
+  REJOIN_ASSIGN(RecordReader stored, RecordReader::open(ctx_, *table));
+  b.stored.emplace(std::move(stored));
+  if (table->app_triggers) {
+    REJOIN_ASSIGN(b.log_mark, log_tail(ctx_));
+  }
+  while (b.cursor.next()) {
+    ++b.at;
+    REJOIN_TRY(row(b));
+    if (b.list.rows() >= kChunkRows || b.chunk_bytes >= kChunkBytes) REJOIN_TRY(flush(b));
+  }
+  if (!b.cursor.ok()) return fail(Code::corrupt, "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged. Ask its source for it again");
+  REJOIN_TRY(flush(b));
+  b.stored->reset();
+  if (std::find(touched_tables_.begin(), touched_tables_.end(), table->id) == touched_tables_.end()) touched_tables_.push_back(table->id);
+  return {};
+}
+
+Status Merge::row(Block& b) {
+  ++outcome_.rows_seen;
+  BytesView key = b.cursor.key();
+  auto values = b.cursor.values();
+  const crdt::RowRecord& theirs = b.cursor.record();
+  if (b.cursor.newest() > limit_) {
+    if (options_.refuse_ahead) {
+      return fail(Code::clock_ahead, "a change to \"" + b.table.name + "\" " + crdt::key_json(key, b.table.key.size()) + " is stamped " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) +
+                                         ", further ahead of this clock (" + iso8601(ctx_.clock.now_ms()) + ") than allowed; set the sender's clock");
+    }
+    return park(b, "its time " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) + " lies too far in the future; it will be merged then", crdt::ms_of_hlc(b.cursor.newest()) - options_.drift_ms);
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    b.chunk_bytes += values[i].bytes.size();
+    if (values[i].bytes.size() > options_.limits.value_bytes)
+      return refuse(b, Code::too_large, "a value of " + std::to_string(values[i].bytes.size()) + " bytes is above the limit of " + std::to_string(options_.limits.value_bytes) + "; shorten it, or raise the limit");
+    if (b.local[i] != codec::kNoColumn) b.row.values[b.local[i]] = values[i];
+  }
+
+  REJOIN_ASSIGN(BytesView stored, b.stored->find(key));
+  bool known = stored.data() != nullptr;
+  b.mine.reset();
+  if (known && !crdt::decode_record(stored, ctx_.sites.size(), b.mine)) return fail(Code::corrupt, "the record of a row in \"" + b.table.name + "\" is damaged; run rejoin doctor");
+  bool was_visible = b.mine.visible();
+  bool was_alive = b.mine.alive;
+  bool note = lost_.has_room() && known && !options_.only_site;
+  if (note) b.before = b.mine;
+  b.join.reset();
+  crdt::join(b.mine, theirs, ctx_.sites, b.join);
+  if (!b.join.changed()) {
+    if (note && !b.join.lost.empty()) {
+      crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch);
+      REJOIN_TRY(note_losers(b, b.before, was_visible));
+    }
+    newest_ = std::max(newest_, b.cursor.newest());
+    return b.unknown_columns ? park(b, "it has columns that this table lacks; they will be merged when the table has them", 0) : Status();
+  }
+  if (options_.only_site) {
+    // A device speaks for itself only: whatever news it brings must be its own. What is known already does no harm.
+    auto foreign = [&](crdt::Stamp s) { return !(ctx_.sites[s.site] == *options_.only_site); };
+    bool forged = b.join.live_won && foreign(theirs.live);
+    for (const crdt::CellGroup& g : theirs.groups) forged |= g.columns.intersects(b.join.won) && foreign(g.stamp);
+    if (forged) return refuse(b, Code::forbidden, "it carries another replica's changes and this token may not relay; ask for a token with relay, or let the other replica push them");
+  }
+  newest_ = std::max(newest_, b.cursor.newest());
+  if (!crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch)) return fail(Code::corrupt, "a key of table \"" + b.table.name + "\" in the changeset is damaged; nothing was merged");
+  if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
+  REJOIN_TRY(write(b, was_visible, known));
+  if (b.table.app_triggers) b.written_keys.emplace_back(key);
+  b.records.add(key, b.mine);
+  b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
+  ++outcome_.rows_changed;
+  if (b.unknown_columns) REJOIN_TRY(park(b, "it has columns that this table lacks; they will be merged when the table has them", 0));
+  return {};
+}
+
+// What a row's join means for the application's table and for the shadow table.
+Status Merge::write(Block& b, bool was_visible, bool was_known) {
+  bool show_it = b.mine.alive && !b.mine.hidden;
+  if (was_visible) {
+    if (show_it) return change(b);
+    // It died. What it last held is kept, this frame's own news included.
+    if (b.table.keep_deleted) {
+      REJOIN_TRY(b.base.copy_to_shadow(b.row));
+      if (!b.join.won.empty()) REJOIN_TRY(b.base.update_shadow(b.row, b.join.won));
+    }
+    return b.base.erase(b.row);
+  }
+  if (b.mine.alive && (!b.mine.hidden || b.join.live_won || b.join.birth_won || !b.join.won.empty())) {
+    b.mine.hidden = false;
+    return show(b, was_known);
+  }
+  // Dead, or not yet born: edits wait in the shadow table.
+  if (b.mine.hidden && !b.mine.alive) {
+    b.mine.hidden = false;
+    REJOIN_TRY(unpark_hidden(ctx_, b.table, b.cursor.key()));
+  }
+  bool keep = b.mine.live.bottom() || b.table.keep_deleted;
+  if (keep && !b.join.won.empty()) return b.base.update_shadow(b.row, b.join.won);
+  return {};
+}
+
+// The row becomes visible: incoming values, else what the shadow table kept, else the defaults.
+Status Merge::show(Block& b, bool from_shadow) {
+  bool shadowed = false;
+  if (from_shadow) {
+    if (!b.shadow) {
+      REJOIN_ASSIGN(RowReader r, RowReader::open(ctx_, b.table, true));
+      b.shadow.emplace(std::move(r));
+    }
+    REJOIN_ASSIGN(shadowed, b.shadow->find(b.cursor.key()));
+  }
+  b.kept.resize(b.table.columns.size());
+  for (uint32_t c = 0; c < b.table.columns.size(); ++c) {
+    if (b.join.won.has(c)) continue;
+    crdt::ValueRef v = b.table.columns[c].default_value.ref();
+    if (shadowed && !b.mine.stamp_of(c).bottom()) v = b.shadow->value(c);
+    b.kept[c] = OwnedValue::of(v);
+    b.row.values[c] = b.kept[c].ref();
+  }
+  if (shadowed) b.shadow->reset();
+  bool altered = false;
+  b.join.won.each([&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
+  std::string reason = "the table would store another value than it was sent (column types differ)";
+  if (!altered) {
+    REJOIN_ASSIGN(Wrote wrote, b.base.insert(b.row));
+    if (wrote == Wrote::done) {
+      if (shadowed) {
+        REJOIN_TRY(b.base.erase_shadow(b.row));
+        REJOIN_TRY(unpark_hidden(ctx_, b.table, b.cursor.key()));
+      }
+      if (b.table.app_triggers) {
+        Block::Intended intended;
+        intended.key = b.cursor.key();
+        for (const auto& v : b.row.values) intended.values.push_back(OwnedValue::of(v));
+        b.repairs.push_back(std::move(intended));
+      }
+      return {};
+    }
+    reason = b.base.reason();
+  }
+  b.mine.hidden = true;
+  ++outcome_.rows_parked;
+  REJOIN_TRY(b.base.insert_shadow(b.row));
+  return park_hidden(ctx_, b.table, b.cursor.key(), reason);
+}
+
+// A visible row gets new values.
+Status Merge::change(Block& b) {
+  crdt::ColumnSet columns = b.join.won;
+  b.join.dropped.each([&](uint32_t c) {
+    if (!b.present.has(c)) return;
+    columns.add(c);
+    b.row.values[c] = b.table.columns[c].default_value.ref();
+  });
+  if (columns.empty()) return {};
+  std::string reason;
+  bool altered = false;
+  b.join.won.each([&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
+  if (altered) return hide(b, columns, "the table would store another value than it was sent (column types differ)");
+
+  if (!b.table.app_triggers) {
+    REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
+    return wrote == Wrote::done ? Status() : hide(b, columns, b.base.reason());
+  }
+  // Triggers of the application's may write to the row again; what they do to synced columns is undone, because the origin's own side
+  // effects travel as its changes.
+  if (!b.rows) {
+    REJOIN_ASSIGN(RowReader r, RowReader::open(ctx_, b.table, false));
+    b.rows.emplace(std::move(r));
+  }
+  b.rows->reset();
+  REJOIN_ASSIGN(bool found, b.rows->find(b.cursor.key()));
+  Block::Intended intended;
+  intended.key = b.cursor.key();
+  for (uint32_t c = 0; c < b.table.columns.size(); ++c)
+    intended.values.push_back(OwnedValue::of(columns.has(c) || !found ? b.row.values[c] : b.rows->value(c)));
+  b.rows->reset();
+  REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
+  if (wrote != Wrote::done) return hide(b, columns, b.base.reason());
+  b.repairs.push_back(std::move(intended));
+  return {};
+}
+
+Status Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason) {
+  REJOIN_TRY(b.base.copy_to_shadow(b.row));
+  REJOIN_TRY(b.base.update_shadow(b.row, columns));
+  REJOIN_TRY(b.base.erase(b.row));
+  b.mine.hidden = true;
+  ++outcome_.rows_parked;
+  return park_hidden(ctx_, b.table, b.cursor.key(), reason);
+}
+
+Status Merge::note_losers(Block& b, const crdt::RowRecord& before, bool was_visible) {
+  // The incoming value was older than what is here.
+  Status status;
+  b.join.lost.each([&](uint32_t c) {
+    if (!status.ok() || !lost_.has_room()) return;
+    crdt::Stamp stamp = b.cursor.record().stamp_of(c);
+    if (!stamp.bottom()) status = lost_.note(b.table, b.cursor.key(), c, stamp, b.row.values[c]);
+  });
+  REJOIN_TRY(std::move(status));
+  // A value written here gives way.
+  bool own = false;
+  b.join.won.each([&](uint32_t c) {
+    crdt::Stamp s = before.stamp_of(c);
+    own |= s.site == work_.state.site && s.hlc > crdt::kBeforeTrackingHlc;
+  });
+  if (!own || !was_visible) return {};
+  if (!b.rows) {
+    REJOIN_ASSIGN(RowReader r, RowReader::open(ctx_, b.table, false));
+    b.rows.emplace(std::move(r));
+  }
+  b.rows->reset();
+  REJOIN_ASSIGN(bool found, b.rows->find(b.cursor.key()));
+  if (found)
+    b.join.won.each([&](uint32_t c) {
+      crdt::Stamp s = before.stamp_of(c);
+      if (!status.ok() || !lost_.has_room() || s.site != work_.state.site || s.hlc <= crdt::kBeforeTrackingHlc) return;
+      status = lost_.note(b.table, b.cursor.key(), c, s, b.rows->value(c));
+    });
+  b.rows->reset();
+  return status;
+}
+
+Status Merge::flush(Block& b) {
+  b.chunk_bytes = 0;
+  if (b.list.empty()) return {};
+  b.stored->reset();
+  if (b.rows) b.rows->reset();
+  if (b.shadow) b.shadow->reset();
+  REJOIN_TRY(b.records.flush());
+  Bytes blob = b.list.finish();
+  if (b.table.app_triggers) REJOIN_TRY(settle_app_triggers(b));
+  {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
+    Use use(*s);
+    s->bind(1, static_cast<int64_t>(b.table.id));
+    s->bind(2, static_cast<int64_t>(kMerged));
+    s->bind(3, static_cast<int64_t>(origin_));
+    s->bind_blob(4, blob);
+    REJOIN_TRY(s->run("logging a merge"));
+  }
+  logged_ = true;
+  if (b.table.app_triggers) {
+    REJOIN_ASSIGN(b.log_mark, log_tail(ctx_));
+  }
+  return {};
+}
+
+// The application's triggers ran during the chunk. Our own capture ran with them: its entries for the merged rows go, and merged rows
+// that a trigger changed get their merged values back.
+Status Merge::settle_app_triggers(Block& b) {
+  {
+    EnforcementOff off(ctx_.db, true);
+    if (!b.repairs.empty()) {
+      REJOIN_ASSIGN(RowReader rows, RowReader::open(ctx_, b.table, false));
+      BaseWriter::Row fixed;
+      Bytes scratch;
+      for (const auto& intended : b.repairs) {
+        REJOIN_ASSIGN(bool found, rows.find(intended.key));
+        if (!found) continue;
+        crdt::ColumnSet wrong;
+        fixed.values.assign(b.table.columns.size(), {});
+        for (uint32_t c = 0; c < b.table.columns.size(); ++c) {
+          if (!b.table.columns[c].present) continue;
+          fixed.values[c] = intended.values[c].ref();
+          if (!crdt::same_value(rows.value(c), fixed.values[c])) wrong.add(c);
+        }
+        if (wrong.empty()) continue;
+        rows.reset();
+        crdt::decode_key(intended.key, b.table.key.size(), fixed.key, scratch);
+        REJOIN_TRY(b.base.update(fixed, wrong));
+      }
+      rows.reset();
+    }
+  }
+  b.repairs.clear();
+  // Which captured entries are about rows of this chunk is told by their keys; others are the application's own further writes.
+  std::vector<int64_t> ours;
+  {
+    std::string keys;
+    for (size_t i = 0; i < b.table.key.size(); ++i) keys += ", k" + std::to_string(i);
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT seq, op" + keys + " FROM main.rejoin_log WHERE seq>?1 AND tbl=?2"));
+    Use use(*s);
+    s->bind(1, b.log_mark);
+    s->bind(2, static_cast<int64_t>(b.table.id));
+    Bytes key;
+    std::sort(b.written_keys.begin(), b.written_keys.end());
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step());
+      if (!row) break;
+      if (s->integer(1) == kMerged) continue;
+      encode_row_key(*s, 2, b.table.key.size(), key);
+      if (std::binary_search(b.written_keys.begin(), b.written_keys.end(), key)) ours.push_back(s->integer(0));
+    }
+  }
+  b.written_keys.clear();
+  REJOIN_ASSIGN(Statement * drop, ctx_.statement("DELETE FROM main.rejoin_log WHERE seq=?1"));
+  for (int64_t seq : ours) {
+    drop->bind(1, seq);
+    REJOIN_TRY(drop->run("forgetting a captured merge"));
+  }
+  side_effects_ = true;
+  return {};
+}
+
+Status Merge::refuse(Block& b, Code code, const std::string& reason) {
+  sync::RefusedRow row;
+  row.table = b.table.name;
+  row.key = b.cursor.key();
+  row.key_json = crdt::key_json(b.cursor.key(), b.table.key.size());
+  row.code = code;
+  row.reason = reason;
+  outcome_.refused.push_back(std::move(row));
+  return {};
+}
+
+namespace {
+
+Status park_raw(Context& ctx, const codec::ChangesetReader& reader, const codec::BlockInfo& info, const codec::BlockCursor& raw, const std::string& reason, int64_t due_ms) {
+  const codec::WireTable& wire = reader.tables()[info.table];
+  codec::FrameInfo frame_info;
+  frame_info.source = reader.info().source;
+  codec::ChangesetWriter writer(frame_info, ctx.sites);
+  writer.begin_table(wire);
+  crdt::ColumnSet columns;
+  for (uint32_t c : info.columns) columns.add(c);
+  writer.add(raw.key(), raw.record(), columns, info.with_life, raw.values());
+  return park_frame(ctx, wire.name, raw.key(), wire.key.size(), reason, due_ms, writer.finish());
+}
+
+}  // namespace
+
+Status Merge::park(Block& b, const std::string& reason, int64_t due_ms) {
+  std::vector<uint32_t> identity(b.reader.tables()[b.info.table].columns.size());
+  for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
+  // Parking is rare: the row is found again from the block's start, in the frame's own column numbers.
+  codec::BlockCursor raw = b.reader.rows(b.index, site_map_, identity);
+  for (uint64_t i = 0; i < b.at; ++i)
+    if (!raw.next()) return fail(Code::corrupt, "the changeset's rows are damaged; nothing was merged");
+  ++outcome_.rows_parked;
+  return park_raw(ctx_, b.reader, b.info, raw, reason, due_ms);
+}
+
+Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) {
+  const codec::BlockInfo& info = reader.blocks()[index];
+  const codec::WireTable& wire = reader.tables()[info.table];
+  std::vector<uint32_t> identity(wire.columns.size());
+  for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
+  codec::BlockCursor raw = reader.rows(index, site_map_, identity);
+  while (raw.next()) {
+    ++outcome_.rows_seen;
+    if (options_.refuse_unknown) {
+      sync::RefusedRow row;
+      row.table = wire.name;
+      row.key = raw.key();
+      row.key_json = crdt::key_json(raw.key(), wire.key.size());
+      row.code = Code::schema_refused;
+      row.reason = "the receiver has no synced table \"" + wire.name + "\" with this key; create it there, or use a token that may (schema)";
+      outcome_.refused.push_back(std::move(row));
+      continue;
+    }
+    ++outcome_.rows_parked;
+    REJOIN_TRY(park_raw(ctx_, reader, info, raw, "this database does not track a table \"" + wire.name + "\" with that key; it will be merged when it does", 0));
+  }
+  return raw.ok() ? Status() : fail(Code::corrupt, "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged");
+}
+
+// Rows that a constraint keeps out may fit now.
+Status Merge::retry_hidden(Table& table) {
+  std::vector<Bytes> keys;
+  {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT k FROM main.rejoin_parked WHERE table_name=?1 AND frame IS NULL ORDER BY k LIMIT 1000"));
+    Use use(*s);
+    s->bind_text(1, table.name);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step());
+      if (!row) break;
+      keys.emplace_back(s->blob(0));
+    }
+  }
+  if (keys.empty()) return {};
+  EnforcementOff off(ctx_.db, true);
+  REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx_, table));
+  REJOIN_ASSIGN(RowReader shadow, RowReader::open(ctx_, table, true));
+  RecordWriter writer(ctx_, table);
+  BaseWriter base(ctx_, table);
+  crdt::RowRecord record;
+  BaseWriter::Row row;
+  Bytes scratch;
+  for (const Bytes& key : keys) {
+    REJOIN_ASSIGN(BytesView stored, records.find(key));
+    if (!stored.data() || !crdt::decode_record(stored, ctx_.sites.size(), record) || !record.alive || !record.hidden) {
+      REJOIN_TRY(unpark_hidden(ctx_, table, key));
+      continue;
+    }
+    REJOIN_ASSIGN(bool found, shadow.find(key));
+    if (!found) continue;
+    bool altered = false;
+    row.values.assign(table.columns.size(), {});
+    for (uint32_t c = 0; c < table.columns.size(); ++c) {
+      if (!table.columns[c].present) continue;
+      row.values[c] = record.stamp_of(c).bottom() ? table.columns[c].default_value.ref() : shadow.value(c);
+      altered |= BaseWriter::altered_by_affinity(row.values[c], table.columns[c].affinity);
+    }
+    if (altered || !crdt::decode_key(key, table.key.size(), row.key, scratch)) continue;
+    REJOIN_ASSIGN(Wrote wrote, base.insert(row));
+    if (wrote != Wrote::done) continue;
+    shadow.reset();
+    REJOIN_TRY(base.erase_shadow(row));
+    REJOIN_TRY(unpark_hidden(ctx_, table, key));
+    record.hidden = false;
+    writer.add(key, record);
+  }
+  records.reset();
+  shadow.reset();
+  return writer.flush();
+}
+
+Status Merge::finish() {
+  for (uint64_t id : touched_tables_)
+    if (Table* t = ctx_.catalog.find(id)) REJOIN_TRY(retry_hidden(*t));
+  REJOIN_TRY(lost_.trim());
+  if (newest_ > work_.state.last) work_.state.last = newest_;
+  if (newest_ > work_.state.last_remote) work_.state.last_remote = newest_;
+  if (side_effects_) REJOIN_TRY(fold(work_));
+  if (!logged_) return {};
+  REJOIN_ASSIGN(int64_t tail, log_tail(ctx_));
+  work_.state.folded = std::max(work_.state.folded, tail);
+  return end_batch(ctx_, tail, origin_);
+}
+
+}  // namespace rejoin::sqlite

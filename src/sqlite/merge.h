@@ -1,0 +1,57 @@
+// Merging: rows of a frame are joined with the records, written once each, recorded and put into the feed.
+#pragma once
+
+#include <optional>
+
+#include "codec/changeset.h"
+#include "sqlite/base_writer.h"
+#include "sqlite/context.h"
+#include "sqlite/lost.h"
+#include "sqlite/replica.h"
+
+namespace rejoin::sqlite {
+
+class Merge {
+ public:
+  // Everything must have been folded. `options` must outlive the merge.
+  Merge(Work& work, const ApplyOptions& options);
+  ~Merge();
+
+  // Merges all rows of one verified frame.
+  Status frame(const codec::ChangesetReader& reader);
+  // Shows hidden rows whose reason may have gone, ends the batch, moves the clock. To be called once, after the last frame.
+  Status finish();
+  sync::ApplyOutcome& outcome() { return outcome_; }
+
+ private:
+  struct Block;
+  Status block(const codec::ChangesetReader& reader, size_t index);
+  Status unknown_table(const codec::ChangesetReader& reader, size_t index);
+  Status row(Block& b);
+  Status write(Block& b, bool was_visible, bool was_known);
+  Status show(Block& b, bool from_shadow);
+  Status change(Block& b);
+  Status hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason);
+  Status note_losers(Block& b, const crdt::RowRecord& before, bool was_visible);
+  Status flush(Block& b);
+  Status settle_app_triggers(Block& b);
+  Status retry_hidden(Table& table);
+  Status refuse(Block& b, Code code, const std::string& reason);
+  Status park(Block& b, const std::string& reason, int64_t due_ms);
+
+  Work& work_;
+  Context& ctx_;
+  const ApplyOptions& options_;
+  sync::ApplyOutcome outcome_;
+  std::optional<EnforcementOff> enforcement_;
+  LostLog lost_;
+  crdt::Hlc limit_ = 0;
+  crdt::Hlc newest_ = 0;
+  uint32_t origin_ = 0;
+  std::vector<uint32_t> site_map_;
+  std::vector<uint64_t> touched_tables_;
+  bool logged_ = false;
+  bool side_effects_ = false;
+};
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,104 @@
+#include "sqlite/parked.h"
+
+#include "codec/changeset.h"
+#include "crdt/key.h"
+#include "sqlite/fold.h"
+#include "sqlite/merge.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+Status insert_parked(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason, int64_t due_ms, const Bytes* frame) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT INTO main.rejoin_parked(table_name, key, reason, since, due, k, frame) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 "
+                                             "WHERE NOT EXISTS (SELECT 1 FROM main.rejoin_parked WHERE table_name=?1 AND k=?6 AND frame IS ?7)"));
+  Use use(*s);
+  std::string json = crdt::key_json(key, key_columns);
+  s->bind_text(1, table);
+  s->bind_text(2, json);
+  s->bind_text(3, reason);
+  s->bind(4, ctx.clock.now_ms());
+  if (due_ms)
+    s->bind(5, due_ms);
+  else
+    s->bind_null(5);
+  s->bind_blob(6, key);
+  if (frame)
+    s->bind_blob(7, *frame);
+  else
+    s->bind_null(7);
+  return s->run("parking a row");
+}
+
+Status replay(Work& work, const std::vector<int64_t>& ids) {
+  if (ids.empty()) return {};
+  Context& ctx = work.ctx();
+  REJOIN_TRY(fold(work));
+  ApplyOptions options;
+  Merge merge(work, options);
+  for (int64_t id : ids) {
+    Bytes frame;
+    {
+      REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_parked WHERE id=?1 RETURNING frame"));
+      Use use(*s);
+      s->bind(1, id);
+      REJOIN_ASSIGN(bool row, s->step("reading a parked change"));
+      if (!row) continue;
+      frame = s->blob(0);
+    }
+    auto reader = codec::ChangesetReader::open(frame);
+    if (!reader.ok()) continue;  // damaged on disk: the doctor's business, not a reason to stop everything else
+    REJOIN_TRY(merge.frame(*reader));
+  }
+  return merge.finish();
+}
+
+}  // namespace
+
+Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason, int64_t due_ms, BytesView frame) {
+  Bytes copy(frame);
+  return insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy);
+}
+
+Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason) {
+  return insert_parked(ctx, table.name, key, table.key.size(), reason, 0, nullptr);
+}
+
+Status unpark_hidden(Context& ctx, const Table& table, BytesView key) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
+  Use use(*s);
+  s->bind_text(1, table.name);
+  s->bind_blob(2, key);
+  return s->run("unparking a row");
+}
+
+Status replay_parked(Work& work, const std::string& table) {
+  std::vector<int64_t> ids;
+  {
+    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked WHERE table_name=?1 COLLATE NOCASE AND frame IS NOT NULL AND due IS NULL ORDER BY id"));
+    Use use(*s);
+    s->bind_text(1, table);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step());
+      if (!row) break;
+      ids.push_back(s->integer(0));
+    }
+  }
+  return replay(work, ids);
+}
+
+Status replay_due(Work& work) {
+  std::vector<int64_t> ids;
+  {
+    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked WHERE due<=?1 ORDER BY id"));
+    Use use(*s);
+    s->bind(1, work.ctx().clock.now_ms());
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step());
+      if (!row) break;
+      ids.push_back(s->integer(0));
+    }
+  }
+  return replay(work, ids);
+}
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,20 @@
+// Changes that cannot be applied yet: listed with their reason in rejoin_parked, replayed when it may have gone.
+#pragma once
+
+#include <string>
+
+#include "sqlite/context.h"
+
+namespace rejoin::sqlite {
+
+// Keeps a frame of one row for later. `due_ms`: not before this time (stamps from the future); 0: when the schema has changed.
+Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason, int64_t due_ms, BytesView frame);
+// Lists a row whose values the application's table refused; they are in the shadow table.
+Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason);
+Status unpark_hidden(Context& ctx, const Table& table, BytesView key);
+// Merges again what was kept for `table` (its schema has changed).
+Status replay_parked(Work& work, const std::string& table);
+// Merges again what was kept because its stamps lay in the future, as far as its time has come.
+Status replay_due(Work& work);
+
+}  // namespace rejoin::sqlite

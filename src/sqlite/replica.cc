@@ -1,0 +1,119 @@
+#include "sqlite/replica.h"
+
+#include "crdt/print.h"
+#include "sqlite/apply.h"
+#include "sqlite/compact.h"
+#include "sqlite/explain.h"
+#include "sqlite/extract.h"
+#include "sqlite/fold.h"
+#include "sqlite/identity.h"
+#include "sqlite/impl.h"
+#include "sqlite/layout.h"
+#include "sqlite/track.h"
+#include "base/version.h"
+
+namespace rejoin::sqlite {
+
+Replica::Replica(sqlite3* db, Clock& clock, Random& random) : impl_(std::make_unique<Impl>(db, clock, random)) {}
+Replica::~Replica() = default;
+
+Status Replica::track(const std::string& table, const TrackOptions& options) { return sqlite::track(impl_->ctx, table, options); }
+Status Replica::untrack(const std::string& table) { return sqlite::untrack(impl_->ctx, table); }
+
+contract::Contract current_contract(Context& ctx) {
+  contract::Contract contract;
+  for (const auto& t : ctx.catalog.tables) contract.tables.push_back(to_contract(*t));
+  std::sort(contract.tables.begin(), contract.tables.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return contract;
+}
+
+Result<std::vector<TableInfo>> Replica::tables() {
+  Context& ctx = impl_->ctx;
+  std::vector<TableInfo> out;
+  REJOIN_ASSIGN(bool layout, has_layout(ctx));
+  if (!layout) return out;
+  REJOIN_ASSIGN(Work work, begin_look(ctx));
+  for (const auto& t : ctx.catalog.tables) {
+    TableInfo info;
+    info.name = t->name;
+    info.id = t->id;
+    for (const Column& c : t->key) info.key.push_back(c.name);
+    for (const Column& c : t->columns)
+      if (c.present) info.columns.push_back(c.name);
+    out.push_back(std::move(info));
+  }
+  REJOIN_TRY(work.commit());
+  return out;
+}
+
+Result<std::string> Replica::contract_json() {
+  REJOIN_ASSIGN(Work work, begin_look(impl_->ctx));
+  std::string out = contract::to_json(current_contract(impl_->ctx));
+  REJOIN_TRY(work.commit());
+  return out;
+}
+
+Result<crdt::SiteId> Replica::site() {
+  REJOIN_ASSIGN(bool layout, has_layout(impl_->ctx));
+  if (!layout) {
+    REJOIN_ASSIGN(Work made, Work::write(impl_->ctx, true));
+    REJOIN_TRY(made.commit());
+  }
+  REJOIN_ASSIGN(Work work, begin_look(impl_->ctx));
+  crdt::SiteId id = impl_->ctx.sites[work.state.site];
+  REJOIN_TRY(work.commit());
+  return id;
+}
+
+Result<int64_t> Replica::seq() {
+  REJOIN_ASSIGN(bool layout, has_layout(impl_->ctx));
+  if (!layout) return int64_t{0};
+  REJOIN_ASSIGN(auto tail, query_int(impl_->ctx.db, "SELECT max(seq) FROM main.rejoin_log"));
+  return tail.value_or(0);
+}
+
+Status Replica::take_new_identity() {
+  REJOIN_ASSIGN(Work work, Work::write(impl_->ctx, true));
+  REJOIN_TRY(sqlite::fold(work));
+  REJOIN_TRY(sqlite::take_new_identity(work));
+  return work.commit();
+}
+
+Result<std::optional<Bytes>> Replica::changeset(int64_t since) {
+  REJOIN_ASSIGN(Work work, begin_export(impl_->ctx));
+  PageRequest request;
+  REJOIN_ASSIGN(request.cursor, cursor_at_position(work, since));
+  REJOIN_ASSIGN(Page page, extract_page_in(work, request));
+  REJOIN_TRY(work.commit());
+  if (page.frame.empty() || page.rows == 0) return std::optional<Bytes>();
+  return std::optional<Bytes>(std::move(page.frame));
+}
+
+Result<Page> Replica::page(const PageRequest& request) { return extract_page(impl_->ctx, request); }
+
+Result<Bytes> Replica::cursor_at(int64_t since) {
+  REJOIN_ASSIGN(Work work, begin_export(impl_->ctx));
+  REJOIN_ASSIGN(Bytes cursor, cursor_at_position(work, since));
+  REJOIN_TRY(work.commit());
+  return cursor;
+}
+
+Result<sync::ApplyOutcome> Replica::apply(BytesView frame, const ApplyOptions& options) { return sqlite::apply(impl_->ctx, frame, options); }
+
+Result<std::string> Replica::explain(const std::string& table, const std::vector<crdt::ValueRef>& key) { return sqlite::explain(impl_->ctx, table, key); }
+Result<bool> Replica::restore(const std::string& table, const std::vector<crdt::ValueRef>& key) { return sqlite::restore(impl_->ctx, table, key); }
+
+Status Replica::fold() {
+  REJOIN_ASSIGN(Work work, Work::write(impl_->ctx));
+  REJOIN_TRY(sqlite::fold(work));
+  return work.commit();
+}
+
+Result<int64_t> Replica::compact() { return sqlite::compact(impl_->ctx); }
+Result<std::string> Replica::doctor() { return sqlite::doctor(impl_->ctx); }
+
+Result<std::string> Replica::version_json() {
+  return "{\"rejoin\":" + crdt::json_string(kVersion) + ",\"sqlite\":" + crdt::json_string(sqlite3_libversion()) + ",\"format\":" + std::to_string(kFormat) + "}";
+}
+
+}  // namespace rejoin::sqlite

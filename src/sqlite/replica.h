@@ -1,0 +1,135 @@
+// One SQLite database as a replica: tracking, folding, changesets, merging. What the SQL functions, the server's embedded store, the
+// command line and the tests are made of.
+//
+// A Replica borrows an open connection and must not outlive it. One thread at a time. Every call is atomic: outside a transaction it
+// makes its own, inside one it is a savepoint. No state is cached that a rollback or another process could make wrong.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "codec/limits.h"
+#include "crdt/value.h"
+#include "crdt/version.h"
+#include "sync/store.h"
+
+struct sqlite3;
+
+namespace rejoin::sqlite {
+
+struct TrackOptions {
+  bool allow_integer_key = false;
+  bool keep_deleted = true;
+};
+// {"allow_integer_key":true,"keep_deleted":false}. Errors: bad_argument for anything else.
+Result<TrackOptions> parse_track_options(std::string_view json);
+
+struct PageRequest {
+  Bytes cursor;                            // where the last page ended; empty: the beginning
+  uint64_t max_bytes = ~uint64_t{0};       // of rows; at least one row is always sent
+  std::optional<crdt::SiteId> only_site;   // only local writes, and only cells of this site (a push without `relay`)
+  std::optional<crdt::SiteId> skip_origin; // leave out what came from this replica
+  uint64_t max_value_bytes = ~uint64_t{0}; // rows with larger values are left out and reported
+};
+
+struct Page {
+  Bytes frame;      // empty: nothing to send
+  Bytes next;       // cursor for the next page
+  bool more = false;
+  uint64_t rows = 0;
+  uint64_t through = 0;  // see codec::FrameInfo
+  bool restarted = false;  // the cursor's batch is not known: read from the beginning instead
+  std::vector<sync::RefusedRow> too_large;
+};
+
+struct ApplyOptions {
+  std::optional<crdt::SiteId> only_site;  // cells and liveness of other sites refuse their row (forbidden)
+  std::optional<crdt::SiteId> origin;     // whose frame it is, for skip_origin later; default: the frame's source
+  int64_t drift_ms = 24 * 3600 * 1000;    // how far ahead of the clock a stamp may lie
+  bool refuse_ahead = false;              // true: a stamp beyond that fails the frame (clock_ahead); false: its row is parked
+  bool refuse_unknown = false;            // true: rows of unknown tables are refused (schema_refused); false: parked
+  codec::Limits limits;
+};
+
+struct TableInfo {
+  std::string name;
+  std::vector<std::string> key;
+  std::vector<std::string> columns;  // non-key, by column id
+  uint64_t id = 0;
+};
+
+class Replica {
+ public:
+  // Cheap: touches nothing until the first call that needs the database. `db` "main" is the replica.
+  explicit Replica(sqlite3* db, Clock& clock = system_clock(), Random& random = system_random());
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  // --- schema
+  Status track(const std::string& table, const TrackOptions& options = {});
+  Status untrack(const std::string& table);
+  Result<std::vector<TableInfo>> tables();
+  Result<std::string> contract_json();   // canonical (contract/contract.h), of all tracked tables
+
+  // --- identity and position
+  Result<crdt::SiteId> site();
+  Result<int64_t> seq();                 // the newest log position; 0 for a database without tracked tables
+  Status take_new_identity();
+
+  // --- reading changes. Error in_transaction inside a transaction with uncommitted writes.
+  Result<std::optional<Bytes>> changeset(int64_t since);
+  Result<Page> page(const PageRequest& request);
+  // The cursor that corresponds to a bare log position (for rejoin_changesets(since, …)).
+  Result<Bytes> cursor_at(int64_t since);
+
+  // --- merging
+  Result<sync::ApplyOutcome> apply(BytesView frame, const ApplyOptions& options = {});
+
+  // --- rows. `key`: the key columns' values.
+  Result<std::string> explain(const std::string& table, const std::vector<crdt::ValueRef>& key);  // JSON
+  Result<bool> restore(const std::string& table, const std::vector<crdt::ValueRef>& key);          // false: it is alive already
+
+  // --- upkeep
+  Status fold();
+  // Forgets log entries up to `keep_after` that every connected peer has acknowledged. Returns how many went.
+  Result<int64_t> compact();
+  // Looks for damage: JSON array of findings, empty when sound.
+  Result<std::string> doctor();
+  Result<std::string> version_json();    // {"rejoin":…,"sqlite":…,"format":…}
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// The device's end of sync for the server that `url` names, kept in the database itself.
+std::unique_ptr<sync::DeviceStore> make_device_store(Replica& replica, const std::string& url);
+// The server's end: the replica as one tenant's store.
+std::unique_ptr<sync::TenantStore> make_tenant_store(Replica& replica);
+
+// The connection that rejoin_connect stored, if any.
+struct Connection {
+  std::string url;
+  std::string token;
+};
+Result<std::optional<Connection>> stored_connection(Replica& replica);
+Status store_connection(Replica& replica, const Connection& connection);
+// JSON for rejoin_status(): site, tables, connected url, pending, pushed, pulled, rejected, parked, last_sync, last_error.
+Result<std::string> status_json(Replica& replica);
+
+// How the SQL function rejoin_sync() reaches the network without this room knowing it: `client` installs this at start-up.
+// Returns the JSON of the session.
+using SyncFunction = Result<std::string> (*)(Replica& replica, const Connection& connection);
+void install_sync_function(SyncFunction function);
+
+}  // namespace rejoin::sqlite

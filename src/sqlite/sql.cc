@@ -1,0 +1,133 @@
+#include "sqlite/sql.h"
+
+namespace rejoin::sqlite {
+
+Error sql_error(sqlite3* db, std::string_view doing) {
+  int rc = sqlite3_extended_errcode(db);
+  std::string message = std::string(doing) + ": " + sqlite3_errmsg(db);
+  switch (rc & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return fail(Code::busy, message + "; another connection is writing, try again (PRAGMA busy_timeout makes SQLite wait)");
+    case SQLITE_FULL:
+      return fail(Code::disk, message + "; free some disk space and try again, nothing was changed");
+    case SQLITE_IOERR:
+      return fail(Code::disk, message + "; the disk or file system failed, nothing was changed");
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      return fail(Code::read_only, message + "; open the file with write permission, its folder too");
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return fail(Code::corrupt, message + "; run PRAGMA integrity_check on the file");
+    case SQLITE_TOOBIG:
+      return fail(Code::too_large, message + "; the value is above SQLite's own limit");
+    case SQLITE_INTERRUPT:
+      return fail(Code::interrupted, message);
+    default:
+      return fail(Code::internal, message);
+  }
+}
+
+void Statement::bind(int i, const crdt::ValueRef& v) {
+  switch (v.type) {
+    case crdt::ValueType::null: sqlite3_bind_null(stmt_, i); break;
+    case crdt::ValueType::integer: sqlite3_bind_int64(stmt_, i, v.integer); break;
+    case crdt::ValueType::real: sqlite3_bind_double(stmt_, i, v.real); break;
+    case crdt::ValueType::text: bind_text(i, v.bytes); break;
+    case crdt::ValueType::blob: bind_blob(i, v.bytes); break;
+  }
+}
+
+crdt::ValueRef value_of(sqlite3_value* v) {
+  switch (sqlite3_value_type(v)) {
+    case SQLITE_INTEGER: return crdt::ValueRef::of_integer(sqlite3_value_int64(v));
+    case SQLITE_FLOAT: return crdt::ValueRef::of_real(sqlite3_value_double(v));
+    case SQLITE_TEXT: {
+      auto p = reinterpret_cast<const char*>(sqlite3_value_text(v));
+      return crdt::ValueRef::of_text(BytesView(p, static_cast<size_t>(sqlite3_value_bytes(v))));
+    }
+    case SQLITE_BLOB: {
+      auto p = static_cast<const char*>(sqlite3_value_blob(v));
+      return crdt::ValueRef::of_blob(BytesView(p ? p : "", static_cast<size_t>(sqlite3_value_bytes(v))));
+    }
+    default: return {};
+  }
+}
+
+crdt::ValueRef Statement::value(int i) const {
+  switch (sqlite3_column_type(stmt_, i)) {
+    case SQLITE_INTEGER: return crdt::ValueRef::of_integer(sqlite3_column_int64(stmt_, i));
+    case SQLITE_FLOAT: return crdt::ValueRef::of_real(sqlite3_column_double(stmt_, i));
+    case SQLITE_TEXT: return crdt::ValueRef::of_text(text(i));
+    case SQLITE_BLOB: {
+      BytesView b = blob(i);
+      return crdt::ValueRef::of_blob(b.data() ? b : BytesView("", 0));
+    }
+    default: return {};
+  }
+}
+
+Result<Statement> prepare(sqlite3* db, std::string_view sql, bool keep) {
+  sqlite3_stmt* stmt = nullptr;
+  int rc = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), keep ? SQLITE_PREPARE_PERSISTENT : 0, &stmt, nullptr);
+  if (rc != SQLITE_OK) return sql_error(db, "preparing " + std::string(sql.substr(0, 200)));
+  return Statement(stmt);
+}
+
+Status exec(sqlite3* db, const std::string& sql) {
+  char* message = nullptr;
+  int rc = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, &message);
+  sqlite3_free(message);
+  if (rc != SQLITE_OK) return sql_error(db, "running " + sql.substr(0, 200));
+  return {};
+}
+
+Result<std::optional<int64_t>> query_int(sqlite3* db, std::string_view sql) {
+  REJOIN_ASSIGN(Statement s, prepare(db, sql));
+  REJOIN_ASSIGN(bool row, s.step());
+  if (!row) return std::optional<int64_t>();
+  return std::optional<int64_t>(s.integer(0));
+}
+
+std::string quote(std::string_view name) {
+  std::string out = "\"";
+  for (char c : name) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + '"';
+}
+
+std::string quote_text(std::string_view text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'') out += '\'';
+    out += c;
+  }
+  return out + '\'';
+}
+
+Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
+  bool savepoint = !sqlite3_get_autocommit(db);
+  REJOIN_TRY(exec(db, savepoint ? "SAVEPOINT rejoin" : kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN"));
+  return Transaction(db, savepoint);
+}
+
+Status Transaction::commit() {
+  Status s = exec(db_, savepoint_ ? "RELEASE rejoin" : "COMMIT");
+  if (s.ok()) db_ = nullptr;
+  return s;
+}
+
+void Transaction::rollback() {
+  if (!db_) return;
+  // A failed statement may have rolled the whole transaction back already; then there is nothing to undo and these fail harmlessly.
+  if (savepoint_)
+    (void)exec(db_, "ROLLBACK TO rejoin"), (void)exec(db_, "RELEASE rejoin");
+  else if (!sqlite3_get_autocommit(db_))
+    (void)exec(db_, "ROLLBACK");
+  db_ = nullptr;
+}
+
+}  // namespace rejoin::sqlite

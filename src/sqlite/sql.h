@@ -1,0 +1,121 @@
+// SQLite's C API with errors as values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/result.h"
+#include "crdt/value.h"
+#include "sqlite/api.h"
+
+namespace rejoin::sqlite {
+
+// The connection's last error as ours: a code by class (busy, disk, read_only, corrupt, internal) and SQLite's words. `doing` says what
+// failed, for a person.
+Error sql_error(sqlite3* db, std::string_view doing);
+
+// A prepared statement. Binding errors stick and come out of step(). Reset by its destructor's owner or by Use below.
+class Statement {
+ public:
+  Statement() = default;
+  explicit Statement(sqlite3_stmt* stmt) : stmt_(stmt) {}
+  ~Statement() { finalize(); }
+  Statement(Statement&& o) noexcept : stmt_(std::exchange(o.stmt_, nullptr)) {}
+  Statement& operator=(Statement&& o) noexcept {
+    if (this != &o) finalize(), stmt_ = std::exchange(o.stmt_, nullptr);
+    return *this;
+  }
+  explicit operator bool() const { return stmt_ != nullptr; }
+  sqlite3_stmt* get() const { return stmt_; }
+  void finalize() {
+    if (stmt_) sqlite3_finalize(std::exchange(stmt_, nullptr));
+  }
+  void reset() { sqlite3_reset(stmt_); }
+
+  void bind(int i, int64_t v) { sqlite3_bind_int64(stmt_, i, v); }
+  void bind_null(int i) { sqlite3_bind_null(stmt_, i); }
+  // Text and blobs are not copied: they must live until the statement is reset or bound again.
+  void bind_text(int i, std::string_view v) { sqlite3_bind_text64(stmt_, i, v.data() ? v.data() : "", v.size(), SQLITE_STATIC, SQLITE_UTF8); }
+  void bind_blob(int i, std::string_view v) { sqlite3_bind_blob64(stmt_, i, v.data() ? v.data() : "", v.size(), SQLITE_STATIC); }
+  void bind(int i, const crdt::ValueRef& v);
+
+  // true: a row; false: done.
+  Result<bool> step(std::string_view doing = "running a statement") {
+    int rc = sqlite3_step(stmt_);
+    if (rc == SQLITE_ROW) return true;
+    if (rc == SQLITE_DONE) return false;
+    return sql_error(sqlite3_db_handle(stmt_), doing);
+  }
+  // Steps to the end and resets.
+  Status run(std::string_view doing = "running a statement") {
+    int rc = sqlite3_step(stmt_);
+    while (rc == SQLITE_ROW) rc = sqlite3_step(stmt_);
+    if (rc == SQLITE_DONE) return sqlite3_reset(stmt_), Status();
+    Error e = sql_error(sqlite3_db_handle(stmt_), doing);
+    sqlite3_reset(stmt_);
+    return e;
+  }
+  int64_t integer(int i) const { return sqlite3_column_int64(stmt_, i); }
+  bool is_null(int i) const { return sqlite3_column_type(stmt_, i) == SQLITE_NULL; }
+  // Views until the next step, reset or type conversion.
+  std::string_view text(int i) const {
+    auto p = reinterpret_cast<const char*>(sqlite3_column_text(stmt_, i));
+    return p ? std::string_view(p, static_cast<size_t>(sqlite3_column_bytes(stmt_, i))) : std::string_view();
+  }
+  std::string_view blob(int i) const {
+    auto p = static_cast<const char*>(sqlite3_column_blob(stmt_, i));
+    return p ? std::string_view(p, static_cast<size_t>(sqlite3_column_bytes(stmt_, i))) : std::string_view();
+  }
+  crdt::ValueRef value(int i) const;
+
+ private:
+  sqlite3_stmt* stmt_ = nullptr;
+};
+
+// A value of a SQL function's argument or of a column, as a view.
+crdt::ValueRef value_of(sqlite3_value* v);
+
+// Resets a cached statement when the scope ends, however it ends.
+class Use {
+ public:
+  explicit Use(Statement& s) : s_(s) {}
+  ~Use() {
+    if (s_) s_.reset();
+  }
+  Statement* operator->() { return &s_; }
+
+ private:
+  Statement& s_;
+};
+
+Result<Statement> prepare(sqlite3* db, std::string_view sql, bool keep = false);
+Status exec(sqlite3* db, const std::string& sql);
+// First column of the first row; nothing when there is no row.
+Result<std::optional<int64_t>> query_int(sqlite3* db, std::string_view sql);
+
+// "name", inner quotes doubled; 'text', likewise.
+std::string quote(std::string_view name);
+std::string quote_text(std::string_view text);
+
+// A transaction of our own: BEGIN IMMEDIATE (or a plain read), or a savepoint when the caller already has one. Rolled back unless committed.
+class Transaction {
+ public:
+  enum class Kind { write, read };
+  static Result<Transaction> begin(sqlite3* db, Kind kind);
+  Transaction(Transaction&& o) noexcept : db_(std::exchange(o.db_, nullptr)), savepoint_(o.savepoint_) {}
+  Transaction& operator=(Transaction&&) = delete;
+  ~Transaction() { rollback(); }
+  Status commit();
+  void rollback();
+  bool is_savepoint() const { return savepoint_; }
+
+ private:
+  Transaction(sqlite3* db, bool savepoint) : db_(db), savepoint_(savepoint) {}
+  sqlite3* db_;
+  bool savepoint_;
+};
+
+}  // namespace rejoin::sqlite

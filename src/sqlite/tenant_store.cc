@@ -1,0 +1,277 @@
+#include <algorithm>
+
+#include "codec/cursor.h"
+#include "contract/contract.h"
+#include "sqlite/apply.h"
+#include "sqlite/compact.h"
+#include "sqlite/extract.h"
+#include "sqlite/fold.h"
+#include "sqlite/impl.h"
+#include "sqlite/track.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+// A chain token: be64 counter, 8 random bytes. The counter tells an old token (a copied device) from one that this store never gave out
+// (this store was restored).
+Bytes make_token(Random& random, uint64_t counter) {
+  Bytes token;
+  put_be64(token, counter);
+  return token + random.bytes(8);
+}
+
+Bytes encode_outcome(const sync::ApplyOutcome& o) {
+  Bytes out;
+  put_varint(out, o.rows_seen);
+  put_varint(out, o.rows_changed);
+  put_varint(out, o.rows_parked);
+  put_u8(out, o.staged);
+  put_varint(out, o.refused.size());
+  for (const auto& r : o.refused) {
+    put_bytes(out, r.table);
+    put_bytes(out, r.key);
+    put_bytes(out, r.key_json);
+    put_varint(out, static_cast<uint64_t>(r.code));
+    put_bytes(out, r.reason);
+  }
+  return out;
+}
+
+sync::ApplyOutcome decode_outcome(BytesView in) {
+  sync::ApplyOutcome o;
+  ByteReader r(in);
+  o.rows_seen = r.varint();
+  o.rows_changed = r.varint();
+  o.rows_parked = r.varint();
+  o.staged = r.u8();
+  for (uint64_t n = r.count(5); n > 0 && r.ok(); --n) {
+    sync::RefusedRow row;
+    row.table = r.bytes();
+    row.key = r.bytes();
+    row.key_json = r.bytes();
+    row.code = code_from_number(r.varint()).value_or(Code::internal);
+    row.reason = r.bytes();
+    o.refused.push_back(std::move(row));
+  }
+  return o;
+}
+
+class SqliteTenantStore final : public sync::TenantStore {
+ public:
+  explicit SqliteTenantStore(Replica& replica) : ctx_(replica.impl().ctx) {}
+
+  Result<sync::PushReply> push(const sync::PushRequest& request) override {
+    if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
+    REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
+    uint64_t counter = 0;
+    bool known = false;
+    {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT counter, token, nonce, reply FROM main.rejoin_device WHERE device=?1 AND site=?2"));
+      Use use(*s);
+      s->bind_text(1, request.device);
+      s->bind_blob(2, request.site.view());
+      REJOIN_ASSIGN(known, s->step("reading a device"));
+      if (known) {
+        counter = static_cast<uint64_t>(s->integer(0));
+        Bytes token(s->blob(1));
+        if (!s->is_null(2) && s->blob(2) == request.nonce) {
+          sync::PushReply reply;
+          reply.next_chain_token = token;
+          reply.outcome = decode_outcome(s->blob(3));
+          reply.repeated = true;
+          s->reset();
+          REJOIN_TRY(work.commit());
+          return reply;
+        }
+        if (request.chain_token != token) {
+          uint64_t theirs = request.chain_token.size() == 16 ? load_be64(request.chain_token.data()) : 0;
+          if (theirs < counter)
+            return fail(Code::stale_chain, "this database file was copied or restored from a backup: another copy has pushed since. It takes a new site id and keeps its unsent writes");
+          s->reset();
+          return forget_device(work, request);
+        }
+      }
+    }
+    if (!known && !request.chain_token.empty())
+      return fail(Code::unknown_chain, "the server does not know this device's last acknowledgement: it was restored from a backup. The device sends everything again");
+
+    ApplyOptions options;
+    if (!request.may_relay) options.only_site = request.site;
+    options.origin = request.site;
+    options.drift_ms = request.drift_ms;
+    options.refuse_ahead = true;
+    options.refuse_unknown = true;
+    options.limits = request.limits;
+    sync::PushReply reply;
+    REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
+    reply.next_chain_token = make_token(ctx_.random, counter + 1);
+    {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT INTO main.rejoin_device(device, site, counter, token, nonce, reply, last_seen) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+                                                  "ON CONFLICT(device, site) DO UPDATE SET counter=?3, token=?4, nonce=?5, reply=?6, last_seen=?7"));
+      Use use(*s);
+      Bytes outcome = encode_outcome(reply.outcome);
+      s->bind_text(1, request.device);
+      s->bind_blob(2, request.site.view());
+      s->bind(3, static_cast<int64_t>(counter + 1));
+      s->bind_blob(4, reply.next_chain_token);
+      s->bind_blob(5, request.nonce);
+      s->bind_blob(6, outcome);
+      s->bind(7, request.now_ms);
+      REJOIN_TRY(s->run("noting a device"));
+    }
+    REJOIN_TRY(compact_if_worthwhile(work));
+    REJOIN_TRY(work.commit());
+    return reply;
+  }
+
+  Result<sync::PullReply> pull(const sync::PullRequest& request) override {
+    sync::PullReply reply;
+    auto cursor = codec::decode_cursor(request.cursor);
+    if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
+    PageRequest page_request;
+    page_request.cursor = request.cursor;
+    page_request.max_bytes = request.max_bytes;
+    page_request.skip_origin = request.site;
+    {
+      REJOIN_ASSIGN(Work made, Work::write_if_missing(ctx_));
+      REJOIN_TRY(made.commit());
+    }
+    REJOIN_ASSIGN(Page page, extract_page(ctx_, page_request));
+    reply.frame = std::move(page.frame);
+    reply.next_cursor = std::move(page.next);
+    reply.more = page.more;
+    reply.rows = page.rows;
+    reply.restarted = page.restarted;
+    if (!cursor->scanning && cursor->position > 0) REJOIN_TRY(note_acknowledged(request.site, static_cast<int64_t>(cursor->position)));
+    return reply;
+  }
+
+  Result<std::string> contract_fingerprint() override {
+    REJOIN_ASSIGN(Work work, Work::write_if_missing(ctx_));
+    std::string out = contract::fingerprint(current_contract(ctx_));
+    REJOIN_TRY(work.commit());
+    return out;
+  }
+
+  Result<std::string> contract_json() override {
+    REJOIN_ASSIGN(Work work, Work::write_if_missing(ctx_));
+    std::string out = contract::to_json(current_contract(ctx_));
+    REJOIN_TRY(work.commit());
+    return out;
+  }
+
+  Result<bool> knows_contract(const std::string& fingerprint) override {
+    REJOIN_ASSIGN(Work work, Work::write_if_missing(ctx_));
+    bool known = contract::fingerprint(current_contract(ctx_)) == fingerprint;
+    if (!known) {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_contract WHERE fingerprint=?1"));
+      Use use(*s);
+      s->bind_text(1, fingerprint);
+      REJOIN_ASSIGN(known, s->step("looking for a contract"));
+    }
+    REJOIN_TRY(work.commit());
+    return known;
+  }
+
+  Status adopt_contract(const std::string& json, bool may_create) override {
+    REJOIN_ASSIGN(contract::Contract contract, contract::from_json(json));
+    std::string fingerprint = contract::fingerprint(contract);
+    REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
+    if (may_create) {
+      for (const contract::Table& wanted : contract.tables) REJOIN_TRY(make_room_for(wanted));
+    }
+    // A contract that could not be fully taken is not remembered: with a better token the device may bring it again.
+    bool taken = true;
+    for (const contract::Table& wanted : contract.tables) {
+      Table* have = ctx_.catalog.find(wanted.name);
+      taken &= have != nullptr;
+      for (const contract::Column& c : wanted.columns)
+        if (have) taken &= has_column(*have, c.name);
+    }
+    if (taken || !may_create) {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR IGNORE INTO main.rejoin_contract(fingerprint, json) VALUES(?1, ?2)"));
+      Use use(*s);
+      std::string text = contract::to_json(contract);
+      s->bind_text(1, fingerprint);
+      s->bind_text(2, text);
+      REJOIN_TRY(s->run("keeping a contract"));
+    }
+    return work.commit();
+  }
+
+ private:
+  Result<sync::PushReply> forget_device(Work& work, const sync::PushRequest& request) {
+    // The device knows a later token than this store gave out: the store is the one that went back in time. The chain starts anew.
+    {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM main.rejoin_device WHERE device=?1 AND site=?2"));
+      Use use(*s);
+      s->bind_text(1, request.device);
+      s->bind_blob(2, request.site.view());
+      REJOIN_TRY(s->run("forgetting a device's chain"));
+    }
+    REJOIN_TRY(work.commit());
+    return fail(Code::unknown_chain, "the server does not know this device's last acknowledgement: it was restored from a backup. The device sends everything again");
+  }
+
+  static bool has_column(const Table& table, const std::string& name) {
+    auto same = [&](const Column& c) { return c.present && sqlite3_stricmp(c.name.c_str(), name.c_str()) == 0; };
+    return std::any_of(table.columns.begin(), table.columns.end(), same) || std::any_of(table.key.begin(), table.key.end(), same);
+  }
+
+  // The tenant's own copy of a table: same columns, key and types, without constraints that could keep a device's rows out.
+  Status make_room_for(const contract::Table& wanted) {
+    Table* have = ctx_.catalog.find(wanted.name);
+    if (!have) {
+      contract::Table relaxed = wanted;
+      for (contract::Column& c : relaxed.columns) c.not_null = false;
+      auto there = describe_table(ctx_.db, wanted.name);
+      if (!there.ok()) REJOIN_TRY(exec(ctx_.db, contract::sqlite_ddl(relaxed)));
+      TrackOptions options;
+      options.allow_integer_key = true;
+      return track(ctx_, wanted.name, options);
+    }
+    bool grown = false;
+    for (const contract::Column& c : wanted.columns) {
+      if (has_column(*have, c.name)) continue;
+      REJOIN_TRY(exec(ctx_.db, "ALTER TABLE main." + quote(have->name) + " ADD COLUMN " + contract::sqlite_column_ddl(c)));
+      grown = true;
+    }
+    if (!grown) return {};
+    REJOIN_ASSIGN(Work adopted, Work::write(ctx_));  // finds the new columns
+    return adopted.commit();
+  }
+
+  Status note_acknowledged(const crdt::SiteId& site, int64_t position) {
+    {
+      REJOIN_ASSIGN(Work look, Work::read(ctx_));
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1 AND acknowledged<?2"));
+      bool behind;
+      {
+        Use use(*s);
+        s->bind_blob(1, site.view());
+        s->bind(2, position);
+        REJOIN_ASSIGN(behind, s->step());
+      }
+      REJOIN_TRY(look.commit());
+      if (!behind) return {};  // an idle poll writes nothing
+    }
+    REJOIN_ASSIGN(Work work, Work::write(ctx_));
+    {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("UPDATE main.rejoin_device SET acknowledged=?2, last_seen=?3 WHERE site=?1"));
+      Use use(*s);
+      s->bind_blob(1, site.view());
+      s->bind(2, position);
+      s->bind(3, ctx_.clock.now_ms());
+      REJOIN_TRY(s->run("noting what a device has"));
+    }
+    return work.commit();
+  }
+
+  Context& ctx_;
+};
+
+}  // namespace
+
+std::unique_ptr<sync::TenantStore> make_tenant_store(Replica& replica) { return std::make_unique<SqliteTenantStore>(replica); }
+
+}  // namespace rejoin::sqlite

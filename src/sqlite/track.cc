@@ -1,0 +1,267 @@
+#include "sqlite/track.h"
+
+#include "sqlite/fold.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/layout.h"
+#include "sqlite/merged_list.h"
+#include "sqlite/parked.h"
+#include "sqlite/record_writer.h"
+#include "sqlite/triggers.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+Result<bool> exists(sqlite3* db, const std::string& schema_table, std::string_view name) {
+  REJOIN_ASSIGN(Statement s, prepare(db, "SELECT 1 FROM " + schema_table + " WHERE name=?1 COLLATE NOCASE"));
+  s.bind_text(1, name);
+  return s.step();
+}
+
+// Everything that makes a table unfit, as errors with a cure.
+Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options) {
+  auto refuse = [&](const std::string& why) { return fail(Code::untrackable, "cannot track \"" + t.name + "\": " + why); };
+  if (t.name.rfind("rejoin_", 0) == 0 || t.name.find("__rejoin") != std::string::npos || t.name.rfind("sqlite_", 0) == 0)
+    return refuse("it belongs to " + std::string(t.name.rfind("sqlite_", 0) == 0 ? "SQLite" : "Rejoin") + " itself");
+  if (t.key.empty()) return refuse("it has no PRIMARY KEY, so rows cannot be told apart on other devices; give it one, such as id TEXT PRIMARY KEY");
+  if (t.integer_key && !options.allow_integer_key)
+    return refuse("its key is an INTEGER PRIMARY KEY, which SQLite numbers by itself: two devices would mint the same key for different rows. Use id TEXT PRIMARY KEY with rejoin_uuid(), or say '{\"allow_integer_key\":true}' if your app assigns keys that never collide");
+  REJOIN_ASSIGN(Statement collations, prepare(ctx.db, "SELECT x.name, x.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x WHERE i.origin='pk' AND x.key AND x.coll<>'BINARY' COLLATE NOCASE"));
+  collations.bind_text(1, t.name);
+  REJOIN_ASSIGN(bool foreign, collations.step());
+  if (foreign) return refuse("its key column \"" + std::string(collations.text(0)) + "\" has the collation " + std::string(collations.text(1)) + "; two keys that it calls equal would be two rows elsewhere. Declare the column with COLLATE BINARY");
+  std::string null_key;
+  for (const Column& c : t.key) null_key += (null_key.empty() ? "" : " OR ") + quote(c.name) + " IS NULL";
+  REJOIN_ASSIGN(auto nulls, query_int(ctx.db, "SELECT count(*) FROM " + t.quoted() + " WHERE " + null_key));
+  if (nulls.value_or(0)) return refuse(std::to_string(*nulls) + " of its rows have a NULL in the key; give each a key first");
+  for (const std::string& name : {records_table(t.name), shadow_table(t.name)}) {
+    REJOIN_ASSIGN(bool taken, exists(ctx.db, "main.sqlite_schema", name));
+    if (taken) return refuse("a table \"" + name + "\" is in the way; drop or rename it");
+  }
+  return {};
+}
+
+Status create_side_tables(Context& ctx, const Table& t) {
+  REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + t.records() + "(k BLOB PRIMARY KEY, rec BLOB NOT NULL) WITHOUT ROWID"));
+  std::string columns = t.column_list();
+  // No types and no constraints: any value of the real table fits and comes back bit for bit.
+  return exec(ctx.db, "CREATE TABLE " + t.shadow() + "(" + t.key_list() + (columns.empty() ? "" : ", " + columns) + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID");
+}
+
+Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::string>& names, size_t first) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_column(tbl, id, name) VALUES(?1, ?2, ?3)"));
+  for (const std::string& name : names) {
+    s.bind(1, static_cast<int64_t>(table));
+    s.bind(2, static_cast<int64_t>(first++));
+    s.bind_text(3, name);
+    REJOIN_TRY(s.run());
+  }
+  return {};
+}
+
+Status widen_log(Context& ctx, size_t key_columns) {
+  REJOIN_ASSIGN(auto have, query_int(ctx.db, "SELECT count(*) FROM pragma_table_info('rejoin_log') WHERE name GLOB 'k[0-9]*'"));
+  for (size_t i = static_cast<size_t>(have.value_or(1)); i < key_columns; ++i) REJOIN_TRY(exec(ctx.db, "ALTER TABLE main.rejoin_log ADD COLUMN k" + std::to_string(i)));
+  return {};
+}
+
+// Rows from before tracking: the lowest stamp there is, and an entry in the feed so that peers who are ahead of it hear of them.
+Status record_existing_rows(Work& work, const Table& t) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(Statement rows, prepare(ctx.db, "SELECT " + t.key_list() + " FROM " + t.quoted() + " ORDER BY " + t.key_list()));
+  REJOIN_ASSIGN(Statement log, prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
+  RecordWriter writer(ctx, t);
+  MergedListWriter list;
+  crdt::RowRecord record;
+  record.insert({crdt::kBeforeTrackingHlc, work.state.site}, static_cast<uint32_t>(t.columns.size()));
+  auto flush = [&]() -> Status {
+    if (list.empty()) return {};
+    REJOIN_TRY(writer.flush());
+    Bytes blob = list.finish();
+    log.bind(1, static_cast<int64_t>(t.id));
+    log.bind(2, static_cast<int64_t>(kMerged));
+    log.bind(3, static_cast<int64_t>(work.state.site));
+    log.bind_blob(4, blob);
+    return log.run("logging the existing rows");
+  };
+  Bytes key;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, rows.step("reading the existing rows"));
+    if (!row) break;
+    encode_row_key(rows, 0, t.key.size(), key);
+    writer.add(key, record);
+    list.add(key, true, true, {});
+    if (list.rows() >= 1024) REJOIN_TRY(flush());
+  }
+  return flush();
+}
+
+Status purge(Context& ctx, uint64_t id, const std::string& name) {
+  REJOIN_TRY(drop_triggers(ctx.db, id));
+  REJOIN_TRY(exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(records_table(name))));
+  REJOIN_TRY(exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(shadow_table(name))));
+  std::string number = std::to_string(id);
+  // The newest log row stays, blanked: SQLite would give its number out again.
+  for (const std::string& sql : {
+           "DELETE FROM main.rejoin_log WHERE tbl=" + number + " AND seq<(SELECT max(seq) FROM main.rejoin_log)",
+           "UPDATE main.rejoin_log SET tbl=0, op=" + std::to_string(kBlank) + ", bits=NULL, k0=NULL WHERE tbl=" + number,
+           "DELETE FROM main.rejoin_table WHERE id=" + number,
+           "DELETE FROM main.rejoin_column WHERE tbl=" + number,
+           "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
+           "DELETE FROM main.rejoin_parked WHERE table_name=" + quote_text(name),
+           "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(name),
+       })
+    REJOIN_TRY(exec(ctx.db, sql));
+  return {};
+}
+
+}  // namespace
+
+Status track(Context& ctx, const std::string& name, const TrackOptions& options) {
+  REJOIN_ASSIGN(bool temp, exists(ctx.db, "sqlite_temp_schema", name));
+  if (temp) return fail(Code::untrackable, "cannot track \"" + name + "\": it is a temporary table, which ends with the connection; create it without TEMP");
+  // Looked at before any transaction is opened, so that a refusal creates nothing.
+  REJOIN_ASSIGN(Table table, describe_table(ctx.db, name));
+  REJOIN_ASSIGN(Work work, Work::write(ctx, true));
+  if (Table* known = ctx.catalog.find(name)) {
+    if (known->keep_deleted != options.keep_deleted) {
+      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET keep_deleted=" + std::to_string(options.keep_deleted) + " WHERE id=" + std::to_string(known->id)));
+      known->keep_deleted = options.keep_deleted;
+      REJOIN_TRY(drop_triggers(ctx.db, known->id));
+      for (const std::string& sql : create_triggers(*known)) REJOIN_TRY(exec(ctx.db, sql));
+    }
+    return work.commit();
+  }
+  REJOIN_TRY(check_trackable(ctx, table, options));
+  REJOIN_TRY(fold(work));
+  table.allow_integer_key = options.allow_integer_key;
+  table.keep_deleted = options.keep_deleted;
+  {
+    // Ids are never given out twice: old cursors and log rows may still name them.
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_table(id, name, allow_integer_key, keep_deleted) VALUES(1 + max(coalesce((SELECT max(id) FROM main.rejoin_table), 0), coalesce((SELECT max(tbl) FROM main.rejoin_log), 0)), ?1, ?2, ?3) RETURNING id"));
+    s.bind_text(1, table.name);
+    s.bind(2, static_cast<int64_t>(options.allow_integer_key));
+    s.bind(3, static_cast<int64_t>(options.keep_deleted));
+    REJOIN_ASSIGN(bool row, s.step("adding the table"));
+    if (!row) return fail(Code::internal, "adding the table gave no id");
+    table.id = static_cast<uint64_t>(s.integer(0));
+    REJOIN_TRY(s.run());
+  }
+  std::vector<std::string> names;
+  for (const Column& c : table.columns) names.push_back(c.name);
+  REJOIN_TRY(add_column_ids(ctx, table.id, names, 0));
+  REJOIN_TRY(widen_log(ctx, table.key.size()));
+  REJOIN_TRY(create_side_tables(ctx, table));
+  for (const std::string& sql : create_triggers(table)) REJOIN_TRY(exec(ctx.db, sql));
+  REJOIN_TRY(record_existing_rows(work, table));
+  REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
+  if (tail > work.state.folded) {
+    work.state.folded = tail;
+    work.state.last = std::max(work.state.last, crdt::kBeforeTrackingHlc);
+    REJOIN_TRY(end_batch(ctx, tail, work.state.site));
+  }
+  REJOIN_TRY(refresh_catalog(ctx));
+  REJOIN_TRY(replay_parked(work, table.name));
+  return work.commit();
+}
+
+Status untrack(Context& ctx, const std::string& name) {
+  REJOIN_ASSIGN(Work work, Work::write(ctx));
+  REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
+  REJOIN_TRY(fold(work));
+  std::string exact = table->name;
+  uint64_t id = table->id;
+  ctx.statements.clear();  // a statement on a table keeps it from being dropped
+  REJOIN_TRY(purge(ctx, id, exact));
+  return work.commit();
+}
+
+Status adopt_schema_changes(Work& work) {
+  Context& ctx = work.ctx();
+  bool changed = false;
+  // Tables by the name their triggers sit on now.
+  struct Known {
+    uint64_t id;
+    std::string name, now;
+  };
+  bool suspicious = false;
+  for (const auto& t : ctx.catalog.tables) suspicious |= !t->unannounced.empty();
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT count(*) FROM main.rejoin_table"));
+    Use use(*s);
+    REJOIN_TRY(s->step());
+    suspicious |= s->integer(0) != static_cast<int64_t>(ctx.catalog.tables.size());
+  }
+  if (!suspicious && ctx.catalog_checked == ctx.catalog_main) return {};
+  std::vector<Known> known;
+  {
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT t.id, t.name, coalesce(s.tbl_name, '') FROM main.rejoin_table AS t LEFT JOIN main.sqlite_schema AS s ON s.type='trigger' AND s.name='rejoin_capture_'||t.id||'_insert'"));
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s.step());
+      if (!row) break;
+      known.push_back({static_cast<uint64_t>(s.integer(0)), std::string(s.text(1)), std::string(s.text(2))});
+    }
+  }
+  for (const Known& k : known) {
+    if (k.now.empty()) {
+      // Dropped (and perhaps made again): tracking ended with it.
+      ctx.statements.clear();
+      REJOIN_TRY(purge(ctx, k.id, k.name));
+      changed = true;
+    } else if (sqlite3_stricmp(k.now.c_str(), k.name.c_str()) != 0) {
+      ctx.statements.clear();
+      REJOIN_TRY(drop_triggers(ctx.db, k.id));
+      REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(records_table(k.name)) + " RENAME TO " + quote(records_table(k.now))));
+      REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(shadow_table(k.name)) + " RENAME TO " + quote(shadow_table(k.now))));
+      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(k.now) + " WHERE id=" + std::to_string(k.id)));
+      ctx.catalog_main = -1;
+      REJOIN_TRY(refresh_catalog(ctx));
+      if (Table* t = ctx.catalog.find(k.id))
+        for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
+      changed = true;
+    }
+  }
+  if (changed) {
+    ctx.catalog_main = -1;
+    REJOIN_TRY(refresh_catalog(ctx));
+  }
+  std::vector<std::string> replay;
+  for (const auto& t : ctx.catalog.tables) {
+    if (t->unannounced.empty()) continue;
+    size_t first = t->columns.size();
+    REJOIN_TRY(add_column_ids(ctx, t->id, t->unannounced, first));
+    for (const std::string& name : t->unannounced) REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + t->shadow() + " ADD COLUMN " + quote(name)));
+    replay.push_back(t->name);
+    changed = true;
+  }
+  if (!replay.empty()) {
+    std::vector<std::pair<std::string, size_t>> grown;
+    for (const auto& t : ctx.catalog.tables)
+      if (!t->unannounced.empty()) grown.emplace_back(t->name, t->columns.size());
+    ctx.catalog_main = -1;
+    REJOIN_TRY(refresh_catalog(ctx));
+    for (const auto& [name, first] : grown) {
+      Table* t = ctx.catalog.find(name);
+      if (!t) continue;
+      REJOIN_TRY(drop_triggers(ctx.db, t->id));
+      for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
+      std::string keys;
+      for (size_t i = 0; i < t->key.size(); ++i) keys += ", k" + std::to_string(i);
+      for (size_t c = first; c < t->columns.size(); ++c) {
+        // Whatever differs from the default was written by somebody since the column came: claim it, as of now.
+        std::string column = quote(t->columns[c].name);
+        size_t chunk = t->columns.size() <= kUpdateChunk ? 0 : c / kUpdateChunk * kUpdateChunk;
+        REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, ms" + keys + ") SELECT " + std::to_string(t->id) + ", " + std::to_string(kUpdate) + ", " +
+                                                       std::to_string(chunk << 8 | 1u << (c - chunk)) + ", julianday('now'), " + t->key_list() + " FROM " + t->quoted() + " WHERE " + column + " COLLATE BINARY IS NOT ?1"));
+        s.bind(1, t->columns[c].default_value.ref());
+        REJOIN_TRY(s.run("claiming a new column"));
+      }
+    }
+    REJOIN_TRY(refresh_catalog(ctx));
+  }
+  if (changed) REJOIN_TRY(refresh_catalog(ctx));
+  ctx.catalog_checked = ctx.catalog_main;
+  for (const std::string& name : replay) REJOIN_TRY(replay_parked(work, name));
+  return {};
+}
+
+}  // namespace rejoin::sqlite

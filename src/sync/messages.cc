@@ -1,0 +1,393 @@
+#include "sync/messages.h"
+
+#include <protozero/pbf_reader.hpp>
+#include <protozero/pbf_writer.hpp>
+
+namespace rejoin::sync {
+namespace {
+
+using protozero::pbf_reader;
+using protozero::pbf_wire_type;
+using protozero::pbf_writer;
+using protozero::tag_and_type;
+
+constexpr auto kVarint = pbf_wire_type::varint;
+constexpr auto kLength = pbf_wire_type::length_delimited;
+
+// Collects the first complaint of a decode.
+class Decoder {
+ public:
+  explicit Decoder(const MessageLimits& limits) : limits_(limits) {}
+
+  const MessageLimits& limits() const { return limits_; }
+  bool failed() const { return failed_; }
+  Error error() { return std::move(error_); }
+
+  void refuse(Code code, std::string message) {
+    if (failed_) return;
+    failed_ = true;
+    error_ = fail(code, std::move(message));
+  }
+
+  BytesView bytes(pbf_reader& reader, uint64_t limit, const char* what) {
+    const protozero::data_view view = reader.get_view();
+    if (view.size() > limit) {
+      refuse(Code::too_large, std::string("the message's ") + what + " has " + std::to_string(view.size()) +
+                                  " bytes; at most " + std::to_string(limit) + " are accepted");
+      return {};
+    }
+    return BytesView(view.data(), view.size());
+  }
+
+  // A field we know, but with a wire type that it cannot have; or one that we don't know.
+  void other(pbf_reader& reader, uint32_t known_below, const char* what) {
+    if (reader.tag() < known_below)
+      refuse(Code::corrupt, std::string("field ") + std::to_string(reader.tag()) + " of " + what + " has a foreign wire type");
+    else
+      reader.skip();
+  }
+
+  void once(bool seen, const char* what) {
+    if (seen) refuse(Code::corrupt, std::string(what) + " occurs twice in one message");
+  }
+
+ private:
+  const MessageLimits& limits_;
+  bool failed_ = false;
+  Error error_;
+};
+
+Status wrong_protocol(uint64_t protocol) {
+  return fail(Code::unsupported, "the peer speaks sync protocol " + std::to_string(protocol) + ", this build speaks " +
+                                     std::to_string(kProtocol) + "; update the older of the two");
+}
+
+// The last `protocol` of the message, whatever else is in it; 0 when absent.
+uint64_t find_protocol(pbf_reader reader) {
+  uint64_t protocol = 0;
+  while (reader.next()) {
+    if (reader.tag_and_type() == tag_and_type(1, kVarint))
+      protocol = reader.get_uint64();
+    else
+      reader.skip();
+  }
+  return protocol;
+}
+
+void read_hello(pbf_reader reader, Decoder& d, Hello& hello) {
+  const MessageLimits& limits = d.limits();
+  bool site = false;
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength): {
+        BytesView id = d.bytes(reader, 16, "site");
+        if (id.size() != 16)
+          d.refuse(Code::corrupt, "hello.site must have 16 bytes");
+        else
+          hello.site = crdt::SiteId::from(id), site = true;
+        break;
+      }
+      case tag_and_type(2, kLength): hello.contract_fingerprint = d.bytes(reader, limits.token_bytes, "fingerprint"); break;
+      case tag_and_type(3, kLength): hello.contract_json = d.bytes(reader, limits.contract_bytes, "contract"); break;
+      case tag_and_type(4, kLength): hello.client_version = d.bytes(reader, limits.name_bytes, "client version"); break;
+      default: d.other(reader, 5, "Hello");
+    }
+  }
+  if (!site) d.refuse(Code::corrupt, "hello.site is missing");
+}
+
+void read_push(pbf_reader reader, Decoder& d, Push& push) {
+  const MessageLimits& limits = d.limits();
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength): push.chain_token = d.bytes(reader, limits.token_bytes, "chain token"); break;
+      case tag_and_type(2, kLength): push.nonce = d.bytes(reader, limits.token_bytes, "nonce"); break;
+      case tag_and_type(3, kLength): push.frame = d.bytes(reader, limits.frame_bytes, "frame"); break;
+      default: d.other(reader, 4, "Push");
+    }
+  }
+}
+
+void read_pull(pbf_reader reader, Decoder& d, Pull& pull) {
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength): pull.cursor = d.bytes(reader, d.limits().cursor_bytes, "cursor"); break;
+      case tag_and_type(2, kVarint): pull.max_bytes = reader.get_uint64(); break;
+      default: d.other(reader, 3, "Pull");
+    }
+  }
+}
+
+void read_facts(pbf_reader reader, Decoder& d, ServerFacts& facts) {
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kVarint): facts.may_relay = reader.get_bool(); break;
+      case tag_and_type(2, kVarint): facts.max_frame_bytes = reader.get_uint64(); break;
+      case tag_and_type(3, kVarint): facts.max_value_bytes = reader.get_uint64(); break;
+      default: d.other(reader, 4, "Facts");
+    }
+  }
+}
+
+Code read_code(pbf_reader& reader) {
+  Code code = code_from_number(reader.get_uint32()).value_or(Code::internal);
+  return code == Code::ok ? Code::internal : code;
+}
+
+void read_refused(pbf_reader reader, Decoder& d, RefusedRow& row) {
+  const MessageLimits& limits = d.limits();
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength): row.table = d.bytes(reader, limits.name_bytes, "table name"); break;
+      case tag_and_type(2, kLength): row.key = d.bytes(reader, limits.cursor_bytes, "key"); break;
+      case tag_and_type(3, kLength): row.key_json = d.bytes(reader, limits.cursor_bytes, "key"); break;
+      case tag_and_type(4, kVarint): row.code = read_code(reader); break;
+      case tag_and_type(5, kLength): row.reason = d.bytes(reader, limits.text_bytes, "reason"); break;
+      default: d.other(reader, 6, "RefusedRow");
+    }
+  }
+}
+
+void read_ack(pbf_reader reader, Decoder& d, Ack& ack) {
+  const MessageLimits& limits = d.limits();
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength): ack.nonce = d.bytes(reader, limits.token_bytes, "nonce"); break;
+      case tag_and_type(2, kLength): ack.next_chain_token = d.bytes(reader, limits.token_bytes, "chain token"); break;
+      case tag_and_type(3, kLength):
+        if (ack.refused.size() >= limits.refused_rows) {
+          d.refuse(Code::too_large, "the response refuses more than " + std::to_string(limits.refused_rows) + " rows");
+          break;
+        }
+        read_refused(reader.get_message(), d, ack.refused.emplace_back());
+        break;
+      case tag_and_type(4, kVarint): ack.rows = reader.get_uint64(); break;
+      default: d.other(reader, 5, "Ack");
+    }
+  }
+}
+
+void read_page(pbf_reader reader, Decoder& d, PageMessage& page) {
+  const MessageLimits& limits = d.limits();
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength): page.frame = d.bytes(reader, limits.frame_bytes, "frame"); break;
+      case tag_and_type(2, kLength): page.next_cursor = d.bytes(reader, limits.cursor_bytes, "cursor"); break;
+      case tag_and_type(3, kVarint): page.more = reader.get_bool(); break;
+      case tag_and_type(4, kVarint): page.restarted = reader.get_bool(); break;
+      case tag_and_type(5, kVarint): page.rows = reader.get_uint64(); break;
+      default: d.other(reader, 6, "Page");
+    }
+  }
+}
+
+void read_error(pbf_reader reader, Decoder& d, WireError& error) {
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kVarint): error.code = read_code(reader); break;
+      case tag_and_type(2, kLength): error.message = d.bytes(reader, d.limits().text_bytes, "error message"); break;
+      case tag_and_type(3, kVarint): error.retry_after_ms = reader.get_uint64(); break;
+      case tag_and_type(4, kLength): reader.skip(); break;  // the name, for people
+      default: d.other(reader, 5, "Error");
+    }
+  }
+}
+
+void read_request(pbf_reader reader, Decoder& d, SyncRequest& request) {
+  bool hello = false;
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kVarint): request.protocol = reader.get_uint32(); break;
+      case tag_and_type(2, kLength):
+        d.once(hello, "hello");
+        hello = true;
+        read_hello(reader.get_message(), d, request.hello);
+        break;
+      case tag_and_type(3, kLength):
+        d.once(request.push.has_value(), "push");
+        read_push(reader.get_message(), d, request.push.emplace());
+        break;
+      case tag_and_type(4, kLength):
+        d.once(request.pull.has_value(), "pull");
+        read_pull(reader.get_message(), d, request.pull.emplace());
+        break;
+      default: d.other(reader, 5, "SyncRequest");
+    }
+  }
+  if (!hello) d.refuse(Code::corrupt, "the request has no hello");
+}
+
+void read_response(pbf_reader reader, Decoder& d, SyncResponse& response) {
+  bool facts = false;
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kVarint): response.protocol = reader.get_uint32(); break;
+      case tag_and_type(2, kVarint): response.facts.now_ms = reader.get_int64(); break;
+      case tag_and_type(3, kLength):
+        d.once(facts, "facts");
+        facts = true;
+        read_facts(reader.get_message(), d, response.facts);
+        break;
+      case tag_and_type(4, kVarint): response.need_contract = reader.get_bool(); break;
+      case tag_and_type(5, kLength):
+        d.once(response.ack.has_value(), "ack");
+        read_ack(reader.get_message(), d, response.ack.emplace());
+        break;
+      case tag_and_type(6, kLength):
+        d.once(response.page.has_value(), "page");
+        read_page(reader.get_message(), d, response.page.emplace());
+        break;
+      case tag_and_type(7, kLength):
+        d.once(response.error.has_value(), "error");
+        read_error(reader.get_message(), d, response.error.emplace());
+        break;
+      default: d.other(reader, 8, "SyncResponse");
+    }
+  }
+}
+
+// Runs `read` over the message; protozero reports malformed bytes by exceptions, which end here.
+template <class Message, class Read>
+Result<Message> decode(BytesView in, const MessageLimits& limits, Read read) {
+  Decoder d(limits);
+  Message message;
+  try {
+    const pbf_reader reader(in.data(), in.size());
+    if (uint64_t protocol = find_protocol(reader); protocol != kProtocol) {
+      if (protocol == 0) return fail(Code::corrupt, "not a message of Rejoin's sync protocol: it has no protocol number");
+      return wrong_protocol(protocol).error();
+    }
+    read(reader, d, message);
+  } catch (const protozero::exception& e) {
+    d.refuse(Code::corrupt, std::string("the message is damaged: ") + e.what());
+  }
+  if (d.failed()) return d.error();
+  return message;
+}
+
+void add_bytes(pbf_writer& out, uint32_t tag, BytesView value) {
+  if (!value.empty()) out.add_bytes(tag, value.data(), value.size());
+}
+void add_bool(pbf_writer& out, uint32_t tag, bool value) {
+  if (value) out.add_bool(tag, true);
+}
+void add_uint(pbf_writer& out, uint32_t tag, uint64_t value) {
+  if (value) out.add_uint64(tag, value);
+}
+
+void write_ack(const Ack& ack, pbf_writer out) {
+  add_bytes(out, 1, ack.nonce);
+  add_bytes(out, 2, ack.next_chain_token);
+  for (const RefusedRow& row : ack.refused) {
+    pbf_writer one(out, 3);
+    add_bytes(one, 1, row.table);
+    add_bytes(one, 2, row.key);
+    add_bytes(one, 3, row.key_json);
+    add_uint(one, 4, static_cast<uint64_t>(row.code));
+    add_bytes(one, 5, row.reason);
+  }
+  add_uint(out, 4, ack.rows);
+}
+
+}  // namespace
+
+Bytes encode_request(const SyncRequest& request) {
+  Bytes bytes;
+  pbf_writer out(bytes);
+  out.add_uint32(1, request.protocol);
+  {
+    pbf_writer hello(out, 2);
+    add_bytes(hello, 1, request.hello.site.view());
+    add_bytes(hello, 2, request.hello.contract_fingerprint);
+    add_bytes(hello, 3, request.hello.contract_json);
+    add_bytes(hello, 4, request.hello.client_version);
+  }
+  if (request.push) {
+    pbf_writer push(out, 3);
+    push.reserve(request.push->frame.size() + 128);
+    add_bytes(push, 1, request.push->chain_token);
+    add_bytes(push, 2, request.push->nonce);
+    add_bytes(push, 3, request.push->frame);
+  }
+  if (request.pull) {
+    pbf_writer pull(out, 4);
+    add_bytes(pull, 1, request.pull->cursor);
+    add_uint(pull, 2, request.pull->max_bytes);
+  }
+  return bytes;
+}
+
+Bytes encode_response(const SyncResponse& response) {
+  Bytes bytes;
+  pbf_writer out(bytes);
+  out.add_uint32(1, response.protocol);
+  if (response.facts.now_ms) out.add_int64(2, response.facts.now_ms);
+  {
+    pbf_writer facts(out, 3);
+    add_bool(facts, 1, response.facts.may_relay);
+    add_uint(facts, 2, response.facts.max_frame_bytes);
+    add_uint(facts, 3, response.facts.max_value_bytes);
+  }
+  add_bool(out, 4, response.need_contract);
+  if (response.ack) write_ack(*response.ack, pbf_writer(out, 5));
+  if (response.page) {
+    pbf_writer page(out, 6);
+    page.reserve(response.page->frame.size() + 128);
+    add_bytes(page, 1, response.page->frame);
+    add_bytes(page, 2, response.page->next_cursor);
+    add_bool(page, 3, response.page->more);
+    add_bool(page, 4, response.page->restarted);
+    add_uint(page, 5, response.page->rows);
+  }
+  if (response.error) {
+    pbf_writer error(out, 7);
+    add_uint(error, 1, static_cast<uint64_t>(response.error->code));
+    add_bytes(error, 2, response.error->message);
+    add_uint(error, 3, response.error->retry_after_ms);
+    add_bytes(error, 4, code_name(response.error->code));
+  }
+  return bytes;
+}
+
+Result<SyncRequest> decode_request(BytesView in, const MessageLimits& limits) {
+  REJOIN_ASSIGN(SyncRequest request, decode<SyncRequest>(in, limits, read_request));
+  REJOIN_TRY(check_request(request, limits));
+  return request;
+}
+
+Result<SyncResponse> decode_response(BytesView in, const MessageLimits& limits) {
+  return decode<SyncResponse>(in, limits, read_response);
+}
+
+Status check_request(const SyncRequest& request, const MessageLimits& limits) {
+  if (request.protocol != kProtocol) return wrong_protocol(request.protocol);
+  auto within = [](BytesView value, uint64_t limit, const char* what) -> Status {
+    if (value.size() <= limit) return {};
+    return fail(Code::too_large, std::string(what) + " has " + std::to_string(value.size()) + " bytes; this server accepts " +
+                                     std::to_string(limit));
+  };
+  for (char c : request.hello.contract_fingerprint)
+    if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
+      return fail(Code::corrupt, "hello.contract_fingerprint must be lower-case hex digits");
+  REJOIN_TRY(within(request.hello.contract_fingerprint, 64, "hello.contract_fingerprint"));
+  REJOIN_TRY(within(request.hello.contract_json, limits.contract_bytes, "hello.contract_json"));
+  REJOIN_TRY(within(request.hello.client_version, limits.name_bytes, "hello.client_version"));
+  if (request.push) {
+    REJOIN_TRY(within(request.push->chain_token, limits.token_bytes, "push.chain_token"));
+    REJOIN_TRY(within(request.push->frame, limits.frame_bytes, "push.frame"));
+    if (request.push->nonce.size() != kNonceBytes)
+      return fail(Code::corrupt, "push.nonce must have " + std::to_string(kNonceBytes) + " bytes");
+    if (request.push->frame.empty()) return fail(Code::corrupt, "push.frame is empty; leave push out instead");
+  }
+  if (request.pull) REJOIN_TRY(within(request.pull->cursor, limits.cursor_bytes, "pull.cursor"));
+  return {};
+}
+
+SyncResponse error_response(const Error& error, const ServerFacts& facts, uint64_t retry_after_ms) {
+  SyncResponse response;
+  response.facts = facts;
+  response.error = WireError{error.code, error.message, retry_after_ms};
+  return response;
+}
+
+}  // namespace rejoin::sync

@@ -1,0 +1,115 @@
+#include "sync/server_session.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace rejoin::sync {
+namespace {
+
+constexpr uint64_t kLeastPageBytes = 1024;
+
+// What of the response is left when a step fails.
+struct Exchange {
+  const SyncRequest& request;
+  const Caller& caller;
+  TenantStore& store;
+  const ServerSettings& settings;
+  SyncResponse response;
+  ServeStats stats;
+
+  // False: the device has to send its contract first.
+  Result<bool> contract() {
+    const Hello& hello = request.hello;
+    if (!hello.contract_json.empty()) {
+      REJOIN_TRY(store.adopt_contract(hello.contract_json, settings.auto_schema && caller.may_schema));
+      return true;
+    }
+    if (hello.contract_fingerprint.empty()) return true;
+    return store.knows_contract(hello.contract_fingerprint);
+  }
+
+  Status push() {
+    const Push& push = *request.push;
+    PushRequest want;
+    want.device = caller.device;
+    want.site = request.hello.site;
+    want.chain_token = push.chain_token;
+    want.nonce = push.nonce;
+    want.frame = push.frame;
+    want.may_relay = caller.may_relay;
+    want.now_ms = response.facts.now_ms;
+    want.drift_ms = settings.drift_ms;
+    want.limits.frame_bytes = settings.max_frame_bytes;
+    want.limits.value_bytes = settings.max_value_bytes;
+    want.limits.rows = settings.max_frame_rows;
+    REJOIN_ASSIGN(PushReply reply, store.push(want));
+    stats.rows_pushed = reply.outcome.rows_seen;
+    stats.rows_changed = reply.outcome.rows_changed;
+    stats.rows_parked = reply.outcome.rows_parked;
+    stats.repeated = reply.repeated;
+    for (const RefusedRow& row : reply.outcome.refused) stats.refused.push_back(row.code);
+    response.ack = Ack{push.nonce, std::move(reply.next_chain_token), std::move(reply.outcome.refused), reply.outcome.rows_seen};
+    return {};
+  }
+
+  Status pull() {
+    const Pull& pull = *request.pull;
+    PullRequest want;
+    want.site = request.hello.site;
+    want.cursor = pull.cursor;
+    want.max_bytes = std::clamp(pull.max_bytes != 0 ? pull.max_bytes : settings.page_bytes, kLeastPageBytes,
+                                std::max(settings.max_page_bytes, kLeastPageBytes));
+    Result<PullReply> reply = store.pull(want);
+    bool restarted = false;
+    if (!reply.ok() && !want.cursor.empty() &&
+        (reply.error().code == Code::corrupt || reply.error().code == Code::unsupported || reply.error().code == Code::bad_argument)) {
+      // A cursor that nobody here made: a device must not be stuck with it.
+      want.cursor.clear();
+      restarted = true;
+      reply = store.pull(want);
+    }
+    if (!reply.ok()) return reply.error();
+    stats.rows_pulled = reply->rows;
+    response.page = PageMessage{std::move(reply->frame), std::move(reply->next_cursor), reply->more, restarted || reply->restarted,
+                                reply->rows};
+    return {};
+  }
+
+  Status run() {
+    REJOIN_ASSIGN(const bool known, contract());
+    if (!known) {
+      response.need_contract = true;
+      return {};
+    }
+    if (request.push) REJOIN_TRY(push());
+    if (request.pull) REJOIN_TRY(pull());
+    return {};
+  }
+};
+
+}  // namespace
+
+ServerFacts facts_of(const ServerSettings& settings, const Caller& caller, int64_t now_ms) {
+  return ServerFacts{now_ms, caller.may_relay, settings.max_frame_bytes, settings.max_value_bytes};
+}
+
+MessageLimits message_limits(const ServerSettings& settings) {
+  MessageLimits limits;
+  limits.frame_bytes = settings.max_frame_bytes;
+  return limits;
+}
+
+SyncResponse serve(const SyncRequest& request, const Caller& caller, TenantStore& store, const ServerSettings& settings, int64_t now_ms,
+                   ServeStats* stats) {
+  Exchange exchange{request, caller, store, settings, {}, {}};
+  exchange.response.facts = facts_of(settings, caller, now_ms);
+  if (Status done = exchange.run(); !done.ok()) {
+    const Error& error = done.error();
+    // An ack that was given stays: the push is durable even when the page could not be read.
+    exchange.response.error = WireError{error.code, error.message, 0};
+  }
+  if (stats) *stats = std::move(exchange.stats);
+  return std::move(exchange.response);
+}
+
+}  // namespace rejoin::sync
