@@ -3,7 +3,7 @@
 #include <sqlite3.h>
 
 #include <cmath>
-#include <memory>
+#include <fstream>
 
 #include "contract/contract.h"
 #include "contract/contract_samples.h"
@@ -89,8 +89,8 @@ void expect_table_is(Database& db, const Table& table) {
     for (size_t k = 0; k < table.key.size(); ++k)
       if (table.key[k] == column.name) place = k + 1;
     EXPECT_EQ(columns[i][3], std::to_string(place)) << column.name;
-    bool key_of_without_rowid = place > 0 && (table.without_rowid || table.strict);
-    if (!key_of_without_rowid) EXPECT_EQ(columns[i][2], column.not_null ? "1" : "0") << column.name;
+    bool key_of_without_rowid = place > 0 && (table.without_rowid || (table.strict && !table.integer_key));
+    EXPECT_EQ(columns[i][2], column.not_null || key_of_without_rowid ? "1" : "0") << column.name;
     EXPECT_EQ(columns[i][4] != "(null)", column.default_value.has_value()) << column.name;
     if (!column.default_value) continue;
     Literal seen = db.value("SELECT " + columns[i][4]);
@@ -166,6 +166,16 @@ TEST(ContractDdl, canonical_types_keep_the_affinity) {
     }
     EXPECT_EQ(db.query("SELECT v, typeof(v) FROM a"), db.query("SELECT v, typeof(v) FROM b")) << declared;
   }
+}
+
+TEST(ContractDocumentation, shows_canonical_json_and_its_fingerprint) {
+  std::ifstream in(std::string(REJOIN_SOURCE_DIR) + "/docs/contract.md");
+  std::string line, json, rest;
+  while (std::getline(in, line)) (line.starts_with("{\"tables\"") ? json : rest) += line;
+  Result<Contract> contract = from_json(json);
+  ASSERT_TRUE(contract.ok()) << contract.error().message;
+  EXPECT_EQ(to_json(*contract), json);
+  EXPECT_NE(rest.find("`" + fingerprint(*contract) + "`"), std::string::npos) << fingerprint(*contract);
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ def prepare(folder):
         db.execute("SELECT rejoin_track(?)", (name,))
     db.close()
     rejoin("track", os.path.join(folder, "b.db"), "--all")
-    print(f"  Copied first, then tracked on each device (A: SELECT rejoin_track('…') from Python, B: rejoin track b.db --all),")
+    print("  Copied first, then tracked on each device (A: SELECT rejoin_track('…') from Python, B: rejoin track b.db --all),")
     print(f"  so that each file is a replica of its own: {time.monotonic() - start:.1f} s for both. What was there before tracking")
     print("  loses to any later write.")
 

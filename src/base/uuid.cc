@@ -5,8 +5,8 @@
 namespace rejoin {
 namespace {
 
-// Eight hexadecimal digits at a time, one byte of a 64-bit word each, the first digit in the lowest byte. Keys are packed and unpacked
-// for every row, and a table look-up per digit costs three times as much.
+// Eight hexadecimal digits at a time, one byte of a 64-bit word each, the first digit in the lowest byte. Keys are
+// packed and unpacked for every row, and a table look-up per digit costs three times as much.
 constexpr uint64_t each_byte(uint64_t b) { return b * 0x0101010101010101; }
 
 uint64_t digits_of(uint64_t nibbles) {

@@ -145,7 +145,7 @@ void add_inspect(Commands& commands) {
   CLI::App* command = commands.add(
       "inspect", "Print a changeset, cursor or sync message",
       "Finds out by itself what the file holds, also compressed with zstd or written in hexadecimal or base64.",
-      "rejoin inspect todos.changeset\nsqlite3 app.db '.load rejoin' 'SELECT hex(rejoin_changeset(0))' | rejoin "
+      "rejoin inspect todos.changeset\nsqlite3 app.db '.load dist/rejoin' 'SELECT hex(rejoin_changeset(0))' | rejoin "
       "inspect -");
   command->add_option("FILE", arguments->file, "The file; - is standard input")->required();
   command->add_option("--as", arguments->as, "Take it as a changeset, request, response or cursor")

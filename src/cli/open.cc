@@ -40,10 +40,13 @@ Result<std::unique_ptr<sqlite::Database>> open_database(const std::string& path,
     return fail(Code::not_found, "there is no file '" + path + "'." + did_you_mean(path, files_beside(path)));
   if (exists && S_ISDIR(info.st_mode))
     return fail(Code::bad_argument, "'" + path + "' is a directory; name an SQLite database file");
+  bool writable = !exists || access(path.c_str(), W_OK) == 0;
+  if (!writable && mode != OpenMode::read)
+    return fail(Code::read_only, "'" + path + "' cannot be written by this user; check its owner and permissions");
   sqlite::DatabaseOptions options;
   options.create = mode == OpenMode::create;
   options.wal = !exists;  // an existing file keeps the journal mode that its owner chose
-  options.read_only = mode == OpenMode::read && access(path.c_str(), W_OK) != 0;
+  options.read_only = !writable;
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, sqlite::Database::open(path, options));
   REJOIN_TRY(sqlite::register_functions(database->handle(), database->replica()));
   return database;

@@ -29,7 +29,7 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option(const CLI::Option* option, bool is_positional) const override {
     std::string name = is_positional ? option->get_name(true) : option->get_name(false, true);
     for (size_t at = name.find(','); at != std::string::npos; at = name.find(',', at + 2)) name.insert(at + 1, " ");
-    if (!is_positional && option->get_type_size() != 0) name += " " + option->get_type_name();
+    if (!is_positional && option->get_type_size() != 0) name += " " + type_of(*option);
     return entry(name, option->get_description());
   }
   std::string make_option_usage(const CLI::Option* option) const override {
@@ -38,6 +38,12 @@ class HelpFormatter : public CLI::Formatter {
   }
 
  private:
+  // Without the "{one,of,these}" that the library adds to ours.
+  static std::string type_of(const CLI::Option& option) {
+    std::string type = option.get_type_name();
+    return type.substr(0, std::min(type.find(":{"), type.find(":UINT")));
+  }
+
   static std::string entry(const std::string& name, const std::string& text) {
     static constexpr size_t kIndent = 26, kWidth = 100;
     std::string line = "  " + name, out;

@@ -148,7 +148,7 @@ void add_serve(Commands& commands) {
       ->type_name("FILE");
   command->add_option("--schema", arguments->schema, "auto: tokens with the claim may create tables; fixed: nobody may")
       ->type_name("auto|fixed")
-      ->check(CLI::IsMember({"auto", "fixed"}).name(""));
+      ->check(CLI::IsMember({"auto", "fixed"}));
   command->add_flag("--dev", arguments->dev, "Accept requests without a token, as tenant 'dev'; loopback only");
   command->add_option("--max-body", arguments->max_body, "Largest request, after decompression (32M)")
       ->type_name("SIZE");
@@ -164,10 +164,10 @@ void add_serve(Commands& commands) {
       ->type_name("TIME");
   command->add_option("--log-level", arguments->log_level, "debug, info, warning or error (info)")
       ->type_name("LEVEL")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}).name(""));
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   command->add_option("--log-format", arguments->log_format, "text or json (text on a terminal, else json)")
       ->type_name("text|json")
-      ->check(CLI::IsMember({"text", "json"}).name(""));
+      ->check(CLI::IsMember({"text", "json"}));
   commands.on_run(command, [arguments](Output& output) { return run_serve(*arguments, output); });
 }
 

@@ -1,4 +1,6 @@
 // rejoin sync: one sync with a server, until nothing is pending on either side.
+#include <CLI/Error.hpp>
+#include <CLI/Validators.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <cerrno>
@@ -22,6 +24,7 @@ namespace {
 struct Arguments {
   std::string file, url, token, token_file, timeout, ca_file;
   bool forget = false;
+  unsigned retries = 3;  // a person who waits in front of a terminal wants to hear of a server that is down
 };
 
 Result<std::string> read_token_file(const std::string& path) {
@@ -121,12 +124,19 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   catch_interrupts();
   options.cancelled = [] { return interrupted().load(); };
   options.ca_file = arguments.ca_file;
+  options.session.attempts = static_cast<int>(arguments.retries) + 1;
   std::optional<Progress> progress(std::in_place, "syncing", output.json());
-  options.progress = [&](const client::SyncProgress& now) { show(now, pending, *progress); };
+  std::optional<Error> last_failure;
+  options.progress = [&](const client::SyncProgress& now) {
+    if (now.failure) last_failure = now.failure;
+    show(now, pending, *progress);
+  };
   Result<client::SyncReport> done = client::sync_once(replica, connection.url, connection.token, options);
   progress.reset();
   if (!done.ok()) return done.error();
-  const client::SyncReport& report = *done;
+  client::SyncReport& report = *done;
+  // The time ran out while something was wrong: that is what a person wants to know.
+  if (report.error && report.error->code == Code::timeout && last_failure) report.error = last_failure;
   // A server that answered is worth remembering; a mistyped address or a token that was turned away is not.
   bool remember = !arguments.forget && !report.error &&
                   (!arguments.url.empty() || !arguments.token.empty() || !arguments.token_file.empty());
@@ -164,6 +174,9 @@ void add_sync(Commands& commands) {
       ->excludes(token);
   command->add_flag("--forget", arguments->forget, "Don't remember URL and token");
   command->add_option("--timeout", arguments->timeout, "Give up after this long, like 90s or 5m")->type_name("TIME");
+  command->add_option("--retries", arguments->retries, "How often to try again when the server cannot be reached (3)")
+      ->type_name("N")
+      ->check(CLI::Range(0u, 1000u));
   command->add_option("--ca-file", arguments->ca_file, "Certificates to trust for https, instead of the system's")
       ->type_name("FILE");
   commands.on_run(command, [arguments](Output& output) { return run_sync(*arguments, output); });

@@ -34,25 +34,35 @@ constexpr const char* kVersion = "rejoin";
 Error error_of_status(int status, const net::Url& url, const net::HttpReply& reply) {
   const std::string who = url.text() + " answered with HTTP status " + std::to_string(status);
   switch (status) {
-    case 401: return fail(Code::unauthorized, who + ": it wants another way of signing in; check the address and the token");
-    case 403: return fail(Code::forbidden, who + "; check the address and the token");
-    case 404: return fail(Code::not_found, who + ": there is no Rejoin server at this address; check the path");
+    case 401:
+      return fail(Code::unauthorized, who + ": it wants another way of signing in; check the address and the token");
+    case 403:
+      return fail(Code::forbidden, who + "; check the address and the token");
+    case 404:
+      return fail(Code::not_found, who + ": there is no Rejoin server at this address; check the path");
     case 408:
-    case 504: return fail(Code::timeout, who + "; try again");
-    case 413: return fail(Code::too_large, who + ": something between here and the server limits the size of bodies");
-    case 429: return fail(Code::rate_limited, who + "; try again later");
-    default: break;
+    case 504:
+      return fail(Code::timeout, who + "; try again");
+    case 413:
+      return fail(Code::too_large, who + ": something between here and the server limits the size of bodies");
+    case 429:
+      return fail(Code::rate_limited, who + "; try again later");
+    default:
+      break;
   }
   if (status >= 300 && status < 400)
-    return fail(Code::not_found, who + ", a redirect to '" + std::string(reply.header("location").substr(0, 200)) + "'; connect to that address instead");
-  if (status >= 500) return fail(Code::network, who + "; try again, and look into the log of the server or of the proxy before it");
+    return fail(Code::not_found, who + ", a redirect to '" + std::string(reply.header("location").substr(0, 200)) +
+                                     "'; connect to that address instead");
+  if (status >= 500)
+    return fail(Code::network, who + "; try again, and look into the log of the server or of the proxy before it");
   return fail(Code::unsupported, who + " and no message of Rejoin's; is this the address of a Rejoin server?");
 }
 
 // One sync under way: carries the session's instructions out.
 class Sync {
  public:
-  Sync(sqlite::Replica& replica, const std::string& name, net::Url url, const std::string& token, const SyncOptions& options)
+  Sync(sqlite::Replica& replica, const std::string& name, net::Url url, const std::string& token,
+       const SyncOptions& options)
       : options_(options),
         url_(std::move(url)),
         token_(token),
@@ -95,8 +105,10 @@ class Sync {
   }
 
   std::optional<Error> must_end() const {
-    if (options_.cancelled && options_.cancelled()) return fail(Code::interrupted, "the sync was stopped; the next one goes on from here");
-    if (SteadyClock::now() >= options_.deadline) return fail(Code::timeout, "the time for this sync is over; the next one goes on from here");
+    if (options_.cancelled && options_.cancelled())
+      return fail(Code::interrupted, "the sync was stopped; the next one goes on from here");
+    if (SteadyClock::now() >= options_.deadline)
+      return fail(Code::timeout, "the time for this sync is over; the next one goes on from here");
     return std::nullopt;
   }
 
@@ -112,7 +124,8 @@ class Sync {
       return session_.on_failure(error_of_status(reply->status, url_, *reply), reply->retry_after_ms());
     if (reply->header("content-encoding") == "zstd") {
       Result<Bytes> body = net::zstd_decompress(reply->body, options_.session.limits.frame_bytes + kReplyOverhead);
-      if (!body.ok()) return session_.on_failure(fail(Code::network, "the server's answer is damaged: " + body.error().message));
+      if (!body.ok())
+        return session_.on_failure(fail(Code::network, "the server's answer is damaged: " + body.error().message));
       reply->body = std::move(*body);
     }
     sync::Instruction next = session_.on_response(reply->body);
@@ -176,10 +189,12 @@ uint64_t count_in(const boost::json::object& status, const char* name) {
 
 }  // namespace
 
-Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token, const SyncOptions& options) {
+Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token,
+                             const SyncOptions& options) {
   REJOIN_ASSIGN(net::Url address, net::parse_url(url));
   for (char c : token)
-    if (c <= ' ' || c == 0x7f) return fail(Code::bad_argument, "the access token has a space or a control character in it; copy it anew");
+    if (c <= ' ' || c == 0x7f)
+      return fail(Code::bad_argument, "the access token has a space or a control character in it; copy it anew");
   SyncReport report = Sync(replica, url, std::move(address), token, options).run();
   if (const Result<std::string> status = sqlite::status_json(replica); status.ok()) {
     boost::system::error_code error;

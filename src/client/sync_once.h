@@ -15,7 +15,7 @@ namespace rejoin::client {
 
 struct SyncProgress {
   sync::SyncTotals totals;
-  uint64_t bytes_sent = 0;      // of bodies, as they went over the wire
+  uint64_t bytes_sent = 0;  // of bodies, as they went over the wire
   uint64_t bytes_received = 0;
   std::optional<Error> failure;  // what is being waited out
   int64_t wait_ms = 0;           // for how long
@@ -33,16 +33,17 @@ struct SyncReport {
   sync::SyncTotals totals;
   uint64_t bytes_sent = 0;
   uint64_t bytes_received = 0;
-  uint64_t pending = 0;   // writes that the server does not have yet
-  uint64_t rejected = 0;  // rows listed in rejoin_rejections
-  uint64_t parked = 0;    // rows listed in rejoin_parked
+  uint64_t pending = 0;        // writes that the server does not have yet
+  uint64_t rejected = 0;       // rows listed in rejoin_rejections
+  uint64_t parked = 0;         // rows listed in rejoin_parked
   std::optional<Error> error;  // why it ended early; what the totals say is done all the same
 };
 
-// `url`: the server's address as rejoin_connect takes it (http://host[:port][/prefix]); its exact text names the server in the replica.
-// Errors: bad_argument for the address. Everything else that goes wrong is in the report. The database is not locked while the
-// network is waited for. A sync that was cut is continued by the next one.
-Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token, const SyncOptions& options = {});
+// `url`: the server's address as rejoin_connect takes it (http://host[:port][/prefix]); its exact text names the server
+// in the replica. Errors: bad_argument for the address. Everything else that goes wrong is in the report. The database
+// is not locked while the network is waited for. A sync that was cut is continued by the next one.
+Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token,
+                             const SyncOptions& options = {});
 
 // {"pushed":…,"pulled":…,"rejected":…,"parked":…,"pending":…,"error":null or {"code":…,"name":…,"message":…}}
 std::string report_json(const SyncReport& report);

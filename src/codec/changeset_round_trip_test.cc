@@ -321,6 +321,25 @@ TEST(ChangesetRoundTrip, a_changeset_of_todos_is_smaller_than_its_rows) {
   EXPECT_LT(static_cast<double>(s.frame().size()), 0.68 * static_cast<double>(own));
 }
 
+TEST(ChangesetRoundTrip, a_hundred_changes_take_little_more_than_their_keys) {
+  Maker maker(4);
+  Sample s = empty_sample();
+  Table& table = s.tables.emplace_back();
+  table.wire = {"todos", {"id"}, {"title", "done", "priority"}};
+  std::map<Bytes, Row> rows;
+  for (int i = 0; i < 100; ++i) {
+    Hlc within_an_hour = (Hlc{1'700'000'000'000} + maker.below(3'600'000)) << 16;
+    Row row = row_of(key_of({Value::text(maker.uuid())}), {within_an_hour, 0}, {});
+    row.record.insert(row.record.live, 3);
+    row.columns = ColumnSet::of(2);
+    row.values = {Value::of(static_cast<int64_t>(maker.below(5)))};
+    row.with_life = false;
+    rows[row.key] = row;
+  }
+  for (auto& [key, row] : rows) table.rows.push_back(std::move(row));
+  EXPECT_LT(s.frame().size(), 2300u);
+}
+
 TEST(ChangesetRoundTrip, the_running_size_is_close_to_the_frames) {
   for (uint64_t seed = 0; seed < 30; ++seed) {
     Maker maker(seed);

@@ -39,7 +39,7 @@ Status check_columns(const std::string& place, const Table& table, std::unordere
     const Column& column = table.columns[i];
     std::string here = place + ".columns[" + std::to_string(i) + "]";
     REJOIN_TRY(check_name(here, column.name));
-    here += " (" + quote_name(column.name) + ")";
+    here += " (" + quote_name(table.name) + "." + quote_name(column.name) + ")";
     if (!names.insert(ascii_lower(column.name)).second)
       return refuse(here, "has the name of another column; case does not tell them apart");
     if (canonical_type(column.type) != column.type)
@@ -77,18 +77,18 @@ Status check(const Contract& contract) {
     const Table& table = contract.tables[t];
     std::string place = "tables[" + std::to_string(t) + "]";
     REJOIN_TRY(check_name(place, table.name));
-    place += " (" + quote_name(table.name) + ")";
+    std::string named = place + " (" + quote_name(table.name) + ")";
     std::string lower = ascii_lower(table.name);
     if (lower.starts_with("sqlite_") || lower.starts_with("rejoin_") || lower.find("__rejoin") != std::string::npos)
-      return refuse(place, "has a name that SQLite or Rejoin keeps for itself; rename it");
+      return refuse(named, "has a name that SQLite or Rejoin keeps for itself; rename it");
     if (!tables.insert(lower).second)
-      return refuse(place, "has the name of another table; case does not tell them apart");
+      return refuse(named, "has the name of another table; case does not tell them apart");
     if (t > 0 && !(contract.tables[t - 1].name < table.name))
-      return refuse(place, "is out of order; sort the tables by name");
-    if (table.columns.size() > kMaxColumns) return refuse(place, "has more than 32768 columns; split it");
+      return refuse(named, "is out of order; sort the tables by name");
+    if (table.columns.size() > kMaxColumns) return refuse(named, "has more than 32768 columns; split it");
     std::unordered_set<std::string> names;
     REJOIN_TRY(check_columns(place, table, names));
-    REJOIN_TRY(check_key(place, table));
+    REJOIN_TRY(check_key(named, table));
   }
   return {};
 }

@@ -110,9 +110,7 @@ class ColumnSet {
     if (high_ && o.high_) minus_high(o);
     return *this;
   }
-  bool intersects(const ColumnSet& o) const {
-    return (low_ & o.low_) != 0 || (high_ && o.high_ && intersects_high(o));
-  }
+  bool intersects(const ColumnSet& o) const { return (low_ & o.low_) != 0 || (high_ && o.high_ && intersects_high(o)); }
   bool contains(const ColumnSet& o) const { return (o.low_ & ~low_) == 0 && (!o.high_ || contains_high(o)); }
   friend bool operator==(const ColumnSet& a, const ColumnSet& b) {
     return a.low_ == b.low_ && ((!a.high_ && !b.high_) || (a.high_ && b.high_ && *a.high_ == *b.high_));
@@ -149,8 +147,8 @@ class ColumnSet {
   void trim();
 
   uint64_t low_ = 0;
-  // Columns from 64 on. Null, or not empty and without a zero word at its end: equal sets look equal. A pointer, because sets are
-  // copied for every row and nearly none of them has a 65th column.
+  // Columns from 64 on. Null, or not empty and without a zero word at its end: equal sets look equal. A pointer,
+  // because sets are copied for every row and nearly none of them has a 65th column.
   std::unique_ptr<std::vector<uint64_t>> high_;
 };
 

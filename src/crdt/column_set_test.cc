@@ -29,7 +29,8 @@ Plain plain(const ColumnSet& set) {
 }
 
 rc::Gen<Plain> columns() {
-  return rc::gen::map(law::few(law::column()), [](const std::vector<uint32_t>& v) { return Plain(v.begin(), v.end()); });
+  return rc::gen::map(law::few(law::column()),
+                      [](const std::vector<uint32_t>& v) { return Plain(v.begin(), v.end()); });
 }
 
 template <class F>

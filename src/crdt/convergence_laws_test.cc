@@ -1,4 +1,5 @@
-// The laws of docs/algebra.md, section "The row": replicas that have seen the same records show the same row, whatever the order.
+// The laws of docs/algebra.md, section "The row": replicas that have seen the same records show the same row, whatever
+// the order.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
@@ -76,8 +77,8 @@ RC_GTEST_PROP(ConvergenceLaws, JoinIsTheLeastUpperBound, ()) {
 RC_GTEST_PROP(ConvergenceLaws, JoinKeepsRecordsCanonical, ()) {
   auto a = *law::record();
   auto b = *rc::gen::oneOf(law::record(), rc::gen::map(law::loose_record(), [](const law::LooseRecord& loose) {
-    return loose.record();  // what a hostile peer could make of a changeset
-  }));
+                             return loose.record();  // what a hostile peer could make of a changeset
+                           }));
   RC_ASSERT(law::is_canonical(a));
   RowRecord ab = joined(a, b);
   RC_ASSERT(law::is_canonical(ab));
@@ -132,7 +133,9 @@ void check_outcome(const RowRecord& a, const RowRecord& b) {
   RC_ASSERT(o.changed() == !(ma == mab));
 }
 
-RC_GTEST_PROP(ConvergenceLaws, OutcomeAgreesWithColumnByColumnOracle, ()) { check_outcome(*law::record(), *law::record()); }
+RC_GTEST_PROP(ConvergenceLaws, OutcomeAgreesWithColumnByColumnOracle, ()) {
+  check_outcome(*law::record(), *law::record());
+}
 
 RC_GTEST_PROP(ConvergenceLaws, OutcomeAgreesWithOracleForManyGroups, ()) {
   auto a = *law::wide_record(), b = *law::wide_record();

@@ -39,9 +39,15 @@ void put_escaped(BytesView v, Bytes& out) {
 
 void put_value(const ValueRef& value, bool last, Bytes& out) {
   switch (value.type) {
-    case ValueType::null: out.push_back(kNull); return;
-    case ValueType::integer: put_tagged64(kInteger, static_cast<uint64_t>(value.integer) ^ kSign, out); return;
-    case ValueType::real: put_real(value.real, out); return;
+    case ValueType::null:
+      out.push_back(kNull);
+      return;
+    case ValueType::integer:
+      put_tagged64(kInteger, static_cast<uint64_t>(value.integer) ^ kSign, out);
+      return;
+    case ValueType::real:
+      put_real(value.real, out);
+      return;
     case ValueType::text: {
       char buffer[17];
       buffer[0] = kUuid;
@@ -51,7 +57,8 @@ void put_value(const ValueRef& value, bool last, Bytes& out) {
       }
       break;
     }
-    case ValueType::blob: break;
+    case ValueType::blob:
+      break;
   }
   out.push_back(value.type == ValueType::text ? kText : kBlob);
   if (last)
@@ -67,10 +74,16 @@ class KeyReader {
 
   bool value(bool last, ValueRef& out) {
     switch (char tag = static_cast<char>(in_.u8())) {
-      case kNull: out = ValueRef::of_null(); return in_.ok();
-      case kInteger: out = ValueRef::of_integer(static_cast<int64_t>(in_.be64() ^ kSign)); return in_.ok();
-      case kReal: return real(out);
-      case kUuid: return uuid(out);
+      case kNull:
+        out = ValueRef::of_null();
+        return in_.ok();
+      case kInteger:
+        out = ValueRef::of_integer(static_cast<int64_t>(in_.be64() ^ kSign));
+        return in_.ok();
+      case kReal:
+        return real(out);
+      case kUuid:
+        return uuid(out);
       case kText:
       case kBlob: {
         BytesView bytes;
@@ -83,7 +96,8 @@ class KeyReader {
         out = tag == kText ? ValueRef::of_text(bytes) : ValueRef::of_blob(bytes);
         return true;
       }
-      default: return false;
+      default:
+        return false;
     }
   }
   bool at_end() const { return in_.at_end(); }
@@ -132,8 +146,8 @@ class KeyReader {
     }
   }
 
-  // Where the next bytes go in the scratch, which is made big enough for the whole key at once, because views must not move: the
-  // worst field is a UUID, 17 bytes that unpack to 36.
+  // Where the next bytes go in the scratch, which is made big enough for the whole key at once, because views must not
+  // move: the worst field is a UUID, 17 bytes that unpack to 36.
   char* room() {
     if (used_ == 0) scratch_.resize(in_.left() * 3 + 64);
     return scratch_.data() + used_;

@@ -2,9 +2,11 @@
 //
 // One tagged field per key column, in key order:
 //   0x10  integer: 8 bytes big-endian with the sign bit flipped
-//   0x20  real: 8 bytes big-endian; sign bit flipped for positives, all bits for negatives (orders as numbers do). As SQLite
+//   0x20  real: 8 bytes big-endian; sign bit flipped for positives, all bits for negatives (orders as numbers do). As
+//   SQLite
 //         stores keys: -0.0 is written as 0.0, NaN as null
-//   0x30  text; 0x40 blob: in a last column the raw bytes up to the end; elsewhere 0x00 is written 0x00 0xff and the field ends
+//   0x30  text; 0x40 blob: in a last column the raw bytes up to the end; elsewhere 0x00 is written 0x00 0xff and the
+//   field ends
 //         with 0x00 0x01
 //   0x38  text that is a canonical lower-case UUID, as its 16 bytes, wherever it stands
 //   0x08  null (only in damaged data: keys are never null)
@@ -22,12 +24,13 @@ namespace rejoin::crdt {
 // Appends the encoding of `values` to `out`.
 void encode_key(std::span<const ValueRef> values, Bytes& out);
 
-// The values of an encoded key. Text and blobs are views into `key` where the bytes stand there as they are, else into `scratch`
-// (overwritten; must stay as it is while the values are used). False when malformed or not exactly `columns` fields; then `values`
-// is unspecified. Does not allocate when `values` and `scratch` are reused.
+// The values of an encoded key. Text and blobs are views into `key` where the bytes stand there as they are, else into
+// `scratch` (overwritten; must stay as it is while the values are used). False when malformed or not exactly `columns`
+// fields; then `values` is unspecified. Does not allocate when `values` and `scratch` are reused.
 bool decode_key(BytesView key, size_t columns, std::vector<ValueRef>& values, Bytes& scratch);
 
-// The key as a JSON array, as rejoin_changes shows it: ["5c1e…"], ["DE", 4], blobs as {"blob":"hex"}. `(damaged)` when malformed.
+// The key as a JSON array, as rejoin_changes shows it: ["5c1e…"], ["DE", 4], blobs as {"blob":"hex"}. `(damaged)` when
+// malformed.
 std::string key_json(BytesView key, size_t columns);
 
 }  // namespace rejoin::crdt

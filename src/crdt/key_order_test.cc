@@ -1,4 +1,5 @@
-// Keys as bytes (docs/formats-record.md): the order of the bytes is SQLite's order of the keys, and one key has one form.
+// Keys as bytes (docs/formats-record.md): the order of the bytes is SQLite's order of the keys, and one key has one
+// form.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
@@ -20,11 +21,16 @@ struct Field {
   Bytes bytes;
   ValueRef ref() const {
     switch (type) {
-      case ValueType::null: return ValueRef::of_null();
-      case ValueType::integer: return ValueRef::of_integer(integer);
-      case ValueType::real: return ValueRef::of_real(real);
-      case ValueType::text: return ValueRef::of_text(bytes);
-      case ValueType::blob: return ValueRef::of_blob(bytes);
+      case ValueType::null:
+        return ValueRef::of_null();
+      case ValueType::integer:
+        return ValueRef::of_integer(integer);
+      case ValueType::real:
+        return ValueRef::of_real(real);
+      case ValueType::text:
+        return ValueRef::of_text(bytes);
+      case ValueType::blob:
+        return ValueRef::of_blob(bytes);
     }
     return {};
   }
@@ -34,11 +40,15 @@ void showValue(const Field& field, std::ostream& out) { out << value_json(field.
 // SQLite's order of two values of one type under the BINARY collation.
 int sqlite_order(const Field& a, const Field& b) {
   switch (a.type) {
-    case ValueType::null: return 0;
-    case ValueType::integer: return (a.integer > b.integer) - (a.integer < b.integer);
-    case ValueType::real: return (a.real > b.real) - (a.real < b.real);
+    case ValueType::null:
+      return 0;
+    case ValueType::integer:
+      return (a.integer > b.integer) - (a.integer < b.integer);
+    case ValueType::real:
+      return (a.real > b.real) - (a.real < b.real);
     case ValueType::text:
-    case ValueType::blob: break;
+    case ValueType::blob:
+      break;
   }
   int c = a.bytes.compare(b.bytes);
   return (c > 0) - (c < 0);
@@ -65,17 +75,20 @@ rc::Gen<Bytes> strings() {
 }
 
 rc::Gen<Field> field(ValueType type) {
-  return rc::gen::build<Field>(rc::gen::set(&Field::type, rc::gen::just(type)), rc::gen::set(&Field::integer, integers()),
-                               rc::gen::set(&Field::real, reals()), rc::gen::set(&Field::bytes, strings()));
+  return rc::gen::build<Field>(rc::gen::set(&Field::type, rc::gen::just(type)),
+                               rc::gen::set(&Field::integer, integers()), rc::gen::set(&Field::real, reals()),
+                               rc::gen::set(&Field::bytes, strings()));
 }
 
 rc::Gen<Bytes> uuids() {
-  return rc::gen::map(rc::gen::container<Bytes>(16, rc::gen::element('\x00', '\x01', '\x7f', '\x80', '\xff', '\x9a')), uuid_text);
+  return rc::gen::map(rc::gen::container<Bytes>(16, rc::gen::element('\x00', '\x01', '\x7f', '\x80', '\xff', '\x9a')),
+                      uuid_text);
 }
 
 rc::Gen<Field> any_field() {
   return rc::gen::exec([] {
-    auto type = *rc::gen::element(ValueType::null, ValueType::integer, ValueType::real, ValueType::text, ValueType::blob);
+    auto type =
+        *rc::gen::element(ValueType::null, ValueType::integer, ValueType::real, ValueType::text, ValueType::blob);
     Field f = *field(type);
     if (*rc::gen::element(0, 0, 1)) f.bytes = *uuids();
     return f;
@@ -144,10 +157,18 @@ RC_GTEST_PROP(KeyOrder, EveryByteStringFailsOrIsTheEncodingOfItsKey, ()) {
     size_t at = *rc::gen::arbitrary<uint16_t>() % key.size();
     char byte = *rc::gen::element('\x00', '\x01', '\xff', '\x30', '\x38', '\x80');
     switch (*rc::gen::element(0, 1, 2, 3)) {
-      case 0: key[at] = byte; break;
-      case 1: key.erase(at, 1); break;
-      case 2: key.insert(at, 1, byte); break;
-      default: key.resize(at); break;
+      case 0:
+        key[at] = byte;
+        break;
+      case 1:
+        key.erase(at, 1);
+        break;
+      case 2:
+        key.insert(at, 1, byte);
+        break;
+      default:
+        key.resize(at);
+        break;
     }
   }
   for (size_t columns = 0; columns < 5; ++columns) {
@@ -193,7 +214,9 @@ TEST(KeyOrder, OtherFormsAreRefused) {
       {"20fff8000000000000", 1, "NaN"},
       {"20000000000000000f", 1, "a negative NaN"},
       {"3035633165306137372d393161622d376364652d383132332d303132333435363738396162", 1, "a UUID as text"},
-      {"3035633165306137372d393161622d376364652d383132332d3031323334353637383961620001" "08", 2, "a UUID as text, not last"},
+      {"3035633165306137372d393161622d376364652d383132332d3031323334353637383961620001"
+       "08",
+       2, "a UUID as text, not last"},
       {"385c1e0a7791ab7cde81230123456789", 1, "a short UUID"},
       {"306100", 2, "a text that ends in an escape"},
       {"3061", 2, "a text without its end"},

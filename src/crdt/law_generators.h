@@ -1,5 +1,5 @@
-// For tests only: rapidcheck generators over domains so small that stamps, sites and columns collide all the time, and a model of the
-// record that is obviously right.
+// For tests only: rapidcheck generators over domains so small that stamps, sites and columns collide all the time, and
+// a model of the record that is obviously right.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -38,7 +38,9 @@ inline const SiteTable& sites() {
 
 inline rc::Gen<Stamp> stamp() {
   return rc::gen::map(rc::gen::pair(rc::gen::element<Hlc>(1, 2, 3, 4, 5), rc::gen::element<uint32_t>(0, 1, 2)),
-                      [](std::pair<Hlc, uint32_t> p) { return Stamp{p.first, p.second}; });
+                      [](std::pair<Hlc, uint32_t> p) {
+                        return Stamp{p.first, p.second};
+                      });
 }
 
 inline rc::Gen<Stamp> stamp_or_bottom() {
@@ -134,8 +136,7 @@ inline rc::Gen<LooseRecord> loose_record() {
   return rc::gen::build<LooseRecord>(
       rc::gen::set(&LooseRecord::alive), rc::gen::set(&LooseRecord::hidden),
       rc::gen::set(&LooseRecord::live, stamp_or_bottom()), rc::gen::set(&LooseRecord::birth, stamp_or_bottom()),
-      rc::gen::set(&LooseRecord::cells,
-                   few(rc::gen::pair(column(), stamp_or_bottom()), 12)));
+      rc::gen::set(&LooseRecord::cells, few(rc::gen::pair(column(), stamp_or_bottom()), 12)));
 }
 
 inline RowRecord canonical(RowRecord r) {
@@ -154,7 +155,9 @@ inline rc::Gen<RowRecord> record() {
           if (compare(stamp, birth, sites()) >= 0) r.write(set, stamp);
         return r;
       },
-      stamp(), rc::gen::weightedOneOf<uint32_t>({{6, rc::gen::element<uint32_t>(0, 1, 2, 3, 4, 5)}, {1, rc::gen::element<uint32_t>(63, 64, 65, 200)}}),
+      stamp(),
+      rc::gen::weightedOneOf<uint32_t>(
+          {{6, rc::gen::element<uint32_t>(0, 1, 2, 3, 4, 5)}, {1, rc::gen::element<uint32_t>(63, 64, 65, 200)}}),
       few(rc::gen::pair(column_set(), stamp()), 4));
   return rc::gen::weightedOneOf<RowRecord>({{2, any}, {1, usual}});
 }
@@ -168,7 +171,8 @@ inline rc::Gen<RowRecord> wide_record() {
     loose.birth = *rc::gen::weightedOneOf<Stamp>({{3, rc::gen::just(Stamp{})}, {1, rc::gen::just(Stamp{20, 1})}});
     loose.alive = *rc::gen::arbitrary<bool>();
     for (uint32_t i = 0; i < n; ++i)
-      loose.cells.emplace_back(i, Stamp{*rc::gen::resize(100, rc::gen::inRange<Hlc>(0, 60)), *rc::gen::element<uint32_t>(0, 1, 2)});
+      loose.cells.emplace_back(
+          i, Stamp{*rc::gen::resize(100, rc::gen::inRange<Hlc>(0, 60)), *rc::gen::element<uint32_t>(0, 1, 2)});
     return canonical(loose.record());
   }));
 }

@@ -8,8 +8,8 @@
 namespace rejoin::crdt {
 namespace {
 
-// The length of the well-formed UTF-8 sequence at p (Unicode 15, table 3-7), or minus the length of the broken part that one U+FFFD
-// stands for.
+// The length of the well-formed UTF-8 sequence at p (Unicode 15, table 3-7), or minus the length of the broken part
+// that one U+FFFD stands for.
 int utf8_step(const char* p, const char* end) {
   auto at = [&](int i) { return static_cast<uint8_t>(p[i]); };
   uint8_t lead = at(0);
@@ -26,14 +26,29 @@ int utf8_step(const char* p, const char* end) {
 
 void put_escaped(std::string& out, char c) {
   switch (c) {
-    case '"': out += "\\\""; return;
-    case '\\': out += "\\\\"; return;
-    case '\b': out += "\\b"; return;
-    case '\f': out += "\\f"; return;
-    case '\n': out += "\\n"; return;
-    case '\r': out += "\\r"; return;
-    case '\t': out += "\\t"; return;
-    default: break;
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\b':
+      out += "\\b";
+      return;
+    case '\f':
+      out += "\\f";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      break;
   }
   if (static_cast<uint8_t>(c) >= 0x20) {
     out.push_back(c);
@@ -77,11 +92,16 @@ std::string json_string(BytesView text) {
 
 std::string value_json(const ValueRef& value) {
   switch (value.type) {
-    case ValueType::null: return "null";
-    case ValueType::integer: return std::to_string(value.integer);
-    case ValueType::real: return real_json(value.real);
-    case ValueType::text: return json_string(value.bytes);
-    case ValueType::blob: return "{\"blob\":\"" + to_hex(value.bytes) + "\"}";
+    case ValueType::null:
+      return "null";
+    case ValueType::integer:
+      return std::to_string(value.integer);
+    case ValueType::real:
+      return real_json(value.real);
+    case ValueType::text:
+      return json_string(value.bytes);
+    case ValueType::blob:
+      return "{\"blob\":\"" + to_hex(value.bytes) + "\"}";
   }
   return "null";
 }
@@ -117,7 +137,8 @@ std::string column_set_text(const ColumnSet& columns) {
 
 std::string record_text(const RowRecord& record, const SiteTable& sites) {
   auto stamp = [&](Stamp s) { return s == record.live ? std::string("then") : stamp_text(s, sites); };
-  std::string out = record.live.bottom() ? "unknown" : (record.alive ? "alive " : "dead ") + stamp_text(record.live, sites);
+  std::string out =
+      record.live.bottom() ? "unknown" : (record.alive ? "alive " : "dead ") + stamp_text(record.live, sites);
   if (record.hidden) out += ", hidden";
   if (!record.birth.bottom()) out += "; born " + stamp(record.birth);
   for (const CellGroup& group : record.groups) out += "; " + column_set_text(group.columns) + " " + stamp(group.stamp);

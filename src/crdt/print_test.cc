@@ -43,7 +43,8 @@ RC_GTEST_PROP(Print, RealsReadBackToTheSameBits, (uint64_t bits)) {
 }
 
 TEST(Print, TextIsEscaped) {
-  EXPECT_EQ(json_string(BytesView("\0\x1f\b\f\n\r\t\\\"/\x7f", 11)), R"("\u0000\u001f\b\f\n\r\t\\\"/)" "\x7f\"");
+  EXPECT_EQ(json_string(BytesView("\0\x1f\b\f\n\r\t\\\"/\x7f", 11)), R"("\u0000\u001f\b\f\n\r\t\\\"/)"
+                                                                     "\x7f\"");
   EXPECT_EQ(json_string("Grüße 語 😀"), "\"Grüße 語 😀\"");
   EXPECT_EQ(json_string(""), "\"\"");
 }
@@ -52,13 +53,17 @@ TEST(Print, BytesThatAreNotUtf8AreReplaced) {
   const std::string r = "\xef\xbf\xbd";
   const std::pair<const char*, std::string> cases[] = {
       {"\xff", r},
-      {"a\x80" "b", "a" + r + "b"},
-      {"\xc3", r},                       // cut at the end
-      {"\xe8\xaa", r},                   // one for the broken part
-      {"\xf0\x9f\x98" "z", r + "z"},
-      {"\xc0\xaf", r + r},               // overlong
-      {"\xe0\x80\xaf", r + r + r},       // overlong
-      {"\xed\xa0\x80", r + r + r},       // a surrogate
+      {"a\x80"
+       "b",
+       "a" + r + "b"},
+      {"\xc3", r},      // cut at the end
+      {"\xe8\xaa", r},  // one for the broken part
+      {"\xf0\x9f\x98"
+       "z",
+       r + "z"},
+      {"\xc0\xaf", r + r},                  // overlong
+      {"\xe0\x80\xaf", r + r + r},          // overlong
+      {"\xed\xa0\x80", r + r + r},          // a surrogate
       {"\xf4\x90\x80\x80", r + r + r + r},  // above U+10FFFF
       {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"},
       {"\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80"},

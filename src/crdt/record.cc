@@ -6,7 +6,8 @@
 namespace rejoin::crdt {
 namespace {
 
-// Above this many pairs of groups a join goes column by column: what a hostile record can cost stays linear in its columns.
+// Above this many pairs of groups a join goes column by column: what a hostile record can cost stays linear in its
+// columns.
 constexpr size_t kManyPairs = 1024;
 
 bool is_tidy(const std::vector<CellGroup>& groups) {
@@ -19,8 +20,8 @@ bool is_tidy(const std::vector<CellGroup>& groups) {
   return true;
 }
 
-// Restores the canonical order of disjoint groups after some have shrunk or been added: drops the empty, orders the rest by their
-// smallest column.
+// Restores the canonical order of disjoint groups after some have shrunk or been added: drops the empty, orders the
+// rest by their smallest column.
 void tidy(std::vector<CellGroup>& groups) {
   if (is_tidy(groups)) return;
   std::erase_if(groups, [](const CellGroup& group) { return group.columns.empty(); });
@@ -144,7 +145,8 @@ void canonicalise(RowRecord& record, const SiteTable& sites) {
   if (record.birth.bottom()) record.birth = {};
   for (CellGroup& group : record.groups)
     if (group.stamp.bottom() || compare(group.stamp, record.birth, sites) < 0) group.columns.clear();
-  if (record.groups.size() * record.groups.size() > kManyPairs) return gather(spread(record.groups, sites), record.groups);
+  if (record.groups.size() * record.groups.size() > kManyPairs)
+    return gather(spread(record.groups, sites), record.groups);
   for (size_t i = 0; i < record.groups.size(); ++i) {
     CellGroup &group = record.groups[i], *same = nullptr;
     for (size_t j = 0; j < i; ++j) {

@@ -1,7 +1,7 @@
 // A row's record: all its versions, packed. The state that replicas merge; values live in the application's own table.
 //
-// The record is a join semilattice (docs/algebra.md): liveness and birth are maxima, every cell is a last-writer-wins register, and
-// cells older than the birth are bottom.
+// The record is a join semilattice (docs/algebra.md): liveness and birth are maxima, every cell is a last-writer-wins
+// register, and cells older than the birth are bottom.
 #pragma once
 
 #include <vector>
@@ -21,12 +21,13 @@ struct CellGroup {
 
 struct RowRecord {
   bool alive = false;
-  // Local, not part of the state: the row is alive but its values are kept in the shadow table, because the application's table
-  // refused them (see rejoin_parked).
+  // Local, not part of the state: the row is alive but its values are kept in the shadow table, because the
+  // application's table refused them (see rejoin_parked).
   bool hidden = false;
   Stamp live;   // the version of `alive`; bottom: never heard of an insert or a delete
   Stamp birth;  // the version of the newest insert
-  // Disjoint, none empty, none bottom, none below birth; ordered by their smallest column. Use canonicalise() after changing them.
+  // Disjoint, none empty, none bottom, none below birth; ordered by their smallest column. Use canonicalise() after
+  // changing them.
   std::vector<CellGroup> groups;
 
   bool visible() const { return alive && !hidden; }
@@ -36,13 +37,14 @@ struct RowRecord {
   Stamp stamp_of(uint32_t column) const;
   // Makes this the record of a fresh insert of columns 0..columns-1: nothing of before is left, it is not hidden.
   void insert(Stamp stamp, uint32_t columns);
-  // Gives `columns` the stamp, whatever they had; bottom: takes theirs away. The record stays canonical if the stamp is not below birth.
+  // Gives `columns` the stamp, whatever they had; bottom: takes theirs away. The record stays canonical if the stamp is
+  // not below birth.
   void write(const ColumnSet& columns, Stamp stamp);
   friend bool operator==(const RowRecord&, const RowRecord&) = default;
 };
 
-// Merges groups of one stamp, drops empty and bottom ones and those below birth, orders them. A column that stands in several groups
-// keeps its greatest stamp. A bottom liveness is not alive.
+// Merges groups of one stamp, drops empty and bottom ones and those below birth, orders them. A column that stands in
+// several groups keeps its greatest stamp. A bottom liveness is not alive.
 void canonicalise(RowRecord& record, const SiteTable& sites);
 
 // What a join did to the record on the left.
@@ -57,27 +59,29 @@ struct JoinOutcome {
   void reset() { live_won = birth_won = live_lost = false, won.clear(), lost.clear(), dropped.clear(); }
 };
 
-// mine := mine ⊔ theirs. Both use `sites`. `theirs` may be partial (fewer columns, bottom liveness). Commutative, associative,
-// idempotent, monotone. `mine` is canonical before and after, whatever `theirs` is. `hidden` of `mine` is left alone. Equal stamps
-// with different liveness: alive wins. Does not allocate when both sides have few groups and `mine` and `outcome` are reused.
+// mine := mine ⊔ theirs. Both use `sites`. `theirs` may be partial (fewer columns, bottom liveness). Commutative,
+// associative, idempotent, monotone. `mine` is canonical before and after, whatever `theirs` is. `hidden` of `mine` is
+// left alone. Equal stamps with different liveness: alive wins. Does not allocate when both sides have few groups and
+// `mine` and `outcome` are reused.
 void join(RowRecord& mine, const RowRecord& theirs, const SiteTable& sites, JoinOutcome& outcome);
 
-// The record with only `columns`, and liveness and birth only if `with_life`.
+// The record with only `columns`, and liveness, birth and `hidden` only if `with_life`.
 RowRecord restrict_record(const RowRecord& record, const ColumnSet& columns, bool with_life);
 
 // At rest, in <table>__rejoin.rec (docs/formats-record.md has it byte by byte):
-//   flags u8: 1 alive, 2 live present, 4 birth present, 8 birth equals live (and is not written; 4 is clear), 16 base group, 32 hidden,
-//     64 groups
+//   flags u8: 1 alive, 2 live written, 4 birth written, 8 birth is live, 16 base group, 32 hidden, 64 groups
 //   live stamp, birth stamp: the first stamp of a record is be48(ms), varint(counter), varint(site); a later one is
 //     varint(zigzag(ms - first ms) << 1 | 1 if the counter is not 0), varint(counter) only then, varint(site)
-//   base group: varint n: columns 0..n-1, less those of the groups that follow, carry the birth's stamp. Used whenever that describes
-//     the group of the birth's stamp, with n its largest column plus one
+//   base group: varint n: columns 0..n-1, less those of the groups that follow, carry the birth's stamp. Used whenever
+//     that describes the group of the birth's stamp, with n its largest column plus one
 //   groups: varint count, then per group a column set and a stamp
-//   column set: varint(bits << 1) when all columns are below 63, else varint(words << 1 | 1) and that many varint words, last not zero
+//   column set: varint(bits << 1) when all columns are below 63, else varint(words << 1 | 1) and that many varint
+//     words, last not zero
+//
 // Appends to `out`. `record` is canonical.
 void encode_record(const RowRecord& record, Bytes& out);
-// False for anything that encode_record would not have written (so hostile or damaged bytes are found); `record` is unspecified then.
-// Site indexes are only checked against `site_count`.
+// False for anything that encode_record would not have written (so hostile or damaged bytes are found); `record` is
+// unspecified then. Site indexes are only checked against `site_count`.
 bool decode_record(BytesView in, size_t site_count, RowRecord& record);
 
 }  // namespace rejoin::crdt

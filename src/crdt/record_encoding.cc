@@ -20,11 +20,13 @@ enum Flag : uint8_t {
 };
 
 // What the parts take at most: the head, a group with inline columns, a word of a column set that is not inline.
-constexpr size_t kHeadBytes = 1 + (6 + 3 + 5) + (8 + 3 + 5) + 3 + 3 + 2;  // the last 2: the first stamp writes past its end
+constexpr size_t kHeadBytes =
+    1 + (6 + 3 + 5) + (8 + 3 + 5) + 3 + 3 + 2;  // the last 2: the first stamp writes past its end
 constexpr size_t kGroupBytes = (1 + 10) + (8 + 3 + 5);
 constexpr size_t kWordBytes = 10;
 
-// Whether columns 0..n-1 less `others` are exactly `base`, with n = base.end(): then the base group says it in one number.
+// Whether columns 0..n-1 less `others` are exactly `base`, with n = base.end(): then the base group says it in one
+// number.
 bool is_base(uint64_t base, uint64_t others) {
   return base != 0 && (~uint64_t{0} >> std::countl_zero(base) & ~(base | others)) == 0;
 }
@@ -206,8 +208,8 @@ bool stamps_differ(const std::vector<CellGroup>& groups, size_t begin) {
   return std::adjacent_find(stamps.begin(), stamps.end()) == stamps.end();
 }
 
-// Whether the groups from `begin` on are disjoint and the birth's stamp stands where it should: not among them when there is a base
-// group, nor where a base group could say it. `others`: the columns that a base group leaves out.
+// Whether the groups from `begin` on are disjoint and the birth's stamp stands where it should: not among them when
+// there is a base group, nor where a base group could say it. `others`: the columns that a base group leaves out.
 bool check_columns(const RowRecord& record, uint64_t base_end, ColumnSet& others) {
   const CellGroup* born = nullptr;
   for (size_t i = base_end ? 1 : 0; i < record.groups.size(); ++i) {

@@ -60,11 +60,21 @@ rc::Gen<Bytes> damaged_record() {
     for (int n = *rc::gen::element(0, 1, 1, 2, 3); n > 0 && !bytes.empty(); --n) {
       size_t at = *rc::gen::arbitrary<uint16_t>() % bytes.size();
       switch (*rc::gen::element(0, 1, 2, 3, 4)) {
-        case 0: bytes[at] = static_cast<char>(bytes[at] ^ 1 << *rc::gen::element(0, 1, 2, 3, 4, 5, 6, 7)); break;
-        case 1: bytes[at] = *rc::gen::element('\0', '\1', '\2', '\4', '\x7f', '\x80', '\xff'); break;
-        case 2: bytes.erase(at, 1); break;
-        case 3: bytes.insert(at, 1, *rc::gen::element('\0', '\1', '\2', '\4', '\x80')); break;
-        default: bytes.resize(at); break;
+        case 0:
+          bytes[at] = static_cast<char>(bytes[at] ^ 1 << *rc::gen::element(0, 1, 2, 3, 4, 5, 6, 7));
+          break;
+        case 1:
+          bytes[at] = *rc::gen::element('\0', '\1', '\2', '\4', '\x7f', '\x80', '\xff');
+          break;
+        case 2:
+          bytes.erase(at, 1);
+          break;
+        case 3:
+          bytes.insert(at, 1, *rc::gen::element('\0', '\1', '\2', '\4', '\x80'));
+          break;
+        default:
+          bytes.resize(at);
+          break;
       }
     }
     return bytes;
@@ -165,37 +175,113 @@ TEST(RecordEncoding, GoldenRecordsReadAsTheyDid) {
 
 TEST(RecordEncoding, OtherFormsOfTheSameRecordAreRefused) {
   EXPECT_TRUE(decodes_hex("1b019aa60ae4c5000005"));
-  EXPECT_TRUE(decodes_hex("5b019aa60ae4c5000005" "02" "020400" "040800"));  // what several of the refused are near to
+  EXPECT_TRUE(
+      decodes_hex("5b019aa60ae4c5000005"
+                  "02"
+                  "020400"
+                  "040800"));  // what several of the refused are near to
   const std::pair<const char*, const char*> refused[] = {
       {"", "nothing"},
       {"80", "an unknown flag"},
       {"01", "alive without liveness"},
       {"9b019aa60ae4c5000005", "an unknown flag on a good record"},
       {"0800", "born with a liveness that is not there"},
-      {"02000000000000" "0000", "a liveness that is bottom"},
+      {"02000000000000"
+       "0000",
+       "a liveness that is bottom"},
       {"1f019aa60ae4c50000019aa60ae4c5000005", "a birth both written and born with live"},
-      {"17019aa60ae4c5000000" "0005", "a birth equal to live that is written"},
+      {"17019aa60ae4c5000000"
+       "0005",
+       "a birth equal to live that is written"},
       {"1b019aa60ae4c500000500", "a byte too many"},
       {"1b019aa60ae4c5000000", "a base group without columns"},
-      {"1b019aa60ae4c50000" "818002", "a base group beyond 32768 columns"},
-      {"1b019aa60ae4c5000085" "00", "a varint that is not the shortest"},
-      {"1b019aa60ae4c5808004" "0005", "a counter of 65536"},
-      {"10" "05", "a base group without birth"},
-      {"4b019aa60ae4c50000" "00", "no groups, said twice"},
-      {"4b019aa60ae4c50000" "01" "3e0000", "a base group written as an ordinary one"},
-      {"5b019aa60ae4c5000005" "01" "400000", "a second group with the base group's stamp"},
-      {"5b019aa60ae4c5000003" "01" "080400", "a base group whose last column is another group's"},
-      {"5b019aa60ae4c5000005" "01" "000400", "a group without columns"},
-      {"5b019aa60ae4c5000005" "02" "020400" "020800", "groups that share a column"},
-      {"5b019aa60ae4c5000005" "02" "040400" "020800", "groups out of order"},
-      {"5b019aa60ae4c5000005" "02" "020400" "040400", "groups that share a stamp"},
-      {"5b019aa60ae4c5000005" "01" "08010000", "a counter that is announced and zero"},
-      {"5b019aa60ae4c5000005" "01" "080580800400", "a counter of 65536 in a later stamp"},
-      {"42019aa60ae4c50000" "01" "0296a6aec1a9cd0100", "a time before 1970"},
-      {"5b019aa60ae4c5000005" "01" "080200", "a group below the birth"},
-      {"5b019aa60ae4c5000005" "01" "030104" "00", "the long form of a column set that fits the short one"},
-      {"5b019aa60ae4c5000005" "01" "050100" "0400", "a column set whose last word is zero"},
-      {"5b019aa60ae4c5000005" "01" "01" "0400", "a column set of no words"},
+      {"1b019aa60ae4c50000"
+       "818002",
+       "a base group beyond 32768 columns"},
+      {"1b019aa60ae4c5000085"
+       "00",
+       "a varint that is not the shortest"},
+      {"1b019aa60ae4c5808004"
+       "0005",
+       "a counter of 65536"},
+      {"10"
+       "05",
+       "a base group without birth"},
+      {"4b019aa60ae4c50000"
+       "00",
+       "no groups, said twice"},
+      {"4b019aa60ae4c50000"
+       "01"
+       "3e0000",
+       "a base group written as an ordinary one"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "400000",
+       "a second group with the base group's stamp"},
+      {"5b019aa60ae4c5000005"
+       "02"
+       "020400"
+       "400000",
+       "the same beside an edited column"},
+      {"4b019aa60ae4c50000"
+       "02"
+       "0a0000"
+       "080400",
+       "a column with both the birth's stamp and a later one"},
+      {"5b019aa60ae4c5000003"
+       "01"
+       "080400",
+       "a base group whose last column is another group's"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "000400",
+       "a group without columns"},
+      {"5b019aa60ae4c5000005"
+       "02"
+       "020400"
+       "020800",
+       "groups that share a column"},
+      {"5b019aa60ae4c5000005"
+       "02"
+       "040400"
+       "020800",
+       "groups out of order"},
+      {"5b019aa60ae4c5000005"
+       "02"
+       "020400"
+       "040400",
+       "groups that share a stamp"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "08050000",
+       "a counter that is announced and zero"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "080580800400",
+       "a counter of 65536 in a later stamp"},
+      {"42019aa60ae4c50000"
+       "01"
+       "0296a6aec1a9cd0100",
+       "a time before 1970"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "080200",
+       "a group below the birth"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "030104"
+       "00",
+       "the long form of a column set that fits the short one"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "050100"
+       "0400",
+       "a column set whose last word is zero"},
+      {"5b019aa60ae4c5000005"
+       "01"
+       "01"
+       "0400",
+       "a column set of no words"},
   };
   for (auto [hex, why] : refused) EXPECT_FALSE(decodes_hex(hex)) << why;
 }
@@ -205,17 +291,29 @@ TEST(RecordEncoding, BirthColumnsWithAHoleAreAnOrdinaryGroup) {
   RowRecord record, back;
   record.insert({hlc_of_ms(1'763'722'323'141), 0}, 3);
   record.write(ColumnSet::of(1), {});
-  EXPECT_EQ(to_hex(encoded(record)), "4b019aa60ae4c50000" "01" "0a0000");
+  EXPECT_EQ(to_hex(encoded(record)),
+            "4b019aa60ae4c50000"
+            "01"
+            "0a0000");
   ASSERT_TRUE(decode_record(encoded(record), kSites, back));
   EXPECT_EQ(back, record);
   // Once column 1 has a stamp of its own, it is.
   record.write(ColumnSet::of(1), {hlc_of_ms(1'763'722'323'141) + 1, 0});
-  EXPECT_EQ(to_hex(encoded(record)), "5b019aa60ae4c50000" "03" "01" "04010100");
+  EXPECT_EQ(to_hex(encoded(record)),
+            "5b019aa60ae4c50000"
+            "03"
+            "01"
+            "04010100");
 }
 
 TEST(RecordEncoding, AHugeCountAsksForNoMemory) {
-  EXPECT_FALSE(decodes_hex("5b019aa60ae4c5000005" "ffffffffffffffffff01"));
-  EXPECT_FALSE(decodes_hex("5b019aa60ae4c5000005" "01" "ffffffffffffffffff01"));
+  EXPECT_FALSE(
+      decodes_hex("5b019aa60ae4c5000005"
+                  "ffffffffffffffffff01"));
+  EXPECT_FALSE(
+      decodes_hex("5b019aa60ae4c5000005"
+                  "01"
+                  "ffffffffffffffffff01"));
 }
 
 }  // namespace

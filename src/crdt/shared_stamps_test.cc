@@ -1,5 +1,5 @@
-// The fold rule of docs/algebra.md: entries of one fold may share stamps. What a row shows is what it would show if every entry had a
-// stamp of its own, and no cell ever leaves a replica with one stamp and two values.
+// The fold rule of docs/algebra.md: entries of one fold may share stamps. What a row shows is what it would show if
+// every entry had a stamp of its own, and no cell ever leaves a replica with one stamp and two values.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t kColumns = 3;
 
-enum class Kind { insert, update, remove, other_row };
+enum class Kind { insert, update, remove, restore, other_row };
 
 // What an application does to the row (or to another row of its database), and when its clock says that it does.
 struct Write {
@@ -34,7 +34,9 @@ class Replica {
   void write(const Write& w, int value) {
     if (w.kind == Kind::update && !alive_) return;
     if (w.kind == Kind::remove && !alive_) return;
-    if (w.kind == Kind::insert) alive_ = true, values_.fill(value);
+    if (w.kind == Kind::restore && (alive_ || !known_)) return;
+    if (w.kind == Kind::insert) alive_ = known_ = true, values_.fill(value);
+    if (w.kind == Kind::restore) alive_ = true;  // with the values of before the delete
     if (w.kind == Kind::remove) alive_ = false;
     if (w.kind == Kind::update) ColumnSet::of_bits(w.columns).each([&](uint32_t c) { values_[c] = value; });
     log_.push_back(w);
@@ -44,11 +46,13 @@ class Replica {
     FoldClock shared(last_);
     const Hlc before = last_;
     for (const Write& w : log_) {
-      last_ = rule_ == Rule::shared ? shared.stamp(w.ms) : std::max({hlc_of_ms(w.ms), last_ + 1, kBeforeTrackingHlc + 1});
+      last_ =
+          rule_ == Rule::shared ? shared.stamp(w.ms) : std::max({hlc_of_ms(w.ms), last_ + 1, kBeforeTrackingHlc + 1});
       RC_ASSERT(last_ > before);
       const Stamp stamp{last_, site_};
       if (w.kind == Kind::insert) record_.insert(stamp, kColumns);
       if (w.kind == Kind::remove) record_.alive = false, record_.live = stamp;
+      if (w.kind == Kind::restore) record_.alive = true, record_.live = stamp;
       if (w.kind == Kind::update) record_.write(ColumnSet::of_bits(w.columns), stamp);
     }
     log_.clear();
@@ -74,6 +78,7 @@ class Replica {
     outcome.won.each([&](uint32_t c) { values_[c] = in.values[c]; });
     outcome.dropped.each([&](uint32_t c) { values_[c] = 0; });
     alive_ = record_.alive;
+    known_ |= !record_.birth.bottom();
     last_ = std::max(last_, in.last);
   }
 
@@ -88,6 +93,7 @@ class Replica {
   uint32_t site_;
   Hlc last_ = 0;
   bool alive_ = false;
+  bool known_ = false;
   std::array<int, kColumns> values_{};
   RowRecord record_;
   std::vector<Write> log_;
@@ -96,8 +102,9 @@ class Replica {
 rc::Gen<Write> write(rc::Gen<int64_t> ms) {
   return rc::gen::build<Write>(
       rc::gen::set(&Write::kind, rc::gen::element(Kind::insert, Kind::update, Kind::update, Kind::update, Kind::remove,
-                                                  Kind::other_row)),
-      rc::gen::set(&Write::columns, rc::gen::element<uint32_t>(1, 2, 4, 3, 6, 7)), rc::gen::set(&Write::ms, std::move(ms)));
+                                                  Kind::restore, Kind::other_row)),
+      rc::gen::set(&Write::columns, rc::gen::element<uint32_t>(1, 2, 4, 3, 6, 7)),
+      rc::gen::set(&Write::ms, std::move(ms)));
 }
 
 // A clock that stands still, jumps and goes back.
@@ -144,7 +151,8 @@ RC_GTEST_PROP(SharedStamps, ShowWhatOwnStampsShowToTheFolderAndToWhoeverJoinsAtF
 
     // Who follows from boundary to boundary sees the same, and so does who gets some of them twice and in any order.
     Replica follower(Rule::shared, 1), follower_distinct(Rule::distinct, 1), late(Rule::shared, 2);
-    for (size_t i = 0; i < boundaries.size(); ++i) follower.merge(boundaries[i]), follower_distinct.merge(boundaries_distinct[i]);
+    for (size_t i = 0; i < boundaries.size(); ++i)
+      follower.merge(boundaries[i]), follower_distinct.merge(boundaries_distinct[i]);
     late.merge(boundaries.back());
     for (size_t i : *law::few(rc::gen::arbitrary<size_t>())) late.merge(boundaries[i % boundaries.size()]);
     RC_ASSERT(follower.visible() == mine.visible());

@@ -23,11 +23,16 @@ struct OwnedValue {
   Bytes bytes;
   ValueRef ref() const {
     switch (type) {
-      case ValueType::null: return ValueRef::of_null();
-      case ValueType::integer: return ValueRef::of_integer(integer);
-      case ValueType::real: return ValueRef::of_real(real);
-      case ValueType::text: return ValueRef::of_text(bytes);
-      case ValueType::blob: return ValueRef::of_blob(bytes);
+      case ValueType::null:
+        return ValueRef::of_null();
+      case ValueType::integer:
+        return ValueRef::of_integer(integer);
+      case ValueType::real:
+        return ValueRef::of_real(real);
+      case ValueType::text:
+        return ValueRef::of_text(bytes);
+      case ValueType::blob:
+        return ValueRef::of_blob(bytes);
     }
     return {};
   }
@@ -44,9 +49,9 @@ rc::Gen<OwnedValue> value() {
   return rc::gen::build<OwnedValue>(
       rc::gen::set(&OwnedValue::type, rc::gen::element(ValueType::null, ValueType::integer, ValueType::real,
                                                        ValueType::text, ValueType::blob)),
-      rc::gen::set(&OwnedValue::integer,
-                   rc::gen::oneOf(rc::gen::inRange<int64_t>(-2, 3), rc::gen::arbitrary<int64_t>(),
-                                  rc::gen::element(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()))),
+      rc::gen::set(&OwnedValue::integer, rc::gen::oneOf(rc::gen::inRange<int64_t>(-2, 3), rc::gen::arbitrary<int64_t>(),
+                                                        rc::gen::element(std::numeric_limits<int64_t>::min(),
+                                                                         std::numeric_limits<int64_t>::max()))),
       rc::gen::set(&OwnedValue::real, real()),
       rc::gen::set(&OwnedValue::bytes, rc::gen::container<Bytes>(rc::gen::element('\0', 'a', '\x7f', '\x80', '\xff'))));
 }
@@ -63,7 +68,8 @@ RC_GTEST_PROP(TotalOrder, VersionsAreTotallyOrdered, ()) {
 RC_GTEST_PROP(TotalOrder, VersionsCompareByClockThenBySiteBytes, ()) {
   auto ids = *rc::gen::container<std::vector<Bytes>>(
       2, rc::gen::container<Bytes>(16, rc::gen::element('\0', '\x01', '\x7f', '\x80', '\xff')));
-  auto hlc = *rc::gen::container<std::vector<Hlc>>(2, rc::gen::oneOf(rc::gen::inRange<Hlc>(1, 4), rc::gen::nonZero<Hlc>()));
+  auto hlc =
+      *rc::gen::container<std::vector<Hlc>>(2, rc::gen::oneOf(rc::gen::inRange<Hlc>(1, 4), rc::gen::nonZero<Hlc>()));
   SiteTable sites;
   Stamp a{hlc[0], sites.intern(SiteId::from(ids[0]))}, b{hlc[1], sites.intern(SiteId::from(ids[1]))};
   // std::string compares as unsigned bytes.
@@ -93,7 +99,8 @@ TEST(TotalOrder, RealsFollowIeeeTotalOrder) {
   const double order[] = {-nan, -inf, -1e300, -1.0, -5e-324, -0.0, 0.0, 5e-324, 1.0, 1e300, inf, nan};
   for (size_t i = 0; i < std::size(order); ++i)
     for (size_t j = 0; j < std::size(order); ++j) {
-      EXPECT_EQ(sign(compare_canonical(ValueRef::of_real(order[i]), ValueRef::of_real(order[j]))), sign(int(i) - int(j)))
+      EXPECT_EQ(sign(compare_canonical(ValueRef::of_real(order[i]), ValueRef::of_real(order[j]))),
+                sign(int(i) - int(j)))
           << order[i] << " " << order[j];
       EXPECT_EQ(same_value(ValueRef::of_real(order[i]), ValueRef::of_real(order[j])), i == j);
     }

@@ -19,11 +19,15 @@ int sign(int64_t a, int64_t b) { return a < b ? -1 : a > b; }
 bool same_value(const ValueRef& a, const ValueRef& b) {
   if (a.type != b.type) return false;
   switch (a.type) {
-    case ValueType::null: return true;
-    case ValueType::integer: return a.integer == b.integer;
-    case ValueType::real: return std::memcmp(&a.real, &b.real, 8) == 0;
+    case ValueType::null:
+      return true;
+    case ValueType::integer:
+      return a.integer == b.integer;
+    case ValueType::real:
+      return std::memcmp(&a.real, &b.real, 8) == 0;
     case ValueType::text:
-    case ValueType::blob: break;
+    case ValueType::blob:
+      break;
   }
   return a.bytes == b.bytes;
 }
@@ -31,11 +35,15 @@ bool same_value(const ValueRef& a, const ValueRef& b) {
 int compare_canonical(const ValueRef& a, const ValueRef& b) {
   if (a.type != b.type) return a.type < b.type ? -1 : 1;
   switch (a.type) {
-    case ValueType::null: return 0;
-    case ValueType::integer: return sign(a.integer, b.integer);
-    case ValueType::real: return sign(total_order_key(a.real), total_order_key(b.real));
+    case ValueType::null:
+      return 0;
+    case ValueType::integer:
+      return sign(a.integer, b.integer);
+    case ValueType::real:
+      return sign(total_order_key(a.real), total_order_key(b.real));
     case ValueType::text:
-    case ValueType::blob: break;
+    case ValueType::blob:
+      break;
   }
   int c = a.bytes.compare(b.bytes);
   return c < 0 ? -1 : c > 0;

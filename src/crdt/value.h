@@ -45,8 +45,8 @@ struct ValueRef {
 // Same type and same value; reals by their bits, so that -0.0 and 0.0 differ and a NaN equals itself.
 bool same_value(const ValueRef& a, const ValueRef& b);
 
-// The canonical total order that decides between different values of one version (damage or forgery only): by type, then integers by
-// value, reals by IEEE 754 totalOrder, text and blobs bytewise. <0, 0, >0.
+// The canonical total order that decides between different values of one version (damage or forgery only): by type,
+// then integers by value, reals by IEEE 754 totalOrder, text and blobs bytewise. <0, 0, >0.
 int compare_canonical(const ValueRef& a, const ValueRef& b);
 
 }  // namespace rejoin::crdt

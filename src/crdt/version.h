@@ -35,12 +35,15 @@ struct SiteIdHash {
   }
 };
 
-// An HLC stamp: milliseconds since the Unix epoch << 16 | counter (Kulkarni, Demirbas et al. 2014). 0 is bottom: before every write.
+// An HLC stamp: milliseconds since the Unix epoch << 16 | counter (Kulkarni, Demirbas et al. 2014). 0 is bottom: before
+// every write.
 using Hlc = uint64_t;
 inline constexpr Hlc kBottomHlc = 0;
 // What rows that existed before tracking get.
 inline constexpr Hlc kBeforeTrackingHlc = 1;
-inline Hlc hlc_of_ms(int64_t ms) { return ms <= 0 ? 0 : (ms >= (int64_t{1} << 47) ? ~Hlc{0} >> 1 & ~Hlc{0xffff} : static_cast<Hlc>(ms) << 16); }
+inline Hlc hlc_of_ms(int64_t ms) {
+  return ms <= 0 ? 0 : (ms >= (int64_t{1} << 47) ? ~Hlc{0} >> 1 & ~Hlc{0xffff} : static_cast<Hlc>(ms) << 16);
+}
 inline int64_t ms_of_hlc(Hlc hlc) { return static_cast<int64_t>(hlc >> 16); }
 
 // A version with its site interned: an index into some SiteTable (a database's, or a changeset's dictionary).
@@ -73,12 +76,13 @@ inline int compare(Stamp a, Stamp b, const SiteTable& sites) {
   return sites[a.site] < sites[b.site] ? -1 : 1;
 }
 
-// The stamps that one fold gives to log entries, in log order: the running maximum of (ms << 16) and (last before the fold + 1). Entries
-// of one millisecond share a stamp, as do entries whose clock stands still or goes back; docs/algebra.md shows why that is safe.
+// The stamps that one fold gives to log entries, in log order: the running maximum of (ms << 16) and (last before the
+// fold + 1). Entries of one millisecond share a stamp, as do entries whose clock stands still or goes back;
+// docs/algebra.md shows why that is safe.
 class FoldClock {
  public:
-  // `last`: the greatest stamp that the database has given or merged before this fold. Never gives kBeforeTrackingHlc, which a clock
-  // that stands at 1970 would otherwise reach.
+  // `last`: the greatest stamp that the database has given or merged before this fold. Never gives kBeforeTrackingHlc,
+  // which a clock that stands at 1970 would otherwise reach.
   explicit FoldClock(Hlc last) : now_(std::max(last, kBeforeTrackingHlc) + 1), last_(last) {}
   // `ms`: wall clock of the entry's write.
   Hlc stamp(int64_t ms) { return last_ = now_ = std::max(now_, hlc_of_ms(ms)); }

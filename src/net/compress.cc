@@ -44,11 +44,13 @@ Result<Bytes> zstd_decompress(BytesView in, uint64_t max_bytes) {
     ZSTD_outBuffer sink{out.data() + before, room, 0};
     hint = ZSTD_decompressStream(context.get(), &sink, &source);
     out.resize(before + sink.pos);
-    if (ZSTD_isError(hint)) return fail(Code::corrupt, std::string("the zstd body is damaged: ") + ZSTD_getErrorName(hint));
+    if (ZSTD_isError(hint))
+      return fail(Code::corrupt, std::string("the zstd body is damaged: ") + ZSTD_getErrorName(hint));
     flushed = sink.pos < sink.size;
   }
   if (out.size() > max_bytes)
-    return fail(Code::too_large, "the body has more than " + std::to_string(max_bytes) + " bytes after decompression, which is the limit");
+    return fail(Code::too_large, "the body has more than " + std::to_string(max_bytes) +
+                                     " bytes after decompression, which is the limit");
   if (hint != 0) return fail(Code::corrupt, "the zstd body is cut short");
   return out;
 }

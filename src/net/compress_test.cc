@@ -40,7 +40,8 @@ TEST(Compress, HugeWindowsAreRefused) {
   Bytes out(ZSTD_compressBound(in.size()), '\0');
   ZSTD_inBuffer source{in.data(), in.size(), 0};
   ZSTD_outBuffer sink{out.data(), out.size(), 0};
-  while (ZSTD_compressStream2(context, &sink, &source, source.pos < in.size() ? ZSTD_e_continue : ZSTD_e_end) != 0 || source.pos < in.size()) {
+  while (ZSTD_compressStream2(context, &sink, &source, source.pos < in.size() ? ZSTD_e_continue : ZSTD_e_end) != 0 ||
+         source.pos < in.size()) {
   }
   ZSTD_freeCCtx(context);
   out.resize(sink.pos);
@@ -51,7 +52,8 @@ TEST(Compress, DamageIsNoticed) {
   Bytes in;
   for (int i = 0; i < 5000; ++i) in += std::to_string(i * 7919);
   const Bytes good = zstd_compress(in);
-  for (size_t n = 0; n < good.size(); ++n) EXPECT_FALSE(zstd_decompress(BytesView(good).substr(0, n), 1 << 20).ok() && n != 0) << n;
+  for (size_t n = 0; n < good.size(); ++n)
+    EXPECT_FALSE(zstd_decompress(BytesView(good).substr(0, n), 1 << 20).ok() && n != 0) << n;
   EXPECT_EQ(zstd_decompress("not zstd at all", 100).error().code, Code::corrupt);
   EXPECT_EQ(zstd_decompress(good + "tail", 1 << 20).error().code, Code::corrupt);
 }

@@ -22,7 +22,8 @@ int64_t HttpReply::retry_after_ms() const {
 }
 
 HttpClient::HttpClient(Url url, HttpClientOptions options)
-    : url_(std::move(url)), connection_(url_.tls ? make_tls_connection(url_, options) : make_plain_connection(url_, options)) {}
+    : url_(std::move(url)),
+      connection_(url_.tls ? make_tls_connection(url_, options) : make_plain_connection(url_, options)) {}
 
 HttpClient::~HttpClient() = default;
 

@@ -1,4 +1,5 @@
-// A small HTTP/1.1 client over http:// and https:// (system CA store, host name verified), with keep-alive, deadlines and cancel.
+// A small HTTP/1.1 client over http:// and https:// (system CA store, host name verified), with keep-alive, deadlines
+// and cancel.
 #pragma once
 
 #include <chrono>
@@ -19,8 +20,8 @@ struct HttpClientOptions {
   int64_t connect_timeout_ms = 10'000;  // name, connection and TLS handshake together
   int64_t idle_timeout_ms = 60'000;     // without a byte in either direction
   uint64_t max_reply_bytes = 512ull << 20;
-  std::string ca_file;                  // PEM; empty: the system's store
-  std::function<bool()> cancelled;      // asked about ten times a second while a call waits; true is like cancel()
+  std::string ca_file;              // PEM; empty: the system's store
+  std::function<bool()> cancelled;  // asked about ten times a second while a call waits; true is like cancel()
 };
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
@@ -54,9 +55,9 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // Any status is a reply. Errors: network (unreachable, broken connection, certificate), timeout, interrupted (cancel), too_large (the
-  // reply); messages name the server and the cure. A kept connection that turns out dead is replaced once: callers must only send
-  // requests that may be repeated. Redirects are not followed.
+  // Any status is a reply. Errors: network (unreachable, broken connection, certificate), timeout, interrupted
+  // (cancel), too_large (the reply); messages name the server and the cure. A kept connection that turns out dead is
+  // replaced once: callers must only send requests that may be repeated. Redirects are not followed.
   Result<HttpReply> send(const HttpCall& call);
   Result<HttpReply> post(const std::string& path, HttpHeaders headers, BytesView body,
                          std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max());

@@ -1,7 +1,7 @@
 // The client's connection, for any Beast stream. Internal to `net`: included by http_plain.cc and http_tls.cc only.
 //
-// Everything runs on the caller's thread: each call starts asynchronous operations and runs the io_context until the last of them is
-// done. Reading starts before writing ends, so that a server that refuses a large body early is heard.
+// Everything runs on the caller's thread: each call starts asynchronous operations and runs the io_context until the
+// last of them is done. Reading starts before writing ends, so that a server that refuses a large body early is heard.
 #pragma once
 
 #include <atomic>
@@ -87,7 +87,8 @@ class Connection final : public HttpConnection {
 
     if (cancelled_) return close(), interrupted();
     if (timed_out_)
-      return close(), fail(Code::timeout, "no connection to " + url_.text() + " within the time allowed; check the address and the network");
+      return close(), fail(Code::timeout, "no connection to " + url_.text() +
+                                              " within the time allowed; check the address and the network");
     if (outcome) {
       std::string why = handshaking ? kind_.why(*stream_, outcome) : outcome.message();
       close();
@@ -129,9 +130,11 @@ class Connection final : public HttpConnection {
     if (complete) return reply(parser.release());
     if (cancelled_) return interrupted();
     if (timed_out_)
-      return fail(Code::timeout, "no complete answer from " + url_.text() + " within the time allowed; try again, or allow more time");
+      return fail(Code::timeout,
+                  "no complete answer from " + url_.text() + " within the time allowed; try again, or allow more time");
     if (attempt.read_error == http::error::body_limit || attempt.read_error == http::error::header_limit)
-      return fail(Code::too_large, "the answer of " + url_.text() + " is larger than " + std::to_string(options_.max_reply_bytes) +
+      return fail(Code::too_large, "the answer of " + url_.text() + " is larger than " +
+                                       std::to_string(options_.max_reply_bytes) +
                                        " bytes, which is this client's limit");
     *stale = !attempt.got_bytes;
     const ErrorCode error = attempt.write_error ? attempt.write_error : attempt.read_error;

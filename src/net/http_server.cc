@@ -48,7 +48,8 @@ class Server final : public HttpServer {
     ErrorCode error;
     const asio::ip::address address = asio::ip::make_address(hub_.options.address, error);
     if (error)
-      return fail(Code::bad_argument, "'" + hub_.options.address + "' is not an IP address to listen on; use 127.0.0.1, ::1, 0.0.0.0 or ::");
+      return fail(Code::bad_argument, "'" + hub_.options.address +
+                                          "' is not an IP address to listen on; use 127.0.0.1, ::1, 0.0.0.0 or ::");
     const tcp::endpoint endpoint(address, hub_.options.port);
     const char* step = "open";
     acceptor_.open(endpoint.protocol(), error);
@@ -56,11 +57,13 @@ class Server final : public HttpServer {
     if (!error) step = "bind", acceptor_.bind(endpoint, error);
     if (!error) step = "listen", acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error)
-      return fail(Code::network, "cannot listen on " + hub_.options.address + " port " + std::to_string(hub_.options.port) + " (" + step +
-                                     ": " + error.message() + "); is another server using the port? Choose another with --port");
+      return fail(Code::network, "cannot listen on " + hub_.options.address + " port " +
+                                     std::to_string(hub_.options.port) + " (" + step + ": " + error.message() +
+                                     "); is another server using the port? Choose another with --port");
     port_ = acceptor_.local_endpoint(error).port();
     accept();
-    for (size_t i = 0; i < std::max<size_t>(hub_.options.socket_threads, 1); ++i) threads_.emplace_back([this] { run(); });
+    for (size_t i = 0; i < std::max<size_t>(hub_.options.socket_threads, 1); ++i)
+      threads_.emplace_back([this] { run(); });
     return {};
   }
 
@@ -84,7 +87,8 @@ class Server final : public HttpServer {
     for (auto& session : alive()) session->stop_when_idle();
     {
       std::unique_lock lock(mutex_);
-      empty_.wait_for(lock, std::chrono::milliseconds(hub_.options.stop_timeout_ms), [this] { return sessions_.empty(); });
+      empty_.wait_for(lock, std::chrono::milliseconds(hub_.options.stop_timeout_ms),
+                      [this] { return sessions_.empty(); });
     }
     for (auto& session : alive()) session->cut();
     hub_.pool.stop();
@@ -119,7 +123,8 @@ class Server final : public HttpServer {
   }
 
   void accept() {
-    acceptor_.async_accept(asio::make_strand(context_), asio::bind_executor(strand_, [this](ErrorCode error, tcp::socket socket) {
+    acceptor_.async_accept(asio::make_strand(context_),
+                           asio::bind_executor(strand_, [this](ErrorCode error, tcp::socket socket) {
                              if (hub_.stopping) return;
                              if (error) return wait_and_accept(error);
                              take(std::move(socket));

@@ -1,7 +1,9 @@
-// An HTTP/1.1 server: few threads for the sockets, a bounded pool for the work, limits on everything a peer can make large or slow.
+// An HTTP/1.1 server: few threads for the sockets, a bounded pool for the work, limits on everything a peer can make
+// large or slow.
 //
 // A request goes through three calls of its owner:
-//   admit   on a socket thread, with the head only, before a byte of the body is read: answers at once (a refusal, a health check) or lets
+//   admit   on a socket thread, with the head only, before a byte of the body is read: answers at once (a refusal, a
+//   health check) or lets
 //           the body come and names the lane (a tenant) whose requests run one after another. Must be quick.
 //   handle  on a pool thread, with the whole body (decompressed).
 //   refuse  makes the body of a refusal that this room decides itself (limits, malformed HTTP), in the owner's format.
@@ -24,12 +26,12 @@ namespace rejoin::net {
 
 struct HttpRequest {
   std::string method;
-  std::string path;  // without the query
+  std::string path;     // without the query
   HttpHeaders headers;  // names in lower case
   std::string remote;   // address of the peer
   bool loopback = false;
-  Bytes body;           // empty in admit
-  uint64_t wire_bytes = 0;  // of the body, as it came
+  Bytes body;                                      // empty in admit
+  uint64_t wire_bytes = 0;                         // of the body, as it came
   std::chrono::steady_clock::time_point deadline;  // by when the answer should be there
   std::chrono::steady_clock::time_point arrived;
 
@@ -53,17 +55,17 @@ struct HttpServerOptions {
   uint16_t port = 0;  // 0: a free one
   size_t socket_threads = 2;
   size_t workers = 4;
-  size_t queue = 256;           // requests that wait for a worker
+  size_t queue = 256;  // requests that wait for a worker
   size_t queue_per_lane = 64;
   size_t connections = 1024;
-  uint64_t max_body = 32ull << 20;     // as it comes, and again after decompression
-  uint64_t body_budget = 512ull << 20; // bodies of all requests under way together
+  uint64_t max_body = 32ull << 20;      // as it comes, and again after decompression
+  uint64_t body_budget = 512ull << 20;  // bodies of all requests under way together
   uint32_t max_head = 16 << 10;
-  int64_t head_timeout_ms = 10'000;    // from the first byte of a request to the end of its head
-  int64_t idle_timeout_ms = 75'000;    // a kept connection without a request
-  int64_t stall_timeout_ms = 15'000;   // between two pieces of a body or of an answer
+  int64_t head_timeout_ms = 10'000;      // from the first byte of a request to the end of its head
+  int64_t idle_timeout_ms = 75'000;      // a kept connection without a request
+  int64_t stall_timeout_ms = 15'000;     // between two pieces of a body or of an answer
   int64_t request_timeout_ms = 120'000;  // a whole request, work included
-  int64_t stop_timeout_ms = 20'000;    // how long stop() lets requests finish
+  int64_t stop_timeout_ms = 20'000;      // how long stop() lets requests finish
 };
 
 struct HttpHandlers {
@@ -87,7 +89,8 @@ class HttpServer {
   virtual ~HttpServer() = default;
   virtual uint16_t port() const = 0;
   virtual HttpServerGauges gauges() const = 0;
-  // Accepts no more, closes idle connections, lets requests finish until the deadline, then cuts. Idempotent, any thread but its own.
+  // Accepts no more, closes idle connections, lets requests finish until the deadline, then cuts. Idempotent, any
+  // thread but its own.
   virtual void stop() = 0;
 };
 

@@ -1,10 +1,10 @@
 #include "net/http_session.h"
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
-#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -51,7 +51,8 @@ bool accepts_zstd(std::string_view header) {
 
 }  // namespace
 
-HttpSession::HttpSession(HttpHub& hub, asio::ip::tcp::socket socket) : hub_(hub), socket_(std::move(socket)), timer_(socket_.get_executor()) {}
+HttpSession::HttpSession(HttpHub& hub, asio::ip::tcp::socket socket)
+    : hub_(hub), socket_(std::move(socket)), timer_(socket_.get_executor()) {}
 
 HttpSession::~HttpSession() {
   release();
@@ -70,7 +71,8 @@ void HttpSession::start_refused() {
     self->body_unread_ = true;
     self->request_.arrived = Clock::now();
     self->respond(self->refuse(fail(Code::overloaded, "the server has as many connections as it allows (" +
-                                                          std::to_string(self->hub_.options.connections) + "); try again shortly"),
+                                                          std::to_string(self->hub_.options.connections) +
+                                                          "); try again shortly"),
                                1000),
                   false);
   });
@@ -92,8 +94,8 @@ void HttpSession::close() {
   socket_.close(ignored);
 }
 
-// Gives the operation that is started next so long, then cancels it; unlike a tcp_stream's timeout this leaves the socket open, so that
-// the peer can be told.
+// Gives the operation that is started next so long, then cancels it; unlike a tcp_stream's timeout this leaves the
+// socket open, so that the peer can be told.
 void HttpSession::expire_after(milliseconds time) {
   timed_out_ = false;
   timer_.expires_after(time);
@@ -111,7 +113,8 @@ milliseconds HttpSession::left(int64_t at_most_ms) const {
   return std::clamp(until_deadline, milliseconds(1), milliseconds(at_most_ms));
 }
 
-// ---- reading ---------------------------------------------------------------------------------------------------------------------
+// ---- reading
+// ---------------------------------------------------------------------------------------------------------------------
 
 void HttpSession::wait_for_request() {
   release();
@@ -135,7 +138,8 @@ void HttpSession::read_head() {
   request_.arrived = Clock::now();
   request_.deadline = request_.arrived + milliseconds(hub_.options.request_timeout_ms);
   expire_after(milliseconds(hub_.options.head_timeout_ms));
-  http::async_read_header(socket_, buffer_, *parser_, [self = shared_from_this()](ErrorCode error, size_t) { self->on_head(error); });
+  http::async_read_header(socket_, buffer_, *parser_,
+                          [self = shared_from_this()](ErrorCode error, size_t) { self->on_head(error); });
 }
 
 void HttpSession::on_head(ErrorCode error) {
@@ -143,21 +147,25 @@ void HttpSession::on_head(ErrorCode error) {
   const auto endpoint = socket_.remote_endpoint(ignored);
   const auto address = endpoint.address();
   request_.remote = address.to_string();
-  request_.loopback = address.is_loopback() || (address.is_v6() && address.to_v6().is_v4_mapped() &&
-                                                asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback());
+  request_.loopback =
+      address.is_loopback() || (address.is_v6() && address.to_v6().is_v4_mapped() &&
+                                asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback());
   if (error) {
     body_unread_ = true;
     if (error == http::error::header_limit) {
-      HttpResponse refusal = refuse(
-          fail(Code::too_large, "the request's head has more than " + std::to_string(hub_.options.max_head) + " bytes, which is the limit"));
+      HttpResponse refusal =
+          refuse(fail(Code::too_large, "the request's head has more than " + std::to_string(hub_.options.max_head) +
+                                           " bytes, which is the limit"));
       refusal.status = 431;
       return respond(std::move(refusal), false);
     }
     if (timed_out_)
       return respond(refuse(fail(Code::timeout, "the request's head did not arrive within the time allowed")), false);
-    if (error.category() == make_error_code(http::error::bad_method).category() && error != http::error::end_of_stream &&
-        error != http::error::partial_message)
-      return respond(refuse(fail(Code::bad_argument, "the request is not HTTP/1.1 as this server reads it: " + error.message())), false);
+    if (error.category() == make_error_code(http::error::bad_method).category() &&
+        error != http::error::end_of_stream && error != http::error::partial_message)
+      return respond(
+          refuse(fail(Code::bad_argument, "the request is not HTTP/1.1 as this server reads it: " + error.message())),
+          false);
     return close();
   }
 
@@ -171,11 +179,13 @@ void HttpSession::on_head(ErrorCode error) {
   if (answer) return respond(std::move(*answer), !body_unread_ && head.keep_alive());
   const auto length = parser_->content_length();
   if (length && *length > hub_.options.max_body)
-    return respond(refuse(fail(Code::too_large, "the body has " + std::to_string(*length) + " bytes; this server accepts " +
-                                                    std::to_string(hub_.options.max_body))),
-                   false);
+    return respond(
+        refuse(fail(Code::too_large, "the body has " + std::to_string(*length) + " bytes; this server accepts " +
+                                         std::to_string(hub_.options.max_body))),
+        false);
   if (length && !reserve(*length))
-    return respond(refuse(fail(Code::overloaded, "the server is receiving too much at once; try again shortly"), 1000), false);
+    return respond(refuse(fail(Code::overloaded, "the server is receiving too much at once; try again shortly"), 1000),
+                   false);
   if (!body_unread_) return dispatch();
 
   parser_->body_limit(hub_.options.max_body);
@@ -192,7 +202,8 @@ void HttpSession::on_head(ErrorCode error) {
 
 void HttpSession::read_body() {
   expire_after(left(hub_.options.stall_timeout_ms));
-  http::async_read_some(socket_, buffer_, *parser_, [self = shared_from_this()](ErrorCode error, size_t) { self->on_body(error); });
+  http::async_read_some(socket_, buffer_, *parser_,
+                        [self = shared_from_this()](ErrorCode error, size_t) { self->on_body(error); });
 }
 
 void HttpSession::on_body(ErrorCode error) {
@@ -204,7 +215,8 @@ void HttpSession::on_body(ErrorCode error) {
     return respond(refuse(fail(Code::timeout, "the request's body did not arrive within the time allowed")), false);
   if (error) return close();
   if (!reserve(parser_->get().body().size()))
-    return respond(refuse(fail(Code::overloaded, "the server is receiving too much at once; try again shortly"), 1000), false);
+    return respond(refuse(fail(Code::overloaded, "the server is receiving too much at once; try again shortly"), 1000),
+                   false);
   if (!parser_->is_done()) return read_body();
   body_unread_ = false;
   dispatch();
@@ -227,7 +239,8 @@ void HttpSession::release() {
   reserved_ = 0;
 }
 
-// ---- work ------------------------------------------------------------------------------------------------------------------------
+// ---- work
+// ------------------------------------------------------------------------------------------------------------------------
 
 void HttpSession::dispatch() {
   timer_.cancel();
@@ -235,7 +248,8 @@ void HttpSession::dispatch() {
   request_.body = std::move(parser_->get().body());
   request_.wire_bytes = request_.body.size();
   if (!hub_.pool.submit(request_.lane, [self = shared_from_this()] { self->run_job(); }))
-    respond(refuse(fail(Code::overloaded, "the server has more requests than it can work on; try again shortly"), 1000), keep_);
+    respond(refuse(fail(Code::overloaded, "the server has more requests than it can work on; try again shortly"), 1000),
+            keep_);
 }
 
 // On a pool thread. Nothing else touches the session meanwhile, but for close().
@@ -253,7 +267,8 @@ void HttpSession::run_job() {
       else
         readable = std::move(body).error();
     } else if (!encoding.empty() && lower(encoding) != "identity") {
-      readable = fail(Code::media_type, "the content encoding '" + std::string(encoding.substr(0, 40)) + "' is not read here; use zstd or none");
+      readable = fail(Code::media_type, "the content encoding '" + std::string(encoding.substr(0, 40)) +
+                                            "' is not read here; use zstd or none");
     }
     answer = readable.ok() ? hub_.handlers.handle(request_) : refuse(readable.error());
   } catch (const std::bad_alloc&) {
@@ -273,15 +288,17 @@ void HttpSession::run_job() {
       }
     }
   }
-  asio::post(socket_.get_executor(),
-             [self = shared_from_this(), answer = std::move(answer)]() mutable { self->respond(std::move(answer), self->keep_); });
+  asio::post(socket_.get_executor(), [self = shared_from_this(), answer = std::move(answer)]() mutable {
+    self->respond(std::move(answer), self->keep_);
+  });
 }
 
 HttpResponse HttpSession::refuse(const Error& error, int64_t retry_after_ms) const {
   return hub_.handlers.refuse(request_, error, retry_after_ms);
 }
 
-// ---- writing ---------------------------------------------------------------------------------------------------------------------
+// ---- writing
+// ---------------------------------------------------------------------------------------------------------------------
 
 void HttpSession::respond(HttpResponse response, bool keep) {
   release();

@@ -18,7 +18,10 @@ namespace rejoin::net {
 // What all sessions of a server share.
 struct HttpHub {
   HttpHub(HttpServerOptions o, HttpHandlers h, Log& l)
-      : options(std::move(o)), handlers(std::move(h)), log(l), pool(options.workers, options.queue, options.queue_per_lane) {}
+      : options(std::move(o)),
+        handlers(std::move(h)),
+        log(l),
+        pool(options.workers, options.queue, options.queue_per_lane) {}
   const HttpServerOptions options;
   const HttpHandlers handlers;
   Log& log;

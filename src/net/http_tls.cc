@@ -19,15 +19,16 @@ struct Tls {
     host_ = url.host;
     if (ready_) return {};
     ErrorCode error;
-    context_.set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 | asio::ssl::context::no_sslv3 |
-                             asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1,
+    context_.set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
+                             asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |
+                             asio::ssl::context::no_tlsv1_1,
                          error);
     context_.set_verify_mode(asio::ssl::verify_peer, error);
     if (!options.ca_file.empty()) {
       context_.load_verify_file(options.ca_file, error);
       if (error)
-        return fail(Code::bad_argument, "the certificate file '" + options.ca_file + "' cannot be used: " + error.message() +
-                                            "; it must hold certificates in PEM form");
+        return fail(Code::bad_argument, "the certificate file '" + options.ca_file + "' cannot be used: " +
+                                            error.message() + "; it must hold certificates in PEM form");
     } else {
       context_.set_default_verify_paths(error);
       for (const char* file : kAuthorityFiles) {

@@ -38,7 +38,8 @@ Result<Url> parse_url(std::string_view text) {
   const size_t slash = rest.find('/');
   std::string_view authority = rest.substr(0, slash);
   std::string_view path = slash == std::string_view::npos ? std::string_view() : rest.substr(slash);
-  if (authority.find('@') != std::string_view::npos) return bad(text, "has a user name in it (the token goes elsewhere)");
+  if (authority.find('@') != std::string_view::npos)
+    return bad(text, "has a user name in it (the token goes elsewhere)");
 
   std::string_view port;
   if (authority.starts_with('[')) {

@@ -21,7 +21,8 @@ struct Url {
   friend bool operator==(const Url&, const Url&) = default;
 };
 
-// Errors: bad_argument naming what is wrong and the form that is expected. User names, queries and fragments are refused.
+// Errors: bad_argument naming what is wrong and the form that is expected. User names, queries and fragments are
+// refused.
 Result<Url> parse_url(std::string_view text);
 
 // 127.0.0.0/8, ::1 and "localhost".

@@ -17,9 +17,27 @@ TEST(UrlTest, ReadsWhatPeopleWrite) {
 }
 
 TEST(UrlTest, RefusesTheRestWithAReason) {
-  for (const char* bad : {"", "example.com", "ftp://a", "http://", "http:///x", "http://a:0", "http://a:65536", "http://a:8x", "http://a:",
-                          "http://u@a", "http://u:p@a", "http://a?q", "http://a/#f", "http://a b", "http://[::1", "http://[a", "http://[1]",
-                          "http://a/b c", "http://a\r\nHost: b", "HTTP://a", "http://a/\x01"}) {
+  for (const char* bad : {"",
+                          "example.com",
+                          "ftp://a",
+                          "http://",
+                          "http:///x",
+                          "http://a:0",
+                          "http://a:65536",
+                          "http://a:8x",
+                          "http://a:",
+                          "http://u@a",
+                          "http://u:p@a",
+                          "http://a?q",
+                          "http://a/#f",
+                          "http://a b",
+                          "http://[::1",
+                          "http://[a",
+                          "http://[1]",
+                          "http://a/b c",
+                          "http://a\r\nHost: b",
+                          "HTTP://a",
+                          "http://a/\x01"}) {
     const Result<Url> url = parse_url(bad);
     ASSERT_FALSE(url.ok()) << bad;
     EXPECT_EQ(url.error().code, Code::bad_argument) << bad;
@@ -28,7 +46,8 @@ TEST(UrlTest, RefusesTheRestWithAReason) {
 
 TEST(UrlTest, Loopback) {
   for (const char* yes : {"localhost", "127.0.0.1", "127.9.9.9", "::1"}) EXPECT_TRUE(is_loopback_host(yes)) << yes;
-  for (const char* no : {"0.0.0.0", "::", "127.0.0.1.evil.com", "128.0.0.1", "example.com", ""}) EXPECT_FALSE(is_loopback_host(no)) << no;
+  for (const char* no : {"0.0.0.0", "::", "127.0.0.1.evil.com", "128.0.0.1", "example.com", ""})
+    EXPECT_FALSE(is_loopback_host(no)) << no;
 }
 
 }  // namespace

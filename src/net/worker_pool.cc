@@ -4,7 +4,8 @@
 
 namespace rejoin::net {
 
-WorkerPool::WorkerPool(size_t threads, size_t queue, size_t queue_per_key) : queue_(queue), queue_per_key_(queue_per_key) {
+WorkerPool::WorkerPool(size_t threads, size_t queue, size_t queue_per_key)
+    : queue_(queue), queue_per_key_(queue_per_key) {
   for (size_t i = 0; i < (threads ? threads : 1); ++i) threads_.emplace_back([this] { work(); });
 }
 

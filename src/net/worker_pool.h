@@ -1,5 +1,5 @@
-// Threads that run jobs, at most one at a time per key (a tenant, say): jobs of one key run in order, keys take turns, and a key with
-// much work does not hold threads that others could use.
+// Threads that run jobs, at most one at a time per key (a tenant, say): jobs of one key run in order, keys take turns,
+// and a key with much work does not hold threads that others could use.
 #pragma once
 
 #include <condition_variable>

@@ -14,7 +14,8 @@ namespace rejoin::server {
 namespace {
 
 constexpr std::string_view kNames[] = {"debug", "info", "warning", "error"};
-constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
+constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                                                 spdlog::level::err};
 
 std::string quoted(std::string_view text) {
   return boost::json::serialize(boost::json::string_view(text.data(), text.size()));
@@ -31,8 +32,8 @@ class JsonLog final : public Log {
   void write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) override {
     const auto index = static_cast<int>(level);
     if (!logger_.should_log(kLevels[index])) return;
-    std::string line = "{\"time\":\"" + iso8601(system_clock().now_ms()) + "\",\"level\":\"" + std::string(kNames[index]) +
-                       "\",\"event\":" + quoted(event);
+    std::string line = "{\"time\":\"" + iso8601(system_clock().now_ms()) + "\",\"level\":\"" +
+                       std::string(kNames[index]) + "\",\"event\":" + quoted(event);
     for (const LogField& field : fields) line += "," + quoted(field.key) + ":" + quoted(field.value);
     logger_.log(kLevels[index], spdlog::string_view_t(line += "}"));
   }
@@ -52,7 +53,8 @@ Result<std::unique_ptr<Log>> make_json_log(LogLevel least, const std::string& pa
       sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
     return std::unique_ptr<Log>(std::make_unique<JsonLog>(std::move(sink), least));
   } catch (const spdlog::spdlog_ex& e) {
-    return fail(Code::disk, "cannot write the log to '" + path + "': " + e.what() + "; check the folder and its permissions");
+    return fail(Code::disk,
+                "cannot write the log to '" + path + "': " + e.what() + "; check the folder and its permissions");
   }
 }
 

@@ -11,7 +11,8 @@
 
 namespace rejoin::server {
 
-// Writes to `path`, or to standard error when empty. What is below `least` is dropped. Errors: disk, not_found (the file's folder).
+// Writes to `path`, or to standard error when empty. What is below `least` is dropped. Errors: disk, not_found (the
+// file's folder).
 Result<std::unique_ptr<Log>> make_json_log(LogLevel least = LogLevel::info, const std::string& path = {});
 
 // "debug", "info", "warning", "error"; nothing for others.

@@ -23,8 +23,8 @@ Error refused(const char* why) { return fail(Code::unauthorized, std::string("th
 Bytes hmac_sha256(BytesView secret, BytesView message) {
   unsigned char out[EVP_MAX_MD_SIZE];
   unsigned int n = 0;
-  if (!HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), reinterpret_cast<const unsigned char*>(message.data()),
-            message.size(), out, &n))
+  if (!HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
+            reinterpret_cast<const unsigned char*>(message.data()), message.size(), out, &n))
     return {};
   return Bytes(reinterpret_cast<char*>(out), n);
 }
@@ -53,9 +53,11 @@ Status check_header(std::string_view text) {
   if (!header.ok() || !header->is_object()) return refused("has a malformed header");
   const json::object& object = header->get_object();
   const json::value* alg = object.if_contains("alg");
-  if (!alg || !alg->is_string() || alg->get_string() != "HS256") return refused("is not signed with HS256, the only way accepted here");
+  if (!alg || !alg->is_string() || alg->get_string() != "HS256")
+    return refused("is not signed with HS256, the only way accepted here");
   if (object.contains("crit")) return refused("demands extensions that are not known here");
-  if (const json::value* typ = object.if_contains("typ"); typ && (!typ->is_string() || (typ->get_string() != "JWT" && typ->get_string() != "jwt")))
+  if (const json::value* typ = object.if_contains("typ");
+      typ && (!typ->is_string() || (typ->get_string() != "JWT" && typ->get_string() != "jwt")))
     return refused("is not a JWT by its own header");
   return {};
 }
@@ -84,7 +86,8 @@ Status check_not_before(const json::object& object, const char* claim, int64_t l
   if (!value) return {};
   const std::optional<int64_t> time = seconds(*value);
   if (!time) return refused("has a malformed time");
-  if (*time > latest_s) return refused("is not valid yet; check the clocks of the server and of whoever made the token");
+  if (*time > latest_s)
+    return refused("is not valid yet; check the clocks of the server and of whoever made the token");
   return {};
 }
 
@@ -145,8 +148,10 @@ Result<std::string> mint_token(const Claims& claims, BytesView secret, int64_t n
                                         std::to_string(kLeastSecretBytes) + " are needed");
   for (const std::string* name : {&claims.tenant, &claims.device})
     if (name->empty() || name->size() > kMostNameBytes || !printable(*name))
-      return fail(Code::bad_argument, "a token needs a tenant and a device, each 1 to " + std::to_string(kMostNameBytes) + " printable bytes");
-  if (claims.expires_s <= now_ms / 1000) return fail(Code::bad_argument, "the token would have expired already; give a later expiry");
+      return fail(Code::bad_argument, "a token needs a tenant and a device, each 1 to " +
+                                          std::to_string(kMostNameBytes) + " printable bytes");
+  if (claims.expires_s <= now_ms / 1000)
+    return fail(Code::bad_argument, "the token would have expired already; give a later expiry");
 
   json::object payload;
   payload["tenant"] = claims.tenant;

@@ -16,20 +16,21 @@ inline constexpr size_t kMostNameBytes = 128;  // of a device; tenants: see tena
 
 // What a token says. Claims that are not named here are ignored.
 struct Claims {
-  std::string tenant;      // "tenant"
-  std::string device;      // "sub", or "device"
-  bool relay = false;      // "relay": may push other sites' changes
-  bool schema = false;     // "schema": may create tables with its contract
-  int64_t expires_s = 0;   // "exp", seconds since the Unix epoch; required
+  std::string tenant;     // "tenant"
+  std::string device;     // "sub", or "device"
+  bool relay = false;     // "relay": may push other sites' changes
+  bool schema = false;    // "schema": may create tables with its contract
+  int64_t expires_s = 0;  // "exp", seconds since the Unix epoch; required
   friend bool operator==(const Claims&, const Claims&) = default;
 };
 
-// Errors: unauthorized, with a message that says nothing about the secret. Checks, in this order: size, three parts, strict base64url,
-// the signature in constant time, then the header (alg exactly "HS256", no "crit") and the claims (exp present and not past; nbf and
-// iat not ahead of the clock by more than `skew_s`; no claim twice; right types).
+// Errors: unauthorized, with a message that says nothing about the secret. Checks, in this order: size, three parts,
+// strict base64url, the signature in constant time, then the header (alg exactly "HS256", no "crit") and the claims
+// (exp present and not past; nbf and iat not ahead of the clock by more than `skew_s`; no claim twice; right types).
 Result<Claims> verify_token(std::string_view token, BytesView secret, int64_t now_ms, int64_t skew_s = 60);
 
-// A token with these claims, issued now. Errors: bad_argument (no tenant, device, expiry; secret shorter than 32 bytes).
+// A token with these claims, issued now. Errors: bad_argument (no tenant, device, expiry; secret shorter than 32
+// bytes).
 Result<std::string> mint_token(const Claims& claims, BytesView secret, int64_t now_ms);
 
 }  // namespace rejoin::server

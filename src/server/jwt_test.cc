@@ -22,7 +22,8 @@ std::string sign(const std::string& header, const std::string& payload, const st
   const std::string head = base64url(header) + "." + base64url(payload);
   unsigned char mac[EVP_MAX_MD_SIZE];
   unsigned int n = 0;
-  HMAC(digest, secret.data(), static_cast<int>(secret.size()), reinterpret_cast<const unsigned char*>(head.data()), head.size(), mac, &n);
+  HMAC(digest, secret.data(), static_cast<int>(secret.size()), reinterpret_cast<const unsigned char*>(head.data()),
+       head.size(), mac, &n);
   return head + "." + base64url(std::string(reinterpret_cast<char*>(mac), n));
 }
 
@@ -49,7 +50,6 @@ TEST(Jwt, MintedTokensVerify) {
   EXPECT_EQ(*back, claims);
 }
 
-// RFC 7515 appendix A.1 uses the key as bytes; this vector was made with Python's hmac module.
 TEST(Jwt, OtherPeoplesTokensVerify) {
   const Result<Claims> back = verify(sign(kHeader, payload(R"(,"relay":true,"unknown":{"a":[1]})")));
   ASSERT_TRUE(back.ok()) << back.error().message;
@@ -72,7 +72,8 @@ TEST(Jwt, AlgorithmTricks) {
   expect_refused(sign(R"({"alg":"none","alg":"HS256"})", payload()), "alg twice", "header");
   expect_refused(sign(R"({"alg":"HS256","crit":["b64"],"b64":false})", payload()), "crit", "extensions");
   expect_refused(sign(R"({"alg":"HS256","typ":"JWE"})", payload()), "typ", "JWT");
-  expect_refused(sign(kHeader, payload(), kSecret, EVP_sha512()), "HMAC-SHA-512 under an HS256 header", "does not verify");
+  expect_refused(sign(kHeader, payload(), kSecret, EVP_sha512()), "HMAC-SHA-512 under an HS256 header",
+                 "does not verify");
 }
 
 TEST(Jwt, EverySingleCharacterChangeIsRefused) {
@@ -93,7 +94,8 @@ TEST(Jwt, SignatureTricks) {
   expect_refused(token.substr(0, token.size() - 4), "shorter signature", "");
   expect_refused(token + "AAAA", "longer signature", "does not verify");
   expect_refused(sign(kHeader, payload(), "another secret of thirty-two bytes!!"), "another secret", "does not verify");
-  // The last character of a 32-byte signature carries two unused bits: a verifier that ignores them accepts four spellings.
+  // The last character of a 32-byte signature carries two unused bits: a verifier that ignores them accepts four
+  // spellings.
   std::string respelled = token;
   respelled.back() = static_cast<char>(respelled.back() + 1);
   EXPECT_FALSE(verify(respelled).ok());
@@ -101,14 +103,16 @@ TEST(Jwt, SignatureTricks) {
 
 TEST(Jwt, ShapeTricks) {
   const std::string token = sign(kHeader, payload());
-  for (const std::string& bad : {std::string(), std::string("."), std::string(".."), std::string("..."), token + ".", "." + token,
-                                 token + "." + token, token + "=", " " + token, token + "\n", std::string("\0", 1) + token}) {
+  for (const std::string& bad :
+       {std::string(), std::string("."), std::string(".."), std::string("..."), token + ".", "." + token,
+        token + "." + token, token + "=", " " + token, token + "\n", std::string("\0", 1) + token}) {
     const Result<Claims> claims = verify(bad);
     ASSERT_FALSE(claims.ok()) << bad;
     EXPECT_EQ(claims.error().code, Code::unauthorized);
   }
   expect_refused(std::string(kMostTokenBytes + 1, 'a'), "oversized", "too long");
-  expect_refused(sign(kHeader, payload(R"(,"x":")" + std::string(kMostTokenBytes, 'x') + "\"")), "oversized but signed", "too long");
+  expect_refused(sign(kHeader, payload(R"(,"x":")" + std::string(kMostTokenBytes, 'x') + "\"")), "oversized but signed",
+                 "too long");
   expect_refused(sign("[]", payload()), "header is an array", "header");
   expect_refused(sign(kHeader, "[]"), "claims are an array", "claims");
   expect_refused(sign(kHeader, payload() + "x"), "something behind", "claims");
@@ -137,7 +141,8 @@ TEST(Jwt, ClaimTricks) {
   expect_refused(sign(kHeader, payload(R"(,"relay":1)")), "relay is a number", "type");
   expect_refused(sign(kHeader, payload(R"(,"schema":"true")")), "schema is text", "type");
   expect_refused(sign(kHeader, payload(",\"nbf\":" + std::to_string(kNow + 61))), "not yet", "not valid yet");
-  expect_refused(sign(kHeader, payload(",\"iat\":" + std::to_string(kNow + 61))), "issued in the future", "not valid yet");
+  expect_refused(sign(kHeader, payload(",\"iat\":" + std::to_string(kNow + 61))), "issued in the future",
+                 "not valid yet");
 }
 
 TEST(Jwt, SmallClockDifferencesAreForgiven) {
@@ -160,13 +165,15 @@ TEST(Jwt, MintRefusesNonsense) {
 }
 
 TEST(Base64, IsStrict) {
-  for (const std::string& bytes : {std::string(), std::string("f"), std::string("fo"), std::string("foo"), std::string("\0\xff\xfe", 3)}) {
+  for (const std::string& bytes :
+       {std::string(), std::string("f"), std::string("fo"), std::string("foo"), std::string("\0\xff\xfe", 3)}) {
     EXPECT_EQ(from_base64(base64(bytes)), bytes);
     EXPECT_EQ(from_base64url(base64url(bytes)), bytes);
   }
   EXPECT_EQ(base64("fo"), "Zm8=");
   EXPECT_EQ(base64url("fo"), "Zm8");
-  for (const char* bad : {"Zm8", "Zm9=", "Zm8==", "Z===", "====", "Zm8 ", "Zm-=", "Zg=a"}) EXPECT_FALSE(from_base64(bad)) << bad;
+  for (const char* bad : {"Zm8", "Zm9=", "Zm8==", "Z===", "====", "Zm8 ", "Zm-=", "Zg=a"})
+    EXPECT_FALSE(from_base64(bad)) << bad;
   for (const char* bad : {"Zm8=", "Zm9", "Z", "Zm+8"}) EXPECT_FALSE(from_base64url(bad)) << bad;
 }
 

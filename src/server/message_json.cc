@@ -18,7 +18,8 @@ namespace json = boost::json;
 // Reads the fields of one message; the first complaint sticks.
 class Fields {
  public:
-  Fields(const json::value* value, const char* message, std::optional<Error>* error) : message_(message), error_(error) {
+  Fields(const json::value* value, const char* message, std::optional<Error>* error)
+      : message_(message), error_(error) {
     if (!value) return;
     if (value->is_object())
       object_ = &value->get_object();
@@ -92,12 +93,13 @@ class Fields {
     if (!*error_) *error_ = fail(Code::corrupt, std::string(message_) + " " + std::string(why));
   }
   void refuse(std::string_view name, std::string_view why) {
-    if (!*error_) *error_ = fail(Code::corrupt, std::string(message_) + "." + std::string(name) + " " + std::string(why));
+    if (!*error_)
+      *error_ = fail(Code::corrupt, std::string(message_) + "." + std::string(name) + " " + std::string(why));
   }
   void too_large(std::string_view name, uint64_t limit) {
     if (!*error_)
-      *error_ = fail(Code::too_large, std::string(message_) + "." + std::string(name) + " has more than " + std::to_string(limit) +
-                                          " bytes, which is the limit");
+      *error_ = fail(Code::too_large, std::string(message_) + "." + std::string(name) + " has more than " +
+                                          std::to_string(limit) + " bytes, which is the limit");
   }
 
   const char* message_;
@@ -135,7 +137,8 @@ Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::M
   sync::SyncRequest request;
   Fields top(&value, "the request", &error);
   if (error) return *error;
-  if (!top.find("protocol")) return fail(Code::corrupt, "the request has no protocol number; this server speaks \"protocol\": 1");
+  if (!top.find("protocol"))
+    return fail(Code::corrupt, "the request has no protocol number; this server speaks \"protocol\": 1");
   const uint64_t protocol = top.number("protocol");
   if (error) return *error;
   request.protocol = protocol > 0xffffffff ? 0xffffffff : static_cast<uint32_t>(protocol);
@@ -164,7 +167,8 @@ Result<sync::SyncResponse> response_from_json(std::string_view text, const sync:
   sync::SyncResponse response;
   Fields top(&value, "the response", &error);
   response.protocol = static_cast<uint32_t>(top.number("protocol"));
-  if (!error && response.protocol != sync::kProtocol) return fail(Code::unsupported, "the response is of another protocol version");
+  if (!error && response.protocol != sync::kProtocol)
+    return fail(Code::unsupported, "the response is of another protocol version");
   response.facts.now_ms = static_cast<int64_t>(top.number("now_ms"));
   Fields facts(top.find("facts"), "facts", &error);
   response.facts.may_relay = facts.flag("may_relay");
@@ -180,14 +184,17 @@ Result<sync::SyncResponse> response_from_json(std::string_view text, const sync:
       for (const json::value& item : *rows) {
         Fields row(&item, "refused", &error);
         out.refused.push_back({row.text("table", limits.name_bytes), row.bytes("key", limits.cursor_bytes),
-                               row.text("key_json", limits.cursor_bytes), code_of(row.number("code")), row.text("reason", limits.text_bytes)});
+                               row.text("key_json", limits.cursor_bytes), code_of(row.number("code")),
+                               row.text("reason", limits.text_bytes)});
       }
   }
   if (Fields page(top.find("page"), "page", &error); page.present())
-    response.page = sync::PageMessage{page.bytes("frame", limits.frame_bytes), page.bytes("next_cursor", limits.cursor_bytes),
-                                      page.flag("more"), page.flag("restarted"), page.number("rows")};
+    response.page =
+        sync::PageMessage{page.bytes("frame", limits.frame_bytes), page.bytes("next_cursor", limits.cursor_bytes),
+                          page.flag("more"), page.flag("restarted"), page.number("rows")};
   if (Fields wrong(top.find("error"), "error", &error); wrong.present())
-    response.error = sync::WireError{code_of(wrong.number("code")), wrong.text("message", limits.text_bytes), wrong.number("retry_after_ms")};
+    response.error = sync::WireError{code_of(wrong.number("code")), wrong.text("message", limits.text_bytes),
+                                     wrong.number("retry_after_ms")};
   if (error) return *error;
   return response;
 }
@@ -254,13 +261,15 @@ std::string response_to_json(const sync::SyncResponse& response) {
     page["rows"] = response.page->rows;
     out["page"] = std::move(page);
   }
-  if (response.error) out["error"] = error_object(response.error->code, response.error->message, response.error->retry_after_ms);
+  if (response.error)
+    out["error"] = error_object(response.error->code, response.error->message, response.error->retry_after_ms);
   return json::serialize(out);
 }
 
 std::string error_to_json(const Error& error, int64_t retry_after_ms) {
   json::object out;
-  out["error"] = error_object(error.code, error.message, static_cast<uint64_t>(retry_after_ms > 0 ? retry_after_ms : 0));
+  out["error"] =
+      error_object(error.code, error.message, static_cast<uint64_t>(retry_after_ms > 0 ? retry_after_ms : 0));
   return json::serialize(out);
 }
 

@@ -9,8 +9,8 @@
 
 namespace rejoin::server {
 
-// Field names as in the contract (site) or in lowerCamelCase; bytes in base64; 64-bit numbers as numbers or strings. Unknown fields
-// are skipped. Errors as sync::decode_request.
+// Field names as in the contract (site) or in lowerCamelCase; bytes in base64; 64-bit numbers as numbers or strings.
+// Unknown fields are skipped. Errors as sync::decode_request.
 Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::MessageLimits& limits);
 Result<sync::SyncResponse> response_from_json(std::string_view text, const sync::MessageLimits& limits);
 std::string request_to_json(const sync::SyncRequest& request);

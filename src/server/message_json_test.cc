@@ -37,7 +37,8 @@ TEST(MessageJson, ResponseComesBack) {
 
 TEST(MessageJson, ReadsWhatProtobufLibrariesWrite) {
   const Result<sync::SyncRequest> back = request_from_json(
-      R"({"protocol":1,"hello":{"site":")" + kSite + R"(","contractFingerprint":"ab","contractJson":null},"pull":{"maxBytes":"4096"},"later":[1]})",
+      R"({"protocol":1,"hello":{"site":")" + kSite +
+          R"(","contractFingerprint":"ab","contractJson":null},"pull":{"maxBytes":"4096"},"later":[1]})",
       kLimits);
   ASSERT_TRUE(back.ok()) << back.error().message;
   EXPECT_EQ(back->hello.contract_fingerprint, "ab");

@@ -1,4 +1,5 @@
-// What /metrics shows. No label ever names a tenant or a device: their number is unbounded and their names are nobody's business.
+// What /metrics shows. No label ever names a tenant or a device: their number is unbounded and their names are nobody's
+// business.
 #pragma once
 
 #include <cstdint>

@@ -52,7 +52,9 @@ bool is_protobuf(std::string_view type) { return type == kProtobuf || type == "a
 bool usable_id(std::string_view id) {
   if (id.empty() || id.size() > 64) return false;
   for (char c : id)
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) return false;
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+          c == '.'))
+      return false;
   return true;
 }
 
@@ -91,16 +93,20 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   const std::string type = media_type(request.header("content-type"));
   const std::string accept = lower(request.header("accept"));
   context->reads_json = type == kJson;
-  context->answer_json = accept.find(kJson) != std::string::npos ||
-                         (accept.find("protobuf") == std::string::npos && !is_protobuf(type));
+  context->answer_json =
+      accept.find(kJson) != std::string::npos || (accept.find("protobuf") == std::string::npos && !is_protobuf(type));
 
   for (const Route* route : kRoutes)
     if (request.path == route->path) context->route = route;
   if (!context->route)
-    return error_reply(*context, fail(Code::not_found, "there is nothing at this path; POST /v1/sync, or GET /health, /ready, /metrics"), 0);
+    return error_reply(
+        *context,
+        fail(Code::not_found, "there is nothing at this path; POST /v1/sync, or GET /health, /ready, /metrics"), 0);
   if (request.method != context->route->method && !(request.method == "HEAD" && context->route->method == "GET")) {
-    HttpResponse response = error_reply(
-        *context, fail(Code::method, std::string(context->route->path) + " answers " + std::string(context->route->method) + " only"), 0);
+    HttpResponse response = error_reply(*context,
+                                        fail(Code::method, std::string(context->route->path) + " answers " +
+                                                               std::string(context->route->method) + " only"),
+                                        0);
     response.headers.emplace_back("Allow", std::string(context->route->method));
     return response;
   }
@@ -115,14 +121,17 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
 
   if (Status known = authenticate(request, *context); !known.ok()) {
     HttpResponse response = error_reply(*context, known.error(), 0);
-    if (known.error().code == Code::unauthorized) response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"rejoin\"");
+    if (known.error().code == Code::unauthorized)
+      response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"rejoin\"");
     return response;
   }
   context->known = true;
   if (!context->reads_json && !is_protobuf(type))
-    return error_reply(*context, fail(Code::media_type, "the content type '" + type.substr(0, 80) +
-                                                            "' is not read here; send application/x-protobuf or application/json"),
-                       0);
+    return error_reply(
+        *context,
+        fail(Code::media_type, "the content type '" + type.substr(0, 80) +
+                                   "' is not read here; send application/x-protobuf or application/json"),
+        0);
   request.lane = context->tenant;
   return std::nullopt;
 }
@@ -131,12 +140,15 @@ Status Routes::authenticate(const HttpRequest& request, Context& context) const 
   const std::string_view header = request.header("authorization");
   if (header.empty()) {
     if (!settings_.dev)
-      return fail(Code::unauthorized, "no access token; send the header Authorization: Bearer TOKEN (rejoin token makes one)");
+      return fail(Code::unauthorized,
+                  "no access token; send the header Authorization: Bearer TOKEN (rejoin token makes one)");
     if (!request.loopback) return fail(Code::forbidden, "a server in development mode answers its own machine only");
   } else if (settings_.secret.empty()) {
-    if (!settings_.dev || !request.loopback) return fail(Code::unauthorized, "this server has no secret to verify tokens with");
+    if (!settings_.dev || !request.loopback)
+      return fail(Code::unauthorized, "this server has no secret to verify tokens with");
   } else {
-    if (lower(header.substr(0, 7)) != "bearer ") return fail(Code::unauthorized, "the Authorization header must read: Bearer TOKEN");
+    if (lower(header.substr(0, 7)) != "bearer ")
+      return fail(Code::unauthorized, "the Authorization header must read: Bearer TOKEN");
     std::string_view token = header.substr(7);
     while (token.starts_with(' ')) token.remove_prefix(1);
     REJOIN_ASSIGN(const Claims claims, verify_token(token, settings_.secret, clock_.now_ms()));
@@ -184,7 +196,8 @@ HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
     // The store was interrupted because the request's time is up.
     if (response.error->code == Code::interrupted && std::chrono::steady_clock::now() >= request.deadline)
       response.error = sync::WireError{Code::timeout, "the exchange took longer than this server allows; try again", 0};
-    if (code_retryable(response.error->code) && response.error->code != Code::clock_ahead) response.error->retry_after_ms = kRetryAfterMs;
+    if (code_retryable(response.error->code) && response.error->code != Code::clock_ahead)
+      response.error->retry_after_ms = kRetryAfterMs;
     context.error = fail(response.error->code, response.error->message);
   }
   return exchange_response(context, response);
@@ -203,7 +216,8 @@ HttpResponse Routes::exchange_response(Context& context, const sync::SyncRespons
   return out;
 }
 
-// Refusals of an exchange have an exchange's form, so that a device reads the server's facts in them; others are small JSON objects.
+// Refusals of an exchange have an exchange's form, so that a device reads the server's facts in them; others are small
+// JSON objects.
 HttpResponse Routes::error_reply(Context& context, const Error& error, int64_t retry_after_ms) const {
   context.error = error;
   if (context.route == &kSync) {
@@ -217,7 +231,8 @@ HttpResponse Routes::error_reply(Context& context, const Error& error, int64_t r
 }
 
 HttpResponse Routes::refuse(const HttpRequest& request, const Error& error, int64_t retry_after_ms) {
-  if (const auto* context = std::any_cast<std::shared_ptr<Context>>(&request.context)) return error_reply(**context, error, retry_after_ms);
+  if (const auto* context = std::any_cast<std::shared_ptr<Context>>(&request.context))
+    return error_reply(**context, error, retry_after_ms);
   Context unknown;
   metrics_.error(error.code);
   return error_reply(unknown, error, retry_after_ms);
@@ -234,7 +249,10 @@ void Routes::done(const HttpRequest& request, const HttpResponse& response, uint
 
   const bool ours = response.status >= 500;
   const bool routine = context.route == &kHealth || context.route == &kReady || context.route == &kMetrics;
-  const LogLevel level = ours ? LogLevel::error : context.error ? LogLevel::warning : routine ? LogLevel::debug : LogLevel::info;
+  const LogLevel level = ours            ? LogLevel::error
+                         : context.error ? LogLevel::warning
+                         : routine       ? LogLevel::debug
+                                         : LogLevel::info;
   log_.write(level, "request",
              {{"id", context.id},
               {"method", request.method.substr(0, 16)},

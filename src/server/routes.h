@@ -1,4 +1,5 @@
-// From HTTP to sync: which route a request means, who calls, in which form, and what is said back. docs/http.md is the reference.
+// From HTTP to sync: which route a request means, who calls, in which form, and what is said back. docs/http.md is the
+// reference.
 #pragma once
 
 #include <functional>

@@ -28,11 +28,14 @@ struct File {
 Code code_of(int error) {
   switch (error) {
     case ENOENT:
-    case ENOTDIR: return Code::not_found;
+    case ENOTDIR:
+      return Code::not_found;
     case EACCES:
     case EPERM:
-    case EROFS: return Code::forbidden;
-    default: return Code::disk;
+    case EROFS:
+      return Code::forbidden;
+    default:
+      return Code::disk;
   }
 }
 
@@ -42,10 +45,13 @@ Error file_error(const char* doing, const std::string& path, int error) {
 }
 
 Result<std::string> checked(std::string secret, const std::string& where) {
-  while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r' || secret.back() == ' ' || secret.back() == '\t')) secret.pop_back();
+  while (!secret.empty() &&
+         (secret.back() == '\n' || secret.back() == '\r' || secret.back() == ' ' || secret.back() == '\t'))
+    secret.pop_back();
   if (secret.size() < kLeastSecretBytes)
-    return fail(Code::bad_argument, "the secret in " + where + " has " + std::to_string(secret.size()) + " bytes; at least " +
-                                        std::to_string(kLeastSecretBytes) + " are needed (try: openssl rand -hex 32)");
+    return fail(Code::bad_argument, "the secret in " + where + " has " + std::to_string(secret.size()) +
+                                        " bytes; at least " + std::to_string(kLeastSecretBytes) +
+                                        " are needed (try: openssl rand -hex 32)");
   return secret;
 }
 
@@ -68,13 +74,15 @@ Result<std::string> read_secret_file(const std::string& path) {
   if (::fstat(file.fd, &info) != 0) return file_error("look at the secret", path, errno);
   if (!S_ISREG(info.st_mode)) return fail(Code::bad_argument, "the secret '" + path + "' is not a file");
   if (info.st_mode & 077)
-    return fail(Code::forbidden, "the secret '" + path + "' can be read by other users, so it is no secret; run: chmod 600 '" + path +
+    return fail(Code::forbidden, "the secret '" + path +
+                                     "' can be read by other users, so it is no secret; run: chmod 600 '" + path +
                                      "' (and make a new one if others have used this machine)");
   std::string text(kMostSecretBytes + 1, '\0');
   const ssize_t n = ::read(file.fd, text.data(), text.size());
   if (n < 0) return file_error("read the secret", path, errno);
   if (static_cast<size_t>(n) > kMostSecretBytes)
-    return fail(Code::bad_argument, "the secret '" + path + "' is longer than " + std::to_string(kMostSecretBytes) + " bytes");
+    return fail(Code::bad_argument,
+                "the secret '" + path + "' is longer than " + std::to_string(kMostSecretBytes) + " bytes");
   text.resize(static_cast<size_t>(n));
   return checked(std::move(text), "'" + path + "'");
 }
@@ -93,7 +101,8 @@ Result<std::string> load_or_make_secret(const std::string& path, Random& random)
     if (written.ok() && ::fsync(file.fd) != 0) written = fail(Code::disk, std::strerror(errno));
     if (!written.ok()) {
       ::unlink(aside.c_str());
-      return fail(Code::disk, "cannot write the secret '" + aside + "': " + written.error().message + "; make room on the disk");
+      return fail(Code::disk,
+                  "cannot write the secret '" + aside + "': " + written.error().message + "; make room on the disk");
     }
   }
   const int linked = ::link(aside.c_str(), path.c_str());
@@ -105,7 +114,8 @@ Result<std::string> load_or_make_secret(const std::string& path, Random& random)
 
 Result<std::string> find_secret(const std::string& data_dir, const std::string& file, Random& random) {
   if (!file.empty()) return read_secret_file(file);
-  if (const char* text = std::getenv("REJOIN_SECRET"); text && *text) return checked(text, "the variable REJOIN_SECRET");
+  if (const char* text = std::getenv("REJOIN_SECRET"); text && *text)
+    return checked(text, "the variable REJOIN_SECRET");
   REJOIN_TRY(make_folder(data_dir));
   return load_or_make_secret(data_dir + "/secret", random);
 }
@@ -115,7 +125,8 @@ Status make_folder(const std::string& path) {
   const bool made = std::filesystem::create_directories(path, error);
   if (error) return file_error("make the folder", path, error.value());
   if (made) ::chmod(path.c_str(), 0700);
-  if (!std::filesystem::is_directory(path, error)) return fail(Code::bad_argument, "'" + path + "' is not a folder; give another --data");
+  if (!std::filesystem::is_directory(path, error))
+    return fail(Code::bad_argument, "'" + path + "' is not a folder; give another --data");
   return {};
 }
 

@@ -15,17 +15,21 @@ namespace rejoin::server {
 namespace {
 
 Status check(const Settings& settings) {
-  if (settings.data_dir.empty()) return fail(Code::bad_argument, "the server needs a folder for its data; give one with --data DIR");
+  if (settings.data_dir.empty())
+    return fail(Code::bad_argument, "the server needs a folder for its data; give one with --data DIR");
   if (settings.secret.empty() && !settings.dev)
-    return fail(Code::unauthorized, "without a secret no token can be verified, so this server does not start; give one by file or by "
-                                    "REJOIN_SECRET, or use --dev on a loopback address");
+    return fail(Code::unauthorized,
+                "without a secret no token can be verified, so this server does not start; give one by file or by "
+                "REJOIN_SECRET, or use --dev on a loopback address");
   if (!settings.secret.empty() && settings.secret.size() < kLeastSecretBytes)
     return fail(Code::bad_argument, "the secret has " + std::to_string(settings.secret.size()) + " bytes; at least " +
                                         std::to_string(kLeastSecretBytes) + " are needed (try: openssl rand -hex 32)");
   if (settings.dev && !net::is_loopback_host(settings.http.address))
-    return fail(Code::bad_argument, "--dev lets anyone in without a token, so it listens on loopback addresses only; '" +
-                                        settings.http.address + "' is none. Use 127.0.0.1, or leave --dev out");
-  if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes || settings.sync.max_frame_bytes >= settings.http.max_body)
+    return fail(Code::bad_argument,
+                "--dev lets anyone in without a token, so it listens on loopback addresses only; '" +
+                    settings.http.address + "' is none. Use 127.0.0.1, or leave --dev out");
+  if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes ||
+      settings.sync.max_frame_bytes >= settings.http.max_body)
     return fail(Code::bad_argument, "the limits must grow: value < frame < body");
   return {};
 }
@@ -76,7 +80,9 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   REJOIN_ASSIGN(impl->http, net::HttpServer::start(settings.http, std::move(handlers), log));
   impl->listening = impl->http.get();
   log.write(LogLevel::info, "listening",
-            {{"address", settings.http.address}, {"port", std::to_string(impl->http->port())}, {"dev", settings.dev ? "yes" : "no"}});
+            {{"address", settings.http.address},
+             {"port", std::to_string(impl->http->port())},
+             {"dev", settings.dev ? "yes" : "no"}});
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

@@ -14,9 +14,9 @@ namespace rejoin::server {
 
 class Server {
  public:
-  // Listens when it returns. Errors: unauthorized (no secret and not `dev`), bad_argument (settings that contradict each other), network
-  // (the port), disk and not_found (the data folder); each with the cure. `log`, `clock` and `random` must outlive the server and be
-  // thread-safe.
+  // Listens when it returns. Errors: unauthorized (no secret and not `dev`), bad_argument (settings that contradict
+  // each other), network (the port), disk and not_found (the data folder); each with the cure. `log`, `clock` and
+  // `random` must outlive the server and be thread-safe.
   static Result<std::unique_ptr<Server>> start(const Settings& settings, Log& log, Clock& clock = system_clock(),
                                                Random& random = system_random());
   ~Server();
@@ -24,7 +24,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   uint16_t port() const;
-  // Graceful: accepts no more, lets requests finish (up to Settings::http.stop_timeout_ms), closes the databases. Idempotent.
+  // Graceful: accepts no more, lets requests finish (up to Settings::http.stop_timeout_ms), closes the databases.
+  // Idempotent.
   void stop();
 
  private:

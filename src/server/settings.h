@@ -11,11 +11,11 @@ namespace rejoin::server {
 
 struct Settings {
   std::string data_dir;
-  std::string secret;       // key of the access tokens; see secret.h. Empty: only `dev` may start
-  bool dev = false;         // requests need no token: tenant "dev", device = the site of the hello. Loopback addresses only
+  std::string secret;  // key of the access tokens; see secret.h. Empty: only `dev` may start
+  bool dev = false;    // requests need no token: tenant "dev", device = the site of the hello. Loopback addresses only
   net::HttpServerOptions http;
   sync::ServerSettings sync;
-  size_t open_tenants = 64;  // database handles that are kept open
+  size_t open_tenants = 64;      // database handles that are kept open
   int busy_timeout_ms = 10'000;  // how long a request waits for another process that writes the same tenant
 };
 

@@ -9,8 +9,8 @@
 
 namespace rejoin::server {
 
-// RFC 8259, and nothing that two parsers could read differently: no key twice in an object at any depth, valid UTF-8, nothing behind
-// the value, nested at most `max_depth` deep. Errors: corrupt.
+// RFC 8259, and nothing that two parsers could read differently: no key twice in an object at any depth, valid UTF-8,
+// nothing behind the value, nested at most `max_depth` deep. Errors: corrupt.
 Result<boost::json::value> parse_strict_json(std::string_view text, size_t max_depth = 16);
 
 }  // namespace rejoin::server

@@ -35,9 +35,11 @@ bool valid_utf8(std::string_view text) {
 
 Status check_tenant_name(std::string_view name) {
   if (name.empty() || name.size() > kMostTenantBytes)
-    return fail(Code::bad_argument, "a tenant's name has 1 to " + std::to_string(kMostTenantBytes) + " bytes; this one has " + std::to_string(name.size()));
+    return fail(Code::bad_argument, "a tenant's name has 1 to " + std::to_string(kMostTenantBytes) +
+                                        " bytes; this one has " + std::to_string(name.size()));
   for (char c : name)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return fail(Code::bad_argument, "a tenant's name must not have control characters");
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      return fail(Code::bad_argument, "a tenant's name must not have control characters");
   if (!valid_utf8(name)) return fail(Code::bad_argument, "a tenant's name must be UTF-8");
   return {};
 }

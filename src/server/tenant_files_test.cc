@@ -16,7 +16,8 @@ std::string lower(std::string text) {
 }
 
 TEST(TenantFiles, NamesComeBack) {
-  for (const std::string& name : {"acme", "Acme", "ACME", "..", ".", "a/b", "../../etc/passwd", "a%2fb", "%", "con", "größe", "租户", "a b", "-rf", "a.db"}) {
+  for (const std::string name : {"acme", "Acme", "ACME", "..", ".", "a/b", "../../etc/passwd", "a%2fb", "%", "con",
+                                 "größe", "租户", "a b", "-rf", "a.db"}) {
     ASSERT_TRUE(check_tenant_name(name).ok()) << name;
     const std::string file = tenant_file_name(name);
     EXPECT_EQ(file.find_first_of("/\\. "), std::string::npos) << file;
@@ -40,13 +41,15 @@ TEST(TenantFiles, NoTwoNamesMeetEvenWhereCaseIsIgnored) {
 }
 
 TEST(TenantFiles, RefusesWhatIsNoName) {
-  for (const std::string& name : {std::string(), std::string(65, 'a'), std::string("a\0b", 3), std::string("a\nb"), std::string("\x7f"),
-                                  std::string("\xff"), std::string("\xc0\xaf"), std::string("\xed\xa0\x80"), std::string("\xe2\x82")})
+  for (const std::string& name :
+       {std::string(), std::string(65, 'a'), std::string("a\0b", 3), std::string("a\nb"), std::string("\x7f"),
+        std::string("\xff"), std::string("\xc0\xaf"), std::string("\xed\xa0\x80"), std::string("\xe2\x82")})
     EXPECT_EQ(check_tenant_name(name).error().code, Code::bad_argument);
 }
 
 TEST(TenantFiles, OtherFilesAreNoTenants) {
-  for (const char* file : {"", "Acme", "a.db", "%6", "%zz", "%61", "%2F", "..", "a/b"}) EXPECT_FALSE(tenant_of_file_name(file)) << file;
+  for (const char* file : {"", "Acme", "a.db", "%6", "%zz", "%61", "%2F", "..", "a/b"})
+    EXPECT_FALSE(tenant_of_file_name(file)) << file;
 }
 
 }  // namespace

@@ -26,7 +26,10 @@ struct Tenants::Entry {
 };
 
 Tenants::Tenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock)
-    : folder_(std::move(folder)), most_open_(most_open ? most_open : 1), busy_timeout_ms_(busy_timeout_ms), clock_(clock) {}
+    : folder_(std::move(folder)),
+      most_open_(most_open ? most_open : 1),
+      busy_timeout_ms_(busy_timeout_ms),
+      clock_(clock) {}
 
 Tenants::~Tenants() = default;
 
@@ -60,7 +63,8 @@ Status Tenants::open_entry(Entry& entry) {
   sqlite::DatabaseOptions options;
   options.full_sync = true;  // an acknowledgement promises that the write survives a loss of power
   options.busy_timeout_ms = busy_timeout_ms_;
-  REJOIN_ASSIGN(entry.database, sqlite::Database::open(folder_ + "/" + tenant_file_name(entry.tenant) + ".db", options, clock_));
+  REJOIN_ASSIGN(entry.database,
+                sqlite::Database::open(folder_ + "/" + tenant_file_name(entry.tenant) + ".db", options, clock_));
   entry.store = sqlite::make_tenant_store(entry.database->replica());
   return {};
 }

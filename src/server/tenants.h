@@ -1,4 +1,5 @@
-// The embedded store: one SQLite replica per tenant, opened when needed, the least recently used closed when many are open.
+// The embedded store: one SQLite replica per tenant, opened when needed, the least recently used closed when many are
+// open.
 #pragma once
 
 #include <chrono>
@@ -18,15 +19,17 @@ namespace rejoin::server {
 
 class Tenants {
  public:
-  // Keeps files in `folder` (made when missing). `most_open` handles stay open; more only while more requests than that are at work.
+  // Keeps files in `folder` (made when missing). `most_open` handles stay open; more only while more requests than that
+  // are at work.
   Tenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock);
   ~Tenants();
   Tenants(const Tenants&) = delete;
   Tenants& operator=(const Tenants&) = delete;
 
   using Use = std::function<Status(sync::TenantStore&)>;
-  // Runs `use` with the tenant's store, one caller at a time per tenant; tenants don't wait for each other. A tenant that does not exist
-  // is made. After `deadline`, waiting ends with `busy` and SQL that runs is interrupted. Thread-safe.
+  // Runs `use` with the tenant's store, one caller at a time per tenant; tenants don't wait for each other. A tenant
+  // that does not exist is made. After `deadline`, waiting ends with `busy` and SQL that runs is interrupted.
+  // Thread-safe.
   Status with(const std::string& tenant, std::chrono::steady_clock::time_point deadline, const Use& use);
 
   size_t open() const;

@@ -82,6 +82,9 @@ void check_end(World& world, Mail& mail) {
     world.end_transaction(i);
     world.observe(i);
   }
+  // What a database told before a copy of another one took its place must not be lost.
+  for (const Letter& letter : mail.all)
+    if (letter.generation != world.device(letter.source).generation && !world.failed()) world.deliver(letter, 0);
   // Two rounds reach everybody; the third must be silent, or replicas answer each other for ever.
   exchange(world, mail);
   exchange(world, mail);

@@ -26,6 +26,7 @@ void Oracle::track() {
     }
   }
   open_.clear();
+  low_ = high_ = 1;
 }
 
 void Oracle::move_to_site(const std::string& site, const State& actual) {
@@ -80,7 +81,7 @@ void Oracle::write_insert(int table, const Key& key, const Set& set, Open stamp)
   for (const auto& [column, value] : set) row.cells[column].value = value;
 }
 
-void Oracle::write_update(OpenRow& row, int table, const Set& set, Open stamp) {
+bool Oracle::write_update(OpenRow& row, int table, const Set& set, Open stamp) {
   bool changed = false;
   for (const auto& [column, value] : set) {
     auto at = row.cells.find(column);
@@ -89,10 +90,11 @@ void Oracle::write_update(OpenRow& row, int table, const Set& set, Open stamp) {
     changed = true;
     row.cells[column] = {stamp, value};
   }
-  if (!changed) return;
+  if (!changed) return false;
   if (mistakes_.update_revives) row.life = stamp;
   if (mistakes_.update_stamps_all_columns)
     for (auto& [column, cell] : row.cells) cell.version = stamp;
+  return true;
 }
 
 Outcome Oracle::insert(int table, const Key& key, const Set& set, int64_t now_ms) {
@@ -107,29 +109,34 @@ Outcome Oracle::insert_or_ignore(int table, const Key& key, const Set& set, int6
 }
 
 Outcome Oracle::replace(int table, const Key& key, const Set& set, int64_t now_ms) {
-  OpenRow* row = alive_row(table, key);
-  if (row && mistakes_.replace_is_an_update) return write_update(*row, table, set, stamp(now_ms, 1)), Outcome::done;
+  if (alive_row(table, key) && mistakes_.replace_is_an_update) return update(table, key, set, now_ms);
   write_insert(table, key, set, stamp(now_ms, 2));
   return Outcome::done;
 }
 
 Outcome Oracle::upsert(int table, const Key& key, const Set& set, int64_t now_ms) {
-  OpenRow* row = alive_row(table, key);
-  if (!row || mistakes_.upsert_is_an_insert) return write_insert(table, key, set, stamp(now_ms, 1)), Outcome::done;
-  write_update(*row, table, set, stamp(now_ms, 1));
+  if (alive_row(table, key) && !mistakes_.upsert_is_an_insert) return update(table, key, set, now_ms);
+  write_insert(table, key, set, stamp(now_ms, 1));
   return Outcome::done;
 }
 
 Outcome Oracle::update(int table, const Key& key, const Set& set, int64_t now_ms) {
-  if (OpenRow* row = alive_row(table, key)) write_update(*row, table, set, stamp(now_ms, 1));
+  OpenRow* row = alive_row(table, key);
+  if (!row) return Outcome::done;
+  uint64_t low = low_;
+  // A write that changes nothing has no stamp; whether it moves the clock is nobody's business.
+  if (!write_update(*row, table, set, stamp(now_ms, 1))) low_ = low;
   return Outcome::done;
 }
 
 Outcome Oracle::update_all(int table, const Set& set, int64_t now_ms) {
   Rows& rows = tables_.at(table);
+  uint64_t low = low_;
+  bool changed = false;
   Open now = stamp(now_ms, rows.size());
   for (auto& [key, row] : rows)
-    if (row.alive) write_update(row, table, set, now);
+    if (row.alive) changed |= write_update(row, table, set, now);
+  if (!changed) low_ = low;
   return Outcome::done;
 }
 
@@ -162,6 +169,7 @@ Outcome Oracle::remove(int table, const Key& key, int64_t now_ms) {
 
 Outcome Oracle::remove_all(int table, int64_t now_ms) {
   Rows& rows = tables_.at(table);
+  if (std::none_of(rows.begin(), rows.end(), [](const auto& entry) { return entry.second.alive; })) return Outcome::done;
   Open now = stamp(now_ms, rows.size());
   for (auto& [key, row] : rows)
     if (row.alive) row.alive = false, row.life = now;

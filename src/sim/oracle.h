@@ -111,7 +111,8 @@ class Oracle {
   OpenRow* alive_row(int table, const Key& key);
   Open stamp(int64_t now_ms, uint64_t rows);
   void write_insert(int table, const Key& key, const Set& set, Open stamp);
-  void write_update(OpenRow& row, int table, const Set& set, Open stamp);
+  // False when no column really changed.
+  bool write_update(OpenRow& row, int table, const Set& set, Open stamp);
   bool same(const Value& a, const Value& b) const;
   // -1, 0, 1; unknown_ is set when it cannot be said.
   int order(const Open& mine, const Version& theirs) const;

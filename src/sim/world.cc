@@ -317,14 +317,14 @@ void World::deliver(const Letter& letter, int to, int connection) {
   if (letter.since <= position.acknowledged) position.acknowledged = std::max(position.acknowledged, letter.through);
 }
 
-bool World::take_page(int to, int source, const Bytes& frame, const State& content, const Bytes& next, int c, bool may_gap) {
+bool World::take_page(int to, int source, const PageSent& page, int c, bool move, bool may_gap) {
   Device& d = device(to);
   Position& position = d.now.from[source];
   std::vector<const State*> contents;
-  for (const State& s : position.staged) contents.push_back(&s);
-  contents.push_back(&content);
+  for (const auto& [frame, content] : position.staged) contents.push_back(&content);
+  contents.push_back(&page.content);
   if (!prepare_merge(to, contents)) return false;
-  auto outcome = d.db->replica(c).apply(frame);
+  auto outcome = d.db->replica(c).apply(page.frame);
   if (d.owner >= 0 && d.owner != c) {
     if (outcome.ok()) return fail("busy", name_of(to) + ": apply worked while another connection writes"), false;
     return expect_busy(to, "apply", outcome.error().code), false;
@@ -334,12 +334,23 @@ bool World::take_page(int to, int source, const Bytes& frame, const State& conte
     return fail("page", name_of(to) + ": a page from " + name_of(source) + ": " + outcome.error().message), false;
   }
   if (d.owner == c) d.wrote = true;
-  position.staged.push_back(content);
-  if (!outcome->staged) {
-    for (const State& s : position.staged) d.now.model.merge(s);
-    position.staged.clear();
+  // Pages that continue each other become visible together. One that is complete by itself does so at once and waits for nobody.
+  bool continues = !position.staged.empty() && page.from == position.staged_next;
+  auto again = std::find_if(position.staged.begin(), position.staged.end(), [&](const auto& s) { return s.first == page.frame; });
+  if (outcome->staged) {
+    if (again == position.staged.end()) {
+      if (!continues) position.staged.clear();
+      position.staged.emplace_back(page.frame, page.content);
+      position.staged_next = page.next;
+    }
+  } else {
+    if (continues) {
+      for (const auto& [frame, content] : position.staged) d.now.model.merge(content);
+      position.staged.clear();
+    }
+    d.now.model.merge(page.content);
   }
-  if (!next.empty()) position.cursor = next;
+  if (move) position.cursor = page.next;
   check_rows(to, c);
   return true;
 }
@@ -349,39 +360,35 @@ void World::page(const Step& step) {
   if (source == to) return;
   Device& s = device(source);
   if (s.owner >= 0) return;
-  auto read = [&](const Bytes& cursor, State& content) -> std::optional<sqlite::Page> {
+  auto read = [&](const Bytes& cursor) -> std::optional<PageSent> {
     sqlite::PageRequest request;
     request.cursor = cursor;
     request.max_bytes = static_cast<uint64_t>(std::max<int64_t>(step.number, 1));
     auto page = s.db->replica(0).page(request);
     if (!page) return fail("page", name_of(source) + ": " + page.error().message), std::nullopt;
-    if (page->frame.empty()) return *page;
+    if (page->frame.empty()) return std::nullopt;
     observe(source);
     if (failed()) return std::nullopt;
     auto decoded = decode_frame(page->frame);
     if (!decoded) return fail("page", name_of(source) + ": its page does not decode: " + decoded.error().message), std::nullopt;
     std::string wrong = s.now.model.check_frame(*decoded);
     if (!wrong.empty()) return fail("page", name_of(source) + ": " + wrong), std::nullopt;
-    content = std::move(*decoded);
-    return *page;
+    return PageSent{cursor, page->next, page->frame, std::move(*decoded)};
   };
-  Bytes cursor = device(to).now.from[source].cursor;
-  State content, later;
-  auto first = read(cursor, content);
-  if (!first || first->frame.empty()) return;
+  auto first = read(device(to).now.from[source].cursor);
+  if (!first) return;
   switch (step.fate) {
     case Fate::lose: return;
-    case Fate::arrive: take_page(to, source, first->frame, content, first->next, c, false); return;
+    case Fate::arrive: take_page(to, source, *first, c, true, false); return;
     case Fate::twice:
-      if (take_page(to, source, first->frame, content, first->next, c, false)) take_page(to, source, first->frame, content, "", c, true);
+      if (take_page(to, source, *first, c, true, false)) take_page(to, source, *first, c, false, true);
       return;
     case Fate::early: {
-      auto second = read(first->next, later);
-      if (!second) return;
-      bool taken = !second->frame.empty() && take_page(to, source, second->frame, later, "", c, true);
+      auto second = read(first->next);
       if (failed()) return;
-      if (!take_page(to, source, first->frame, content, first->next, c, taken) || second->frame.empty()) return;
-      take_page(to, source, second->frame, later, second->next, c, false);
+      if (second) take_page(to, source, *second, c, false, true);
+      if (failed() || !take_page(to, source, *first, c, true, false) || !second) return;
+      take_page(to, source, *second, c, true, false);
       return;
     }
   }

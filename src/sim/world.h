@@ -25,7 +25,8 @@ struct Failure {
 struct Position {
   int64_t acknowledged = 0;   // log position, for changeset(since)
   Bytes cursor;               // for pages
-  std::vector<State> staged;  // pages that are not visible yet
+  std::vector<std::pair<Bytes, State>> staged;  // pages that are not visible yet: frames and what they say
+  Bytes staged_next;          // the cursor of the page that continues them
 };
 
 // What a rollback takes back.
@@ -51,6 +52,12 @@ struct Letter {
   int generation = 0;   // of the source
   int64_t since = 0, through = 0;
   Bytes frame;
+  State content;
+};
+
+// A page under way.
+struct PageSent {
+  Bytes from, next, frame;
   State content;
 };
 
@@ -104,7 +111,8 @@ class World {
   std::string path(int device);
   // False, and the failure noted, unless the call was refused because another connection writes.
   void expect_busy(int device, const std::string& what, Code code);
-  bool take_page(int to, int source, const Bytes& frame, const State& content, const Bytes& next, int connection, bool may_gap);
+  // `move`: the receiver's cursor moves to the page's end. False when the page was not taken.
+  bool take_page(int to, int source, const PageSent& page, int connection, bool move, bool may_gap);
   // Makes sure that the model can say what a merge must give. False: it cannot, because a transaction is open.
   bool prepare_merge(int device, const std::vector<const State*>& contents);
 

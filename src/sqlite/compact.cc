@@ -14,7 +14,7 @@ constexpr int64_t kForgetDeviceMs = int64_t{30} * 24 * 3600 * 1000;
 Result<int64_t> compact_in(Work& work) {
   Context& ctx = work.ctx();
   int64_t up_to = work.state.folded;
-  REJOIN_ASSIGN(Statement peers, prepare(ctx.db, "SELECT count(*), coalesce(min(pushed), 0) FROM main.rejoin_peer"));
+  REJOIN_ASSIGN(Statement peers, prepare(ctx.db, "SELECT count(*), coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
   REJOIN_TRY(peers.step());
   if (peers.integer(0) > 0) up_to = std::min(up_to, peers.integer(1));
   REJOIN_ASSIGN(Statement devices, prepare(ctx.db, "SELECT count(*), coalesce(min(acknowledged), 0) FROM main.rejoin_device WHERE last_seen>?1"));

@@ -46,7 +46,7 @@ Result<std::string> status_json(Replica& replica) {
   std::string url = "null", last_sync = "null", last_error = "null";
   int64_t pushed_rows = 0, pulled_rows = 0, pushed = 0;
   {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT url, pushed_rows, pulled_rows, pushed, last_sync, last_error FROM main.rejoin_peer ORDER BY is_default DESC LIMIT 1"));
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT url, pushed_rows, pulled_rows, pushed, last_sync, last_error FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*' ORDER BY is_default DESC LIMIT 1"));
     REJOIN_ASSIGN(bool row, s.step());
     if (row) {
       url = crdt::json_string(s.text(0));

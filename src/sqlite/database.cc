@@ -11,25 +11,37 @@ Error open_error(const std::string& path, sqlite3* db, int rc, const char* doing
   const std::string what = std::string("cannot ") + doing + " the database '" + path + "': ";
   const std::string said = db ? sqlite3_errmsg(db) : "out of memory";
   switch (rc & 0xff) {
-    case SQLITE_NOTADB: return fail(Code::corrupt, what + "it is not an SQLite database (or an encrypted one); check the path");
-    case SQLITE_CORRUPT: return fail(Code::corrupt, what + "the file is damaged; restore it from a backup, or see sqlite3's .recover");
+    case SQLITE_NOTADB:
+      return fail(Code::corrupt, what + "it is not an SQLite database (or an encrypted one); check the path");
+    case SQLITE_CORRUPT:
+      return fail(Code::corrupt, what + "the file is damaged; restore it from a backup, or see sqlite3's .recover");
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return fail(Code::busy, what + "another process holds it locked; try again when that has finished");
-    case SQLITE_FULL: return fail(Code::disk, what + "the disk is full; make room and try again");
-    case SQLITE_IOERR: return fail(Code::disk, what + "the disk fails (" + said + "); check the system's log");
-    case SQLITE_READONLY: return fail(Code::read_only, what + "it may not be written; check the permissions of the file and of its folder");
+    case SQLITE_LOCKED:
+      return fail(Code::busy, what + "another process holds it locked; try again when that has finished");
+    case SQLITE_FULL:
+      return fail(Code::disk, what + "the disk is full; make room and try again");
+    case SQLITE_IOERR:
+      return fail(Code::disk, what + "the disk fails (" + said + "); check the system's log");
+    case SQLITE_READONLY:
+      return fail(Code::read_only, what + "it may not be written; check the permissions of the file and of its folder");
     case SQLITE_PERM:
-    case SQLITE_AUTH: return fail(Code::read_only, what + "no permission; check the owner and mode of the file and of its folder");
+    case SQLITE_AUTH:
+      return fail(Code::read_only, what + "no permission; check the owner and mode of the file and of its folder");
     case SQLITE_CANTOPEN:
-      return fail(Code::not_found, what + "the file or its folder does not exist, or may not be entered; check the path and its permissions");
-    default: return fail(Code::internal, what + said);
+      return fail(
+          Code::not_found,
+          what + "the file or its folder does not exist, or may not be entered; check the path and its permissions");
+    default:
+      return fail(Code::internal, what + said);
   }
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path, const DatabaseOptions& options, Clock& clock, Random& random) {
-  if (path.empty() || path.find('\0') != std::string::npos) return fail(Code::bad_argument, "a database needs a path; none was given");
+Result<std::unique_ptr<Database>> Database::open(const std::string& path, const DatabaseOptions& options, Clock& clock,
+                                                 Random& random) {
+  if (path.empty() || path.find('\0') != std::string::npos)
+    return fail(Code::bad_argument, "a database needs a path; none was given");
   int flags = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
   if (options.create && !options.read_only) flags |= SQLITE_OPEN_CREATE;
   sqlite3* raw = nullptr;
@@ -65,7 +77,9 @@ void Database::set_deadline(std::chrono::steady_clock::time_point deadline) {
     sqlite3_progress_handler(db_, 0, nullptr, nullptr);
     return;
   }
-  auto passed = [](void* self) { return std::chrono::steady_clock::now() >= static_cast<Database*>(self)->deadline_ ? 1 : 0; };
+  auto passed = [](void* self) {
+    return std::chrono::steady_clock::now() >= static_cast<Database*>(self)->deadline_ ? 1 : 0;
+  };
   sqlite3_progress_handler(db_, kOpcodesBetweenLooks, passed, this);
 }
 

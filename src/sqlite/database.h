@@ -1,4 +1,5 @@
-// A SQLite file opened as a replica, for programs (server, command line, tests). The extension borrows the host's connection instead.
+// A SQLite file opened as a replica, for programs (server, command line, tests). The extension borrows the host's
+// connection instead.
 #pragma once
 
 #include <chrono>
@@ -17,16 +18,16 @@ namespace rejoin::sqlite {
 struct DatabaseOptions {
   bool create = true;
   bool read_only = false;
-  bool wal = true;             // journal_mode=WAL (kept as it is for read_only)
-  bool full_sync = false;      // synchronous=FULL: a commit survives loss of power; otherwise NORMAL
+  bool wal = true;         // journal_mode=WAL (kept as it is for read_only)
+  bool full_sync = false;  // synchronous=FULL: a commit survives loss of power; otherwise NORMAL
   int busy_timeout_ms = 5'000;
 };
 
 // Owns the connection; one thread at a time.
 class Database {
  public:
-  // Errors: not_found (no such file and not `create`, no such folder), read_only (permissions), busy, disk, corrupt (not a database, or
-  // damaged), bad_argument; each with the cure.
+  // Errors: not_found (no such file and not `create`, no such folder), read_only (permissions), busy, disk, corrupt
+  // (not a database, or damaged), bad_argument; each with the cure.
   static Result<std::unique_ptr<Database>> open(const std::string& path, const DatabaseOptions& options = {},
                                                 Clock& clock = system_clock(), Random& random = system_random());
   ~Database();

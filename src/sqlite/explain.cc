@@ -139,8 +139,9 @@ Result<bool> restore(Context& ctx, const std::string& name, const std::vector<cr
   }
   REJOIN_ASSIGN(RowReader shadow, RowReader::open(ctx, *table, true));
   REJOIN_ASSIGN(bool found, shadow.find(key));
-  // Without a birth the whole row was never here, only edits of it.
-  if (!found || record.birth.bottom()) {
+  // Without a birth the whole row was never here, only edits of it. A table of key columns only has no values to lose.
+  bool complete = found || table->column_list().empty();
+  if (!complete || record.birth.bottom()) {
     shadow.reset();
     return fail(Code::not_found, "the last values of row " + shown + " in \"" + table->name + "\" were not kept here" + (table->keep_deleted ? "; restore it on a replica that had it" : " (keep_deleted is false); insert it anew"));
   }

@@ -10,7 +10,7 @@ namespace {
 
 // The log position that every configured server has acknowledged; 0 without a server.
 Result<int64_t> acknowledged(Context& ctx) {
-  REJOIN_ASSIGN(auto pushed, query_int(ctx.db, "SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer"));
+  REJOIN_ASSIGN(auto pushed, query_int(ctx.db, "SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
   return pushed.value_or(0);
 }
 

@@ -22,8 +22,10 @@ bool concerns_the_whole_request(Code code) {
     case Code::unsupported:
     case Code::not_found:
     case Code::method:
-    case Code::media_type: return true;
-    default: return false;
+    case Code::media_type:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -109,8 +111,9 @@ Instruction DeviceSession::take(SyncResponse response) {
 
   if (response.need_contract) {
     if (++since_progress_.contracts > kMostContracts)
-      return finish(fail(Code::schema_refused, "the server keeps asking for the contract although it was sent; is the server's "
-                                               "version older than this client's?"));
+      return finish(fail(Code::schema_refused,
+                         "the server keeps asking for the contract although it was sent; is the server's "
+                         "version older than this client's?"));
     send_contract_ = true;
     return next_request();
   }
@@ -132,7 +135,9 @@ Instruction DeviceSession::take(SyncResponse response) {
     return react(Error{response.error->code, response.error->message},
                  static_cast<int64_t>(std::min<uint64_t>(response.error->retry_after_ms, INT64_MAX)));
   if ((pushed && !nonce_.empty()) || !response.page)
-    return back_off(fail(Code::network, "the server's answer lacks what was asked for; check for a proxy that mixes up answers"), 0);
+    return back_off(
+        fail(Code::network, "the server's answer lacks what was asked for; check for a proxy that mixes up answers"),
+        0);
 
   since_progress_.failures = 0;
   last_failure_.reset();
@@ -157,8 +162,9 @@ Status DeviceSession::take_ack(const Ack& ack) {
 Status DeviceSession::take_page(const PageMessage& page) {
   if (page.restarted && !cursor_.empty()) {
     if (++pull_restarts_ > kMostPullRestarts)
-      return fail(Code::internal, "the server forgets our place in its changes again and again; see its log, it may be failing to "
-                                  "write or be restored in a loop");
+      return fail(Code::internal,
+                  "the server forgets our place in its changes again and again; see its log, it may be failing to "
+                  "write or be restored in a loop");
     REJOIN_TRY(store_.restart_pull());
   }
   page_more_ = page.more;
@@ -207,8 +213,9 @@ Instruction DeviceSession::react(const Error& error, int64_t retry_after_ms) {
   return finish(push_error_ ? push_error_ : error);
 }
 
-// A chunk is above the server's limits. Learn the limits; send single rows; then look for the row that can't go through by lowering
-// the size from which the store leaves values out (and lists them), so that one row never blocks the others.
+// A chunk is above the server's limits. Learn the limits; send single rows; then look for the row that can't go through
+// by lowering the size from which the store leaves values out (and lists them), so that one row never blocks the
+// others.
 Instruction DeviceSession::react_to_too_large(const Error& error) {
   const int tries = ++since_progress_.too_large;
   if (tries == 2) chunk_bytes_ = 1;
@@ -229,10 +236,12 @@ Instruction DeviceSession::react_to_too_large(const Error& error) {
 
 Instruction DeviceSession::back_off(const Error& error, int64_t retry_after_ms) {
   last_failure_ = error;
-  if (++since_progress_.failures >= options_.attempts || retry_after_ms > options_.longest_wait_ms) return finish(error);
+  if (++since_progress_.failures >= options_.attempts || retry_after_ms > options_.longest_wait_ms)
+    return finish(error);
   ++totals_.retries;
   const int doublings = std::min(since_progress_.failures - 1, 20);
-  const int64_t ceiling = std::clamp<int64_t>(options_.first_backoff_ms << doublings, 2, std::max<int64_t>(options_.longest_backoff_ms, 2));
+  const int64_t ceiling =
+      std::clamp<int64_t>(options_.first_backoff_ms << doublings, 2, std::max<int64_t>(options_.longest_backoff_ms, 2));
   const int64_t half = ceiling / 2;
   const int64_t jitter = static_cast<int64_t>(random_.u64() % static_cast<uint64_t>(half + 1));
   return Sleep{std::max(retry_after_ms, half + jitter)};
@@ -240,7 +249,8 @@ Instruction DeviceSession::back_off(const Error& error, int64_t retry_after_ms) 
 
 Instruction DeviceSession::finish(std::optional<Error> error) {
   if (done_) return *done_;
-  const Status noted = store_.note_session(totals_.rows_pushed, totals_.rows_pulled, error ? error->message : std::string());
+  const Status noted =
+      store_.note_session(totals_.rows_pushed, totals_.rows_pulled, error ? error->message : std::string());
   if (!noted.ok() && !error) error = noted.error();
   done_ = Done{totals_, std::move(error)};
   return *done_;

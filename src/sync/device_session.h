@@ -1,9 +1,11 @@
-// The device's end of one sync session, without any I/O: events go in (start, a response, a failure, a timer that rang), and exactly
-// one instruction comes out of each (send, sleep, done). The host owns socket, timer and thread; the session owns what is said.
+// The device's end of one sync session, without any I/O: events go in (start, a response, a failure, a timer that
+// rang), and exactly one instruction comes out of each (send, sleep, done). The host owns socket, timer and thread; the
+// session owns what is said.
 //
-// Each round trip pushes one chunk and pulls one page, until nothing is pending on either side. Nothing is kept here that a lost
-// session would miss: what must survive lives in the DeviceStore, so that a session that was cut is simply started again.
-// Memory: one chunk and one page. Every reaction is bounded, so that no server can keep a device going in circles.
+// Each round trip pushes one chunk and pulls one page, until nothing is pending on either side. Nothing is kept here
+// that a lost session would miss: what must survive lives in the DeviceStore, so that a session that was cut is simply
+// started again. Memory: one chunk and one page. Every reaction is bounded, so that no server can keep a device going
+// in circles.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +26,7 @@ struct DeviceOptions {
   std::string client_version;
   int64_t first_backoff_ms = 500;  // doubles with each failure in a row, half of it drawn at random
   int64_t longest_backoff_ms = 30'000;
-  int attempts = 6;                // failures in a row that end the session
+  int attempts = 6;                   // failures in a row that end the session
   int64_t longest_wait_ms = 120'000;  // a server that asks for more patience ends the session instead
   MessageLimits limits;
 };

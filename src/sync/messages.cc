@@ -42,7 +42,8 @@ class Decoder {
   // A field we know, but with a wire type that it cannot have; or one that we don't know.
   void other(pbf_reader& reader, uint32_t known_below, const char* what) {
     if (reader.tag() < known_below)
-      refuse(Code::corrupt, std::string("field ") + std::to_string(reader.tag()) + " of " + what + " has a foreign wire type");
+      refuse(Code::corrupt,
+             std::string("field ") + std::to_string(reader.tag()) + " of " + what + " has a foreign wire type");
     else
       reader.skip();
   }
@@ -87,10 +88,17 @@ void read_hello(pbf_reader reader, Decoder& d, Hello& hello) {
           hello.site = crdt::SiteId::from(id), site = true;
         break;
       }
-      case tag_and_type(2, kLength): hello.contract_fingerprint = d.bytes(reader, limits.token_bytes, "fingerprint"); break;
-      case tag_and_type(3, kLength): hello.contract_json = d.bytes(reader, limits.contract_bytes, "contract"); break;
-      case tag_and_type(4, kLength): hello.client_version = d.bytes(reader, limits.name_bytes, "client version"); break;
-      default: d.other(reader, 5, "Hello");
+      case tag_and_type(2, kLength):
+        hello.contract_fingerprint = d.bytes(reader, limits.token_bytes, "fingerprint");
+        break;
+      case tag_and_type(3, kLength):
+        hello.contract_json = d.bytes(reader, limits.contract_bytes, "contract");
+        break;
+      case tag_and_type(4, kLength):
+        hello.client_version = d.bytes(reader, limits.name_bytes, "client version");
+        break;
+      default:
+        d.other(reader, 5, "Hello");
     }
   }
   if (!site) d.refuse(Code::corrupt, "hello.site is missing");
@@ -100,10 +108,17 @@ void read_push(pbf_reader reader, Decoder& d, Push& push) {
   const MessageLimits& limits = d.limits();
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kLength): push.chain_token = d.bytes(reader, limits.token_bytes, "chain token"); break;
-      case tag_and_type(2, kLength): push.nonce = d.bytes(reader, limits.token_bytes, "nonce"); break;
-      case tag_and_type(3, kLength): push.frame = d.bytes(reader, limits.frame_bytes, "frame"); break;
-      default: d.other(reader, 4, "Push");
+      case tag_and_type(1, kLength):
+        push.chain_token = d.bytes(reader, limits.token_bytes, "chain token");
+        break;
+      case tag_and_type(2, kLength):
+        push.nonce = d.bytes(reader, limits.token_bytes, "nonce");
+        break;
+      case tag_and_type(3, kLength):
+        push.frame = d.bytes(reader, limits.frame_bytes, "frame");
+        break;
+      default:
+        d.other(reader, 4, "Push");
     }
   }
 }
@@ -111,9 +126,14 @@ void read_push(pbf_reader reader, Decoder& d, Push& push) {
 void read_pull(pbf_reader reader, Decoder& d, Pull& pull) {
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kLength): pull.cursor = d.bytes(reader, d.limits().cursor_bytes, "cursor"); break;
-      case tag_and_type(2, kVarint): pull.max_bytes = reader.get_uint64(); break;
-      default: d.other(reader, 3, "Pull");
+      case tag_and_type(1, kLength):
+        pull.cursor = d.bytes(reader, d.limits().cursor_bytes, "cursor");
+        break;
+      case tag_and_type(2, kVarint):
+        pull.max_bytes = reader.get_uint64();
+        break;
+      default:
+        d.other(reader, 3, "Pull");
     }
   }
 }
@@ -121,10 +141,17 @@ void read_pull(pbf_reader reader, Decoder& d, Pull& pull) {
 void read_facts(pbf_reader reader, Decoder& d, ServerFacts& facts) {
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kVarint): facts.may_relay = reader.get_bool(); break;
-      case tag_and_type(2, kVarint): facts.max_frame_bytes = reader.get_uint64(); break;
-      case tag_and_type(3, kVarint): facts.max_value_bytes = reader.get_uint64(); break;
-      default: d.other(reader, 4, "Facts");
+      case tag_and_type(1, kVarint):
+        facts.may_relay = reader.get_bool();
+        break;
+      case tag_and_type(2, kVarint):
+        facts.max_frame_bytes = reader.get_uint64();
+        break;
+      case tag_and_type(3, kVarint):
+        facts.max_value_bytes = reader.get_uint64();
+        break;
+      default:
+        d.other(reader, 4, "Facts");
     }
   }
 }
@@ -138,12 +165,23 @@ void read_refused(pbf_reader reader, Decoder& d, RefusedRow& row) {
   const MessageLimits& limits = d.limits();
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kLength): row.table = d.bytes(reader, limits.name_bytes, "table name"); break;
-      case tag_and_type(2, kLength): row.key = d.bytes(reader, limits.cursor_bytes, "key"); break;
-      case tag_and_type(3, kLength): row.key_json = d.bytes(reader, limits.cursor_bytes, "key"); break;
-      case tag_and_type(4, kVarint): row.code = read_code(reader); break;
-      case tag_and_type(5, kLength): row.reason = d.bytes(reader, limits.text_bytes, "reason"); break;
-      default: d.other(reader, 6, "RefusedRow");
+      case tag_and_type(1, kLength):
+        row.table = d.bytes(reader, limits.name_bytes, "table name");
+        break;
+      case tag_and_type(2, kLength):
+        row.key = d.bytes(reader, limits.cursor_bytes, "key");
+        break;
+      case tag_and_type(3, kLength):
+        row.key_json = d.bytes(reader, limits.cursor_bytes, "key");
+        break;
+      case tag_and_type(4, kVarint):
+        row.code = read_code(reader);
+        break;
+      case tag_and_type(5, kLength):
+        row.reason = d.bytes(reader, limits.text_bytes, "reason");
+        break;
+      default:
+        d.other(reader, 6, "RefusedRow");
     }
   }
 }
@@ -152,8 +190,12 @@ void read_ack(pbf_reader reader, Decoder& d, Ack& ack) {
   const MessageLimits& limits = d.limits();
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kLength): ack.nonce = d.bytes(reader, limits.token_bytes, "nonce"); break;
-      case tag_and_type(2, kLength): ack.next_chain_token = d.bytes(reader, limits.token_bytes, "chain token"); break;
+      case tag_and_type(1, kLength):
+        ack.nonce = d.bytes(reader, limits.token_bytes, "nonce");
+        break;
+      case tag_and_type(2, kLength):
+        ack.next_chain_token = d.bytes(reader, limits.token_bytes, "chain token");
+        break;
       case tag_and_type(3, kLength):
         if (ack.refused.size() >= limits.refused_rows) {
           d.refuse(Code::too_large, "the response refuses more than " + std::to_string(limits.refused_rows) + " rows");
@@ -161,8 +203,11 @@ void read_ack(pbf_reader reader, Decoder& d, Ack& ack) {
         }
         read_refused(reader.get_message(), d, ack.refused.emplace_back());
         break;
-      case tag_and_type(4, kVarint): ack.rows = reader.get_uint64(); break;
-      default: d.other(reader, 5, "Ack");
+      case tag_and_type(4, kVarint):
+        ack.rows = reader.get_uint64();
+        break;
+      default:
+        d.other(reader, 5, "Ack");
     }
   }
 }
@@ -171,12 +216,23 @@ void read_page(pbf_reader reader, Decoder& d, PageMessage& page) {
   const MessageLimits& limits = d.limits();
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kLength): page.frame = d.bytes(reader, limits.frame_bytes, "frame"); break;
-      case tag_and_type(2, kLength): page.next_cursor = d.bytes(reader, limits.cursor_bytes, "cursor"); break;
-      case tag_and_type(3, kVarint): page.more = reader.get_bool(); break;
-      case tag_and_type(4, kVarint): page.restarted = reader.get_bool(); break;
-      case tag_and_type(5, kVarint): page.rows = reader.get_uint64(); break;
-      default: d.other(reader, 6, "Page");
+      case tag_and_type(1, kLength):
+        page.frame = d.bytes(reader, limits.frame_bytes, "frame");
+        break;
+      case tag_and_type(2, kLength):
+        page.next_cursor = d.bytes(reader, limits.cursor_bytes, "cursor");
+        break;
+      case tag_and_type(3, kVarint):
+        page.more = reader.get_bool();
+        break;
+      case tag_and_type(4, kVarint):
+        page.restarted = reader.get_bool();
+        break;
+      case tag_and_type(5, kVarint):
+        page.rows = reader.get_uint64();
+        break;
+      default:
+        d.other(reader, 6, "Page");
     }
   }
 }
@@ -184,11 +240,20 @@ void read_page(pbf_reader reader, Decoder& d, PageMessage& page) {
 void read_error(pbf_reader reader, Decoder& d, WireError& error) {
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kVarint): error.code = read_code(reader); break;
-      case tag_and_type(2, kLength): error.message = d.bytes(reader, d.limits().text_bytes, "error message"); break;
-      case tag_and_type(3, kVarint): error.retry_after_ms = reader.get_uint64(); break;
-      case tag_and_type(4, kLength): reader.skip(); break;  // the name, for people
-      default: d.other(reader, 5, "Error");
+      case tag_and_type(1, kVarint):
+        error.code = read_code(reader);
+        break;
+      case tag_and_type(2, kLength):
+        error.message = d.bytes(reader, d.limits().text_bytes, "error message");
+        break;
+      case tag_and_type(3, kVarint):
+        error.retry_after_ms = reader.get_uint64();
+        break;
+      case tag_and_type(4, kLength):
+        reader.skip();
+        break;  // the name, for people
+      default:
+        d.other(reader, 5, "Error");
     }
   }
 }
@@ -197,7 +262,9 @@ void read_request(pbf_reader reader, Decoder& d, SyncRequest& request) {
   bool hello = false;
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kVarint): request.protocol = reader.get_uint32(); break;
+      case tag_and_type(1, kVarint):
+        request.protocol = reader.get_uint32();
+        break;
       case tag_and_type(2, kLength):
         d.once(hello, "hello");
         hello = true;
@@ -211,7 +278,8 @@ void read_request(pbf_reader reader, Decoder& d, SyncRequest& request) {
         d.once(request.pull.has_value(), "pull");
         read_pull(reader.get_message(), d, request.pull.emplace());
         break;
-      default: d.other(reader, 5, "SyncRequest");
+      default:
+        d.other(reader, 5, "SyncRequest");
     }
   }
   if (!hello) d.refuse(Code::corrupt, "the request has no hello");
@@ -221,14 +289,20 @@ void read_response(pbf_reader reader, Decoder& d, SyncResponse& response) {
   bool facts = false;
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
-      case tag_and_type(1, kVarint): response.protocol = reader.get_uint32(); break;
-      case tag_and_type(2, kVarint): response.facts.now_ms = reader.get_int64(); break;
+      case tag_and_type(1, kVarint):
+        response.protocol = reader.get_uint32();
+        break;
+      case tag_and_type(2, kVarint):
+        response.facts.now_ms = reader.get_int64();
+        break;
       case tag_and_type(3, kLength):
         d.once(facts, "facts");
         facts = true;
         read_facts(reader.get_message(), d, response.facts);
         break;
-      case tag_and_type(4, kVarint): response.need_contract = reader.get_bool(); break;
+      case tag_and_type(4, kVarint):
+        response.need_contract = reader.get_bool();
+        break;
       case tag_and_type(5, kLength):
         d.once(response.ack.has_value(), "ack");
         read_ack(reader.get_message(), d, response.ack.emplace());
@@ -241,7 +315,8 @@ void read_response(pbf_reader reader, Decoder& d, SyncResponse& response) {
         d.once(response.error.has_value(), "error");
         read_error(reader.get_message(), d, response.error.emplace());
         break;
-      default: d.other(reader, 8, "SyncResponse");
+      default:
+        d.other(reader, 8, "SyncResponse");
     }
   }
 }
@@ -254,7 +329,8 @@ Result<Message> decode(BytesView in, const MessageLimits& limits, Read read) {
   try {
     const pbf_reader reader(in.data(), in.size());
     if (uint64_t protocol = find_protocol(reader); protocol != kProtocol) {
-      if (protocol == 0) return fail(Code::corrupt, "not a message of Rejoin's sync protocol: it has no protocol number");
+      if (protocol == 0)
+        return fail(Code::corrupt, "not a message of Rejoin's sync protocol: it has no protocol number");
       return wrong_protocol(protocol).error();
     }
     read(reader, d, message);
@@ -363,8 +439,8 @@ Status check_request(const SyncRequest& request, const MessageLimits& limits) {
   if (request.protocol != kProtocol) return wrong_protocol(request.protocol);
   auto within = [](BytesView value, uint64_t limit, const char* what) -> Status {
     if (value.size() <= limit) return {};
-    return fail(Code::too_large, std::string(what) + " has " + std::to_string(value.size()) + " bytes; this server accepts " +
-                                     std::to_string(limit));
+    return fail(Code::too_large, std::string(what) + " has " + std::to_string(value.size()) +
+                                     " bytes; this server accepts " + std::to_string(limit));
   };
   for (char c : request.hello.contract_fingerprint)
     if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))

@@ -1,7 +1,9 @@
-// The two messages of the sync protocol and their binary form. proto/rejoin.proto is the contract; this is its hand-written codec.
+// The two messages of the sync protocol and their binary form. proto/rejoin.proto is the contract; this is its
+// hand-written codec.
 //
-// Decoders treat every byte as hostile: limits first, no allocation beyond the input's size, a failed decode changes nothing.
-// Unknown fields are skipped, known fields with a foreign wire type and repeated singular messages are refused.
+// Decoders treat every byte as hostile: limits first, no allocation beyond the input's size, a failed decode changes
+// nothing. Unknown fields are skipped, known fields with a foreign wire type and repeated singular messages are
+// refused.
 #pragma once
 
 #include <cstdint>
@@ -92,8 +94,8 @@ struct MessageLimits {
 Bytes encode_request(const SyncRequest& request);
 Bytes encode_response(const SyncResponse& response);
 
-// Errors: corrupt; too_large naming the limit; unsupported when `protocol` is another number (checked first, so that a newer peer
-// gets this answer and not a complaint about bytes).
+// Errors: corrupt; too_large naming the limit; unsupported when `protocol` is another number (checked first, so that a
+// newer peer gets this answer and not a complaint about bytes).
 Result<SyncRequest> decode_request(BytesView in, const MessageLimits& limits = {});
 Result<SyncResponse> decode_response(BytesView in, const MessageLimits& limits = {});
 

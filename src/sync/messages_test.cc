@@ -28,7 +28,8 @@ SyncResponse full_response() {
   SyncResponse response;
   response.facts = {1'700'000'000'123, true, 1 << 20, 1 << 16};
   response.need_contract = true;
-  response.ack = Ack{Bytes(16, '\x02'), "next", {{"todos", "\x30key", "[\"key\"]", Code::too_large, "above the limit"}}, 7};
+  response.ack =
+      Ack{Bytes(16, '\x02'), "next", {{"todos", "\x30key", "[\"key\"]", Code::too_large, "above the limit"}}, 7};
   response.page = PageMessage{"page", "cursor", true, true, 3};
   response.error = WireError{Code::clock_ahead, "a message", 1500};
   return response;

@@ -48,7 +48,8 @@ struct Exchange {
     stats.rows_parked = reply.outcome.rows_parked;
     stats.repeated = reply.repeated;
     for (const RefusedRow& row : reply.outcome.refused) stats.refused.push_back(row.code);
-    response.ack = Ack{push.nonce, std::move(reply.next_chain_token), std::move(reply.outcome.refused), reply.outcome.rows_seen};
+    response.ack =
+        Ack{push.nonce, std::move(reply.next_chain_token), std::move(reply.outcome.refused), reply.outcome.rows_seen};
     return {};
   }
 
@@ -62,7 +63,8 @@ struct Exchange {
     Result<PullReply> reply = store.pull(want);
     bool restarted = false;
     if (!reply.ok() && !want.cursor.empty() &&
-        (reply.error().code == Code::corrupt || reply.error().code == Code::unsupported || reply.error().code == Code::bad_argument)) {
+        (reply.error().code == Code::corrupt || reply.error().code == Code::unsupported ||
+         reply.error().code == Code::bad_argument)) {
       // A cursor that nobody here made: a device must not be stuck with it.
       want.cursor.clear();
       restarted = true;
@@ -70,8 +72,8 @@ struct Exchange {
     }
     if (!reply.ok()) return reply.error();
     stats.rows_pulled = reply->rows;
-    response.page = PageMessage{std::move(reply->frame), std::move(reply->next_cursor), reply->more, restarted || reply->restarted,
-                                reply->rows};
+    response.page = PageMessage{std::move(reply->frame), std::move(reply->next_cursor), reply->more,
+                                restarted || reply->restarted, reply->rows};
     return {};
   }
 
@@ -99,8 +101,8 @@ MessageLimits message_limits(const ServerSettings& settings) {
   return limits;
 }
 
-SyncResponse serve(const SyncRequest& request, const Caller& caller, TenantStore& store, const ServerSettings& settings, int64_t now_ms,
-                   ServeStats* stats) {
+SyncResponse serve(const SyncRequest& request, const Caller& caller, TenantStore& store, const ServerSettings& settings,
+                   int64_t now_ms, ServeStats* stats) {
   Exchange exchange{request, caller, store, settings, {}, {}};
   exchange.response.facts = facts_of(settings, caller, now_ms);
   if (Status done = exchange.run(); !done.ok()) {

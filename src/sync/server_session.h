@@ -1,5 +1,5 @@
-// The server's end of one exchange: a request of a known caller against one tenant's store gives a response. Keeps nothing between
-// exchanges; whatever must be remembered is in the store.
+// The server's end of one exchange: a request of a known caller against one tenant's store gives a response. Keeps
+// nothing between exchanges; whatever must be remembered is in the store.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +22,10 @@ struct ServerSettings {
   uint64_t max_frame_bytes = 16ull << 20;
   uint64_t max_value_bytes = 8ull << 20;
   uint64_t max_frame_rows = 1ull << 20;
-  uint64_t page_bytes = 1ull << 20;       // when the device does not say
+  uint64_t page_bytes = 1ull << 20;  // when the device does not say
   uint64_t max_page_bytes = 4ull << 20;
-  int64_t drift_ms = 5 * 60 * 1000;       // how far ahead of the server's clock a stamp may lie
-  bool auto_schema = true;                // a caller with may_schema creates tables; false: nobody does
+  int64_t drift_ms = 5 * 60 * 1000;  // how far ahead of the server's clock a stamp may lie
+  bool auto_schema = true;           // a caller with may_schema creates tables; false: nobody does
 };
 
 // For metrics and logs.
@@ -41,8 +41,9 @@ struct ServeStats {
 ServerFacts facts_of(const ServerSettings& settings, const Caller& caller, int64_t now_ms);
 MessageLimits message_limits(const ServerSettings& settings);
 
-// One exchange. Never fails: what goes wrong is the response's error. A push that is refused as a whole is answered without a page,
-// so that the device reacts first; rows that are refused one by one are in the ack, and the page follows.
+// One exchange. Never fails: what goes wrong is the response's error. A push that is refused as a whole is answered
+// without a page, so that the device reacts first; rows that are refused one by one are in the ack, and the page
+// follows.
 SyncResponse serve(const SyncRequest& request, const Caller& caller, TenantStore& store, const ServerSettings& settings,
                    int64_t now_ms, ServeStats* stats = nullptr);
 

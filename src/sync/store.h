@@ -1,5 +1,6 @@
-// What the sync sessions need from a database, at either end. The sessions own these interfaces; `sqlite` (and later `postgres`)
-// implements them. Every call is one transaction: when it fails nothing has changed. None is thread-safe; one session, one store.
+// What the sync sessions need from a database, at either end. The sessions own these interfaces; `sqlite` (and later
+// `postgres`) implements them. Every call is one transaction: when it fails nothing has changed. None is thread-safe;
+// one session, one store.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace rejoin::sync {
 // A row that a receiver did not take, with the reason. Everything else of its frame was taken.
 struct RefusedRow {
   std::string table;
-  Bytes key;         // encoded (crdt/key.h)
+  Bytes key;  // encoded (crdt/key.h)
   std::string key_json;
   Code code = Code::internal;  // too_large, forbidden, schema_refused, ...
   std::string reason;
@@ -31,9 +32,11 @@ struct ApplyOutcome {
   std::vector<RefusedRow> refused;
 };
 
-// ---- the device's end ------------------------------------------------------------------------------------------------------------
+// ---- the device's end
+// ------------------------------------------------------------------------------------------------------------
 
-// One frozen chunk of this device's changes. Stored before it is handed out: a retry gets the same bytes, token and nonce.
+// One frozen chunk of this device's changes. Stored before it is handed out: a retry gets the same bytes, token and
+// nonce.
 struct PendingPush {
   Bytes chain_token;  // as the server gave it; empty at first contact
   Bytes nonce;        // 16 random bytes of this chunk
@@ -46,7 +49,7 @@ struct DeviceState {
   crdt::SiteId site;
   std::string contract_json;
   std::string contract_fingerprint;
-  Bytes pull_cursor;   // empty: from the beginning
+  Bytes pull_cursor;       // empty: from the beginning
   bool may_relay = false;  // the server said so in an earlier reply
 };
 
@@ -62,8 +65,9 @@ class DeviceStore {
  public:
   virtual ~DeviceStore() = default;
   virtual Result<DeviceState> state() = 0;
-  // The chunk to push next: the frozen one if its acknowledgement is missing, else the next changes, frozen now. Nothing when all is
-  // pushed. Rows whose values exceed `facts.max_value_bytes` are listed in rejoin_rejections and left out.
+  // The chunk to push next: the frozen one if its acknowledgement is missing, else the next changes, frozen now.
+  // Nothing when all is pushed. Rows whose values exceed `facts.max_value_bytes` are listed in rejoin_rejections and
+  // left out.
   virtual Result<std::optional<PendingPush>> next_push(uint64_t max_bytes, const ServerFacts& facts) = 0;
   // The server has the chunk with this nonce, durably, refusing those rows. Unknown nonces are ignored.
   virtual Status acknowledge(BytesView nonce, BytesView next_chain_token, const std::vector<RefusedRow>& refused) = 0;
@@ -82,34 +86,35 @@ class DeviceStore {
   virtual Status note_session(uint64_t pushed_rows, uint64_t pulled_rows, const std::string& error) = 0;
 };
 
-// ---- the server's end: one tenant ------------------------------------------------------------------------------------------------
+// ---- the server's end: one tenant
+// ------------------------------------------------------------------------------------------------
 
 struct PushRequest {
-  std::string device;   // from the token
+  std::string device;  // from the token
   crdt::SiteId site;
   Bytes chain_token;
   Bytes nonce;
   BytesView frame;
-  bool may_relay = false;   // cells of other sites are accepted
+  bool may_relay = false;  // cells of other sites are accepted
   int64_t now_ms = 0;
-  int64_t drift_ms = 0;     // how far ahead of `now_ms` a stamp may lie
+  int64_t drift_ms = 0;  // how far ahead of `now_ms` a stamp may lie
   codec::Limits limits;
 };
 
 struct PushReply {
   Bytes next_chain_token;
   ApplyOutcome outcome;
-  bool repeated = false;    // a retry of the chunk that was taken last: nothing was done again
+  bool repeated = false;  // a retry of the chunk that was taken last: nothing was done again
 };
 
 struct PullRequest {
-  crdt::SiteId site;        // what came from there is left out
+  crdt::SiteId site;  // what came from there is left out
   Bytes cursor;
   uint64_t max_bytes = 1 << 20;
 };
 
 struct PullReply {
-  Bytes frame;       // empty: no news
+  Bytes frame;  // empty: no news
   Bytes next_cursor;
   bool more = false;
   uint64_t rows = 0;
@@ -119,16 +124,16 @@ struct PullReply {
 class TenantStore {
  public:
   virtual ~TenantStore() = default;
-  // Takes a chunk, durably, together with the device's place in its chain. Errors: stale_chain, unknown_chain, clock_ahead (a stamp
-  // beyond now + drift; nothing was taken), forbidden, corrupt, gap, too_large.
+  // Takes a chunk, durably, together with the device's place in its chain. Errors: stale_chain, unknown_chain,
+  // clock_ahead (a stamp beyond now + drift; nothing was taken), forbidden, corrupt, gap, too_large.
   virtual Result<PushReply> push(const PushRequest& request) = 0;
   virtual Result<PullReply> pull(const PullRequest& request) = 0;
   virtual Result<std::string> contract_fingerprint() = 0;
   virtual Result<std::string> contract_json() = 0;
   // Is this fingerprint one that the tenant has seen (its own, or an ancestor's)?
   virtual Result<bool> knows_contract(const std::string& fingerprint) = 0;
-  // A device's contract. `may_create`: missing tables and columns are created; otherwise they are remembered as unknown, and rows of
-  // theirs are refused one by one. Errors: bad_argument.
+  // A device's contract. `may_create`: missing tables and columns are created; otherwise they are remembered as
+  // unknown, and rows of theirs are refused one by one. Errors: bad_argument.
   virtual Status adopt_contract(const std::string& json, bool may_create) = 0;
 };
 

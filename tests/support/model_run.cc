@@ -55,6 +55,7 @@ uint64_t environment_number(const char* name, uint64_t otherwise) {
 
 void run_models(uint64_t first, uint64_t count) {
   if (const char* seed = std::getenv("REJOIN_MODEL_SEED")) first = std::strtoull(seed, nullptr, 10), count = 1;
+  bool keep_going = environment_number("REJOIN_MODEL_KEEP_GOING", 0) != 0;
   auto started = std::chrono::steady_clock::now(), said = started;
   uint64_t steps = 0;
   for (uint64_t n = 0; n < count; ++n) {
@@ -69,6 +70,10 @@ void run_models(uint64_t first, uint64_t count) {
                    static_cast<unsigned long long>(first + n), std::chrono::duration<double>(now - started).count());
     }
     if (!failure) continue;
+    if (keep_going) {
+      ADD_FAILURE() << "seed " << script.seed << " " << describe(script, *failure);
+      continue;
+    }
     std::fprintf(stderr, "\nseed %llu failed: %sshrinking ...\n", static_cast<unsigned long long>(script.seed), describe(script, *failure).c_str());
     sim::Script small = sim::shrink(script, failure->kind, [](const sim::Script& s) { return sim::run_script(s, options()); });
     auto last = sim::run_script(small, options());

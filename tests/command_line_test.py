@@ -3,9 +3,9 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -123,18 +123,19 @@ class MistakesTest(FolderTest):
         db.execute("INSERT INTO todos(id, title) VALUES('1', 'milk')")
         db.execute("PRAGMA journal_mode=DELETE")
         db.close()
+        # Root may write anything, so the commands run as somebody else there, who may not reach the build folder.
+        binary = shutil.copy(REJOIN, self.path("rejoin"))
         os.chmod(path, 0o444)
         os.chmod(self.folder, 0o555)
         try:
-            # Root may write anything, so the commands run as somebody else there.
             def as_nobody(*arguments):
-                return subprocess.run([REJOIN, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                return subprocess.run([binary, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
                                       user=65534 if os.getuid() == 0 else None)
 
             for command in (["track", path, "todos"], ["untrack", path, "todos"], ["compact", path]):
                 done = as_nobody(*command)
                 self.assertEqual(done.returncode, 3, done)
-                self.assertIn("written", done.stderr + "written" * ("write" in done.stderr))
+                self.assertIn("cannot be written", done.stderr)
             for command in (["status", path], ["changes", path], ["explain", path, "todos", "1"]):
                 self.assertEqual(as_nobody(*command).returncode, 0, as_nobody(*command))
         finally:

@@ -1,0 +1,88 @@
+#include "tests/support/sync_loopback.h"
+
+#include <algorithm>
+#include <variant>
+
+namespace rejoin::testing {
+
+LoopbackServer::LoopbackServer() : peer_(std::make_unique<Peer>()) { open(); }
+
+void LoopbackServer::open() { store_ = sqlite::make_tenant_store(peer_->rejoin()); }
+
+void LoopbackServer::backup() {
+  backup_ = std::make_unique<Peer>();
+  backup_->database().copy_from(peer_->database());
+}
+
+void LoopbackServer::restore_backup() {
+  store_.reset();
+  auto restored = std::make_unique<Peer>();
+  restored->clock().set(peer_->clock().now_ms());
+  restored->database().copy_from(backup_->database());
+  peer_ = std::move(restored);
+  open();
+}
+
+Bytes LoopbackServer::answer(BytesView bytes, const sync::Caller& caller) {
+  ++exchanges;
+  Result<sync::SyncRequest> request = sync::decode_request(bytes, sync::message_limits(settings));
+  const int64_t now = peer_->clock().now_ms();
+  if (!request.ok())
+    return sync::encode_response(sync::error_response(request.error(), sync::facts_of(settings, caller, now)));
+  return sync::encode_response(sync::serve(*request, caller, *store_, settings, now, &last));
+}
+
+sync::Done LoopbackDevice::sync(LoopbackServer& server) {
+  auto store = sqlite::make_device_store(peer.rejoin(), "http://server");
+  SeededRandom random(7);
+  sync::DeviceSession session(*store, random, options);
+  const Error broken = fail(Code::network, "the connection broke");
+  sync::Instruction next = session.start();
+  exchanges = 0;
+  for (int steps = 0; steps < 1'000'000; ++steps) {
+    if (auto* done = std::get_if<sync::Done>(&next)) return *done;
+    if (std::holds_alternative<sync::Sleep>(next)) {
+      next = session.on_timer();
+      continue;
+    }
+    Bytes request = std::move(std::get<sync::Send>(next).request);
+    bytes_sent += request.size();
+    largest_message = std::max<uint64_t>(largest_message, request.size());
+    const uint64_t number = exchanges++;
+    const Fault now = fault ? fault(number) : Fault::none;
+    if (during_request) during_request(number);
+    if (now == Fault::lose_request) {
+      next = session.on_failure(broken);
+      continue;
+    }
+    if (now == Fault::cut_request) {
+      // Over HTTP the server would never see it whole; here it refuses it or takes what is left as a message.
+      (void)server.answer(BytesView(request).substr(0, request.size() / 2), caller);
+      next = session.on_failure(broken);
+      continue;
+    }
+    Bytes response = server.answer(request, caller);
+    if (now == Fault::repeat_request) response = server.answer(request, caller);
+    if (during_response) during_response(number);
+    bytes_received += response.size();
+    largest_message = std::max<uint64_t>(largest_message, response.size());
+    if (now == Fault::lose_response) {
+      next = session.on_failure(broken);
+      continue;
+    }
+    if (now == Fault::cut_response) response.resize(response.size() / 2);
+    if (now == Fault::flip_response)
+      response[response.size() / 2] = static_cast<char>(response[response.size() / 2] ^ 0x10);
+    next = session.on_response(response);
+  }
+  ADD_FAILURE() << "the session does not end";
+  return {};
+}
+
+sync::SyncTotals LoopbackDevice::must_sync(LoopbackServer& server) {
+  const sync::Done done = sync(server);
+  EXPECT_FALSE(done.error) << (done.error ? done.error->message : "");
+  return done.totals;
+}
+
+}  // namespace rejoin::testing

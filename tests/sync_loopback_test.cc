@@ -1,0 +1,374 @@
+// Two real engines and the two sessions between them: everything arrives, whatever happens to the messages on the way.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/sync_loopback.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::string kSchema =
+    "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0);"
+    "CREATE TABLE notes(a TEXT, b TEXT, body, PRIMARY KEY(a, b)) WITHOUT ROWID;";
+const std::vector<std::string> kTables{"todos", "notes"};
+const std::string kAll = "SELECT 't', * FROM todos UNION ALL SELECT 'n', * FROM notes ORDER BY 1, 2, 3";
+
+constexpr int64_t kTenYears = int64_t{10} * 365 * 24 * 3600 * 1000;
+
+class SyncLoopback : public ::testing::Test {
+ protected:
+  SyncLoopback() : a("a", kSchema, kTables), b("b", kSchema, kTables) {
+    for (LoopbackDevice* device : {&a, &b}) device->options.attempts = 3;
+  }
+
+  // Rows of both tables, `from` on.
+  static void write(LoopbackDevice& device, const std::string& prefix, int from, int count) {
+    device.peer.run("WITH RECURSIVE n(i) AS (VALUES(" + std::to_string(from) +
+                    ") UNION ALL SELECT i+1 FROM n WHERE i<" + std::to_string(from + count - 1) +
+                    ") INSERT INTO todos SELECT '" + prefix +
+                    "'||i, 'title of row number '||i, i%2 FROM n;"
+                    "WITH RECURSIVE n(i) AS (VALUES(" +
+                    std::to_string(from) + ") UNION ALL SELECT i+1 FROM n WHERE i<" + std::to_string(from + count - 1) +
+                    ") INSERT INTO notes SELECT '" + prefix + "', i, zeroblob(i%50) FROM n");
+  }
+
+  void small_pages(uint64_t bytes) {
+    for (LoopbackDevice* device : {&a, &b}) device->options.chunk_bytes = device->options.page_bytes = bytes;
+  }
+
+  void expect_same() {
+    const std::string truth = server.peer().rows(kAll);
+    EXPECT_EQ(a.peer.rows(kAll), truth);
+    EXPECT_EQ(b.peer.rows(kAll), truth);
+    for (Peer* peer : {&a.peer, &b.peer, &server.peer()}) peer->expect_sound();
+  }
+
+  void settle() {
+    for (int i = 0; i < 2; ++i) {
+      a.must_sync(server);
+      b.must_sync(server);
+    }
+  }
+
+  LoopbackServer server;
+  LoopbackDevice a, b;
+};
+
+TEST_F(SyncLoopback, EmptyDevicesSyncInOneRoundTripOrTwo) {
+  const sync::SyncTotals totals = a.must_sync(server);
+  EXPECT_LE(totals.round_trips, 2u);  // the contract goes first
+  EXPECT_EQ(a.must_sync(server).round_trips, 1u);
+}
+
+TEST_F(SyncLoopback, WritesOfBothArriveAtBoth) {
+  write(a, "a", 0, 20);
+  write(b, "b", 0, 20);
+  const sync::SyncTotals pushed = a.must_sync(server);
+  EXPECT_EQ(pushed.rows_pushed, 40u);
+  const sync::SyncTotals both = b.must_sync(server);
+  EXPECT_EQ(both.rows_pushed, 40u);
+  EXPECT_EQ(both.rows_pulled, 40u);
+  a.must_sync(server);
+  expect_same();
+  EXPECT_EQ(a.must_sync(server).rows_pulled, 0u);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 40);
+}
+
+TEST_F(SyncLoopback, LargeBacklogsGoInChunksOfBoundedSize) {
+  write(a, "a", 0, 3000);
+  write(b, "b", 0, 2000);
+  small_pages(8 << 10);
+  const sync::SyncTotals pushed = a.must_sync(server);
+  EXPECT_EQ(pushed.rows_pushed, 6000u);
+  EXPECT_GT(pushed.round_trips, 10u);
+  b.must_sync(server);
+  a.must_sync(server);
+  expect_same();
+  EXPECT_LT(a.largest_message, 64u << 10);
+  EXPECT_LT(b.largest_message, 64u << 10);
+}
+
+TEST_F(SyncLoopback, ColumnsEditedAtBothSidesBothSurvive) {
+  write(a, "x", 0, 1);
+  settle();
+  a.peer.run("UPDATE todos SET title='by a' WHERE id='x0'");
+  b.peer.run("UPDATE todos SET done=7 WHERE id='x0'");
+  settle();
+  expect_same();
+  EXPECT_EQ(server.peer().rows("SELECT title, done FROM todos"), "'by a'|7\n");
+}
+
+// Every fault at every exchange, in one session that tries again and across sessions that give up (a process that was
+// killed).
+TEST_F(SyncLoopback, AnyMessageMayBeLostRepeatedCutOrChanged) {
+  for (const int attempts : {3, 1}) {
+    for (const Fault fault : {Fault::lose_request, Fault::lose_response, Fault::repeat_request, Fault::cut_request,
+                              Fault::cut_response, Fault::flip_response}) {
+      for (uint64_t at = 0; at < 6; ++at) {
+        SCOPED_TRACE("fault " + std::to_string(static_cast<int>(fault)) + " at exchange " + std::to_string(at) + ", " +
+                     std::to_string(attempts) + " attempts");
+        LoopbackServer fresh;
+        LoopbackDevice one("a", kSchema, kTables), two("b", kSchema, kTables);
+        for (LoopbackDevice* device : {&one, &two}) {
+          device->options.attempts = attempts;
+          device->options.chunk_bytes = device->options.page_bytes = 1200;
+        }
+        write(one, "a", 0, 60);
+        write(two, "b", 0, 60);
+        two.must_sync(fresh);
+        one.fault = [&](uint64_t number) { return number == at ? fault : Fault::none; };
+        const sync::Done cut = one.sync(fresh);
+        if (attempts > 1) {
+          EXPECT_FALSE(cut.error) << cut.error->message;
+        }
+        one.fault = nullptr;
+        one.must_sync(fresh);
+        two.must_sync(fresh);
+        EXPECT_EQ(one.peer.rows(kAll), fresh.peer().rows(kAll));
+        EXPECT_EQ(two.peer.rows(kAll), fresh.peer().rows(kAll));
+        EXPECT_EQ(fresh.peer().number("SELECT count(*) FROM todos"), 120);
+        one.peer.expect_sound();
+        two.peer.expect_sound();
+      }
+    }
+  }
+}
+
+TEST_F(SyncLoopback, AServerThatDropsHalfOfEverythingOnlyTakesLonger) {
+  write(a, "a", 0, 300);
+  write(b, "b", 0, 300);
+  small_pages(2000);
+  SeededRandom dice(42);
+  a.fault = b.fault = [&](uint64_t) { return static_cast<Fault>(dice.u64() % 9 < 7 ? dice.u64() % 7 : 0); };
+  for (int i = 0; i < 200; ++i) {
+    const bool done = !a.sync(server).error && !b.sync(server).error;
+    if (done && i > 5) break;
+  }
+  a.fault = b.fault = nullptr;
+  settle();
+  expect_same();
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 600);
+}
+
+TEST_F(SyncLoopback, AcknowledgementLosesNoWriteMadeMeanwhile) {
+  write(a, "a", 0, 50);
+  small_pages(1000);
+  int written = 0;
+  a.during_request = [&](uint64_t) {
+    a.peer.run("INSERT INTO todos VALUES('q" + std::to_string(written++) + "', 'while asking', 0)");
+  };
+  a.during_response = [&](uint64_t) {
+    a.peer.run("UPDATE todos SET done=done+10 WHERE id='a0'; INSERT INTO todos VALUES('r" + std::to_string(written++) +
+               "', 'while waiting', 0)");
+  };
+  a.must_sync(server);
+  a.during_request = a.during_response = nullptr;
+  settle();
+  expect_same();
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 50 + written);
+}
+
+TEST_F(SyncLoopback, AClockTenYearsAheadNeitherWinsNorBlocks) {
+  write(a, "x", 0, 3);
+  settle();
+  a.peer.clock().advance(kTenYears);
+  a.peer.run("UPDATE todos SET title='from the future' WHERE id='x0'");
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='x0'"), "'from the future'\n");
+  // Everyone's clock goes on a second: a later write wins over the one from "the future".
+  server.peer().clock().advance(1000);
+  b.peer.clock().advance(1000);
+  b.must_sync(server);
+  b.peer.run("UPDATE todos SET title='later' WHERE id='x0'");
+  b.must_sync(server);
+  a.must_sync(server);
+  expect_same();
+  EXPECT_EQ(a.peer.rows("SELECT title FROM todos WHERE id='x0'"), "'later'\n");
+  // And the device with the wrong clock can go on.
+  a.peer.run("UPDATE todos SET title='still me' WHERE id='x1'");
+  settle();
+  expect_same();
+  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='x1'"), "'still me'\n");
+}
+
+TEST_F(SyncLoopback, AClockTenYearsBehindSeesEverythingAndLosesNothing) {
+  write(b, "x", 0, 3);
+  b.must_sync(server);
+  a.peer.clock().advance(-kTenYears);
+  write(a, "old", 0, 3);
+  settle();
+  expect_same();
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM todos"), 6);
+  a.peer.run("UPDATE todos SET title='edited by the slow clock' WHERE id='x1'");
+  settle();
+  expect_same();
+  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='x1'"), "'edited by the slow clock'\n");
+}
+
+TEST_F(SyncLoopback, AClonedFileGetsItsOwnSiteAndLosesNothing) {
+  write(a, "a", 0, 5);
+  a.must_sync(server);
+  a.peer.run("INSERT INTO todos VALUES('unsent', 'written before the copy', 0)");
+  LoopbackDevice clone("a");
+  clone.peer.database().copy_from(a.peer.database());
+  ASSERT_EQ(clone.peer.site(), a.peer.site());
+  a.peer.run("INSERT INTO todos VALUES('by-original', 'x', 0); UPDATE todos SET title='original' WHERE id='a0'");
+  clone.peer.run("INSERT INTO todos VALUES('by-clone', 'y', 0); UPDATE todos SET done=9 WHERE id='a0'");
+  a.must_sync(server);
+  clone.must_sync(server);
+  EXPECT_NE(clone.peer.site(), a.peer.site());
+  settle();
+  clone.must_sync(server);
+  expect_same();
+  EXPECT_EQ(clone.peer.rows(kAll), server.peer().rows(kAll));
+  EXPECT_EQ(server.peer().rows("SELECT id FROM todos WHERE id LIKE 'by-%' OR id='unsent' ORDER BY id"),
+            "'by-clone'\n'by-original'\n'unsent'\n");
+  EXPECT_EQ(server.peer().rows("SELECT title, done FROM todos WHERE id='a0'"), "'original'|9\n");
+}
+
+TEST_F(SyncLoopback, ADeviceRestoredFromItsOwnBackupGoesOn) {
+  write(a, "a", 0, 5);
+  a.must_sync(server);
+  LoopbackDevice backup("a");
+  backup.peer.database().copy_from(a.peer.database());
+  write(a, "a", 5, 5);
+  a.must_sync(server);
+  backup.peer.run("INSERT INTO todos VALUES('after-restore', 'z', 0)");
+  backup.must_sync(server);
+  backup.must_sync(server);
+  settle();
+  expect_same();
+  EXPECT_EQ(backup.peer.rows(kAll), server.peer().rows(kAll));
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 11);
+}
+
+TEST_F(SyncLoopback, WhatAServerLostByARestoreComesBack) {
+  write(a, "a", 0, 50);
+  write(b, "b", 0, 50);
+  settle();
+  server.backup();
+  write(a, "later-a", 0, 50);
+  write(b, "later-b", 0, 50);
+  a.peer.run("UPDATE todos SET title='changed' WHERE id='b3'; DELETE FROM todos WHERE id='a4'");
+  settle();
+  const std::string before = server.peer().rows(kAll);
+  server.restore_backup();
+  EXPECT_NE(server.peer().rows(kAll), before);
+  write(b, "after", 0, 3);  // the restored server may have come as far as the lost positions before the others return
+  b.must_sync(server);
+  settle();
+  expect_same();
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 199 + 3);
+  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='b3'"), "'changed'\n");
+  EXPECT_EQ(server.peer().rows("SELECT count(*) FROM todos WHERE id='a4'"), "0\n");
+}
+
+TEST_F(SyncLoopback, AServerThatIsReplacedByAnEmptyOneIsFilledAgain) {
+  write(a, "a", 0, 30);
+  write(b, "b", 0, 30);
+  settle();
+  const std::string before = server.peer().rows(kAll);
+  LoopbackServer empty;
+  for (int i = 0; i < 2; ++i) {
+    a.must_sync(empty);
+    b.must_sync(empty);
+  }
+  EXPECT_EQ(empty.peer().rows(kAll), before);
+}
+
+TEST_F(SyncLoopback, OversizedRowsAreRefusedAloneAndTheRestGoesThrough) {
+  server.settings.max_value_bytes = 10'000;
+  server.settings.max_frame_bytes = 50'000;
+  write(a, "a", 0, 10);
+  a.peer.run("INSERT INTO todos VALUES('value', hex(zeroblob(6000)), 0)");  // a value above the limit
+  a.peer.run("INSERT INTO notes VALUES('frame', 'x', zeroblob(100000))");   // above the frame's limit too
+  write(a, "z", 0, 10);
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 20);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM notes"), 20);
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 2)
+      << a.peer.rows("SELECT * FROM rejoin_rejections");
+  b.must_sync(server);
+  EXPECT_EQ(b.peer.rows(kAll), server.peer().rows(kAll));
+  a.peer.run("INSERT INTO todos VALUES('next', 'still works', 0)");
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos WHERE id='next'"), 1);
+}
+
+TEST_F(SyncLoopback, RowsOfManyValuesAboveTheFrameLimitDoNotBlock) {
+  server.settings.max_value_bytes = 20'000;
+  server.settings.max_frame_bytes = 30'000;
+  const std::string wide = "CREATE TABLE wide(id TEXT PRIMARY KEY, x, y, z)";
+  LoopbackDevice device("w", wide, {"wide"});
+  device.peer.run(
+      "INSERT INTO wide VALUES('small', 1, 2, 3), ('wide', randomblob(15000), randomblob(15000), randomblob(15000)), "
+      "('last', 4, 5, 6)");
+  device.must_sync(server);
+  EXPECT_EQ(server.peer().rows("SELECT id FROM wide ORDER BY id"), "'last'\n'small'\n");
+}
+
+TEST_F(SyncLoopback, ContractsAreAskedForOnceAndGrow) {
+  a.must_sync(server);
+  EXPECT_EQ(server.exchanges, 2u);
+  b.must_sync(server);  // the same contract: known
+  EXPECT_EQ(server.exchanges, 3u);
+  a.peer.run(
+      "ALTER TABLE todos ADD COLUMN prio INTEGER DEFAULT 5; INSERT INTO todos(id, title, prio) VALUES('p', 'with "
+      "prio', 9)");
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().rows("SELECT id, prio FROM todos"), "'p'|9\n");
+  // The device that does not know the column yet takes the rest, and shows the column when it grows.
+  b.must_sync(server);
+  EXPECT_EQ(b.peer.rows("SELECT id, title FROM todos"), "'p'|'with prio'\n");
+  b.peer.run("ALTER TABLE todos ADD COLUMN prio INTEGER DEFAULT 5");
+  b.must_sync(server);
+  EXPECT_EQ(b.peer.rows("SELECT id, prio FROM todos"), "'p'|9\n");
+}
+
+TEST_F(SyncLoopback, WithoutTheSchemaClaimUnknownTablesAreRefusedRowByRow) {
+  a.must_sync(server);
+  LoopbackDevice guest("g", kSchema + "CREATE TABLE secret(id TEXT PRIMARY KEY)", {"todos", "notes", "secret"});
+  guest.caller.may_schema = false;
+  write(guest, "g", 0, 3);
+  guest.peer.run("INSERT INTO secret VALUES('x')");
+  const sync::SyncTotals totals = guest.must_sync(server);
+  EXPECT_EQ(totals.rows_refused, 1u);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 3);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM sqlite_schema WHERE name='secret'"), 0);
+  EXPECT_EQ(guest.peer.number("SELECT count(*) FROM rejoin_rejections WHERE table_name='secret'"), 1);
+  EXPECT_EQ(guest.must_sync(server).round_trips, 1u);
+  // With the claim, later, the table is made and its rows can go.
+  guest.caller.may_schema = true;
+  guest.peer.run("INSERT INTO secret VALUES('y')");
+  guest.must_sync(server);
+  EXPECT_EQ(server.peer().rows("SELECT id FROM secret WHERE id='y'"), "'y'\n");
+}
+
+TEST_F(SyncLoopback, CellsOfOtherSitesNeedTheRelayClaim) {
+  write(a, "a", 0, 4);
+  b.peer.apply(a.peer.changeset());  // peer to peer
+  b.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 0);
+  LoopbackDevice relay("r", kSchema, kTables);
+  relay.caller.may_relay = true;
+  relay.peer.apply(a.peer.changeset());
+  relay.must_sync(server);  // learns that it may
+  relay.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 4);
+}
+
+TEST_F(SyncLoopback, ADamagedPullCursorStartsFromTheBeginning) {
+  write(a, "a", 0, 4);
+  a.must_sync(server);
+  b.must_sync(server);
+  write(a, "more", 0, 4);
+  a.must_sync(server);
+  b.peer.run("UPDATE rejoin_peer SET pull_cursor=x'00112233'");
+  b.must_sync(server);
+  EXPECT_EQ(b.peer.rows(kAll), server.peer().rows(kAll));
+}
+
+}  // namespace
+}  // namespace rejoin::testing
