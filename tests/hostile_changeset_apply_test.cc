@@ -41,6 +41,7 @@ crdt::Hlc now_of(Peer& p) { return crdt::hlc_of_ms(p.clock().now_ms()); }
 
 TEST(HostileChangeset, EverySingleBitFlipIsRefusedAndChangesNothing) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"});
+  a.clock().advance(10);
   a.run("INSERT INTO t VALUES('1', 'milk', 1.5), ('2', x'00ff', NULL), ('018f2f6e-7b1c-7abc-8def-0123456789ab', -1, 'x')");
   a.run("UPDATE t SET v = 'tea' WHERE id = '1'; DELETE FROM t WHERE id = '2'");
   b.run("INSERT INTO t VALUES('1', 'rum', 2)");
@@ -277,8 +278,8 @@ TEST(HostileChangeset, KeysThatNoTableCanHoldAreRefusedOrParked) {
     writer.add(key, record, crdt::ColumnSet::first(2), true, cells);
     return writer.finish();
   };
-  // NULL; too many columns; a number that the TEXT key would turn into text.
-  for (const Bytes& frame : {with_key({crdt::ValueRef::of_null()}), with_key({crdt::ValueRef::of_text("a"), crdt::ValueRef::of_text("b")}), with_key({crdt::ValueRef::of_integer(7)})}) {
+  // NULL, and a number that the TEXT key would turn into text.
+  for (const Bytes& frame : {with_key({crdt::ValueRef::of_null()}), with_key({crdt::ValueRef::of_integer(7)})}) {
     auto result = b.rejoin().apply(frame);
     if (result.ok())
       EXPECT_GE(result->rows_parked + result->refused.size(), 1u);

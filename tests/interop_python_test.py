@@ -5,6 +5,7 @@ import math
 import os
 import sqlite3
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
@@ -112,13 +113,13 @@ class PythonTest(FolderTest):
         a.execute("INSERT INTO todos VALUES('1', 'milk', 0, 1)")
         exchange(a, b)
         a.execute("UPDATE todos SET title = 'early'")
-        b.execute("UPDATE todos SET title = 'late' WHERE (SELECT count(*) FROM (WITH RECURSIVE n(i) AS"
-                  " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n)) > 0")
+        time.sleep(0.01)  # the later write wins, by milliseconds
+        b.execute("UPDATE todos SET title = 'late'")
         exchange(a, b)
         told = json.loads(a.execute("SELECT rejoin_explain('todos', '1')").fetchone()[0])
         title = told["columns"]["title"]
         self.assertEqual(title["value"], "late")
-        self.assertEqual(title["written"]["site"], b.execute("SELECT lower(hex(rejoin_site()))").fetchone()[0])
+        self.assertEqual(title["written"]["site"], b.execute("SELECT rejoin_site()").fetchone()[0])
         self.assertFalse(title["written"]["mine"])
         self.assertEqual([lost["value"] for lost in title["won_against"]], ["early"])
 
@@ -161,13 +162,13 @@ class PythonTest(FolderTest):
         uuid, other, site, version = a.execute("SELECT rejoin_uuid(), rejoin_uuid(), rejoin_site(), rejoin_version()").fetchone()
         self.assertRegex(uuid, r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
         self.assertLess(uuid, other)
-        self.assertEqual(len(site), 16)
+        self.assertRegex(site, "^[0-9a-f]{32}$")
         self.assertEqual(json.loads(version)["rejoin"], "0.1.0")
 
     def test_refusals_name_the_cause(self):
         a = extended(self.database("a.db", "CREATE TABLE n(a); CREATE TABLE i(id INTEGER PRIMARY KEY, a);"
                                            "CREATE TABLE c(id TEXT COLLATE NOCASE PRIMARY KEY); CREATE VIEW w AS SELECT 1", ()))
-        for table, word in (("n", "primary key"), ("i", "INTEGER PRIMARY KEY"), ("c", "NOCASE"), ("w", "view"), ("gone", "gone")):
+        for table, word in (("n", "PRIMARY KEY"), ("i", "INTEGER PRIMARY KEY"), ("c", "NOCASE"), ("w", "view"), ("gone", "gone")):
             with self.assertRaisesRegex(sqlite3.Error, word):
                 a.execute("SELECT rejoin_track(?)", (table,)).fetchone()
         with self.assertRaises(sqlite3.Error):

@@ -26,7 +26,7 @@ TEST(Restore, BringsBackEveryValueExactly) {
   b.fetch(a);
   EXPECT_EQ(b.rows(kAll), "");
   EXPECT_TRUE(a.restore("t", kKey));
-  EXPECT_EQ(a.rows(kAll), "'k'|" + print(Value::of(0.1)) + "|x'00ff'\n");
+  EXPECT_EQ(a.rows(kAll), "'k'|" + show(Value::of(0.1)) + "|x'00ff'\n");
   EXPECT_FALSE(a.restore("t", kKey));
   b.fetch(a);
   EXPECT_EQ(b.rows(kAll), a.rows(kAll));

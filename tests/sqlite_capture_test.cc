@@ -253,6 +253,7 @@ TEST(Capture, RowsFromBeforeTrackingLoseToAnyLaterWrite) {
 TEST(Capture, TrackingAgainIsANoOp) {
   Peer a(kTodos, {"todos"});
   a.run("INSERT INTO todos(id, title) VALUES('1', 'milk')");
+  a.changeset();
   int64_t seq = a.seq();
   a.track("todos");
   EXPECT_EQ(a.seq(), seq);

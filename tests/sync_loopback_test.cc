@@ -40,8 +40,8 @@ class SyncLoopback : public ::testing::Test {
 
   void expect_same() {
     const std::string truth = server.peer().rows(kAll);
-    EXPECT_EQ(a.peer.rows(kAll), truth);
-    EXPECT_EQ(b.peer.rows(kAll), truth);
+    EXPECT_EQ(difference(a.peer.rows(kAll), truth), "");
+    EXPECT_EQ(difference(b.peer.rows(kAll), truth), "");
     for (Peer* peer : {&a.peer, &b.peer, &server.peer()}) peer->expect_sound();
   }
 
@@ -126,8 +126,8 @@ TEST_F(SyncLoopback, AnyMessageMayBeLostRepeatedCutOrChanged) {
         one.fault = nullptr;
         one.must_sync(fresh);
         two.must_sync(fresh);
-        EXPECT_EQ(one.peer.rows(kAll), fresh.peer().rows(kAll));
-        EXPECT_EQ(two.peer.rows(kAll), fresh.peer().rows(kAll));
+        EXPECT_EQ(difference(one.peer.rows(kAll), fresh.peer().rows(kAll)), "");
+        EXPECT_EQ(difference(two.peer.rows(kAll), fresh.peer().rows(kAll)), "");
         EXPECT_EQ(fresh.peer().number("SELECT count(*) FROM todos"), 120);
         one.peer.expect_sound();
         two.peer.expect_sound();
@@ -222,7 +222,7 @@ TEST_F(SyncLoopback, AClonedFileGetsItsOwnSiteAndLosesNothing) {
   settle();
   clone.must_sync(server);
   expect_same();
-  EXPECT_EQ(clone.peer.rows(kAll), server.peer().rows(kAll));
+  EXPECT_EQ(difference(clone.peer.rows(kAll), server.peer().rows(kAll)), "");
   EXPECT_EQ(server.peer().rows("SELECT id FROM todos WHERE id LIKE 'by-%' OR id='unsent' ORDER BY id"),
             "'by-clone'\n'by-original'\n'unsent'\n");
   EXPECT_EQ(server.peer().rows("SELECT title, done FROM todos WHERE id='a0'"), "'original'|9\n");
@@ -240,7 +240,7 @@ TEST_F(SyncLoopback, ADeviceRestoredFromItsOwnBackupGoesOn) {
   backup.must_sync(server);
   settle();
   expect_same();
-  EXPECT_EQ(backup.peer.rows(kAll), server.peer().rows(kAll));
+  EXPECT_EQ(difference(backup.peer.rows(kAll), server.peer().rows(kAll)), "");
   EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 11);
 }
 
@@ -275,7 +275,7 @@ TEST_F(SyncLoopback, AServerThatIsReplacedByAnEmptyOneIsFilledAgain) {
     a.must_sync(empty);
     b.must_sync(empty);
   }
-  EXPECT_EQ(empty.peer().rows(kAll), before);
+  EXPECT_EQ(difference(empty.peer().rows(kAll), before), "");
 }
 
 TEST_F(SyncLoopback, OversizedRowsAreRefusedAloneAndTheRestGoesThrough) {
@@ -291,7 +291,7 @@ TEST_F(SyncLoopback, OversizedRowsAreRefusedAloneAndTheRestGoesThrough) {
   EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 2)
       << a.peer.rows("SELECT * FROM rejoin_rejections");
   b.must_sync(server);
-  EXPECT_EQ(b.peer.rows(kAll), server.peer().rows(kAll));
+  EXPECT_EQ(difference(b.peer.rows(kAll), server.peer().rows(kAll)), "");
   a.peer.run("INSERT INTO todos VALUES('next', 'still works', 0)");
   a.must_sync(server);
   EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos WHERE id='next'"), 1);
@@ -367,7 +367,7 @@ TEST_F(SyncLoopback, ADamagedPullCursorStartsFromTheBeginning) {
   a.must_sync(server);
   b.peer.run("UPDATE rejoin_peer SET pull_cursor=x'00112233'");
   b.must_sync(server);
-  EXPECT_EQ(b.peer.rows(kAll), server.peer().rows(kAll));
+  EXPECT_EQ(difference(b.peer.rows(kAll), server.peer().rows(kAll)), "");
 }
 
 }  // namespace

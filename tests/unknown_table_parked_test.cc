@@ -18,7 +18,7 @@ TEST(Parked, RowsOfAnUnknownTableWaitUntilItIsTracked) {
   EXPECT_EQ(outcome.rows_changed, 1u);
   EXPECT_EQ(outcome.rows_parked, 2u);
   EXPECT_EQ(b.rows("SELECT * FROM t"), "'1'|1\n");
-  EXPECT_EQ(b.rows("SELECT DISTINCT table_name, key FROM rejoin_parked ORDER BY 2"), "'u'|'%5b%22x%22%5d'\n'u'|'%5b%22y%22%5d'\n");
+  EXPECT_EQ(b.rows("SELECT DISTINCT table_name, key FROM rejoin_parked ORDER BY 2"), "'u'|'[\"x\"]'\n'u'|'[\"y\"]'\n");
   // Again is no second copy.
   b.apply(frame);
   EXPECT_EQ(b.number("SELECT count(*) FROM rejoin_parked"), 2);

@@ -15,40 +15,37 @@ import iso_codes
 
 TABLES = ["languages", "scripts", "countries", "subdivisions", "currencies", "visits"]
 
-# The story: (heading, table, key, columns to show). The edits themselves are in edit_on_a and edit_on_b.
+# What each device does while it is offline, in plain SQL.
+EDITS = {
+    "a": [
+        "UPDATE countries SET common_name = 'Turkey' WHERE code = 'TR'",
+        "UPDATE currencies SET name = 'Bolívar Digital' WHERE code = 'VED'",
+        "DELETE FROM currencies WHERE code = 'HRK'",
+        # ISO 3166-2 gave Paris a new code in 2021.
+        "UPDATE subdivisions SET code = 'FR-75C', name = 'Paris (city)' WHERE code = 'FR-75'",
+        "INSERT INTO visits VALUES('01936f60-0a', 'IS-1', 'isl', '2026-06-20', 'Midnight sun', 5)",
+        "INSERT INTO visits VALUES('01936f60-0b', 'NO-03', 'nob', '2026-06-24', 'Ferry to the fjord', 4)",
+    ],
+    "b": [
+        "UPDATE countries SET official_name = 'Türkiye Cumhuriyeti' WHERE code = 'TR'",
+        "UPDATE currencies SET name = 'Digital Bolívar' WHERE code = 'VED'",
+        "UPDATE currencies SET name = 'Croatian kuna (until 2022)' WHERE code = 'HRK'",
+        "UPDATE subdivisions SET name = 'Ville de Paris' WHERE code = 'FR-75'",
+        "INSERT INTO visits VALUES('01936f60-0c', 'CH-VS', 'gsw', '2026-06-21', 'Snow in June', 3)",
+        "INSERT INTO languages(code, name, scope, type) VALUES('qaa', 'Our secret language', 'I', 'C')",
+    ],
+}
+
+# What is looked at afterwards: (heading, table, key, columns to show).
 STORY = [
     ("Different columns of the same row", "countries", "TR", ["common_name", "official_name"]),
     ("The same column", "currencies", "VED", ["name"]),
     ("Deleted on one device, edited on the other", "currencies", "HRK", ["name"]),
-    ("A renamed key, and an edit of the old one elsewhere", "subdivisions", "FR-75", ["name"]),
+    ("A key renamed on one device, the row edited on the other", "subdivisions", "FR-75", ["name"]),
     ("  the same place under its new key", "subdivisions", "FR-75C", ["name", "parent"]),
-    ("  and a row that refers to it (ON UPDATE CASCADE)", "visits", "01936f5e-0000-7000-8000-000000000001", ["subdivision"]),
+    ("  and a row that refers to it (ON UPDATE CASCADE)", "visits", "01936f5e-01", ["subdivision"]),
 ]
 NEW_ROWS = "New rows on both devices"
-
-
-def edit_on_a(db):
-    """Device A, in an aeroplane. Plain sqlite3: this connection has never heard of Rejoin."""
-    db.execute("UPDATE countries SET common_name = 'Turkey' WHERE code = 'TR'")
-    db.execute("UPDATE currencies SET name = 'Bolívar Digital' WHERE code = 'VED'")
-    db.execute("DELETE FROM currencies WHERE code = 'HRK'")
-    db.execute("BEGIN")  # ISO 3166-2 gave Paris a new code in 2021
-    db.execute("UPDATE subdivisions SET code = 'FR-75C', name = 'Paris (city)' WHERE code = 'FR-75'")
-    db.execute("COMMIT")
-    db.executemany("INSERT INTO visits VALUES(?,?,?,?,?,?)", [
-        ("01936f60-0000-7000-8000-00000000000a", "IS-1", "isl", "2026-06-20", "Midnight sun", 5),
-        ("01936f60-0000-7000-8000-00000000000b", "NO-03", "nob", "2026-06-24", "Ferry to the fjord 🛳", 4)])
-
-
-def edit_on_b(db):
-    """Device B, in the mountains, a moment later."""
-    db.execute("UPDATE countries SET official_name = 'Türkiye Cumhuriyeti' WHERE code = 'TR'")
-    db.execute("UPDATE currencies SET name = 'Digital Bolívar' WHERE code = 'VED'")
-    db.execute("UPDATE currencies SET name = 'Croatian kuna (until 2022)' WHERE code = 'HRK'")
-    db.execute("UPDATE subdivisions SET name = 'Ville de Paris' WHERE code = 'FR-75'")
-    db.execute("INSERT INTO visits VALUES(?,?,?,?,?,?)",
-               ("01936f60-0000-7000-8000-00000000000c", "CH-VS", "gsw", "2026-06-21", "Snow in June", 3))
-    db.execute("INSERT INTO languages(code, name, scope, type) VALUES('qaa', 'Our secret language', 'I', 'C')")
 
 
 def prepare(folder):
@@ -66,27 +63,21 @@ def prepare(folder):
         db.execute("SELECT rejoin_track(?)", (name,))
     db.close()
     rejoin("track", os.path.join(folder, "b.db"), "--all")
-    print("  Copied first, then tracked on each device (A: SELECT rejoin_track('…') from Python, B: rejoin track b.db --all),")
-    print(f"  so that each file is a replica of its own: {time.monotonic() - start:.1f} s for both. What was there before tracking")
-    print("  loses to any later write.")
+    print("  a.db, b.db: copied first, then tracked on each device, so that each is a replica of its own; A from")
+    print(f"  Python with SELECT rejoin_track('…'), B with `rejoin track b.db --all`: {time.monotonic() - start:.1f} s for both.")
+    print("  What was there before tracking loses to any later write.")
 
 
 def edit_offline(folder):
     heading("2  Both edit offline, with plain SQL and without the extension")
-    db = connect(os.path.join(folder, "a.db"))
-    edit_on_a(db)
-    db.close()
-    time.sleep(0.05)  # so that "later" is visible in the times below
-    db = connect(os.path.join(folder, "b.db"))
-    edit_on_b(db)
-    db.close()
-    for device in "ab":
-        pending = rejoin("status", os.path.join(folder, f"{device}.db"))
-        print(f"  device {device.upper()}: {describe_pending(pending)}")
-
-
-def describe_pending(status):
-    return f"replica {status['site'][:8]}, captured at log position {status['seq']}"
+    for device, who in (("a", "device A, in an aeroplane"), ("b", "device B, in the mountains, a moment later")):
+        print("  " + bold(who))
+        db = connect(os.path.join(folder, f"{device}.db"))
+        for sql in EDITS[device]:
+            db.execute(sql)
+            print("    " + sql)
+        db.close()
+        time.sleep(0.02)  # so that "later" shows in the times below
 
 
 def values(path, name, key, columns):
@@ -108,7 +99,7 @@ def snapshot(folder, device):
 
 def new_rows(folder, device):
     db = connect(os.path.join(folder, f"{device}.db"))
-    rows = [("visits", r[0], r[1]) for r in db.execute("SELECT id, note FROM visits WHERE id >= '01936f60' ORDER BY id")]
+    rows = [("visits", r[0], r[1]) for r in db.execute("SELECT id, note FROM visits WHERE id > '01936f60' ORDER BY id")]
     rows += [("languages", r[0], r[1]) for r in db.execute("SELECT code, name FROM languages WHERE code = 'qaa'")]
     db.close()
     return rows
@@ -129,41 +120,34 @@ def sync_until_quiet(folder, server):
             path = os.path.join(folder, f"{device}.db")
             done = rejoin("sync", path, server.url, env={"REJOIN_TOKEN": tokens[device]})
             moved += done["pushed"] + done["pulled"]
-            rows.append([f"{turn}", f"device {device.upper()}", f"{done['pushed']:,}", f"{done['pulled']:,}", f"{done['round_trips']}"])
+            rows.append([f"{turn}", f"device {device.upper()}", f"{done['pushed']:9,}", f"{done['pulled']:13,}", f"{done['changed']:12,}",
+                         f"{done['bytes_sent'] + done['bytes_received']:13,}"])
         if moved == 0:
             break
     else:
         sys.exit(red("error: the devices did not come to rest"))
-    table(["turn", "", "rows sent", "rows received", "round trips"], rows, [4, 10, 10, 14, 11])
+    table(["turn", "", "rows sent", "rows received", "changed here", "bytes on wire"], rows, [4, 10, 9, 13, 12, 13])
 
 
 def when(stamp):
-    return stamp["time"][11:23] if stamp["time"] else "before tracking"
-
-
-def who(stamp, sites):
-    return "before tracking" if stamp["time"] is None else sites.get(stamp["site"], stamp["site"][:8])
+    return stamp["time"][11:23]
 
 
 def why(folder, name, key, column, sites):
     """One sentence, from what `rejoin explain` tells on device A."""
     told = rejoin("explain", os.path.join(folder, "a.db"), name, key)
-    if not told["alive"]:
-        deleted = f"{who(told['liveness'], sites)} deleted it at {when(told['liveness'])}."
-        cell = told["columns"][column]
-        if cell["written"] and cell["written"]["time"]:
-            deleted += f" {who(cell['written'], sites)}'s edit '{cell['value']}' is kept for a restore."
-        return deleted
     cell = told["columns"][column]
-    if cell["written"]["time"] is None:
-        return "nobody changed it since tracking began"
-    reason = f"{who(cell['written'], sites)} wrote it at {when(cell['written'])}"
-    rivals = [lost for lost in cell.get("won_against", []) if lost["written"]["time"]]
-    if rivals:
-        reason += f", later than {who(rivals[0]['written'], sites)} at {when(rivals[0]['written'])}"
-    else:
-        reason += "; nobody else did"
-    return reason
+    written, deleted = cell["written"], told["liveness"]
+    if not told["alive"]:
+        reason = f"{sites[deleted['site']]} deleted it, {when(deleted)}"
+        if written["time"]:
+            reason += f"; {sites[written['site']]}'s edit, {when(written)}, is kept for a restore"
+        return reason
+    if written["time"] is None:
+        return "as it was before tracking"
+    reason = f"{sites[written['site']]} wrote it, {when(written)}"
+    rivals = [lost["written"] for lost in cell.get("won_against", []) if lost["written"]["time"]]
+    return reason + (f", later than {sites[rivals[0]['site']]}, {when(rivals[0])}" if rivals else "; nobody else did")
 
 
 def report(folder, had, now, sites):
@@ -176,7 +160,7 @@ def report(folder, had, now, sites):
                 row = snap[(name, key)]
                 return "(no such row)" if row is None else row[i]
             rows.append([column, cell(had["a"]), cell(had["b"]), cell(now["a"]), why(folder, name, key, column, sites)])
-        table(["column", "device A had", "device B had", "both have", "why"], rows, [13, 18, 18, 18, 23],
+        table(["column", "device A had", "device B had", "both have", "why"], rows, [13, 17, 17, 17, 26],
               [None, None, None, green, None])
 
 
@@ -184,8 +168,8 @@ def compare(folder, server_file):
     heading("5  Are they equal?")
     paths = {"device A": os.path.join(folder, "a.db"), "device B": os.path.join(folder, "b.db"), "server": server_file}
     sums = {who: digest(path, TABLES) for who, path in paths.items()}
-    table(["", "rows", "SHA-256 over all rows of all tables", "file"],
-          [[who, f"{rows:,}", total[:32], os.path.relpath(paths[who])] for who, (rows, total, _) in sums.items()], [9, 7, 36, 40])
+    table(["", "rows", "SHA-256 over all rows of all tables", "file in " + folder],
+          [[who, f"{rows:,}", total[:32], os.path.relpath(paths[who], folder)] for who, (rows, total, _) in sums.items()], [9, 7, 36, 40])
     reference = sums["device A"]
     if all(s[1] == reference[1] for s in sums.values()):
         print(green("\n  Yes: both devices and the server have the same rows, to the last byte."))
@@ -200,8 +184,8 @@ def compare(folder, server_file):
 def new_rows_report(before, now):
     print("\n  " + bold(NEW_ROWS))
     marks = lambda row: ("yes" if row in before["a"] else "", "yes" if row in before["b"] else "", "yes" if row in now["a"] and row in now["b"] else "no")
-    rows = [[name, key[-14:], text, *marks((name, key, text))] for name, key, text in sorted(set(before["a"] + before["b"] + now["a"] + now["b"]))]
-    table(["table", "key", "row", "A had", "B had", "both have"], rows, [10, 14, 34, 6, 6, 10], [None, None, None, None, None, green])
+    rows = [[name, key, text, *marks((name, key, text))] for name, key, text in sorted(set(before["a"] + before["b"] + now["a"] + now["b"]))]
+    table(["table", "key", "row", "A had", "B had", "both have"], rows, [10, 12, 24, 5, 5, 9], [None, None, None, None, None, green])
 
 
 def expected(folder):
@@ -212,7 +196,7 @@ def expected(folder):
         ("currencies", "HRK"): None,                             # the deletion; the edit is kept for a restore
         ("subdivisions", "FR-75"): None,                         # likewise
         ("subdivisions", "FR-75C"): ["Paris (city)", "FR-IDF"],
-        ("visits", "01936f5e-0000-7000-8000-000000000001"): ["FR-75C"],
+        ("visits", "01936f5e-01"): ["FR-75C"],
     }
     for device in "ab":
         got = snapshot(folder, device)
@@ -224,6 +208,12 @@ def expected(folder):
     kept = rejoin("explain", os.path.join(folder, "a.db"), "currencies", "HRK")["columns"]["name"]["value"]
     if kept != "Croatian kuna (until 2022)":
         yield f"the edit of the deleted row HRK was not kept: {kept}"
+
+
+def short(path):
+    """The path as one would type it here."""
+    relative = os.path.relpath(path)
+    return os.path.abspath(path) if relative.startswith("..") else relative
 
 
 def fresh(folder):
@@ -240,12 +230,12 @@ def fresh(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", default=os.path.join(ROOT, "build", "demo"), help="where the files go; made anew")
-    folder = os.path.relpath(parser.parse_args().dir)
+    folder = short(parser.parse_args().dir)
     start = time.monotonic()
     fresh(folder)
     print(bold("Rejoin: two devices, offline edits, one server"))
     prepare(folder)
-    sites = {rejoin("status", os.path.join(folder, f"{d}.db"))["site"]: f"device {d.upper()}" for d in "ab"}
+    sites = {rejoin("status", os.path.join(folder, f"{d}.db"))["site"]: d.upper() for d in "ab"}
     edit_offline(folder)
     had = {device: snapshot(folder, device) for device in "ab"}
     had_new = {device: new_rows(folder, device) for device in "ab"}
@@ -265,16 +255,16 @@ def main():
 
 
 def what_next(folder):
-    heading("Try next (the files are in " + folder + ")")
-    command = os.path.relpath(REJOIN)
+    heading("Try next")
+    command = short(REJOIN)
     for line, comment in [
             (f"{command} restore {folder}/a.db currencies HRK", "the deleted row, with B's edit"),
             (f"{command} merge {folder}/a.db {folder}/b.db", "two files, no server"),
-            (f"{command} changes {folder}/b.db visits", "the change log"),
-            (f"{command} explain {folder}/a.db countries TR", "who wrote what"),
-            (f"{command} serve --data {folder}/server", "the server again"),
+            (f"{command} changes {folder}/b.db visits", "who wrote what, line by line"),
+            (f"{command} explain {folder}/a.db countries TR", "why a row is as it is"),
+            (f"sqlite3 {folder}/a.db", "any SQL: it is captured"),
     ]:
-        print("  " + line + " " * max(1, 58 - len(line)) + dim("# " + comment))
+        print("  " + line + " " * max(2, 60 - len(line)) + dim("# " + comment))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def load(path):
             [(r["alpha_3"], r["numeric"], r["name"], r["alpha_3"][:2] if r["alpha_3"][:2] in known else None)
              for r in entries("4217")])
         db.execute("INSERT INTO visits VALUES(?,?,?,?,?,?)",
-                   ("01936f5e-0000-7000-8000-000000000001", "FR-75", "fra", "2026-05-01", "Eiffel tower, by night", 5))
+                   ("01936f5e-01", "FR-75", "fra", "2026-05-01", "Eiffel tower, by night", 5))
     tables = [r[0] for r in db.execute("SELECT name FROM sqlite_schema WHERE type='table' ORDER BY rowid")]
     counts = {t: db.execute(f'SELECT count(*) FROM "{t}"').fetchone()[0] for t in tables}
     # One file without a -wal beside it: ready to be copied.

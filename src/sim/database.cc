@@ -138,9 +138,11 @@ bool Database::query(int i, const std::string& sql, std::vector<std::vector<Valu
   if (!connection(i)) return false;
   sqlite3_stmt* stmt = connections_[static_cast<size_t>(i)]->statement(sql);
   if (!stmt) return false;
-  int rc, columns = sqlite3_column_count(stmt);
+  int rc;
   while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
     std::vector<Value>& row = rows.emplace_back();
+    // Asked for now: the first step prepares the statement again when the schema has changed.
+    int columns = sqlite3_column_count(stmt);
     for (int c = 0; c < columns; ++c) row.push_back(column_value(stmt, c));
   }
   sqlite3_reset(stmt);

@@ -231,7 +231,7 @@ contract::Table to_contract(const Table& table) {
   auto add = [&](const Column& c) {
     contract::Column column;
     column.name = c.name;
-    column.type = upper(c.type);
+    column.type = contract::canonical_type(c.type);
     column.not_null = c.not_null;
     if (c.literal_default) {
       crdt::ValueRef v = c.default_value.ref();

@@ -14,6 +14,17 @@ Result<int64_t> acknowledged(Context& ctx) {
   return pushed.value_or(0);
 }
 
+// A random site id above `old`: moved stamps must only grow, or replicas that have met the old ones would keep them for good.
+crdt::SiteId greater_site(Random& random, const crdt::SiteId& old) {
+  crdt::SiteId id = crdt::SiteId::from(random.bytes(16));
+  size_t i = 0;
+  for (; i < 15 && static_cast<uint8_t>(old.bytes[i]) == 0xff; ++i) id.bytes[i] = old.bytes[i];
+  auto floor = static_cast<uint8_t>(old.bytes[i]);
+  auto drawn = static_cast<uint8_t>(id.bytes[i]);
+  if (drawn <= floor && floor < 0xff) id.bytes[i] = static_cast<char>(floor + 1 + drawn % (0xff - floor));
+  return id;
+}
+
 // Rewrites the stamps of local writes after a log position: every own stamp becomes change(stamp).
 template <class F>
 Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
@@ -74,7 +85,7 @@ Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
 Status take_new_identity(Work& work) {
   Context& ctx = work.ctx();
   uint32_t old = work.state.site;
-  REJOIN_ASSIGN(uint32_t fresh, intern_site(ctx, crdt::SiteId::from(ctx.random.bytes(16))));
+  REJOIN_ASSIGN(uint32_t fresh, intern_site(ctx, greater_site(ctx.random, ctx.sites[old])));
   // What is folded and unsent moves; what is not folded yet will get the new id anyhow.
   REJOIN_ASSIGN(int64_t sent, acknowledged(ctx));
   REJOIN_TRY(rewrite_own_stamps(work, sent, old, [&](crdt::Stamp s) { return crdt::Stamp{s.hlc, fresh}; }));

@@ -55,18 +55,7 @@ crdt::ValueRef value_of(sqlite3_value* v) {
   }
 }
 
-crdt::ValueRef Statement::value(int i) const {
-  switch (sqlite3_column_type(stmt_, i)) {
-    case SQLITE_INTEGER: return crdt::ValueRef::of_integer(sqlite3_column_int64(stmt_, i));
-    case SQLITE_FLOAT: return crdt::ValueRef::of_real(sqlite3_column_double(stmt_, i));
-    case SQLITE_TEXT: return crdt::ValueRef::of_text(text(i));
-    case SQLITE_BLOB: {
-      BytesView b = blob(i);
-      return crdt::ValueRef::of_blob(b.data() ? b : BytesView("", 0));
-    }
-    default: return {};
-  }
-}
+crdt::ValueRef Statement::value(int i) const { return value_of(sqlite3_column_value(stmt_, i)); }
 
 Result<Statement> prepare(sqlite3* db, std::string_view sql, bool keep) {
   sqlite3_stmt* stmt = nullptr;

@@ -60,14 +60,17 @@ class Statement {
   }
   int64_t integer(int i) const { return sqlite3_column_int64(stmt_, i); }
   bool is_null(int i) const { return sqlite3_column_type(stmt_, i) == SQLITE_NULL; }
-  // Views until the next step, reset or type conversion.
+  // Views until the next step, reset or type conversion. Read through one sqlite3_column_value() each: every sqlite3_column_* call takes the
+  // connection's mutex, sqlite3_value_* calls take none, and a connection is used by one thread at a time here.
   std::string_view text(int i) const {
-    auto p = reinterpret_cast<const char*>(sqlite3_column_text(stmt_, i));
-    return p ? std::string_view(p, static_cast<size_t>(sqlite3_column_bytes(stmt_, i))) : std::string_view();
+    sqlite3_value* v = sqlite3_column_value(stmt_, i);
+    auto p = reinterpret_cast<const char*>(sqlite3_value_text(v));
+    return p ? std::string_view(p, static_cast<size_t>(sqlite3_value_bytes(v))) : std::string_view();
   }
   std::string_view blob(int i) const {
-    auto p = static_cast<const char*>(sqlite3_column_blob(stmt_, i));
-    return p ? std::string_view(p, static_cast<size_t>(sqlite3_column_bytes(stmt_, i))) : std::string_view();
+    sqlite3_value* v = sqlite3_column_value(stmt_, i);
+    auto p = static_cast<const char*>(sqlite3_value_blob(v));
+    return p ? std::string_view(p, static_cast<size_t>(sqlite3_value_bytes(v))) : std::string_view();
   }
   crdt::ValueRef value(int i) const;
 

@@ -20,8 +20,9 @@ Result<bool> exists(sqlite3* db, const std::string& schema_table, std::string_vi
 // Everything that makes a table unfit, as errors with a cure.
 Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options) {
   auto refuse = [&](const std::string& why) { return fail(Code::untrackable, "cannot track \"" + t.name + "\": " + why); };
-  if (t.name.rfind("rejoin_", 0) == 0 || t.name.find("__rejoin") != std::string::npos || t.name.rfind("sqlite_", 0) == 0)
-    return refuse("it belongs to " + std::string(t.name.rfind("sqlite_", 0) == 0 ? "SQLite" : "Rejoin") + " itself");
+  bool sqlites = sqlite3_strnicmp(t.name.c_str(), "sqlite_", 7) == 0;
+  if (sqlites || sqlite3_strnicmp(t.name.c_str(), "rejoin_", 7) == 0 || sqlite3_strlike("%\\_\\_rejoin%", t.name.c_str(), '\\') == 0)
+    return refuse("it belongs to " + std::string(sqlites ? "SQLite" : "Rejoin") + " itself");
   if (t.key.empty()) return refuse("it has no PRIMARY KEY, so rows cannot be told apart on other devices; give it one, such as id TEXT PRIMARY KEY");
   if (t.integer_key && !options.allow_integer_key)
     return refuse("its key is an INTEGER PRIMARY KEY, which SQLite numbers by itself: two devices would mint the same key for different rows. Use id TEXT PRIMARY KEY with rejoin_uuid(), or say '{\"allow_integer_key\":true}' if your app assigns keys that never collide");
@@ -33,6 +34,10 @@ Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options
   for (const Column& c : t.key) null_key += (null_key.empty() ? "" : " OR ") + quote(c.name) + " IS NULL";
   REJOIN_ASSIGN(auto nulls, query_int(ctx.db, "SELECT count(*) FROM " + t.quoted() + " WHERE " + null_key));
   if (nulls.value_or(0)) return refuse(std::to_string(*nulls) + " of its rows have a NULL in the key; give each a key first");
+  // What no contract can carry, no server would take.
+  contract::Contract contract;
+  contract.tables.push_back(to_contract(t));
+  if (auto fit = contract::check(contract); !fit.ok()) return refuse(fit.error().message);
   for (const std::string& name : {records_table(t.name), shadow_table(t.name)}) {
     REJOIN_ASSIGN(bool taken, exists(ctx.db, "main.sqlite_schema", name));
     if (taken) return refuse("a table \"" + name + "\" is in the way; drop or rename it");

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <string>
 
-#if __has_include("rejoin.pb.h")
-#include "rejoin.pb.h"
+#if __has_include(<rejoin.pb.h>)
+#include <rejoin.pb.h>
 #define REJOIN_HAVE_PROTOC 1
 #endif
 

@@ -40,7 +40,7 @@ plain() {
 rejoin_sql() {
   local file="$1"
   shift
-  sqlite3 -batch -bail "$file" ".load $so" "$@"
+  sqlite3 -batch -bail "$file" ".load $so" "$@" 2> >(tee -a "$tmp/stderr" >&2)
 }
 
 finish() {

@@ -44,7 +44,7 @@ std::string Peer::rows(const std::string& sql, int connection) {
   if (!db_.query(connection, sql, found)) return "error: " + db_.last_error(connection);
   std::string out;
   for (const auto& row : found) {
-    for (size_t i = 0; i < row.size(); ++i) out += (i ? "|" : "") + print(row[i]);
+    for (size_t i = 0; i < row.size(); ++i) out += (i ? "|" : "") + show(row[i]);
     out += "\n";
   }
   return out;
@@ -132,6 +132,17 @@ void Peer::expect_sound(bool parked_rows) {
   EXPECT_EQ(*findings, "[]");
   if (parked_rows) return;
   EXPECT_EQ(rows("SELECT table_name, key, reason FROM rejoin_parked"), "");
+}
+
+std::string show(const sim::Value& value) {
+  if (value.type != crdt::ValueType::text) return print(value);
+  std::string out = "'";
+  for (char c : value.bytes)
+    if (static_cast<unsigned char>(c) < 0x20)
+      out += "%" + to_hex(BytesView(&c, 1));
+    else
+      out += c;
+  return out + "'";
 }
 
 void exchange(Peer& a, Peer& b) {

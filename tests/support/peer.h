@@ -28,7 +28,7 @@ class Peer {
   void run_on(int connection, const std::string& sql, const std::vector<sim::Value>& values = {});
   // SQLite's result code (the primary one).
   int attempt(const std::string& sql, int connection = 0);
-  // Every row on a line, values as sim::print writes them, joined by '|'.
+  // Every row on a line, values as show() writes them, joined by '|'.
   std::string rows(const std::string& sql, int connection = 0);
   // One integer.
   int64_t number(const std::string& sql, int connection = 0);
@@ -56,6 +56,9 @@ class Peer {
   sim::Database db_;
   std::map<Peer*, int64_t> fetched_;
 };
+
+// A value as tests quote it: as sim::print does, but text as it is (control characters as %hh).
+std::string show(const sim::Value& value);
 
 // Fetches in both directions.
 void exchange(Peer& a, Peer& b);

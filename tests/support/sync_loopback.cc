@@ -1,9 +1,29 @@
 #include "tests/support/sync_loopback.h"
 
 #include <algorithm>
+#include <set>
+#include <sstream>
 #include <variant>
 
 namespace rejoin::testing {
+
+std::string difference(const std::string& one, const std::string& other) {
+  if (one == other) return "";
+  auto lines = [](const std::string& text) {
+    std::set<std::string> out;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) out.insert(line);
+    return out;
+  };
+  const std::set<std::string> left = lines(one), right = lines(other);
+  std::string out;
+  int left_only = 0, right_only = 0;
+  for (const std::string& line : left)
+    if (!right.count(line) && ++left_only <= 5) out += "- " + line + "\n";
+  for (const std::string& line : right)
+    if (!left.count(line) && ++right_only <= 5) out += "+ " + line + "\n";
+  return out + std::to_string(left_only) + " lines only in the first, " + std::to_string(right_only) + " only in the second";
+}
 
 LoopbackServer::LoopbackServer() : peer_(std::make_unique<Peer>()) { open(); }
 

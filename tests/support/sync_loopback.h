@@ -14,6 +14,9 @@
 
 namespace rejoin::testing {
 
+// What the two texts differ in, line by line, the first few lines; empty when they are equal.
+std::string difference(const std::string& one, const std::string& other);
+
 // One server with one tenant.
 class LoopbackServer {
  public:
