@@ -1,4 +1,5 @@
-// A copied file takes a new site id, keeps its unsent writes and their times, and both copies go on without mixing up their writes.
+// A copied file takes a new site id, keeps its unsent writes and their times, and both copies go on without mixing up
+// their writes.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -15,7 +16,8 @@ constexpr const char* kAll = "SELECT * FROM t ORDER BY id";
 // Closes the peer's connections, so that the file is whole, and copies it.
 void copy_file(Peer& p, const std::string& from, const std::string& to) {
   for (int c = 0; c < 3; ++c) p.database().close(c);
-  std::filesystem::copy_file(scratch_folder() + "/" + from, scratch_folder() + "/" + to, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(scratch_folder() + "/" + from, scratch_folder() + "/" + to,
+                             std::filesystem::copy_options::overwrite_existing);
 }
 
 TEST(CloneIdentity, ACopiedFileGetsANewSiteAtItsFirstWrite) {

@@ -17,7 +17,8 @@ int64_t compact(Peer& p) {
 
 TEST(Compaction, ShrinksTheLog) {
   Peer a(kSchema, {"t"});
-  for (int i = 0; i < 100; ++i) a.run("INSERT OR REPLACE INTO t VALUES('k" + std::to_string(i % 7) + "', " + std::to_string(i) + ")");
+  for (int i = 0; i < 100; ++i)
+    a.run("INSERT OR REPLACE INTO t VALUES('k" + std::to_string(i % 7) + "', " + std::to_string(i) + ")");
   EXPECT_GE(compact(a), 90);
   EXPECT_LE(a.number("SELECT count(*) FROM rejoin_log"), 1);
   EXPECT_EQ(compact(a), 0);
@@ -59,7 +60,9 @@ TEST(Compaction, WhoIsBehindStillGetsEverything) {
 
 TEST(Compaction, BetweenThePagesOfAStream) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"});
-  a.run("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) INSERT INTO t SELECT printf('%04d', i), i FROM n");
+  a.run(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) INSERT INTO t SELECT "
+      "printf('%04d', i), i FROM n");
   Bytes cursor;
   for (int n = 0;; ++n) {
     ASSERT_LT(n, 1000);

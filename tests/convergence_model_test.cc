@@ -1,4 +1,5 @@
-// P1, P3, P4, P6, P7: random scripts on real SQLite replicas behave exactly as the documented semantics say (src/sim/oracle.h).
+// P1, P3, P4, P6, P7: random scripts on real SQLite replicas behave exactly as the documented semantics say
+// (src/sim/oracle.h).
 //
 //   REJOIN_MODEL_SCRIPTS=n   how many scripts (10,000)
 //   REJOIN_MODEL_FIRST=s     the first seed (1)

@@ -42,7 +42,9 @@ crdt::Hlc now_of(Peer& p) { return crdt::hlc_of_ms(p.clock().now_ms()); }
 TEST(HostileChangeset, EverySingleBitFlipIsRefusedAndChangesNothing) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"});
   a.clock().advance(10);
-  a.run("INSERT INTO t VALUES('1', 'milk', 1.5), ('2', x'00ff', NULL), ('018f2f6e-7b1c-7abc-8def-0123456789ab', -1, 'x')");
+  a.run(
+      "INSERT INTO t VALUES('1', 'milk', 1.5), ('2', x'00ff', NULL), ('018f2f6e-7b1c-7abc-8def-0123456789ab', -1, "
+      "'x')");
   a.run("UPDATE t SET v = 'tea' WHERE id = '1'; DELETE FROM t WHERE id = '2'");
   b.run("INSERT INTO t VALUES('1', 'rum', 2)");
   b.rejoin().fold().ok();
@@ -66,7 +68,8 @@ TEST(HostileChangeset, EveryTruncationAndExtensionIsRefused) {
   b.rejoin().fold().ok();
   std::string before = b.dump();
   for (size_t n = 0; n < good.size(); ++n) ASSERT_NE(b.apply_code(good.substr(0, n)), Code::ok) << n;
-  for (std::string more : {std::string(1, '\0'), std::string("x"), good}) ASSERT_NE(b.apply_code(good + more), Code::ok);
+  for (std::string more : {std::string(1, '\0'), std::string("x"), good})
+    ASSERT_NE(b.apply_code(good + more), Code::ok);
   ASSERT_NE(b.apply_code(std::string(100, '\0')), Code::ok);
   ASSERT_NE(b.apply_code("not a changeset at all, but long enough to be one"), Code::ok);
   EXPECT_TRUE(b.dump() == before);
@@ -120,7 +123,8 @@ TEST(HostileChangeset, AClockFromTheFarFutureIsParkedAndPoisonsNothing) {
   Forger forger;
   forger.info.through = forger.info.horizon = 1;
   uint64_t parked = 0;
-  for (crdt::Hlc hlc : {~crdt::Hlc{0}, ~crdt::Hlc{0} >> 1, crdt::Hlc{1} << 63, now_of(b) + (crdt::Hlc{365ull * 24 * 3600 * 1000} << 16)}) {
+  for (crdt::Hlc hlc : {~crdt::Hlc{0}, ~crdt::Hlc{0} >> 1, crdt::Hlc{1} << 63,
+                        now_of(b) + (crdt::Hlc{365ull * 24 * 3600 * 1000} << 16)}) {
     auto result = b.rejoin().apply(forger.frame("k" + std::to_string(parked), hlc));
     if (!result.ok()) {
       EXPECT_EQ(result.error().code, Code::corrupt) << result.error().message;
@@ -225,7 +229,8 @@ TEST(HostileChangeset, AValueAboveTheLimitRefusesItsRowOnly) {
 
 TEST(HostileChangeset, NamesThatAreSqlAreOnlyNames) {
   Peer b(kSchema, {"t"});
-  for (const std::string& name : {std::string("x\"; DROP TABLE t; --"), std::string("sqlite_schema"), std::string("rejoin_state"), std::string("t__rejoin"), std::string("")}) {
+  for (const std::string& name : {std::string("x\"; DROP TABLE t; --"), std::string("sqlite_schema"),
+                                  std::string("rejoin_state"), std::string("t__rejoin"), std::string("")}) {
     Forger forger;
     forger.info.through = forger.info.horizon = 1;
     forger.table.name = name;

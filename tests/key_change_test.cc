@@ -61,8 +61,9 @@ TEST(KeyChange, TwoRowsSwapTheirKeys) {
   Peer a(kSchema, {"places"}), b(kSchema, {"places"});
   a.run("INSERT INTO places VALUES('A', 'first', 1), ('B', 'second', 2)");
   b.fetch(a);
-  a.run("BEGIN; UPDATE places SET code = 'tmp' WHERE code = 'A'; UPDATE places SET code = 'A' WHERE code = 'B'; "
-        "UPDATE places SET code = 'B' WHERE code = 'tmp'; COMMIT");
+  a.run(
+      "BEGIN; UPDATE places SET code = 'tmp' WHERE code = 'A'; UPDATE places SET code = 'A' WHERE code = 'B'; "
+      "UPDATE places SET code = 'B' WHERE code = 'tmp'; COMMIT");
   b.fetch(a);
   EXPECT_EQ(b.rows(kAll), "'A'|'second'|2\n'B'|'first'|1\n");
   a.expect_sound(), b.expect_sound();
@@ -120,7 +121,9 @@ TEST(KeyChange, AnIntegerKeyChangedThroughItsAlias) {
   a.track("n", options), b.track("n", options);
   a.run("INSERT INTO n VALUES(1, 'x'), (2, 'y')");
   b.fetch(a);
-  a.run("UPDATE n SET rowid = 10 WHERE id = 1; UPDATE n SET _rowid_ = 20 WHERE id = 2; UPDATE n SET oid = 30, v = 'z' WHERE id = 20");
+  a.run(
+      "UPDATE n SET rowid = 10 WHERE id = 1; UPDATE n SET _rowid_ = 20 WHERE id = 2; UPDATE n SET oid = 30, v = 'z' "
+      "WHERE id = 20");
   b.fetch(a);
   EXPECT_EQ(b.rows("SELECT * FROM n ORDER BY id"), "10|'x'\n30|'z'\n");
   a.expect_sound(), b.expect_sound();

@@ -1,4 +1,5 @@
-// P5, P7: pages of one transaction become visible together; a lost, repeated or reordered page and a killed process lose nothing.
+// P5, P7: pages of one transaction become visible together; a lost, repeated or reordered page and a killed process
+// lose nothing.
 #include <gtest/gtest.h>
 
 #include "codec/changeset.h"
@@ -40,7 +41,8 @@ std::string padding(int i) {
 void insert_rows(Peer& p, int first, int count) {
   p.run("BEGIN");
   for (int i = first; i < first + count; ++i)
-    p.run("INSERT INTO t VALUES(?1, ?2, ?3)", {sim::Value::text("k" + std::to_string(100000 + i)), sim::Value::of(static_cast<int64_t>(i)), sim::Value::text(padding(i))});
+    p.run("INSERT INTO t VALUES(?1, ?2, ?3)", {sim::Value::text("k" + std::to_string(100000 + i)),
+                                               sim::Value::of(static_cast<int64_t>(i)), sim::Value::text(padding(i))});
   p.run("COMMIT");
 }
 
@@ -116,7 +118,9 @@ TEST(Paging, WritesMadeWhileTheScanRunsAreNotMissedAndNotShownByHalves) {
     if (!page.frame.empty()) b.apply(page.frame);
     cursor = page.next;
     // Every row is always at the same v: a half transaction would show two.
-    ASSERT_LE(b.number("SELECT count(DISTINCT v - rowid_of) FROM (SELECT v, CAST(substr(id, 2) AS INTEGER) - 100000 AS rowid_of FROM t)"), 1);
+    ASSERT_LE(b.number("SELECT count(DISTINCT v - rowid_of) FROM (SELECT v, CAST(substr(id, 2) AS INTEGER) - 100000 AS "
+                       "rowid_of FROM t)"),
+              1);
     if (n < 5) a.run("UPDATE t SET v = v + 100");
     if (!page.more && n > 5) break;
   }
@@ -205,7 +209,9 @@ TEST(Paging, WhatWaitsFromOneSourceDoesNotHoldBackAnother) {
 
 TEST(Paging, AnyBacklogPassesThroughSmallPages) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"});
-  a.run("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO t SELECT printf('%08d', i), i, 'padding' FROM n");
+  a.run(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO t SELECT "
+      "printf('%08d', i), i, 'padding' FROM n");
   Bytes cursor;
   size_t largest = 0, pages = 0;
   for (;;) {

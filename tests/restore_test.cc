@@ -1,4 +1,5 @@
-// P2: a deleted row can be brought back with the columns it had, edits made meanwhile included. Deleting and reviving follow the clock.
+// P2: a deleted row can be brought back with the columns it had, edits made meanwhile included. Deleting and reviving
+// follow the clock.
 #include <gtest/gtest.h>
 
 #include "tests/support/peer.h"

@@ -116,7 +116,10 @@ TEST(SeveralConnections, StampsOfManyProcessesStayInOrder) {
       int failures = sqlite3_open(path.c_str(), &db) != SQLITE_OK;
       sqlite3_busy_timeout(db, 60'000);
       for (int i = 0; i < kWrites && !failures; ++i)
-        failures += sqlite3_exec(db, "BEGIN IMMEDIATE; UPDATE t SET v = v + 1 WHERE id = 'n'; INSERT INTO t VALUES(hex(randomblob(16)), 1); COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK;
+        failures += sqlite3_exec(db,
+                                 "BEGIN IMMEDIATE; UPDATE t SET v = v + 1 WHERE id = 'n'; INSERT INTO t "
+                                 "VALUES(hex(randomblob(16)), 1); COMMIT",
+                                 nullptr, nullptr, nullptr) != SQLITE_OK;
       sqlite3_close(db);
       _exit(failures ? 1 : 0);
     }

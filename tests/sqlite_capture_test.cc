@@ -10,7 +10,8 @@ namespace {
 constexpr const char* kTodos = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0)";
 
 // What a second replica has after hearing everything.
-std::string elsewhere(Peer& a, const std::string& schema, const std::string& query, const std::vector<std::string>& tracked) {
+std::string elsewhere(Peer& a, const std::string& schema, const std::string& query,
+                      const std::vector<std::string>& tracked) {
   Peer b(schema, tracked);
   b.fetch(a);
   b.expect_sound();
@@ -41,7 +42,9 @@ TEST(Capture, ConflictClausesAndUpsert) {
   a.run("INSERT INTO todos VALUES('1', 'a', 0)");
   a.run("INSERT OR IGNORE INTO todos VALUES('1', 'ignored', 5), ('2', 'kept', 5)");
   a.run("INSERT OR REPLACE INTO todos VALUES('1', 'replaced', 7)");
-  a.run("INSERT INTO todos(id, title) VALUES('2', 'upserted'), ('3', 'new') ON CONFLICT(id) DO UPDATE SET title = excluded.title");
+  a.run(
+      "INSERT INTO todos(id, title) VALUES('2', 'upserted'), ('3', 'new') ON CONFLICT(id) DO UPDATE SET title = "
+      "excluded.title");
   a.run("INSERT INTO todos(id, title) VALUES('3', 'nothing') ON CONFLICT DO NOTHING");
   std::string expected = "'1'|'replaced'|7\n'2'|'upserted'|5\n'3'|'new'|0\n";
   EXPECT_EQ(a.rows("SELECT * FROM todos ORDER BY id"), expected);
@@ -106,11 +109,13 @@ TEST(Capture, ForeignKeyCascadesTravelAsWrites) {
 TEST(Capture, WritesOfTheAppsOwnTriggersAreCaptured) {
   const std::string schema =
       "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, shout TEXT);"
-      "CREATE TRIGGER shout AFTER INSERT ON todos BEGIN UPDATE todos SET shout = upper(NEW.title) WHERE id = NEW.id; END";
+      "CREATE TRIGGER shout AFTER INSERT ON todos BEGIN UPDATE todos SET shout = upper(NEW.title) WHERE id = NEW.id; "
+      "END";
   Peer a(schema, {"todos"});
   a.run("INSERT INTO todos(id, title) VALUES('1', 'milk')");
-  EXPECT_EQ(elsewhere(a, "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, shout TEXT)", "SELECT * FROM todos", {"todos"}),
-            "'1'|'milk'|'MILK'\n");
+  EXPECT_EQ(
+      elsewhere(a, "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, shout TEXT)", "SELECT * FROM todos", {"todos"}),
+      "'1'|'milk'|'MILK'\n");
 }
 
 TEST(Capture, TheAppSeesItsOwnRowidsAndCounts) {
@@ -138,14 +143,16 @@ TEST(Capture, MoreThanSixtyThreeColumns) {
   b.run("UPDATE wide SET c62 = 4, c65 = 5, c131 = 6");
   exchange(a, b);
   for (Peer* p : {&a, &b}) {
-    EXPECT_EQ(p->rows("SELECT c0, c62, c63, c64, c65, c130, c131, c199, c100 FROM wide"), "'first'|4|1|2|5|3|6|'end'|null\n");
+    EXPECT_EQ(p->rows("SELECT c0, c62, c63, c64, c65, c130, c131, c199, c100 FROM wide"),
+              "'first'|4|1|2|5|3|6|'end'|null\n");
     p->expect_sound();
   }
 }
 
 TEST(Capture, GeneratedColumnsAreComputedNotSent) {
   const char* schema =
-      "CREATE TABLE g(sum INTEGER AS (x + y) STORED, id TEXT PRIMARY KEY, x INTEGER, y INTEGER, twice AS (x * 2) VIRTUAL)";
+      "CREATE TABLE g(sum INTEGER AS (x + y) STORED, id TEXT PRIMARY KEY, x INTEGER, y INTEGER, twice AS (x * 2) "
+      "VIRTUAL)";
   Peer a(schema, {"g"}), b(schema, {"g"});
   a.run("INSERT INTO g(id, x, y) VALUES('1', 2, 3)");
   b.fetch(a);
@@ -157,7 +164,8 @@ TEST(Capture, GeneratedColumnsAreComputedNotSent) {
 
 TEST(Capture, NamesThatNeedQuotes) {
   const char* schema =
-      "CREATE TABLE \"order\"(\"from\" TEXT, \"a \"\"b\"\"\" TEXT, \"naïve ☃\" TEXT, 'single' TEXT, [br acket], PRIMARY KEY(\"from\", \"a \"\"b\"\"\"))";
+      "CREATE TABLE \"order\"(\"from\" TEXT, \"a \"\"b\"\"\" TEXT, \"naïve ☃\" TEXT, 'single' TEXT, [br acket], "
+      "PRIMARY KEY(\"from\", \"a \"\"b\"\"\"))";
   Peer a(schema, {"order"}), b(schema, {"order"});
   a.run("INSERT INTO \"order\" VALUES('x', 'y', 'z', 's', 1)");
   b.fetch(a);
@@ -168,7 +176,8 @@ TEST(Capture, NamesThatNeedQuotes) {
 
 TEST(Capture, NamesWithQuoteMarksAndPercentSigns) {
   const std::string name = "it's 100% \"odd\"; DROP TABLE x --";
-  const std::string schema = "CREATE TABLE " + sim::quoted(name) + "(id TEXT PRIMARY KEY, " + sim::quoted("v'1\"2") + ")";
+  const std::string schema =
+      "CREATE TABLE " + sim::quoted(name) + "(id TEXT PRIMARY KEY, " + sim::quoted("v'1\"2") + ")";
   Peer a(schema, {name}), b(schema, {name});
   a.run("INSERT INTO " + sim::quoted(name) + " VALUES('1', 'x')");
   b.fetch(a);
@@ -184,7 +193,8 @@ TEST(Capture, AColumnThatNobodyAnnouncedIsClaimedWithWhatWasWrittenToIt) {
   b.run_on(2, "INSERT INTO todos(id, title, colour) VALUES('3', 'rum', 'brown')");
   exchange(a, b);
   for (Peer* p : {&a, &b}) {
-    EXPECT_EQ(p->rows("SELECT id, title, colour FROM todos ORDER BY id"), "'1'|'milk'|'blue'\n'2'|'tea'|'red'\n'3'|'rum'|'brown'\n");
+    EXPECT_EQ(p->rows("SELECT id, title, colour FROM todos ORDER BY id"),
+              "'1'|'milk'|'blue'\n'2'|'tea'|'red'\n'3'|'rum'|'brown'\n");
     p->expect_sound();
   }
 }
@@ -219,7 +229,9 @@ TEST(Capture, ARenamedTableStaysTracked) {
   a.changeset();
   a.run("ALTER TABLE todos RENAME TO tasks");
   a.run("UPDATE tasks SET title = 'tea'");
-  EXPECT_EQ(elsewhere(a, "CREATE TABLE tasks(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0)", "SELECT * FROM tasks", {"tasks"}), "'1'|'tea'|0\n");
+  EXPECT_EQ(elsewhere(a, "CREATE TABLE tasks(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0)",
+                      "SELECT * FROM tasks", {"tasks"}),
+            "'1'|'tea'|0\n");
   a.expect_sound();
 }
 
@@ -262,13 +274,16 @@ TEST(Capture, TrackingAgainIsANoOp) {
 
 TEST(Capture, StatementsThatWriteManyRowsAtOnce) {
   Peer a(kTodos, {"todos"}), b(kTodos, {"todos"});
-  a.run("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO todos(id, title) SELECT printf('%05d', i), 't' || i FROM n");
+  a.run(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO todos(id, title) "
+      "SELECT printf('%05d', i), 't' || i FROM n");
   EXPECT_EQ(b.fetch(a), 5000u);
   a.run("CREATE TEMP TABLE fresh AS SELECT id, 'fresh ' || title AS title FROM todos WHERE done = 0 AND id % 2 = 0");
   a.run("UPDATE todos SET title = fresh.title, done = 2 FROM fresh WHERE fresh.id = todos.id");
   a.run("DELETE FROM todos WHERE id % 5 = 0");
   EXPECT_EQ(b.fetch(a), 3000u);
-  EXPECT_EQ(b.rows("SELECT count(*), sum(done), max(title) FROM todos"), a.rows("SELECT count(*), sum(done), max(title) FROM todos"));
+  EXPECT_EQ(b.rows("SELECT count(*), sum(done), max(title) FROM todos"),
+            a.rows("SELECT count(*), sum(done), max(title) FROM todos"));
   a.expect_sound(), b.expect_sound();
 }
 

@@ -38,7 +38,8 @@ TEST(TrackingRefusals, Views) {
 
 TEST(TrackingRefusals, VirtualTables) {
   Peer p;
-  if (p.attempt("CREATE VIRTUAL TABLE f USING fts5(body)") != SQLITE_OK) p.run("CREATE VIRTUAL TABLE f USING rtree(id, a, b)");
+  if (p.attempt("CREATE VIRTUAL TABLE f USING fts5(body)") != SQLITE_OK)
+    p.run("CREATE VIRTUAL TABLE f USING rtree(id, a, b)");
   Refusal r = refused(p, "f");
   EXPECT_EQ(r.code, Code::untrackable);
   EXPECT_TRUE(has(r.message, "virtual")) << r.message;
@@ -68,7 +69,8 @@ TEST(TrackingRefusals, AKeyThatIsNullInSomeRow) {
 }
 
 TEST(TrackingRefusals, KeysWithAnotherCollation) {
-  for (const char* schema : {"CREATE TABLE t(id TEXT COLLATE NOCASE PRIMARY KEY, v)", "CREATE TABLE t(a TEXT, b TEXT COLLATE RTRIM, PRIMARY KEY(a, b)) WITHOUT ROWID",
+  for (const char* schema : {"CREATE TABLE t(id TEXT COLLATE NOCASE PRIMARY KEY, v)",
+                             "CREATE TABLE t(a TEXT, b TEXT COLLATE RTRIM, PRIMARY KEY(a, b)) WITHOUT ROWID",
                              "CREATE TABLE t(a TEXT, b TEXT, PRIMARY KEY(a COLLATE NOCASE, b))"}) {
     Peer p(schema);
     Refusal r = refused(p, "t");
@@ -79,7 +81,9 @@ TEST(TrackingRefusals, KeysWithAnotherCollation) {
 }
 
 TEST(TrackingRefusals, IntegerPrimaryKeyUnlessAllowed) {
-  Peer p("CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE u(id INTEGER, v, PRIMARY KEY(id)); CREATE TABLE w(id INT PRIMARY KEY, v)");
+  Peer p(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE u(id INTEGER, v, PRIMARY KEY(id)); CREATE TABLE w(id "
+      "INT PRIMARY KEY, v)");
   for (const char* table : {"t", "u"}) {
     Refusal r = refused(p, table);
     EXPECT_EQ(r.code, Code::untrackable);
@@ -108,8 +112,9 @@ TEST(TrackingRefusals, ANameInTheWay) {
 }
 
 TEST(TrackingRefusals, MalformedOptions) {
-  for (const char* json : {"", "1", "[]", "null", "{", "{\"allow_integer_key\":1}", "{\"allow_integer_key\":\"true\"}", "{\"keep_deleted\":null}", "{\"unknown\":true}",
-                           "{\"allow_integer_key\":true}x", "{\"allow_integer_key\":true,\"allow_integer_key\":false,}"}) {
+  for (const char* json : {"", "1", "[]", "null", "{", "{\"allow_integer_key\":1}", "{\"allow_integer_key\":\"true\"}",
+                           "{\"keep_deleted\":null}", "{\"unknown\":true}", "{\"allow_integer_key\":true}x",
+                           "{\"allow_integer_key\":true,\"allow_integer_key\":false,}"}) {
     auto options = sqlite::parse_track_options(json);
     ASSERT_FALSE(options.ok()) << json;
     EXPECT_EQ(options.error().code, Code::bad_argument) << json;
@@ -125,10 +130,12 @@ TEST(TrackingRefusals, MalformedOptions) {
 }
 
 TEST(TrackingRefusals, ANullKeyIsRefusedAtWrite) {
-  Peer p("CREATE TABLE t(id TEXT PRIMARY KEY, v); CREATE TABLE pair(a TEXT, b TEXT, v, PRIMARY KEY(a, b))", {"t", "pair"});
+  Peer p("CREATE TABLE t(id TEXT PRIMARY KEY, v); CREATE TABLE pair(a TEXT, b TEXT, v, PRIMARY KEY(a, b))",
+         {"t", "pair"});
   p.run("INSERT INTO t VALUES('a', 1); INSERT INTO pair VALUES('a', 'b', 1)");
-  for (const char* sql : {"INSERT INTO t VALUES(NULL, 1)", "INSERT INTO t(v) VALUES(1)", "UPDATE t SET id = NULL", "INSERT OR REPLACE INTO t VALUES(NULL, 2)",
-                          "INSERT INTO pair VALUES('x', NULL, 1)", "UPDATE pair SET a = NULL"}) {
+  for (const char* sql : {"INSERT INTO t VALUES(NULL, 1)", "INSERT INTO t(v) VALUES(1)", "UPDATE t SET id = NULL",
+                          "INSERT OR REPLACE INTO t VALUES(NULL, 2)", "INSERT INTO pair VALUES('x', NULL, 1)",
+                          "UPDATE pair SET a = NULL"}) {
     for (int connection : {0, 2}) {
       EXPECT_EQ(p.attempt(sql, connection), SQLITE_CONSTRAINT) << sql;
       EXPECT_TRUE(has(p.database().last_error(connection), "NULL")) << p.database().last_error(connection);

@@ -1,4 +1,5 @@
-// P6: rows and metadata change together. What is rolled back leaves no trace; what may still be rolled back never gets out.
+// P6: rows and metadata change together. What is rolled back leaves no trace; what may still be rolled back never gets
+// out.
 #include <gtest/gtest.h>
 
 #include "tests/support/peer.h"
@@ -13,7 +14,9 @@ TEST(Rollback, LeavesNoTrace) {
   a.run("INSERT INTO t VALUES('k', 1)");
   b.fetch(a);
   std::string before = a.dump();
-  a.run("BEGIN; UPDATE t SET v = 2; INSERT INTO t VALUES('l', 3); DELETE FROM t WHERE id = 'k'; UPDATE t SET id = 'm'; ROLLBACK");
+  a.run(
+      "BEGIN; UPDATE t SET v = 2; INSERT INTO t VALUES('l', 3); DELETE FROM t WHERE id = 'k'; UPDATE t SET id = 'm'; "
+      "ROLLBACK");
   EXPECT_EQ(a.dump(), before);
   EXPECT_TRUE(a.changeset(a.seq()).empty());
   EXPECT_EQ(b.fetch(a), 0u);
@@ -21,8 +24,10 @@ TEST(Rollback, LeavesNoTrace) {
 
 TEST(Rollback, ToASavepointTakesBackOnlyWhatCameAfter) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"});
-  a.run("BEGIN; INSERT INTO t VALUES('k', 1); SAVEPOINT s; UPDATE t SET v = 2; INSERT INTO t VALUES('l', 3); ROLLBACK TO s; "
-        "INSERT INTO t VALUES('m', 4); RELEASE s; COMMIT");
+  a.run(
+      "BEGIN; INSERT INTO t VALUES('k', 1); SAVEPOINT s; UPDATE t SET v = 2; INSERT INTO t VALUES('l', 3); ROLLBACK TO "
+      "s; "
+      "INSERT INTO t VALUES('m', 4); RELEASE s; COMMIT");
   b.fetch(a);
   EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), "'k'|1\n'm'|4\n");
   a.expect_sound(), b.expect_sound();

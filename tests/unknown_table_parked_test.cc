@@ -1,5 +1,5 @@
-// P9: what this database cannot hold yet (tables and columns of a newer peer, constraints) is parked with its reason, holds nothing back,
-// and appears by itself when it can.
+// P9: what this database cannot hold yet (tables and columns of a newer peer, constraints) is parked with its reason,
+// holds nothing back, and appears by itself when it can.
 #include <gtest/gtest.h>
 
 #include "tests/support/peer.h"
@@ -12,7 +12,9 @@ constexpr const char* kU = "CREATE TABLE u(id TEXT PRIMARY KEY, w)";
 
 TEST(Parked, RowsOfAnUnknownTableWaitUntilItIsTracked) {
   Peer a(std::string(kT) + ";" + kU, {"t", "u"}), b(kT, {"t"});
-  a.run("INSERT INTO t VALUES('1', 1); INSERT INTO u VALUES('x', 'kept'), ('y', 'deleted'); DELETE FROM u WHERE id = 'y'");
+  a.run(
+      "INSERT INTO t VALUES('1', 1); INSERT INTO u VALUES('x', 'kept'), ('y', 'deleted'); DELETE FROM u WHERE id = "
+      "'y'");
   Bytes frame = a.changeset(0);
   auto outcome = b.apply(frame);
   EXPECT_EQ(outcome.rows_changed, 1u);
@@ -72,7 +74,8 @@ TEST(Parked, AColumnThatThisTableLacksWaitsForIt) {
 }
 
 TEST(Parked, ColumnsAreKnownByNameNotByPlace) {
-  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, x, y, z)", {"t"}), b("CREATE TABLE t(z, y, id TEXT PRIMARY KEY, x)", {"t"});
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, x, y, z)", {"t"}),
+      b("CREATE TABLE t(z, y, id TEXT PRIMARY KEY, x)", {"t"});
   a.run("INSERT INTO t VALUES('1', 'x', 'y', 'z')");
   b.fetch(a);
   EXPECT_EQ(b.rows("SELECT id, x, y, z FROM t"), "'1'|'x'|'y'|'z'\n");
@@ -102,7 +105,8 @@ TEST(Parked, UnknownTablesCanBeRefusedRowByRow) {
 }
 
 TEST(Parked, ARowThatTheTableRefusesHidesAloneAndShowsWhenItCan) {
-  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, v)", {"t"}), b("CREATE TABLE t(id TEXT PRIMARY KEY, v NOT NULL CHECK (v < 100))", {"t"}), c(kT, {"t"});
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, v)", {"t"}),
+      b("CREATE TABLE t(id TEXT PRIMARY KEY, v NOT NULL CHECK (v < 100))", {"t"}), c(kT, {"t"});
   a.run("INSERT INTO t VALUES('1', 1), ('2', NULL), ('3', 500), ('4', 4)");
   auto outcome = b.apply(a.changeset(0));
   EXPECT_EQ(outcome.rows_parked, 2u);

@@ -13,15 +13,18 @@ using sim::Value;
 
 std::vector<Value> all_values() {
   std::vector<Value> out = {Value::null(), Value::text(""), Value::blob("")};
-  for (int64_t i : {int64_t{0}, int64_t{1}, int64_t{-1}, int64_t{127}, int64_t{-128}, int64_t{128}, int64_t{32768}, int64_t{1} << 23, int64_t{1} << 31,
-                    (int64_t{1} << 47) - 1, (int64_t{1} << 53) + 1, std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()})
+  for (int64_t i : {int64_t{0}, int64_t{1}, int64_t{-1}, int64_t{127}, int64_t{-128}, int64_t{128}, int64_t{32768},
+                    int64_t{1} << 23, int64_t{1} << 31, (int64_t{1} << 47) - 1, (int64_t{1} << 53) + 1,
+                    std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()})
     out.push_back(Value::of(i));
-  for (double d : {0.0, -0.0, 1.0, -1.0, 0.1, 1.0 / 3, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 9007199254740993.0,
-                   9.2233720368547758e18, HUGE_VAL, -HUGE_VAL, std::nextafter(0.1, 1.0)})
+  for (double d : {0.0, -0.0, 1.0, -1.0, 0.1, 1.0 / 3, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308,
+                   9007199254740993.0, 9.2233720368547758e18, HUGE_VAL, -HUGE_VAL, std::nextafter(0.1, 1.0)})
     out.push_back(Value::of(d));
-  for (std::string s : {std::string("a"), std::string("1"), std::string("1.0"), std::string("a\0b", 3), std::string("\0", 1), std::string("naïve ☃ 🜚 \xEF\xBB\xBF"),
-                        std::string("018f2f6e-7b1c-7abc-8def-0123456789ab"), std::string("018F2F6E-7B1C-7ABC-8DEF-0123456789AB"),
-                        std::string("018f2f6e-7b1c-7abc-8def-0123456789ab "), std::string(70000, 'x'), std::string("\xff\xfe not utf-8")}) {
+  for (std::string s :
+       {std::string("a"), std::string("1"), std::string("1.0"), std::string("a\0b", 3), std::string("\0", 1),
+        std::string("naïve ☃ 🜚 \xEF\xBB\xBF"), std::string("018f2f6e-7b1c-7abc-8def-0123456789ab"),
+        std::string("018F2F6E-7B1C-7ABC-8DEF-0123456789AB"), std::string("018f2f6e-7b1c-7abc-8def-0123456789ab "),
+        std::string(70000, 'x'), std::string("\xff\xfe not utf-8")}) {
     out.push_back(Value::text(s));
     out.push_back(Value::blob(s));
   }
@@ -32,7 +35,8 @@ TEST(ValueFidelity, EveryTypeInAColumnWithoutAffinity) {
   const char* schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v)";
   Peer a(schema, {"t"}), b(schema, {"t"}), c(schema, {"t"});
   int n = 0;
-  for (const Value& v : all_values()) a.run("INSERT INTO t VALUES(?1, ?2)", {Value::text("k" + std::to_string(1000 + n++)), v});
+  for (const Value& v : all_values())
+    a.run("INSERT INTO t VALUES(?1, ?2)", {Value::text("k" + std::to_string(1000 + n++)), v});
   b.fetch(a);
   c.fetch(b);
   std::string expected;
@@ -123,7 +127,9 @@ TEST(ValueFidelity, EveryTypeOfKey) {
 TEST(ValueFidelity, AffinityOfTheColumnAppliesOnce) {
   const char* schema = "CREATE TABLE t(id TEXT PRIMARY KEY, i INTEGER, r REAL, t TEXT, n NUMERIC, b BLOB)";
   Peer a(schema, {"t"}), b(schema, {"t"});
-  a.run("INSERT INTO t VALUES('1', '12', '3', 4, '5.0', 6), ('2', 'x', 'y', x'00', 'z', '7'), ('3', 2.5, 9007199254740993, 1.5, 1e400, -0.0)");
+  a.run(
+      "INSERT INTO t VALUES('1', '12', '3', 4, '5.0', 6), ('2', 'x', 'y', x'00', 'z', '7'), ('3', 2.5, "
+      "9007199254740993, 1.5, 1e400, -0.0)");
   b.fetch(a);
   EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), a.rows("SELECT * FROM t ORDER BY id"));
   a.run("UPDATE t SET i = 13.0, r = 4, t = 5, n = '6' WHERE id = '1'");
@@ -143,7 +149,8 @@ TEST(ValueFidelity, LargeValues) {
 
 TEST(ValueFidelity, DefaultsThatAreLiterals) {
   const char* schema =
-      "CREATE TABLE t(id TEXT PRIMARY KEY, a DEFAULT 7, b DEFAULT -1.5, c DEFAULT 'it''s', d DEFAULT x'00ff', e DEFAULT NULL, f DEFAULT TRUE, "
+      "CREATE TABLE t(id TEXT PRIMARY KEY, a DEFAULT 7, b DEFAULT -1.5, c DEFAULT 'it''s', d DEFAULT x'00ff', e "
+      "DEFAULT NULL, f DEFAULT TRUE, "
       "g DEFAULT (1 + 1), h DEFAULT CURRENT_TIMESTAMP, i DEFAULT +3)";
   Peer a(schema, {"t"}), b(schema, {"t"});
   a.run("INSERT INTO t(id) VALUES('k')");

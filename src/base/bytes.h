@@ -47,7 +47,8 @@ inline void put_bytes(Bytes& out, BytesView v) {
   out.append(v);
 }
 
-// Reads from hostile bytes. The first failure sticks: later reads give zero or empty, `ok()` stays false, nothing is read past the end.
+// Reads from hostile bytes. The first failure sticks: later reads give zero or empty, `ok()` stays false, nothing is
+// read past the end.
 class ByteReader {
  public:
   explicit ByteReader(BytesView in) : p_(in.data()), end_(in.data() + in.size()) {}
@@ -79,7 +80,8 @@ class ByteReader {
     return v;
   }
   BytesView bytes() { return take(varint()); }
-  // A count of things that take at least `least` bytes each: refuses one that the rest cannot hold, so that no count can ask for memory.
+  // A count of things that take at least `least` bytes each: refuses one that the rest cannot hold, so that no count
+  // can ask for memory.
   uint64_t count(uint64_t least = 1) {
     uint64_t n = varint();
     if (n > left() / (least ? least : 1)) return fail(), 0;

@@ -1,4 +1,5 @@
-// Where a library room reports what a person running it may want to know. Structured: an event name and key=value fields.
+// Where a library room reports what a person running it may want to know. Structured: an event name and key=value
+// fields.
 #pragma once
 
 #include <initializer_list>

@@ -1,4 +1,5 @@
-// Errors as values: an error code of errors.def with a message for a person, and Result<T> that holds a value or such an error.
+// Errors as values: an error code of errors.def with a message for a person, and Result<T> that holds a value or such
+// an error.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +37,8 @@ inline Error fail(Code code, std::string message) { return Error{code, std::move
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}          // NOLINT: implicit by design, `return value;`
-  Result(Error error) : error_(std::move(error)) {}      // NOLINT: implicit by design, `return fail(...);`
+  Result(T value) : value_(std::move(value)) {}      // NOLINT: implicit by design, `return value;`
+  Result(Error error) : error_(std::move(error)) {}  // NOLINT: implicit by design, `return fail(...);`
   bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }
   T& value() & { return check(), *value_; }
@@ -82,15 +83,14 @@ using Status = Result<void>;
 #define REJOIN_CONCAT(a, b) REJOIN_CONCAT_(a, b)
 
 // REJOIN_TRY(expr): returns the error of a Status or Result from the enclosing function, drops the value.
-#define REJOIN_TRY(expr)                                  \
-  do {                                                    \
-    if (auto try_result_ = (expr); !try_result_.ok())     \
-      return std::move(try_result_).error();              \
+#define REJOIN_TRY(expr)                                                                     \
+  do {                                                                                       \
+    if (auto try_result_ = (expr); !try_result_.ok()) return std::move(try_result_).error(); \
   } while (0)
 
 // REJOIN_ASSIGN(auto x, expr): binds the value, or returns the error from the enclosing function.
 #define REJOIN_ASSIGN(decl, expr) REJOIN_ASSIGN_(REJOIN_CONCAT(assign_result_, __LINE__), decl, expr)
-#define REJOIN_ASSIGN_(tmp, decl, expr)                   \
-  auto tmp = (expr);                                      \
-  if (!tmp.ok()) return std::move(tmp).error();           \
+#define REJOIN_ASSIGN_(tmp, decl, expr)         \
+  auto tmp = (expr);                            \
+  if (!tmp.ok()) return std::move(tmp).error(); \
   decl = std::move(*tmp)

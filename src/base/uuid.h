@@ -14,7 +14,8 @@ bool uuid_pack(std::string_view text, char* out);
 // Writes the 36 characters of the 16 bytes at `bytes`.
 void uuid_unpack(const char* bytes, char* text);
 std::string uuid_text(BytesView sixteen);
-// A version 7 UUID (RFC 9562 section 5.7): 48 bits of milliseconds, 74 random bits taken from `random_bytes` (at least 10 bytes).
+// A version 7 UUID (RFC 9562 section 5.7): 48 bits of milliseconds, 74 random bits taken from `random_bytes` (at least
+// 10 bytes).
 std::string uuid_v7(int64_t now_ms, BytesView random_bytes);
 
 }  // namespace rejoin

@@ -37,9 +37,23 @@ std::string literal_sql(const Literal& literal) {
   return std::visit(Writer{}, literal);
 }
 
+std::string name_and_type(const Column& column) {
+  std::string out = quote_name(column.name);
+  if (!column.type.empty() && canonical_type(column.type) == column.type) out += " " + column.type;
+  return out;
+}
+
 }  // namespace
 
 std::string quote_name(std::string_view name) { return quoted(name, '"'); }
+
+std::string sqlite_column_ddl(const Column& column) {
+  std::string out = name_and_type(column);
+  if (!column.default_value) return out;
+  // SQLite adds a NOT NULL column only with a default that is not NULL.
+  if (column.not_null && !std::holds_alternative<std::monostate>(*column.default_value)) out += " NOT NULL";
+  return out + " DEFAULT " + literal_sql(*column.default_value);
+}
 
 std::string sqlite_ddl(const Table& table) {
   const Column* single_key = nullptr;
@@ -57,8 +71,7 @@ std::string sqlite_ddl(const Table& table) {
   for (size_t i = 0; i < table.columns.size(); ++i) {
     const Column& column = table.columns[i];
     if (i) out += ", ";
-    out += quote_name(column.name);
-    if (!column.type.empty() && canonical_type(column.type) == column.type) out += " " + column.type;
+    out += name_and_type(column);
     if (key_at_column && &column == single_key) out += alias_by_accident ? " PRIMARY KEY DESC" : " PRIMARY KEY";
     if (column.not_null) out += " NOT NULL";
     if (column.default_value) out += " DEFAULT " + literal_sql(*column.default_value);

@@ -8,7 +8,8 @@
 
 SQLITE_EXTENSION_INIT1
 
-extern "C" __attribute__((visibility("default"))) int sqlite3_rejoin_init(sqlite3* db, char** error, const sqlite3_api_routines* api) {
+extern "C" __attribute__((visibility("default"))) int sqlite3_rejoin_init(sqlite3* db, char** error,
+                                                                          const sqlite3_api_routines* api) {
   SQLITE_EXTENSION_INIT2(api);
   try {
     rejoin::client::install_sql_sync();

@@ -1,4 +1,5 @@
-// The model test must be able to see. Each rule of the oracle is turned wrong, one at a time; the scripts must notice every time.
+// The model test must be able to see. Each rule of the oracle is turned wrong, one at a time; the scripts must notice
+// every time.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

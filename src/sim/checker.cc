@@ -5,7 +5,8 @@
 namespace rejoin::sim {
 namespace {
 
-// Sends news along the line of replicas and back; the replicas in the middle relay. Returns how many changesets there were.
+// Sends news along the line of replicas and back; the replicas in the middle relay. Returns how many changesets there
+// were.
 int exchange(World& world, Mail& mail) {
   int letters = 0;
   auto one = [&](int from, int to) {
@@ -43,9 +44,12 @@ void check_repeats(World& world, const Mail& mail, SeededRandom& random) {
     auto before = world.device(to).db->replica(0).seq();
     auto outcome = world.device(to).db->replica(0).apply(letter.frame);
     auto after = world.device(to).db->replica(0).seq();
-    std::string who = "replica " + std::to_string(to) + " got an old changeset of replica " + std::to_string(letter.source) + " again: ";
-    if (!before || !after || !outcome) return world.fail("repeat", who + (outcome ? "no position" : outcome.error().message));
-    if (outcome->rows_changed) return world.fail("repeat", who + std::to_string(outcome->rows_changed) + " rows changed");
+    std::string who = "replica " + std::to_string(to) + " got an old changeset of replica " +
+                      std::to_string(letter.source) + " again: ";
+    if (!before || !after || !outcome)
+      return world.fail("repeat", who + (outcome ? "no position" : outcome.error().message));
+    if (outcome->rows_changed)
+      return world.fail("repeat", who + std::to_string(outcome->rows_changed) + " rows changed");
     if (*before != *after) return world.fail("repeat", who + "it made news");
   }
 }
@@ -70,7 +74,8 @@ void check_newcomer(World& world, const Mail& mail, SeededRandom& random) {
   world.observe(newcomer);
   if (!world.failed() && world.device(newcomer).now.model.state() != world.device(0).now.model.state())
     world.fail("order", "a newcomer that got all changesets in another order has another state:\n" +
-                            print(world.device(newcomer).now.model.state()) + "the others:\n" + print(world.device(0).now.model.state()));
+                            print(world.device(newcomer).now.model.state()) + "the others:\n" +
+                            print(world.device(0).now.model.state()));
   if (!world.failed()) check_sound(world, newcomer);
 }
 
@@ -90,14 +95,16 @@ void check_end(World& world, Mail& mail) {
   exchange(world, mail);
   if (world.failed()) return;
   if (int letters = exchange(world, mail); letters && !world.failed())
-    return world.fail("echo", std::to_string(letters) + " changesets were still written after everybody knew everything");
+    return world.fail("echo",
+                      std::to_string(letters) + " changesets were still written after everybody knew everything");
   for (int i = 0; i < world.devices() && !world.failed(); ++i) {
     world.observe(i);
     world.check_rows(i, 0);
     if (world.failed()) return;
     if (world.device(i).now.model.state() != world.device(0).now.model.state())
-      return world.fail("convergence", "replica " + std::to_string(i) + " ended with\n" + print(world.device(i).now.model.state()) +
-                                           "but replica 0 with\n" + print(world.device(0).now.model.state()));
+      return world.fail("convergence", "replica " + std::to_string(i) + " ended with\n" +
+                                           print(world.device(i).now.model.state()) + "but replica 0 with\n" +
+                                           print(world.device(0).now.model.state()));
     check_sound(world, i);
   }
   if (!world.failed()) check_repeats(world, mail, random);

@@ -11,8 +11,10 @@ namespace {
 
 Value column_value(sqlite3_stmt* stmt, int i) {
   switch (sqlite3_column_type(stmt, i)) {
-    case SQLITE_INTEGER: return Value::of(static_cast<int64_t>(sqlite3_column_int64(stmt, i)));
-    case SQLITE_FLOAT: return Value::of(sqlite3_column_double(stmt, i));
+    case SQLITE_INTEGER:
+      return Value::of(static_cast<int64_t>(sqlite3_column_int64(stmt, i)));
+    case SQLITE_FLOAT:
+      return Value::of(sqlite3_column_double(stmt, i));
     case SQLITE_TEXT: {
       auto p = reinterpret_cast<const char*>(sqlite3_column_text(stmt, i));
       return Value::text(std::string(p, static_cast<size_t>(sqlite3_column_bytes(stmt, i))));
@@ -21,19 +23,28 @@ Value column_value(sqlite3_stmt* stmt, int i) {
       auto p = static_cast<const char*>(sqlite3_column_blob(stmt, i));
       return Value::blob(p ? std::string(p, static_cast<size_t>(sqlite3_column_bytes(stmt, i))) : std::string());
     }
-    default: return Value::null();
+    default:
+      return Value::null();
   }
 }
 
 void bind_value(sqlite3_stmt* stmt, int i, const Value& v) {
   switch (v.type) {
-    case crdt::ValueType::null: sqlite3_bind_null(stmt, i); break;
-    case crdt::ValueType::integer: sqlite3_bind_int64(stmt, i, v.integer); break;
-    case crdt::ValueType::real: sqlite3_bind_double(stmt, i, v.real); break;
+    case crdt::ValueType::null:
+      sqlite3_bind_null(stmt, i);
+      break;
+    case crdt::ValueType::integer:
+      sqlite3_bind_int64(stmt, i, v.integer);
+      break;
+    case crdt::ValueType::real:
+      sqlite3_bind_double(stmt, i, v.real);
+      break;
     case crdt::ValueType::text:
       sqlite3_bind_text64(stmt, i, v.bytes.data(), v.bytes.size(), SQLITE_STATIC, SQLITE_UTF8);
       break;
-    case crdt::ValueType::blob: sqlite3_bind_blob64(stmt, i, v.bytes.data(), v.bytes.size(), SQLITE_STATIC); break;
+    case crdt::ValueType::blob:
+      sqlite3_bind_blob64(stmt, i, v.bytes.data(), v.bytes.size(), SQLITE_STATIC);
+      break;
   }
 }
 

@@ -1,4 +1,5 @@
-// One simulated device: a SQLite database with up to three connections, its own clock, and Rejoin on two of the connections.
+// One simulated device: a SQLite database with up to three connections, its own clock, and Rejoin on two of the
+// connections.
 #pragma once
 
 #include <array>

@@ -51,21 +51,25 @@ class Generator {
 
   Value integer() {
     return one_of<Value>({Value::of(int64_t{0}), Value::of(int64_t{1}), Value::of(int64_t{-1}), Value::of(int64_t{255}),
-                          Value::of(std::numeric_limits<int64_t>::max()), Value::of(std::numeric_limits<int64_t>::min()),
-                          Value::of((int64_t{1} << 53) + 1), Value::of(static_cast<int64_t>(random_.u64()))});
+                          Value::of(std::numeric_limits<int64_t>::max()),
+                          Value::of(std::numeric_limits<int64_t>::min()), Value::of((int64_t{1} << 53) + 1),
+                          Value::of(static_cast<int64_t>(random_.u64()))});
   }
   Value real() {
     // -0.0 is left out: SQLite itself calls it equal to 0.0, see docs/testing.md.
-    return one_of<Value>({Value::of(0.0), Value::of(1.0), Value::of(0.1), Value::of(std::nextafter(0.1, 1.0)), Value::of(-1.5),
-                          Value::of(5e-324), Value::of(std::numeric_limits<double>::max()), Value::of(HUGE_VAL),
-                          Value::of(-HUGE_VAL), Value::of(std::ldexp(static_cast<double>(random_.u64() >> 12 | 1), below(600) - 300))});
+    return one_of<Value>({Value::of(0.0), Value::of(1.0), Value::of(0.1), Value::of(std::nextafter(0.1, 1.0)),
+                          Value::of(-1.5), Value::of(5e-324), Value::of(std::numeric_limits<double>::max()),
+                          Value::of(HUGE_VAL), Value::of(-HUGE_VAL),
+                          Value::of(std::ldexp(static_cast<double>(random_.u64() >> 12 | 1), below(600) - 300))});
   }
   Value text() {
-    return one_of<Value>({Value::text(""), Value::text("a"), Value::text("b"), Value::text(std::string("a\0b", 3)), Value::text("naïve ☃ 🜚"),
-                          Value::text("018f2f6e-7b1c-7abc-8def-0123456789ab"), Value::text("-1.5e"), Value::text(std::string(static_cast<size_t>(below(300)), 'x'))});
+    return one_of<Value>({Value::text(""), Value::text("a"), Value::text("b"), Value::text(std::string("a\0b", 3)),
+                          Value::text("naïve ☃ 🜚"), Value::text("018f2f6e-7b1c-7abc-8def-0123456789ab"),
+                          Value::text("-1.5e"), Value::text(std::string(static_cast<size_t>(below(300)), 'x'))});
   }
   Value blob() {
-    return one_of<Value>({Value::blob(""), Value::blob(std::string("\0", 1)), Value::blob("a"), Value::blob(std::string("\xff\x00\xfe", 3)),
+    return one_of<Value>({Value::blob(""), Value::blob(std::string("\0", 1)), Value::blob("a"),
+                          Value::blob(std::string("\xff\x00\xfe", 3)),
                           Value::blob(random_.bytes(static_cast<size_t>(below(40))))});
   }
   // Only values that the column's affinity leaves alone.
@@ -97,9 +101,12 @@ class Generator {
       case Kind::text:
         if (k < 15) return Value::null();
         return k < 90 ? text() : blob();
-      case Kind::real_strict: return k < 15 ? Value::null() : real();
-      case Kind::text_strict: return k < 15 ? Value::null() : text();
-      case Kind::blob: return blob();
+      case Kind::real_strict:
+        return k < 15 ? Value::null() : real();
+      case Kind::text_strict:
+        return k < 15 ? Value::null() : text();
+      case Kind::blob:
+        return blob();
     }
     return Value::null();
   }
@@ -140,16 +147,21 @@ class Generator {
       case Op::insert:
       case Op::insert_or_ignore:
       case Op::replace:
-      case Op::upsert_nothing: step.set = columns(step.table, chance(60) ? 80 : 30); break;
+      case Op::upsert_nothing:
+        step.set = columns(step.table, chance(60) ? 80 : 30);
+        break;
       case Op::upsert:
       case Op::update:
-      case Op::update_all: step.set = some(); break;
+      case Op::update_all:
+        step.set = some();
+        break;
       case Op::rekey:
       case Op::rekey_or_replace:
         step.to = key(step.table);
         if (chance(30)) step.set = one();
         break;
-      default: break;
+      default:
+        break;
     }
     return step;
   }
@@ -178,9 +190,15 @@ class Generator {
   void pair(int& a, int& b) {
     int n = script_.replicas;
     switch (topology_) {
-      case Topology::star: a = 0, b = 1 + below(n - 1); break;
-      case Topology::chain: a = below(n - 1), b = a + 1; break;
-      case Topology::ring: a = below(n), b = (a + 1) % n; break;
+      case Topology::star:
+        a = 0, b = 1 + below(n - 1);
+        break;
+      case Topology::chain:
+        a = below(n - 1), b = a + 1;
+        break;
+      case Topology::ring:
+        a = below(n), b = (a + 1) % n;
+        break;
       case Topology::mesh:
         a = below(n);
         do b = below(n);
@@ -195,9 +213,7 @@ class Generator {
     step.op = op, step.replica = replica, step.connection = connection_number;
     return step;
   }
-  void statement_on(int replica, int c) {
-    script_.steps.push_back(fill(at(random_statement(), replica, c)));
-  }
+  void statement_on(int replica, int c) { script_.steps.push_back(fill(at(random_statement(), replica, c))); }
 
   void add_transaction() {
     int r = below(script_.replicas), c = connection();

@@ -5,7 +5,8 @@
 
 namespace rejoin::sim {
 
-// The same seed gives the same script, on every machine. 10 to 40 steps on 3 to 5 replicas, few rows, so that replicas meet often.
+// The same seed gives the same script, on every machine. 10 to 40 steps on 3 to 5 replicas, few rows, so that replicas
+// meet often.
 Script generate(uint64_t seed);
 
 }  // namespace rejoin::sim

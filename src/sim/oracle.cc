@@ -5,7 +5,8 @@
 namespace rejoin::sim {
 namespace {
 
-// One row operation may take several log entries (a wide table's update takes one per seven columns), each with a stamp of its own.
+// One row operation may take several log entries (a wide table's update takes one per seven columns), each with a stamp
+// of its own.
 constexpr uint64_t kEntriesPerRow = 16;
 
 }  // namespace
@@ -85,7 +86,8 @@ bool Oracle::write_update(OpenRow& row, int table, const Set& set, Open stamp) {
   bool changed = false;
   for (const auto& [column, value] : set) {
     auto at = row.cells.find(column);
-    const Value& before = at == row.cells.end() ? spec(table).columns[static_cast<size_t>(column)].default_value : at->second.value;
+    const Value& before =
+        at == row.cells.end() ? spec(table).columns[static_cast<size_t>(column)].default_value : at->second.value;
     if (same(before, value) && !mistakes_.unchanged_columns_are_stamped) continue;
     changed = true;
     row.cells[column] = {stamp, value};
@@ -169,7 +171,8 @@ Outcome Oracle::remove(int table, const Key& key, int64_t now_ms) {
 
 Outcome Oracle::remove_all(int table, int64_t now_ms) {
   Rows& rows = tables_.at(table);
-  if (std::none_of(rows.begin(), rows.end(), [](const auto& entry) { return entry.second.alive; })) return Outcome::done;
+  if (std::none_of(rows.begin(), rows.end(), [](const auto& entry) { return entry.second.alive; }))
+    return Outcome::done;
   Open now = stamp(now_ms, rows.size());
   for (auto& [key, row] : rows)
     if (row.alive) row.alive = false, row.life = now;
@@ -258,7 +261,8 @@ size_t Oracle::merge(const State& incoming) {
       }
       if (!mistakes_.cells_survive_a_new_birth && mine.birth.write == 0) {
         const Version& birth = mine.birth.version;
-        changed |= std::erase_if(mine.cells, [&](const auto& entry) { return order(entry.second.version, birth) < 0; }) > 0;
+        changed |=
+            std::erase_if(mine.cells, [&](const auto& entry) { return order(entry.second.version, birth) < 0; }) > 0;
       }
       changed_rows += changed;
     }
@@ -286,8 +290,8 @@ std::string Oracle::learn(Open& open, const Version& actual, const std::string& 
   if (actual.site != site_) return what + ": a local write has the version " + print(actual) + " of another site";
   Interval& interval = open_.at(open.write);
   if (actual.hlc < interval.low || actual.hlc > interval.high) {
-    return what + ": the stamp " + print(actual) + " of a local write lies outside " + print(Version{interval.low, site_}) + " to " +
-           print(Version{interval.high, site_});
+    return what + ": the stamp " + print(actual) + " of a local write lies outside " +
+           print(Version{interval.low, site_}) + " to " + print(Version{interval.high, site_});
   }
   interval.least = std::min(interval.least, actual.hlc);
   interval.most = std::max(interval.most, actual.hlc);
@@ -321,7 +325,8 @@ std::string Oracle::observe(const State& actual) {
       if (inserted && real.life != real.birth && row.alive)
         check(what + ": one insert gave two stamps, " + print(real.life) + " and " + print(real.birth));
       for (const auto& [column, cell] : real.cells)
-        if (!row.cells.count(column)) check(what + ": column " + std::to_string(column) + " should not be written: " + print(cell.version));
+        if (!row.cells.count(column))
+          check(what + ": column " + std::to_string(column) + " should not be written: " + print(cell.version));
       for (auto& [column, cell] : row.cells) {
         std::string name = what + " column " + std::to_string(column);
         auto c = real.cells.find(column);
@@ -339,7 +344,9 @@ std::string Oracle::observe(const State& actual) {
   uint64_t before = 0;
   for (const auto& [write, interval] : open_) {
     if (interval.most == 0) continue;  // overwritten before anyone saw it
-    if (interval.least < before) check("stamps do not keep the order of the writes: " + std::to_string(before) + " came before " + std::to_string(interval.least));
+    if (interval.least < before)
+      check("stamps do not keep the order of the writes: " + std::to_string(before) + " came before " +
+            std::to_string(interval.least));
     before = std::max(before, interval.most);
   }
   if (!wrong.empty()) return wrong;
@@ -366,7 +373,8 @@ std::string Oracle::check_frame(const State& frame) const {
       for (const auto& [column, cell] : row.cells) {
         auto c = mine.cells.find(column);
         if (c == mine.cells.end() || !(c->second == cell))
-          return what + ": column " + std::to_string(column) + " differs from its source: " + print(row) + ", source: " + print(mine);
+          return what + ": column " + std::to_string(column) + " differs from its source: " + print(row) +
+                 ", source: " + print(mine);
       }
     }
   }

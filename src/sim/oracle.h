@@ -1,13 +1,15 @@
-// The documented semantics once more, naively: one replica as plain maps. It shares no code with the engine: what DESIGN.md and
-// docs/algebra.md say about inserts, updates, deletes, restores and merges is written down here a second time, as simply as possible.
+// The documented semantics once more, naively: one replica as plain maps. It shares no code with the engine: what
+// DESIGN.md and docs/algebra.md say about inserts, updates, deletes, restores and merges is written down here a second
+// time, as simply as possible.
 //
-// Stamps. A local write has no stamp until the engine folds it, and the documentation leaves the engine a choice (writes of one fold
-// may share a stamp). So the oracle gives every statement a number and the interval of stamps that the rules allow:
+// Stamps. A local write has no stamp until the engine folds it, and the documentation leaves the engine a choice
+// (writes of one fold may share a stamp). So the oracle gives every statement a number and the interval of stamps that
+// the rules allow:
 //   - at least the wall clock of the write, and above everything that the replica knew when it last folded or merged;
 //   - at most what giving every row of every statement its own stamp max(ms << 16, last + 1) would give.
-// Once the replica's state is observed, the true stamps must lie in their intervals, keep the order of the statements, carry the
-// replica's site, and sit on exactly the cells that the statements wrote. From then on they are known and everything that
-// follows (every merge, everywhere) must be exactly what the oracle computes from them.
+// Once the replica's state is observed, the true stamps must lie in their intervals, keep the order of the statements,
+// carry the replica's site, and sit on exactly the cells that the statements wrote. From then on they are known and
+// everything that follows (every merge, everywhere) must be exactly what the oracle computes from them.
 #pragma once
 
 #include <map>
@@ -48,8 +50,9 @@ class Oracle {
   const std::string& site() const { return site_; }
   void set_site(std::string site) { site_ = std::move(site); }
   bool rollback_is_ignored() const { return mistakes_.rollback_is_ignored; }
-  // The replica has taken a new identity. Its own writes that nobody acknowledged move to the new site, with their times; which ones the
-  // engine still takes for unacknowledged (the log may be compacted) is read from `actual`, to be observed afterwards.
+  // The replica has taken a new identity. Its own writes that nobody acknowledged move to the new site, with their
+  // times; which ones the engine still takes for unacknowledged (the log may be compacted) is read from `actual`, to be
+  // observed afterwards.
   void move_to_site(const std::string& site, const State& actual);
   // From now on writes get versions; the rows that exist get (hlc 1, site).
   void track();
@@ -77,7 +80,8 @@ class Oracle {
   // --- looking
   // The rows that a SELECT shows, in key order: key and every column.
   std::map<Key, std::vector<Value>> visible(int table) const;
-  // Compares the replica's whole state with the model and learns the stamps of local writes. Empty when all is well, else what is not.
+  // Compares the replica's whole state with the model and learns the stamps of local writes. Empty when all is well,
+  // else what is not.
   std::string observe(const State& actual);
   // Is everything in `frame` known here, exactly so? Call observe() first. Empty when all is well.
   std::string check_frame(const State& frame) const;
@@ -102,7 +106,7 @@ class Oracle {
     std::map<int, OpenCell> cells;
   };
   struct Interval {
-    uint64_t low, high;            // allowed
+    uint64_t low, high;                       // allowed
     uint64_t least = ~uint64_t{0}, most = 0;  // seen
   };
   using Rows = std::map<Key, OpenRow>;

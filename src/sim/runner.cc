@@ -21,8 +21,10 @@ void run_step(World& world, Mail& mail, const Step& step) {
     case Op::savepoint:
     case Op::release:
     case Op::rollback_to:
-    case Op::reopen: return world.transaction(step);
-    case Op::restore: return world.restore(step);
+    case Op::reopen:
+      return world.transaction(step);
+    case Op::restore:
+      return world.restore(step);
     case Op::fold: {
       Status status = d.db->replica(c).fold();
       if (!status && !(d.owner >= 0 && d.owner != c && status.error().code == Code::busy))
@@ -62,9 +64,12 @@ void run_step(World& world, Mail& mail, const Step& step) {
       }
       return;
     }
-    case Op::page: return world.page(step);
-    case Op::clone: return world.clone(step.replica, step.peer);
-    default: return world.statement(step);
+    case Op::page:
+      return world.page(step);
+    case Op::clone:
+      return world.clone(step.replica, step.peer);
+    default:
+      return world.statement(step);
   }
 }
 

@@ -8,12 +8,34 @@
 namespace rejoin::sim {
 namespace {
 
-constexpr std::string_view kOps[] = {"insert",     "insert_or_ignore", "replace", "upsert",    "upsert_nothing",
-                                     "update",     "update_all",       "rekey",   "rekey_or_replace",
-                                     "remove",     "remove_all",       "begin",   "commit",    "rollback",
-                                     "savepoint",  "release",          "rollback_to", "reopen", "restore",
-                                     "fold",       "compact",          "clock",   "send",      "deliver",
-                                     "drop",       "sync",             "page",    "clone"};
+constexpr std::string_view kOps[] = {"insert",
+                                     "insert_or_ignore",
+                                     "replace",
+                                     "upsert",
+                                     "upsert_nothing",
+                                     "update",
+                                     "update_all",
+                                     "rekey",
+                                     "rekey_or_replace",
+                                     "remove",
+                                     "remove_all",
+                                     "begin",
+                                     "commit",
+                                     "rollback",
+                                     "savepoint",
+                                     "release",
+                                     "rollback_to",
+                                     "reopen",
+                                     "restore",
+                                     "fold",
+                                     "compact",
+                                     "clock",
+                                     "send",
+                                     "deliver",
+                                     "drop",
+                                     "sync",
+                                     "page",
+                                     "clone"};
 constexpr std::string_view kFates[] = {"arrive", "lose", "twice", "early"};
 
 std::vector<std::string_view> split(std::string_view text, char at) {
@@ -151,7 +173,8 @@ Result<Script> parse_script(std::string_view text) {
     } else {
       bool before = line.starts_with("before ");
       Step step;
-      ok = parse_step(before ? line.substr(7) : line, step) && step.replica < script.replicas && step.peer < script.replicas;
+      ok = parse_step(before ? line.substr(7) : line, step) && step.replica < script.replicas &&
+           step.peer < script.replicas;
       (before ? script.before : script.steps).push_back(std::move(step));
     }
     if (!ok) {

@@ -1,4 +1,5 @@
-// A script: what several replicas do, as data. Printed as text that reads back exactly, so that a failure can be kept and replayed.
+// A script: what several replicas do, as data. Printed as text that reads back exactly, so that a failure can be kept
+// and replayed.
 #pragma once
 
 #include <string>
@@ -13,7 +14,7 @@ namespace rejoin::sim {
 
 enum class Op {
   // SQL statements on one connection of a replica
-  insert,            // key, set (columns left out get their default)
+  insert,  // key, set (columns left out get their default)
   insert_or_ignore,
   replace,           // INSERT OR REPLACE
   upsert,            // ON CONFLICT DO UPDATE SET each column of `set` = excluded
@@ -27,22 +28,22 @@ enum class Op {
   begin,             // BEGIN IMMEDIATE
   commit,
   rollback,
-  savepoint,         // number: its name
+  savepoint,  // number: its name
   release,
   rollback_to,
-  reopen,            // closes the connection (an open transaction is lost) and opens it again
+  reopen,  // closes the connection (an open transaction is lost) and opens it again
   // calls of Rejoin on one connection
-  restore,           // key
+  restore,  // key
   fold,
   compact,
   // the world
-  clock,             // number: the replica's clock moves by so many milliseconds
-  send,              // a changeset for `peer`, since what that one has acknowledged, is put in the mail
-  deliver,           // number: which letter of the mail `replica` gets; it stays there, so it may come again
-  drop,              // number: which letter is lost
-  sync,              // replica <- peer: send and deliver at once
-  page,              // replica <- peer: one page of at most `number` bytes from the cursor; lost if `key` says so
-  clone,             // replica's file becomes a copy of peer's, with a new identity
+  clock,    // number: the replica's clock moves by so many milliseconds
+  send,     // a changeset for `peer`, since what that one has acknowledged, is put in the mail
+  deliver,  // number: which letter of the mail `replica` gets; it stays there, so it may come again
+  drop,     // number: which letter is lost
+  sync,     // replica <- peer: send and deliver at once
+  page,     // replica <- peer: one page of at most `number` bytes from the cursor; lost if `key` says so
+  clone,    // replica's file becomes a copy of peer's, with a new identity
 };
 
 // Names as a script has them ("insert_or_ignore").
@@ -56,7 +57,7 @@ struct Step {
   int replica = 0;
   int connection = 0;  // 0, 1: have Rejoin; 2: never heard of it
   int peer = 0;
-  int table = -1;      // index into table_specs()
+  int table = -1;  // index into table_specs()
   int64_t number = 0;
   Fate fate = Fate::arrive;
   Key key;
@@ -68,9 +69,9 @@ struct Step {
 struct Script {
   uint64_t seed = 0;
   int replicas = 3;
-  bool files = false;           // real files in WAL mode, else SQLite's memdb
-  std::vector<int> tables;      // indexes into table_specs()
-  std::vector<Step> before;     // run before the tables are tracked
+  bool files = false;        // real files in WAL mode, else SQLite's memdb
+  std::vector<int> tables;   // indexes into table_specs()
+  std::vector<Step> before;  // run before the tables are tracked
   std::vector<Step> steps;
   friend bool operator==(const Script&, const Script&) = default;
 };

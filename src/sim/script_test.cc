@@ -41,8 +41,9 @@ TEST(Script, EveryOperationAndTableIsGenerated) {
 }
 
 TEST(Script, MalformedLinesAreNamed) {
-  for (const char* line : {"jump on=0", "insert on=9 table=items key='k'", "insert on=0 table=nothing", "insert on=0 key='k",
-                           "update on=0 table=items key='k' set=9:1", "sync on=0 peer=x", "replicas many memory"}) {
+  for (const char* line :
+       {"jump on=0", "insert on=9 table=items key='k'", "insert on=0 table=nothing", "insert on=0 key='k",
+        "update on=0 table=items key='k' set=9:1", "sync on=0 peer=x", "replicas many memory"}) {
     auto script = parse_script(std::string("replicas 2 memory\ntables items\n") + line);
     ASSERT_FALSE(script.ok()) << line;
     EXPECT_NE(script.error().message.find("line 3"), std::string::npos) << script.error().message;
@@ -50,9 +51,10 @@ TEST(Script, MalformedLinesAreNamed) {
 }
 
 TEST(Value, EveryValuePrintsExactly) {
-  for (const Value& v : {Value::null(), Value::of(INT64_MIN), Value::of(INT64_MAX), Value::of(0.1), Value::of(-0.0), Value::of(5e-324),
-                         Value::of(__builtin_huge_val()), Value::of(-__builtin_huge_val()), Value::text(""), Value::text(std::string("a\0%'b", 5)),
-                         Value::blob(""), Value::blob(std::string("\0\xff", 2))}) {
+  for (const Value& v :
+       {Value::null(), Value::of(INT64_MIN), Value::of(INT64_MAX), Value::of(0.1), Value::of(-0.0), Value::of(5e-324),
+        Value::of(__builtin_huge_val()), Value::of(-__builtin_huge_val()), Value::text(""),
+        Value::text(std::string("a\0%'b", 5)), Value::blob(""), Value::blob(std::string("\0\xff", 2))}) {
     auto again = parse_value(print(v));
     ASSERT_TRUE(again) << print(v);
     EXPECT_TRUE(*again == v) << print(v);

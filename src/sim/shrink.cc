@@ -27,7 +27,8 @@ class Shrinker {
   static constexpr int kMaxRuns = 4000;
 
   size_t size() const {
-    size_t n = best_.steps.size() + best_.before.size() + best_.tables.size() + static_cast<size_t>(best_.replicas) + best_.files;
+    size_t n = best_.steps.size() + best_.before.size() + best_.tables.size() + static_cast<size_t>(best_.replicas) +
+               best_.files;
     for (const Step& s : best_.steps) n += s.set.size() + (s.connection > 0);
     for (const Step& s : best_.before) n += s.set.size();
     return n;
@@ -105,7 +106,8 @@ class Shrinker {
 
 }  // namespace
 
-Script shrink(const Script& script, const std::string& kind, const std::function<std::optional<Failure>(const Script&)>& run) {
+Script shrink(const Script& script, const std::string& kind,
+              const std::function<std::optional<Failure>(const Script&)>& run) {
   return Shrinker(script, kind, run).shrink();
 }
 

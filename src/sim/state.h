@@ -26,7 +26,7 @@ struct Cell {
 
 struct Row {
   bool alive = false;
-  Version life;   // of `alive`
+  Version life;  // of `alive`
   Version birth;
   std::map<int, Cell> cells;  // by column index of TableSpec::columns; only those that were written
   friend bool operator==(const Row&, const Row&) = default;

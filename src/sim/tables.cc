@@ -70,14 +70,16 @@ TableSpec numbered() {
 TableSpec strict() {
   return {"strict",
           "strict",
-          "CREATE TABLE strict(id BLOB PRIMARY KEY NOT NULL, i INT, r REAL, t TEXT, a ANY, n INT NOT NULL DEFAULT 3) STRICT",
+          "CREATE TABLE strict(id BLOB PRIMARY KEY NOT NULL, i INT, r REAL, t TEXT, a ANY, n INT NOT NULL DEFAULT 3) "
+          "STRICT",
           {"id"},
           {{"i", Kind::integer_strict, {}},
            {"r", Kind::real_strict, {}},
            {"t", Kind::text_strict, {}},
            {"a", Kind::any, {}},
            {"n", Kind::any_not_null, Value::of(int64_t{3})}},
-          {one(Value::blob("")), one(Value::blob(std::string("\0", 1))), one(Value::blob("\xff\xfe")), one(Value::blob("id"))},
+          {one(Value::blob("")), one(Value::blob(std::string("\0", 1))), one(Value::blob("\xff\xfe")),
+           one(Value::blob("id"))},
           false};
 }
 

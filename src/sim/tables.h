@@ -1,4 +1,5 @@
-// The tables that scripts use: one for every way in which a table can be awkward. A closed list, so that a script only names them.
+// The tables that scripts use: one for every way in which a table can be awkward. A closed list, so that a script only
+// names them.
 #pragma once
 
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace rejoin::sim {
 
-// Which values a column is given. Always such that the column's affinity leaves them as they are, so the oracle needs no affinity rules.
+// Which values a column is given. Always such that the column's affinity leaves them as they are, so the oracle needs
+// no affinity rules.
 enum class Kind { any, integer, real, text, blob, integer_strict, real_strict, text_strict, any_not_null };
 
 struct ColumnSpec {

@@ -30,22 +30,32 @@ bool plain(char c) {
 
 Value Value::of(const crdt::ValueRef& v) {
   switch (v.type) {
-    case ValueType::null: return null();
-    case ValueType::integer: return of(v.integer);
-    case ValueType::real: return of(v.real);
-    case ValueType::text: return text(std::string(v.bytes));
-    case ValueType::blob: return blob(std::string(v.bytes));
+    case ValueType::null:
+      return null();
+    case ValueType::integer:
+      return of(v.integer);
+    case ValueType::real:
+      return of(v.real);
+    case ValueType::text:
+      return text(std::string(v.bytes));
+    case ValueType::blob:
+      return blob(std::string(v.bytes));
   }
   return null();
 }
 
 crdt::ValueRef Value::ref() const {
   switch (type) {
-    case ValueType::null: return crdt::ValueRef::of_null();
-    case ValueType::integer: return crdt::ValueRef::of_integer(integer);
-    case ValueType::real: return crdt::ValueRef::of_real(real);
-    case ValueType::text: return crdt::ValueRef::of_text(bytes);
-    case ValueType::blob: return crdt::ValueRef::of_blob(bytes);
+    case ValueType::null:
+      return crdt::ValueRef::of_null();
+    case ValueType::integer:
+      return crdt::ValueRef::of_integer(integer);
+    case ValueType::real:
+      return crdt::ValueRef::of_real(real);
+    case ValueType::text:
+      return crdt::ValueRef::of_text(bytes);
+    case ValueType::blob:
+      return crdt::ValueRef::of_blob(bytes);
   }
   return {};
 }
@@ -53,11 +63,15 @@ crdt::ValueRef Value::ref() const {
 int compare(const Value& a, const Value& b) {
   if (a.type != b.type) return order(a.type, b.type);
   switch (a.type) {
-    case ValueType::null: return 0;
-    case ValueType::integer: return order(a.integer, b.integer);
-    case ValueType::real: return order(bits_of(a.real), bits_of(b.real));
+    case ValueType::null:
+      return 0;
+    case ValueType::integer:
+      return order(a.integer, b.integer);
+    case ValueType::real:
+      return order(bits_of(a.real), bits_of(b.real));
     case ValueType::text:
-    case ValueType::blob: return order(a.bytes, b.bytes);
+    case ValueType::blob:
+      return order(a.bytes, b.bytes);
   }
   return 0;
 }
@@ -65,8 +79,10 @@ int compare(const Value& a, const Value& b) {
 std::string print(const Value& value) {
   char buffer[64];
   switch (value.type) {
-    case ValueType::null: return "null";
-    case ValueType::integer: return std::to_string(value.integer);
+    case ValueType::null:
+      return "null";
+    case ValueType::integer:
+      return std::to_string(value.integer);
     case ValueType::real:
       if (std::isinf(value.real)) return value.real > 0 ? "inf" : "-inf";
       std::snprintf(buffer, sizeof buffer, "%a", value.real);
@@ -83,7 +99,8 @@ std::string print(const Value& value) {
       }
       return out + "'";
     }
-    case ValueType::blob: return "x'" + to_hex(value.bytes) + "'";
+    case ValueType::blob:
+      return "x'" + to_hex(value.bytes) + "'";
   }
   return "null";
 }

@@ -33,8 +33,8 @@ inline bool operator<(const Value& a, const Value& b) { return compare(a, b) < 0
 
 using Key = std::vector<Value>;
 
-// null, 42, 0x1.8p+1 (hexadecimal reals; inf and -inf), 'text' with %hh for everything but letters, digits and a few signs, x'00ff'.
-// No blanks, commas or equals signs ever occur in it.
+// null, 42, 0x1.8p+1 (hexadecimal reals; inf and -inf), 'text' with %hh for everything but letters, digits and a few
+// signs, x'00ff'. No blanks, commas or equals signs ever occur in it.
 std::string print(const Value& value);
 // Nothing when malformed.
 std::optional<Value> parse_value(std::string_view text);

@@ -77,7 +77,8 @@ int World::add_device() {
     const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
     sqlite::TrackOptions track;
     track.allow_integer_key = spec.allow_integer_key;
-    if (Status status = device(i).db->replica(0).track(spec.name, track); !status) fail("track", status.error().message);
+    if (Status status = device(i).db->replica(0).track(spec.name, track); !status)
+      fail("track", status.error().message);
   }
   if (auto site = device(i).db->replica(0).site()) device(i).now.model.set_site(std::string(site->view()));
   device(i).now.model.track();
@@ -86,7 +87,8 @@ int World::add_device() {
 
 void World::expect_busy(int i, const std::string& what, Code code) {
   if (code != Code::busy)
-    fail("busy", name_of(i) + ": " + what + " while another connection writes said '" + std::string(code_name(code)) + "', not 'busy'");
+    fail("busy", name_of(i) + ": " + what + " while another connection writes said '" + std::string(code_name(code)) +
+                     "', not 'busy'");
 }
 
 void World::check_rows(int i, int connection, int table) {
@@ -100,17 +102,22 @@ void World::check_rows(int i, int connection, int table) {
     if (table >= 0 && t != table) continue;
     const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
     std::map<Key, std::vector<Value>> actual, expected = model.visible(t);
-    if (!d.db->rows(connection, spec, actual)) return fail("read", name_of(i) + ": reading " + spec.label + ": " + d.db->last_error(connection));
+    if (!d.db->rows(connection, spec, actual))
+      return fail("read", name_of(i) + ": reading " + spec.label + ": " + d.db->last_error(connection));
     if (actual == expected) continue;
     auto print_row = [](const std::vector<Value>& row) { return print(Key(row)); };
     for (const auto& [key, row] : expected) {
       auto at = actual.find(key);
-      if (at == actual.end()) return fail("rows", name_of(i) + ": " + spec.label + " lacks row " + print(key) + " = " + print_row(row));
+      if (at == actual.end())
+        return fail("rows", name_of(i) + ": " + spec.label + " lacks row " + print(key) + " = " + print_row(row));
       if (at->second != row)
-        return fail("rows", name_of(i) + ": " + spec.label + " row " + print(key) + " is " + print_row(at->second) + ", should be " + print_row(row));
+        return fail("rows", name_of(i) + ": " + spec.label + " row " + print(key) + " is " + print_row(at->second) +
+                                ", should be " + print_row(row));
     }
     for (const auto& [key, row] : actual)
-      if (!expected.count(key)) return fail("rows", name_of(i) + ": " + spec.label + " has row " + print(key) + " = " + print_row(row) + ", which should not be");
+      if (!expected.count(key))
+        return fail("rows", name_of(i) + ": " + spec.label + " has row " + print(key) + " = " + print_row(row) +
+                                ", which should not be");
   }
 }
 
@@ -130,7 +137,8 @@ void World::statement(const Step& step) {
   Outcome outcome = apply_to(d.now.model, step, d.db->clock().now_ms());
   int expected = outcome == Outcome::done ? SQLITE_OK : SQLITE_CONSTRAINT;
   if ((rc & 0xff) != expected)
-    return fail("outcome", what + " gave code " + std::to_string(rc) + " (" + d.db->last_error(step.connection) + "), should be " + std::to_string(expected));
+    return fail("outcome", what + " gave code " + std::to_string(rc) + " (" + d.db->last_error(step.connection) +
+                               "), should be " + std::to_string(expected));
   if (d.owner == step.connection) d.wrote = true;
   check_rows(step.replica, step.connection, step.table);
 }
@@ -143,7 +151,8 @@ void World::transaction(const Step& step) {
     if (rc != SQLITE_OK) fail("transaction", name_of(step.replica) + ": " + sql + ": " + d.db->last_error(c));
   };
   std::string name = "s" + std::to_string(step.number);
-  auto saved = std::find_if(d.savepoints.rbegin(), d.savepoints.rend(), [&](const auto& s) { return s.first == step.number; });
+  auto saved =
+      std::find_if(d.savepoints.rbegin(), d.savepoints.rend(), [&](const auto& s) { return s.first == step.number; });
   bool inside = d.owner == c;
   switch (step.op) {
     case Op::begin:
@@ -190,10 +199,12 @@ void World::transaction(const Step& step) {
       // The other one keeps a database in memory alive meanwhile.
       d.db->connection(c == 0 ? 1 : 0);
       int rc = d.db->close(c);
-      if (rc != SQLITE_OK) fail("close", name_of(step.replica) + ": closing a connection gave code " + std::to_string(rc));
+      if (rc != SQLITE_OK)
+        fail("close", name_of(step.replica) + ": closing a connection gave code " + std::to_string(rc));
       break;
     }
-    default: return;
+    default:
+      return;
   }
   check_rows(step.replica, c);
 }
@@ -228,7 +239,8 @@ void World::restore(const Step& step) {
     return;
   }
   if (!result.ok()) return fail("restore", what + ": " + result.error().message);
-  if (*result != changed) return fail("restore", what + " said " + (*result ? "restored" : "alive already") + ", should be the opposite");
+  if (*result != changed)
+    return fail("restore", what + " said " + (*result ? "restored" : "alive already") + ", should be the opposite");
   if (d.owner == c) d.wrote = true;
   check_rows(step.replica, c, step.table);
 }
@@ -238,7 +250,8 @@ std::optional<State> World::actual_state(int i) {
   if (!frame) return fail("changeset", name_of(i) + ": changeset(0): " + frame.error().message), std::nullopt;
   if (!*frame) return State();
   auto decoded = decode_frame(**frame);
-  if (!decoded) return fail("changeset", name_of(i) + ": changeset(0) does not decode: " + decoded.error().message), std::nullopt;
+  if (!decoded)
+    return fail("changeset", name_of(i) + ": changeset(0) does not decode: " + decoded.error().message), std::nullopt;
   return std::move(*decoded);
 }
 
@@ -262,7 +275,8 @@ std::optional<Letter> World::write_letter(int source, int to, int connection) {
   auto frame = d.db->replica(c).changeset(letter.since);
   if (d.owner == c) {
     if (frame.ok() || frame.error().code != Code::in_transaction)
-      fail("export", name_of(source) + ": a changeset was made inside an open write transaction, or refused for another reason");
+      fail("export",
+           name_of(source) + ": a changeset was made inside an open write transaction, or refused for another reason");
     return std::nullopt;
   }
   if (d.owner >= 0) {
@@ -276,7 +290,9 @@ std::optional<Letter> World::write_letter(int source, int to, int connection) {
   observe(source);
   if (failed() || !*frame) return std::nullopt;
   auto content = decode_frame(**frame);
-  if (!content) return fail("changeset", name_of(source) + ": its changeset does not decode: " + content.error().message), std::nullopt;
+  if (!content)
+    return fail("changeset", name_of(source) + ": its changeset does not decode: " + content.error().message),
+           std::nullopt;
   std::string wrong = d.now.model.check_frame(*content);
   if (!wrong.empty()) return fail("changeset", name_of(source) + ": " + wrong), std::nullopt;
   letter.frame = std::move(**frame);
@@ -310,7 +326,8 @@ void World::deliver(const Letter& letter, int to, int connection) {
     return fail("apply", name_of(to) + ": a whole changeset was staged, or rows of it parked or refused");
   check_rows(to, c);
   if (outcome->rows_changed != changed)
-    fail("count", name_of(to) + ": apply said that " + std::to_string(outcome->rows_changed) + " rows changed, should be " + std::to_string(changed));
+    fail("count", name_of(to) + ": apply said that " + std::to_string(outcome->rows_changed) +
+                      " rows changed, should be " + std::to_string(changed));
   // Everything up to `through` is known now, unless something between was never delivered.
   if (letter.generation != device(letter.source).generation) return;
   Position& position = d.now.from[letter.source];
@@ -334,9 +351,11 @@ bool World::take_page(int to, int source, const PageSent& page, int c, bool move
     return fail("page", name_of(to) + ": a page from " + name_of(source) + ": " + outcome.error().message), false;
   }
   if (d.owner == c) d.wrote = true;
-  // Pages that continue each other become visible together. One that is complete by itself does so at once and waits for nobody.
+  // Pages that continue each other become visible together. One that is complete by itself does so at once and waits
+  // for nobody.
   bool continues = !position.staged.empty() && page.from == position.staged_next;
-  auto again = std::find_if(position.staged.begin(), position.staged.end(), [&](const auto& s) { return s.first == page.frame; });
+  auto again = std::find_if(position.staged.begin(), position.staged.end(),
+                            [&](const auto& s) { return s.first == page.frame; });
   if (outcome->staged) {
     if (again == position.staged.end()) {
       if (!continues) position.staged.clear();
@@ -370,7 +389,8 @@ void World::page(const Step& step) {
     observe(source);
     if (failed()) return std::nullopt;
     auto decoded = decode_frame(page->frame);
-    if (!decoded) return fail("page", name_of(source) + ": its page does not decode: " + decoded.error().message), std::nullopt;
+    if (!decoded)
+      return fail("page", name_of(source) + ": its page does not decode: " + decoded.error().message), std::nullopt;
     std::string wrong = s.now.model.check_frame(*decoded);
     if (!wrong.empty()) return fail("page", name_of(source) + ": " + wrong), std::nullopt;
     return PageSent{cursor, page->next, page->frame, std::move(*decoded)};
@@ -378,8 +398,11 @@ void World::page(const Step& step) {
   auto first = read(device(to).now.from[source].cursor);
   if (!first) return;
   switch (step.fate) {
-    case Fate::lose: return;
-    case Fate::arrive: take_page(to, source, *first, c, true, false); return;
+    case Fate::lose:
+      return;
+    case Fate::arrive:
+      take_page(to, source, *first, c, true, false);
+      return;
     case Fate::twice:
       if (take_page(to, source, *first, c, true, false)) take_page(to, source, *first, c, false, true);
       return;

@@ -1,5 +1,5 @@
-// The simulated devices of one script with their models beside them, and the moves that both make together. After each move the two
-// are compared; the first difference is kept as the failure and ends everything.
+// The simulated devices of one script with their models beside them, and the moves that both make together. After each
+// move the two are compared; the first difference is kept as the failure and ends everything.
 #pragma once
 
 #include <map>
@@ -16,17 +16,17 @@
 namespace rejoin::sim {
 
 struct Failure {
-  std::string kind;     // one word: shrinking keeps it
+  std::string kind;  // one word: shrinking keeps it
   std::string message;
-  int step = -1;        // index into Script::steps; -1: outside of them
+  int step = -1;  // index into Script::steps; -1: outside of them
 };
 
 // How far a device has got with what another one has to say.
 struct Position {
-  int64_t acknowledged = 0;   // log position, for changeset(since)
-  Bytes cursor;               // for pages
+  int64_t acknowledged = 0;                     // log position, for changeset(since)
+  Bytes cursor;                                 // for pages
   std::vector<std::pair<Bytes, State>> staged;  // pages that are not visible yet: frames and what they say
-  Bytes staged_next;          // the cursor of the page that continues them
+  Bytes staged_next;                            // the cursor of the page that continues them
 };
 
 // What a rollback takes back.
@@ -38,18 +38,18 @@ struct Memory {
 struct Device {
   std::unique_ptr<Database> db;
   Memory now;
-  int owner = -1;       // the connection with an open transaction
-  Memory before;        // at its beginning
-  bool wrote = false;   // it has written something
+  int owner = -1;      // the connection with an open transaction
+  Memory before;       // at its beginning
+  bool wrote = false;  // it has written something
   std::vector<std::pair<int64_t, Memory>> savepoints;
   int64_t clock_offset = 0;
-  int generation = 0;   // counts the databases that have had this number
+  int generation = 0;  // counts the databases that have had this number
 };
 
 // A changeset under way.
 struct Letter {
   int source = 0;
-  int generation = 0;   // of the source
+  int generation = 0;  // of the source
   int64_t since = 0, through = 0;
   Bytes frame;
   State content;

@@ -1,5 +1,5 @@
-// The one place that includes SQLite. The room is compiled twice: into programs (SQLITE_CORE: calls go straight to libsqlite3) and
-// into the loadable extension (calls go through the table that the host hands to the entry point).
+// The one place that includes SQLite. The room is compiled twice: into programs (SQLITE_CORE: calls go straight to
+// libsqlite3) and into the loadable extension (calls go through the table that the host hands to the entry point).
 #pragma once
 
 #include <sqlite3ext.h>

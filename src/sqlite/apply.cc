@@ -29,7 +29,8 @@ Result<Stream> load_stream(Context& ctx, BytesView source) {
 }
 
 Status drop_stream(Context& ctx, BytesView source) {
-  for (const char* sql : {"DELETE FROM main.rejoin_stream WHERE source=?1", "DELETE FROM main.rejoin_staged WHERE source=?1"}) {
+  for (const char* sql :
+       {"DELETE FROM main.rejoin_stream WHERE source=?1", "DELETE FROM main.rejoin_staged WHERE source=?1"}) {
     REJOIN_ASSIGN(Statement * s, ctx.statement(sql));
     Use use(*s);
     s->bind_blob(1, source);
@@ -40,7 +41,9 @@ Status drop_stream(Context& ctx, BytesView source) {
 
 Status stage(Context& ctx, BytesView source, const Stream& stream, BytesView frame) {
   {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_stream(source, start, next, horizon) VALUES(?1, 0, ?2, ?3)"));
+    REJOIN_ASSIGN(
+        Statement * s,
+        ctx.statement("INSERT OR REPLACE INTO main.rejoin_stream(source, start, next, horizon) VALUES(?1, 0, ?2, ?3)"));
     Use use(*s);
     s->bind_blob(1, source);
     s->bind_blob(2, stream.next);
@@ -68,7 +71,9 @@ Status merge_staged(Context& ctx, Merge& merge, BytesView source, const codec::L
   for (;;) {
     Bytes frame;
     {
-      REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_staged WHERE source=?1 AND id>?2 ORDER BY id LIMIT 1"));
+      REJOIN_ASSIGN(
+          Statement * s,
+          ctx.statement("SELECT id, frame FROM main.rejoin_staged WHERE source=?1 AND id>?2 ORDER BY id LIMIT 1"));
       Use use(*s);
       s->bind_blob(1, source);
       s->bind(2, after);
@@ -98,7 +103,8 @@ Result<sync::ApplyOutcome> apply_in(Work& work, BytesView frame, const ApplyOpti
   REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame, options.limits));
   const codec::FrameInfo& info = reader.info();
   constexpr uint64_t kMaxPosition = ~uint64_t{0} >> 1;
-  if (info.through > kMaxPosition || info.horizon > kMaxPosition) return fail(Code::corrupt, "the changeset names a log position that no log has; nothing was merged");
+  if (info.through > kMaxPosition || info.horizon > kMaxPosition)
+    return fail(Code::corrupt, "the changeset names a log position that no log has; nothing was merged");
   REJOIN_TRY(fold(work));
   REJOIN_TRY(replay_due(work));
 
@@ -134,7 +140,9 @@ Result<sync::ApplyOutcome> apply_in(Work& work, BytesView frame, const ApplyOpti
     }
   }
   if (!info.starts_batch)
-    return fail(Code::gap, "this page continues another that was not applied; apply the pages in order, from the last position on that was applied");
+    return fail(Code::gap,
+                "this page continues another that was not applied; apply the pages in order, from the last position on "
+                "that was applied");
   REJOIN_TRY(drop_stream(ctx, source));
   stream = Stream{true, info.horizon, info.next};
   REJOIN_TRY(stage(ctx, source, stream, frame));

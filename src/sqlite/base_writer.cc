@@ -52,7 +52,8 @@ bool BaseWriter::altered_by_affinity(const crdt::ValueRef& v, Affinity affinity)
     case crdt::ValueType::real:
       if (std::isnan(v.real)) return true;  // SQLite stores NULL
       if (affinity == Affinity::text) return true;
-      return (affinity == Affinity::integer || affinity == Affinity::numeric) && v.real == std::floor(v.real) && v.real >= -9.2e18 && v.real <= 9.2e18;
+      return (affinity == Affinity::integer || affinity == Affinity::numeric) && v.real == std::floor(v.real) &&
+             v.real >= -9.2e18 && v.real <= 9.2e18;
     case crdt::ValueType::text:
       return affinity != Affinity::text && affinity != Affinity::blob && looks_numeric(v.bytes);
     default:
@@ -68,7 +69,8 @@ int BaseWriter::bind_key(Statement& s, const Row& row, int at) {
 Result<Wrote> BaseWriter::run(Statement& s) {
   int rc = sqlite3_step(s.get());
   if (rc == SQLITE_DONE) return s.reset(), Wrote::done;
-  if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_MISMATCH) {
+  if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
+      (rc & 0xff) == SQLITE_MISMATCH) {
     reason_ = sqlite3_errmsg(ctx_.db);
     s.reset();
     return Wrote::refused;
@@ -84,7 +86,8 @@ Result<Wrote> BaseWriter::insert(const Row& row) {
     size_t n = table_.key.size();
     for (const Column& c : table_.columns) n += c.present;
     for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
-    REJOIN_ASSIGN(insert_, ctx_.statement("INSERT INTO " + table_.quoted() + "(" + table_.key_list() + (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
+    REJOIN_ASSIGN(insert_, ctx_.statement("INSERT INTO " + table_.quoted() + "(" + table_.key_list() +
+                                          (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
   }
   int at = bind_key(*insert_, row, 1);
   for (size_t c = 0; c < table_.columns.size(); ++c)
@@ -126,7 +129,8 @@ Status BaseWriter::erase(const Row& row) {
 Status BaseWriter::copy_to_shadow(const Row& row) {
   std::string columns = table_.column_list();
   std::string all = table_.key_list() + (columns.empty() ? "" : ", " + columns);
-  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.shadow() + "(" + all + ") SELECT " + all + " FROM " + table_.quoted() + " WHERE " + table_.key_match()));
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.shadow() + "(" + all + ") SELECT " +
+                                              all + " FROM " + table_.quoted() + " WHERE " + table_.key_match()));
   bind_key(*s, row, 1);
   return s->run("keeping a deleted row of " + table_.name);
 }
@@ -136,7 +140,8 @@ Status BaseWriter::insert_shadow(const Row& row) {
   size_t n = table_.key.size();
   for (const Column& c : table_.columns) n += c.present;
   for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
-  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.shadow() + "(" + table_.key_list() + (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.shadow() + "(" + table_.key_list() +
+                                              (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
   int at = bind_key(*s, row, 1);
   for (size_t c = 0; c < table_.columns.size(); ++c)
     if (table_.columns[c].present) s->bind(at++, row.values[c]);
@@ -147,7 +152,8 @@ Status BaseWriter::update_shadow(const Row& row, const crdt::ColumnSet& columns)
   {
     std::string marks;
     for (size_t i = 0; i < table_.key.size(); ++i) marks += i ? ",?" : "?";
-    REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR IGNORE INTO " + table_.shadow() + "(" + table_.key_list() + ") VALUES(" + marks + ")"));
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR IGNORE INTO " + table_.shadow() + "(" + table_.key_list() +
+                                                ") VALUES(" + marks + ")"));
     bind_key(*s, row, 1);
     REJOIN_TRY(s->run("keeping a dead row of " + table_.name));
   }

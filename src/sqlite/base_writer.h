@@ -1,4 +1,5 @@
-// Writes merged rows into the application's table and the shadow table: prepared once per set of columns, one execution per row.
+// Writes merged rows into the application's table and the shadow table: prepared once per set of columns, one execution
+// per row.
 #pragma once
 
 #include <span>
@@ -10,8 +11,8 @@
 
 namespace rejoin::sqlite {
 
-// Turns the connection's triggers and foreign-key enforcement off for a scope. It expires every prepared statement of the connection,
-// so it is done once per merge and not per row.
+// Turns the connection's triggers and foreign-key enforcement off for a scope. It expires every prepared statement of
+// the connection, so it is done once per merge and not per row.
 class EnforcementOff {
  public:
   EnforcementOff(sqlite3* db, bool triggers);

@@ -38,7 +38,9 @@ bool is_literal(std::string_view text) {
     return false;
   }
   return text.find_first_not_of("+-0123456789.eExXabcdfABCDF ") == std::string_view::npos &&
-         text.find_first_of("0123456789") != std::string_view::npos && (std::isdigit(static_cast<unsigned char>(text.front())) || text.front() == '+' || text.front() == '-' || text.front() == '.');
+         text.find_first_of("0123456789") != std::string_view::npos &&
+         (std::isdigit(static_cast<unsigned char>(text.front())) || text.front() == '+' || text.front() == '-' ||
+          text.front() == '.');
 }
 
 // The literal after the column's affinity, as an insert would store it.
@@ -46,8 +48,13 @@ Result<OwnedValue> literal_value(sqlite3* db, const std::string& text, const std
   Affinity affinity = affinity_of(type);
   std::string sql = "SELECT " + text;
   // CAST forces where affinity only persuades, so only numbers that are numbers already are cast.
-  if (affinity == Affinity::text) sql = "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS TEXT) WHEN 'real' THEN CAST(v AS TEXT) ELSE v END FROM (SELECT " + text + " AS v)";
-  if (affinity == Affinity::real) sql = "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS REAL) ELSE v END FROM (SELECT " + text + " AS v)";
+  if (affinity == Affinity::text)
+    sql =
+        "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS TEXT) WHEN 'real' THEN CAST(v AS TEXT) ELSE v END FROM "
+        "(SELECT " +
+        text + " AS v)";
+  if (affinity == Affinity::real)
+    sql = "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS REAL) ELSE v END FROM (SELECT " + text + " AS v)";
   REJOIN_ASSIGN(Statement s, prepare(db, sql));
   REJOIN_ASSIGN(bool row, s.step());
   if (!row) return OwnedValue();
@@ -107,18 +114,28 @@ Affinity affinity_of(std::string_view declared_type) {
 Result<Table> describe_table(sqlite3* db, const std::string& name) {
   Table table;
   {
-    REJOIN_ASSIGN(Statement s, prepare(db, "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE"));
+    REJOIN_ASSIGN(
+        Statement s,
+        prepare(db,
+                "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE"));
     s.bind_text(1, name);
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) return fail(Code::not_found, "no such table: " + name);
     table.name = s.text(0);
-    if (s.text(1) != "table") return fail(Code::untrackable, std::string(s.text(1)) == "view" ? "\"" + name + "\" is a view; track the tables that it reads" : "\"" + name + "\" is a virtual table, whose rows SQLite triggers cannot see; track the ordinary table that feeds it");
+    if (s.text(1) != "table")
+      return fail(Code::untrackable, std::string(s.text(1)) == "view"
+                                         ? "\"" + name + "\" is a view; track the tables that it reads"
+                                         : "\"" + name +
+                                               "\" is a virtual table, whose rows SQLite triggers cannot see; track "
+                                               "the ordinary table that feeds it");
     table.without_rowid = s.integer(2) != 0;
     table.strict = s.integer(3) != 0;
   }
   table.records_name = "main." + quote(records_table(table.name));
   table.shadow_name = "main." + quote(shadow_table(table.name));
-  REJOIN_ASSIGN(Statement s, prepare(db, "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid"));
+  REJOIN_ASSIGN(
+      Statement s,
+      prepare(db, "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid"));
   s.bind_text(1, table.name);
   std::vector<std::pair<int64_t, Column>> key;
   for (;;) {
@@ -172,7 +189,12 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
   table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
 
   for (const char* schema : {"main.sqlite_schema", "sqlite_temp_schema"}) {
-    REJOIN_ASSIGN(Statement triggers, prepare(db, std::string("SELECT 1 FROM ") + schema + " WHERE type='trigger' AND tbl_name=?1 COLLATE NOCASE AND name NOT GLOB 'rejoin_capture_*' LIMIT 1"));
+    REJOIN_ASSIGN(
+        Statement triggers,
+        prepare(
+            db,
+            std::string("SELECT 1 FROM ") + schema +
+                " WHERE type='trigger' AND tbl_name=?1 COLLATE NOCASE AND name NOT GLOB 'rejoin_capture_*' LIMIT 1"));
     triggers.bind_text(1, table.name);
     REJOIN_ASSIGN(bool row, triggers.step());
     table.app_triggers |= row;
@@ -182,14 +204,16 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
 
 Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
   Catalog catalog;
-  REJOIN_ASSIGN(Statement s, prepare(db, "SELECT id, name, allow_integer_key, keep_deleted FROM main.rejoin_table ORDER BY id"));
+  REJOIN_ASSIGN(Statement s,
+                prepare(db, "SELECT id, name, allow_integer_key, keep_deleted FROM main.rejoin_table ORDER BY id"));
   REJOIN_ASSIGN(Statement ids, prepare(db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
   for (;;) {
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) break;
     auto described = describe_table(db, std::string(s.text(1)));
     if (!described.ok()) {
-      if (described.error().code != Code::not_found && described.error().code != Code::untrackable) return std::move(described).error();
+      if (described.error().code != Code::not_found && described.error().code != Code::untrackable)
+        return std::move(described).error();
       dropped.push_back(static_cast<uint64_t>(s.integer(0)));
       continue;
     }
@@ -236,11 +260,21 @@ contract::Table to_contract(const Table& table) {
     if (c.literal_default) {
       crdt::ValueRef v = c.default_value.ref();
       switch (v.type) {
-        case crdt::ValueType::null: column.default_value = std::monostate(); break;
-        case crdt::ValueType::integer: column.default_value = v.integer; break;
-        case crdt::ValueType::real: column.default_value = v.real; break;
-        case crdt::ValueType::text: column.default_value = std::string(v.bytes); break;
-        case crdt::ValueType::blob: column.default_value = contract::Blob{std::string(v.bytes)}; break;
+        case crdt::ValueType::null:
+          column.default_value = std::monostate();
+          break;
+        case crdt::ValueType::integer:
+          column.default_value = v.integer;
+          break;
+        case crdt::ValueType::real:
+          column.default_value = v.real;
+          break;
+        case crdt::ValueType::text:
+          column.default_value = std::string(v.bytes);
+          break;
+        case crdt::ValueType::blob:
+          column.default_value = contract::Blob{std::string(v.bytes)};
+          break;
       }
     }
     out.columns.push_back(std::move(column));

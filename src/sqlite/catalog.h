@@ -34,7 +34,7 @@ struct Column {
   bool not_null = false;
   bool literal_default = false;  // false: no default, or one that is not a literal (then a bottom cell reads as NULL)
   OwnedValue default_value;
-  bool present = true;           // false: dropped from the table; the id stays taken
+  bool present = true;  // false: dropped from the table; the id stays taken
 };
 
 struct Table {
@@ -45,10 +45,11 @@ struct Table {
   bool integer_key = false;  // INTEGER PRIMARY KEY: a rowid alias
   bool allow_integer_key = false;
   bool keep_deleted = true;
-  bool app_triggers = false;  // the application has triggers on it
+  bool app_triggers = false;    // the application has triggers on it
   std::vector<Column> key;      // in key order
   std::vector<Column> columns;  // the others, by id; generated columns are not among them
-  std::vector<std::string> unannounced;  // stored columns of the table that have no id yet (an ALTER TABLE nobody told us of)
+  std::vector<std::string>
+      unannounced;  // stored columns of the table that have no id yet (an ALTER TABLE nobody told us of)
   std::vector<std::vector<std::string>> unique;  // columns of UNIQUE indexes other than the key; expressions are ""
 
   std::string quoted() const;
@@ -72,12 +73,12 @@ struct Catalog {
 
 Affinity affinity_of(std::string_view declared_type);
 
-// How a base table is declared. Errors: not_found. Fills everything of Table but id, options and ids of columns (all stored non-key columns
-// in declaration order).
+// How a base table is declared. Errors: not_found. Fills everything of Table but id, options and ids of columns (all
+// stored non-key columns in declaration order).
 Result<Table> describe_table(sqlite3* db, const std::string& name);
 
-// Reads rejoin_table and rejoin_column and joins them with the declarations. Tracked tables that were dropped are left out (and their ids
-// go to `dropped`).
+// Reads rejoin_table and rejoin_column and joins them with the declarations. Tracked tables that were dropped are left
+// out (and their ids go to `dropped`).
 Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped);
 
 contract::Table to_contract(const Table& table);

@@ -1,5 +1,5 @@
-// rejoin_changes: the current version of every cell, readable. One line per cell; a row without cells (dead, or all key) has one line with
-// a NULL column_name that tells its liveness.
+// rejoin_changes: the current version of every cell, readable. One line per cell; a row without cells (dead, or all
+// key) has one line with a NULL column_name that tells its liveness.
 #include <memory>
 #include <new>
 #include <unordered_map>
@@ -52,7 +52,8 @@ Status read_positions(Cursor& c, Context& ctx, const Table& t) {
   c.newest.clear();
   std::string keys;
   for (size_t i = 0; i < t.key.size(); ++i) keys += ", k" + std::to_string(i);
-  REJOIN_ASSIGN(Statement log, prepare(ctx.db, "SELECT seq, op" + keys + " FROM main.rejoin_log WHERE tbl=?1 ORDER BY seq"));
+  REJOIN_ASSIGN(Statement log,
+                prepare(ctx.db, "SELECT seq, op" + keys + " FROM main.rejoin_log WHERE tbl=?1 ORDER BY seq"));
   log.bind(1, static_cast<int64_t>(t.id));
   Bytes key;
   for (;;) {
@@ -76,7 +77,8 @@ Status open_table(Cursor& c) {
   REJOIN_ASSIGN(c.records, prepare(ctx.db, "SELECT k, rec FROM " + t.records() + " ORDER BY k"));
   for (bool shadow : {false, true}) {
     std::string columns = t.column_list();
-    REJOIN_ASSIGN(c.row[shadow], prepare(ctx.db, "SELECT " + (columns.empty() ? "1" : columns) + " FROM " + (shadow ? t.shadow() : t.quoted()) + " WHERE " + t.key_match()));
+    REJOIN_ASSIGN(c.row[shadow], prepare(ctx.db, "SELECT " + (columns.empty() ? "1" : columns) + " FROM " +
+                                                     (shadow ? t.shadow() : t.quoted()) + " WHERE " + t.key_match()));
   }
   c.column_at.clear();
   int at = 0;
@@ -99,15 +101,18 @@ Status advance_row(Cursor& c) {
     }
     const Table& t = c.tables[c.table_at];
     c.key = c.records.blob(0);
-    if (!crdt::decode_record(c.records.blob(1), c.sites.size(), c.record)) return fail(Code::corrupt, "a record of \"" + t.name + "\" is damaged; run rejoin doctor");
+    if (!crdt::decode_record(c.records.blob(1), c.sites.size(), c.record))
+      return fail(Code::corrupt, "a record of \"" + t.name + "\" is damaged; run rejoin doctor");
     c.key_text = crdt::key_json(c.key, t.key.size());
     c.row_from = &c.row[c.record.visible() ? 0 : 1];
     c.row[0].reset();
     c.row[1].reset();
     std::vector<crdt::ValueRef> values;
     Bytes scratch;
-    if (!crdt::decode_key(c.key, t.key.size(), values, scratch)) return fail(Code::corrupt, "a key of \"" + t.name + "\" is damaged; run rejoin doctor");
-    // The bound bytes must live as long as the statement stands on the row: `values` points into c.key and `scratch`, so copy.
+    if (!crdt::decode_key(c.key, t.key.size(), values, scratch))
+      return fail(Code::corrupt, "a key of \"" + t.name + "\" is damaged; run rejoin doctor");
+    // The bound bytes must live as long as the statement stands on the row: `values` points into c.key and `scratch`,
+    // so copy.
     for (size_t i = 0; i < values.size(); ++i) {
       const auto& v = values[i];
       int n = static_cast<int>(i + 1);
@@ -143,7 +148,8 @@ int open_cursor(Cursor* c) {
       auto work = begin_look(ctx);
       if (!work.ok()) return set_error(c->base.pVtab, work.error());
       for (const auto& t : ctx.catalog.tables)
-        if (c->only_table.empty() || sqlite3_stricmp(c->only_table.c_str(), t->name.c_str()) == 0) c->tables.push_back(*t);
+        if (c->only_table.empty() || sqlite3_stricmp(c->only_table.c_str(), t->name.c_str()) == 0)
+          c->tables.push_back(*t);
       for (size_t i = 0; i < ctx.sites.size(); ++i) c->sites.push_back(ctx.sites[static_cast<uint32_t>(i)]);
       if (auto s = work->commit(); !s.ok()) return set_error(c->base.pVtab, s.error());
     }
@@ -171,15 +177,22 @@ int column(sqlite3_vtab_cursor* base, sqlite3_context* out, int i) {
   const Table& t = c->tables[c->table_at];
   bool cell = c->column < c->columns.size();
   crdt::Stamp stamp = cell ? c->record.stamp_of(c->columns[c->column]) : c->record.live;
-  auto text = [&](std::string_view v) { sqlite3_result_text64(out, v.data(), v.size(), SQLITE_TRANSIENT, SQLITE_UTF8); };
+  auto text = [&](std::string_view v) {
+    sqlite3_result_text64(out, v.data(), v.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  };
   switch (i) {
-    case 0: text(t.name); break;
-    case 1: text(c->key_text); break;
+    case 0:
+      text(t.name);
+      break;
+    case 1:
+      text(c->key_text);
+      break;
     case 2:
       if (cell) text(t.columns[c->columns[c->column]].name);
       break;
     case 3:
-      if (cell && c->row_found) sqlite3_result_value(out, sqlite3_column_value(c->row_from->get(), c->column_at[c->columns[c->column]]));
+      if (cell && c->row_found)
+        sqlite3_result_value(out, sqlite3_column_value(c->row_from->get(), c->column_at[c->columns[c->column]]));
       break;
     case 4:
       if (!stamp.bottom()) text(iso8601(crdt::ms_of_hlc(stamp.hlc)));
@@ -195,8 +208,11 @@ int column(sqlite3_vtab_cursor* base, sqlite3_context* out, int i) {
       if (it != c->newest.end()) sqlite3_result_int64(out, it->second);
       break;
     }
-    case 8: sqlite3_result_int(out, c->record.alive); break;
-    default: break;
+    case 8:
+      sqlite3_result_int(out, c->record.alive);
+      break;
+    default:
+      break;
   }
   return SQLITE_OK;
 }
@@ -207,7 +223,9 @@ int register_changes_vtab(sqlite3* db, Replica& replica) {
   static sqlite3_module module = [] {
     sqlite3_module m{};
     m.xConnect = [](sqlite3* connection, void* aux, int, const char* const*, sqlite3_vtab** out, char**) {
-      int rc = sqlite3_declare_vtab(connection, "CREATE TABLE x(table_name TEXT, key TEXT, column_name TEXT, value, time TEXT, hlc INTEGER, site TEXT, seq INTEGER, alive INTEGER)");
+      int rc = sqlite3_declare_vtab(connection,
+                                    "CREATE TABLE x(table_name TEXT, key TEXT, column_name TEXT, value, time TEXT, hlc "
+                                    "INTEGER, site TEXT, seq INTEGER, alive INTEGER)");
       if (rc != SQLITE_OK) return rc;
       auto* v = new (std::nothrow) Vtab{};
       if (!v) return SQLITE_NOMEM;
@@ -239,13 +257,16 @@ int register_changes_vtab(sqlite3* db, Replica& replica) {
     m.xClose = [](sqlite3_vtab_cursor* c) { return delete reinterpret_cast<Cursor*>(c), SQLITE_OK; };
     m.xFilter = [](sqlite3_vtab_cursor* base, int by_table, const char*, int, sqlite3_value** argv) {
       auto* c = reinterpret_cast<Cursor*>(base);
-      c->only_table = by_table && sqlite3_value_type(argv[0]) == SQLITE_TEXT ? std::string(value_of(argv[0]).bytes) : std::string();
+      c->only_table =
+          by_table && sqlite3_value_type(argv[0]) == SQLITE_TEXT ? std::string(value_of(argv[0]).bytes) : std::string();
       return open_cursor(c);
     };
     m.xNext = next;
     m.xEof = [](sqlite3_vtab_cursor* c) { return static_cast<int>(reinterpret_cast<Cursor*>(c)->done); };
     m.xColumn = column;
-    m.xRowid = [](sqlite3_vtab_cursor* c, sqlite3_int64* out) { return *out = reinterpret_cast<Cursor*>(c)->rowid, SQLITE_OK; };
+    m.xRowid = [](sqlite3_vtab_cursor* c, sqlite3_int64* out) {
+      return *out = reinterpret_cast<Cursor*>(c)->rowid, SQLITE_OK;
+    };
     return m;
   }();
   return sqlite3_create_module_v2(db, "rejoin_changes", &module, &replica, nullptr);

@@ -27,7 +27,8 @@ struct Cursor {
 
 int set_error(sqlite3_vtab* vtab, const Error& e) {
   sqlite3_free(vtab->zErrMsg);
-  vtab->zErrMsg = sqlite3_mprintf("rejoin_changesets: %s [%s]", e.message.c_str(), std::string(code_name(e.code)).c_str());
+  vtab->zErrMsg =
+      sqlite3_mprintf("rejoin_changesets: %s [%s]", e.message.c_str(), std::string(code_name(e.code)).c_str());
   return e.code == Code::busy ? SQLITE_BUSY : SQLITE_ERROR;
 }
 
@@ -104,7 +105,8 @@ int register_changesets_vtab(sqlite3* db, Replica& replica) {
   static sqlite3_module module = [] {
     sqlite3_module m{};
     m.xConnect = [](sqlite3* connection, void* aux, int, const char* const*, sqlite3_vtab** out, char**) {
-      int rc = sqlite3_declare_vtab(connection, "CREATE TABLE x(changeset BLOB, through INTEGER, final INTEGER, since HIDDEN, max_bytes HIDDEN)");
+      int rc = sqlite3_declare_vtab(
+          connection, "CREATE TABLE x(changeset BLOB, through INTEGER, final INTEGER, since HIDDEN, max_bytes HIDDEN)");
       if (rc != SQLITE_OK) return rc;
       auto* v = new (std::nothrow) Vtab{};
       if (!v) return SQLITE_NOMEM;
@@ -127,7 +129,9 @@ int register_changesets_vtab(sqlite3* db, Replica& replica) {
     m.xNext = next;
     m.xEof = [](sqlite3_vtab_cursor* c) { return static_cast<int>(reinterpret_cast<Cursor*>(c)->done); };
     m.xColumn = column;
-    m.xRowid = [](sqlite3_vtab_cursor* c, sqlite3_int64* out) { return *out = reinterpret_cast<Cursor*>(c)->row, SQLITE_OK; };
+    m.xRowid = [](sqlite3_vtab_cursor* c, sqlite3_int64* out) {
+      return *out = reinterpret_cast<Cursor*>(c)->row, SQLITE_OK;
+    };
     return m;
   }();
   return sqlite3_create_module_v2(db, "rejoin_changesets", &module, &replica, nullptr);

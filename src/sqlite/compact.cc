@@ -14,10 +14,15 @@ constexpr int64_t kForgetDeviceMs = int64_t{30} * 24 * 3600 * 1000;
 Result<int64_t> compact_in(Work& work) {
   Context& ctx = work.ctx();
   int64_t up_to = work.state.folded;
-  REJOIN_ASSIGN(Statement peers, prepare(ctx.db, "SELECT count(*), coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
+  REJOIN_ASSIGN(
+      Statement peers,
+      prepare(ctx.db,
+              "SELECT count(*), coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
   REJOIN_TRY(peers.step());
   if (peers.integer(0) > 0) up_to = std::min(up_to, peers.integer(1));
-  REJOIN_ASSIGN(Statement devices, prepare(ctx.db, "SELECT count(*), coalesce(min(acknowledged), 0) FROM main.rejoin_device WHERE last_seen>?1"));
+  REJOIN_ASSIGN(
+      Statement devices,
+      prepare(ctx.db, "SELECT count(*), coalesce(min(acknowledged), 0) FROM main.rejoin_device WHERE last_seen>?1"));
   devices.bind(1, ctx.clock.now_ms() - kForgetDeviceMs);
   REJOIN_TRY(devices.step());
   if (devices.integer(0) > 0) up_to = std::min(up_to, devices.integer(1));
@@ -35,7 +40,10 @@ Result<int64_t> compact_in(Work& work) {
   }
   int64_t removed = sqlite3_total_changes(ctx.db) - before;
   if (up_to >= tail) {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "UPDATE main.rejoin_log SET tbl=0, op=?2, bits=NULL, ms=NULL, k0=NULL WHERE seq=?1 AND op<>?2"));
+    REJOIN_ASSIGN(
+        Statement s,
+        prepare(ctx.db,
+                "UPDATE main.rejoin_log SET tbl=0, op=?2, bits=NULL, ms=NULL, k0=NULL WHERE seq=?1 AND op<>?2"));
     s.bind(1, tail);
     s.bind(2, static_cast<int64_t>(kBlank));
     REJOIN_TRY(s.run("compacting the log"));

@@ -5,8 +5,8 @@
 
 namespace rejoin::sqlite {
 
-// Forgets folded log entries that every connected server has acknowledged and, on a server, every device has. Readers with an older position
-// get a scan of the records instead. Returns how many entries went.
+// Forgets folded log entries that every connected server has acknowledged and, on a server, every device has. Readers
+// with an older position get a scan of the records instead. Returns how many entries went.
 Result<int64_t> compact(Context& ctx);
 // The same by itself when the log has grown out of proportion; called at the end of a sync.
 Status compact_if_worthwhile(Work& work);

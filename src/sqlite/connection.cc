@@ -19,12 +19,15 @@ Result<std::optional<Connection>> stored_connection(Replica& replica) {
 
 Status store_connection(Replica& replica, const Connection& connection) {
   if (connection.url.rfind("http://", 0) != 0 && connection.url.rfind("https://", 0) != 0)
-    return fail(Code::bad_argument, "\"" + connection.url + "\" is not a server's address; it starts with http:// or https://");
+    return fail(Code::bad_argument,
+                "\"" + connection.url + "\" is not a server's address; it starts with http:// or https://");
   Context& ctx = replica.impl().ctx;
   REJOIN_ASSIGN(Work work, Work::write(ctx, true));
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET is_default=0"));
   {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_peer(url, token, is_default) VALUES(?1, ?2, 1) ON CONFLICT(url) DO UPDATE SET token=coalesce(?2, token), is_default=1"));
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db,
+                                       "INSERT INTO main.rejoin_peer(url, token, is_default) VALUES(?1, ?2, 1) ON "
+                                       "CONFLICT(url) DO UPDATE SET token=coalesce(?2, token), is_default=1"));
     s.bind_text(1, connection.url);
     if (connection.token.empty())
       s.bind_null(2);
@@ -38,7 +41,10 @@ Status store_connection(Replica& replica, const Connection& connection) {
 Result<std::string> status_json(Replica& replica) {
   Context& ctx = replica.impl().ctx;
   REJOIN_ASSIGN(bool layout, has_layout(ctx));
-  if (!layout) return std::string("{\"site\":null,\"tables\":[],\"seq\":0,\"url\":null,\"pushed\":0,\"pulled\":0,\"pending\":0,\"rejected\":0,\"parked\":0,\"last_sync\":null,\"last_error\":null}");
+  if (!layout)
+    return std::string(
+        "{\"site\":null,\"tables\":[],\"seq\":0,\"url\":null,\"pushed\":0,\"pulled\":0,\"pending\":0,\"rejected\":0,"
+        "\"parked\":0,\"last_sync\":null,\"last_error\":null}");
   REJOIN_ASSIGN(Work work, begin_look(ctx));
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   std::string tables;
@@ -46,7 +52,10 @@ Result<std::string> status_json(Replica& replica) {
   std::string url = "null", last_sync = "null", last_error = "null";
   int64_t pushed_rows = 0, pulled_rows = 0, pushed = 0;
   {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT url, pushed_rows, pulled_rows, pushed, last_sync, last_error FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*' ORDER BY is_default DESC LIMIT 1"));
+    REJOIN_ASSIGN(Statement s,
+                  prepare(ctx.db,
+                          "SELECT url, pushed_rows, pulled_rows, pushed, last_sync, last_error FROM main.rejoin_peer "
+                          "WHERE url NOT GLOB 'replica:*' ORDER BY is_default DESC LIMIT 1"));
     REJOIN_ASSIGN(bool row, s.step());
     if (row) {
       url = crdt::json_string(s.text(0));
@@ -58,15 +67,20 @@ Result<std::string> status_json(Replica& replica) {
     }
   }
   // Rows written here that the server has not acknowledged. Counted from the log, which holds one entry for each write.
-  REJOIN_ASSIGN(Statement pending, prepare(ctx.db, "SELECT count(*) FROM main.rejoin_log WHERE seq>?1 AND (op<=" + std::to_string(kSuspect) + " OR (op=" + std::to_string(kMerged) + " AND bits=?2))"));
+  REJOIN_ASSIGN(Statement pending, prepare(ctx.db, "SELECT count(*) FROM main.rejoin_log WHERE seq>?1 AND (op<=" +
+                                                       std::to_string(kSuspect) + " OR (op=" + std::to_string(kMerged) +
+                                                       " AND bits=?2))"));
   pending.bind(1, pushed);
   pending.bind(2, static_cast<int64_t>(work.state.site));
   REJOIN_TRY(pending.step());
   REJOIN_ASSIGN(auto rejected, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_rejections"));
   REJOIN_ASSIGN(auto parked, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_parked"));
-  std::string out = "{\"site\":\"" + to_hex(ctx.sites[work.state.site].view()) + "\",\"tables\":[" + tables + "],\"seq\":" + std::to_string(tail) + ",\"url\":" + url +
-                    ",\"pushed\":" + std::to_string(pushed_rows) + ",\"pulled\":" + std::to_string(pulled_rows) + ",\"pending\":" + std::to_string(pending.integer(0)) +
-                    ",\"rejected\":" + std::to_string(rejected.value_or(0)) + ",\"parked\":" + std::to_string(parked.value_or(0)) + ",\"last_sync\":" + last_sync + ",\"last_error\":" + last_error + "}";
+  std::string out =
+      "{\"site\":\"" + to_hex(ctx.sites[work.state.site].view()) + "\",\"tables\":[" + tables +
+      "],\"seq\":" + std::to_string(tail) + ",\"url\":" + url + ",\"pushed\":" + std::to_string(pushed_rows) +
+      ",\"pulled\":" + std::to_string(pulled_rows) + ",\"pending\":" + std::to_string(pending.integer(0)) +
+      ",\"rejected\":" + std::to_string(rejected.value_or(0)) + ",\"parked\":" + std::to_string(parked.value_or(0)) +
+      ",\"last_sync\":" + last_sync + ",\"last_error\":" + last_error + "}";
   pending.finalize();
   REJOIN_TRY(work.commit());
   return out;

@@ -26,7 +26,8 @@ int64_t file_identity(sqlite3* db) {
 }
 
 Result<bool> has_layout(Context& ctx) {
-  REJOIN_ASSIGN(auto found, query_int(ctx.db, "SELECT 1 FROM main.sqlite_schema WHERE name='rejoin_state' AND type='table'"));
+  REJOIN_ASSIGN(auto found,
+                query_int(ctx.db, "SELECT 1 FROM main.sqlite_schema WHERE name='rejoin_state' AND type='table'"));
   return found.has_value();
 }
 
@@ -35,7 +36,8 @@ Result<Work> Work::write(Context& ctx, bool create) {
   Work work(ctx, std::move(t));
   REJOIN_ASSIGN(bool layout, has_layout(ctx));
   if (!layout) {
-    if (!create) return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
+    if (!create)
+      return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
     REJOIN_TRY(create_layout(ctx));
     ctx.forget();
   }
@@ -60,12 +62,14 @@ Result<Work> Work::write_if_missing(Context& ctx) {
 Status Work::load(bool writing) {
   Context& c = *ctx_;
   {
-    REJOIN_ASSIGN(Statement * s, c.statement("SELECT format, site, last, last_remote, folded, floor, file FROM main.rejoin_state"));
+    REJOIN_ASSIGN(Statement * s,
+                  c.statement("SELECT format, site, last, last_remote, folded, floor, file FROM main.rejoin_state"));
     Use use(*s);
     REJOIN_ASSIGN(bool row, s->step("reading rejoin_state"));
     if (!row) return fail(Code::corrupt, "rejoin_state is empty; the metadata of this database was damaged by hand");
     if (s->integer(0) != kFormat)
-      return fail(Code::unsupported, "this file's Rejoin format is " + std::to_string(s->integer(0)) + ", this build reads " + std::to_string(kFormat) + "; use the newer Rejoin");
+      return fail(Code::unsupported, "this file's Rejoin format is " + std::to_string(s->integer(0)) +
+                                         ", this build reads " + std::to_string(kFormat) + "; use the newer Rejoin");
     state.site = static_cast<uint32_t>(s->integer(1));
     state.last = static_cast<crdt::Hlc>(s->integer(2));
     state.last_remote = static_cast<crdt::Hlc>(s->integer(3));
@@ -80,7 +84,8 @@ Status Work::load(bool writing) {
     for (;;) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
-      if (s.blob(0).size() != 16) return fail(Code::corrupt, "rejoin_site holds an id that is not 16 bytes; the metadata was damaged");
+      if (s.blob(0).size() != 16)
+        return fail(Code::corrupt, "rejoin_site holds an id that is not 16 bytes; the metadata was damaged");
       c.sites.intern(crdt::SiteId::from(s.blob(0)));
     }
     c.sites_valid = true;
@@ -95,7 +100,8 @@ Status Work::load(bool writing) {
       c.sites.intern(crdt::SiteId::from(s->blob(0)));
     }
   }
-  if (!c.sites.contains(state.site)) return fail(Code::corrupt, "rejoin_state names a site that rejoin_site does not have; the metadata was damaged");
+  if (!c.sites.contains(state.site))
+    return fail(Code::corrupt, "rejoin_state names a site that rejoin_site does not have; the metadata was damaged");
   REJOIN_TRY(refresh_catalog(c));
   if (writing) {
     REJOIN_TRY(adopt_schema_changes(*this));
@@ -114,7 +120,9 @@ Work::~Work() {
 
 Status Work::save() {
   if (state == saved_) return {};
-  REJOIN_ASSIGN(Statement * s, ctx_->statement("UPDATE main.rejoin_state SET site=?1, last=?2, last_remote=?3, folded=?4, floor=?5, file=?6"));
+  REJOIN_ASSIGN(
+      Statement * s,
+      ctx_->statement("UPDATE main.rejoin_state SET site=?1, last=?2, last_remote=?3, folded=?4, floor=?5, file=?6"));
   Use use(*s);
   s->bind(1, state.site);
   s->bind(2, static_cast<int64_t>(state.last));
@@ -151,7 +159,8 @@ Result<uint32_t> intern_site(Context& ctx, const crdt::SiteId& id) {
 
 Status refresh_catalog(Context& ctx) {
   int64_t main_version = 0, temp_triggers = 0;
-  for (auto [sql, out] : {std::pair("PRAGMA main.schema_version", &main_version), std::pair("SELECT count(*) FROM sqlite_temp_schema WHERE type='trigger'", &temp_triggers)}) {
+  for (auto [sql, out] : {std::pair("PRAGMA main.schema_version", &main_version),
+                          std::pair("SELECT count(*) FROM sqlite_temp_schema WHERE type='trigger'", &temp_triggers)}) {
     REJOIN_ASSIGN(Statement * s, ctx.statement(sql));
     Use use(*s);
     REJOIN_ASSIGN(bool row, s->step("reading the schema version"));
@@ -170,7 +179,9 @@ Result<Table*> tracked_table(Context& ctx, std::string_view name) {
   if (Table* t = ctx.catalog.find(name)) return t;
   std::string known;
   for (const auto& t : ctx.catalog.tables) known += (known.empty() ? "" : ", ") + t->name;
-  return fail(Code::not_tracked, "table \"" + std::string(name) + "\" is not tracked" + (known.empty() ? "" : " (tracked: " + known + ")") + "; call rejoin_track('" + std::string(name) + "') first");
+  return fail(Code::not_tracked, "table \"" + std::string(name) + "\" is not tracked" +
+                                     (known.empty() ? "" : " (tracked: " + known + ")") + "; call rejoin_track('" +
+                                     std::string(name) + "') first");
 }
 
 }  // namespace rejoin::sqlite

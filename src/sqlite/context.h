@@ -1,4 +1,5 @@
-// What every operation on a replica shares: the connection, cached statements, the catalog, the sites, and the state row.
+// What every operation on a replica shares: the connection, cached statements, the catalog, the sites, and the state
+// row.
 #pragma once
 
 #include <memory>
@@ -16,17 +17,18 @@ namespace rejoin::sqlite {
 
 // The row of rejoin_state: read at the start of every transaction, written at its end, never kept between.
 struct State {
-  uint32_t site = 0;        // this replica's index in rejoin_site
-  crdt::Hlc last = 0;       // newest stamp given or merged
-  crdt::Hlc last_remote = 0;// newest stamp merged
-  int64_t folded = 0;       // log entries up to here are in the records
-  int64_t floor = 0;        // log entries up to here may be gone
-  int64_t file = 0;         // inode of the file that the site id was minted for; 0: not a file
+  uint32_t site = 0;          // this replica's index in rejoin_site
+  crdt::Hlc last = 0;         // newest stamp given or merged
+  crdt::Hlc last_remote = 0;  // newest stamp merged
+  int64_t folded = 0;         // log entries up to here are in the records
+  int64_t floor = 0;          // log entries up to here may be gone
+  int64_t file = 0;           // inode of the file that the site id was minted for; 0: not a file
   friend bool operator==(const State&, const State&) = default;
 };
 
 struct Context {
-  Context(sqlite3* connection, Clock& c, Random& r) : db(connection), clock(c), random(r), rows_vtab(connection, [this] { statements.clear(); }) {}
+  Context(sqlite3* connection, Clock& c, Random& r)
+      : db(connection), clock(c), random(r), rows_vtab(connection, [this] { statements.clear(); }) {}
 
   sqlite3* db;
   Clock& clock;
@@ -58,7 +60,12 @@ class Work {
   static Result<Work> read(Context& ctx);
   // read, except that a database without metadata gets it.
   static Result<Work> write_if_missing(Context& ctx);
-  Work(Work&& o) noexcept : ctx_(o.ctx_), transaction_(std::move(o.transaction_)), state(o.state), saved_(o.saved_), open_(std::exchange(o.open_, false)) {}
+  Work(Work&& o) noexcept
+      : ctx_(o.ctx_),
+        transaction_(std::move(o.transaction_)),
+        state(o.state),
+        saved_(o.saved_),
+        open_(std::exchange(o.open_, false)) {}
   Work& operator=(Work&&) = delete;
   ~Work();
   Status commit();

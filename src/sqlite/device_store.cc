@@ -16,7 +16,8 @@ namespace {
 
 class SqliteDeviceStore final : public sync::DeviceStore {
  public:
-  SqliteDeviceStore(Replica& replica, std::string url) : replica_(replica), ctx_(replica.impl().ctx), url_(std::move(url)) {}
+  SqliteDeviceStore(Replica& replica, std::string url)
+      : replica_(replica), ctx_(replica.impl().ctx), url_(std::move(url)) {}
 
   Result<sync::DeviceState> state() override {
     REJOIN_ASSIGN(Work work, begin());
@@ -43,7 +44,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     sync::PendingPush push;
     PageRequest request;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT chain_token, nonce, frozen, frozen_through, frozen_more, push_cursor, may_relay, site FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT chain_token, nonce, frozen, frozen_through, frozen_more, push_cursor, "
+                                        "may_relay, site FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       push.chain_token = s->blob(0);
@@ -66,7 +68,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_ASSIGN(Page page, extract_page_in(work, request));
     REJOIN_TRY(note_rejections(ctx_, page.too_large));
     if (page.frame.empty()) {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=?2, pushed=max(pushed, ?3) WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s,
+                    peer("UPDATE main.rejoin_peer SET push_cursor=?2, pushed=max(pushed, ?3) WHERE url=?1"));
       Use use(*s);
       s->bind_blob(2, page.next);
       s->bind(3, static_cast<int64_t>(page.through));
@@ -80,7 +83,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     push.more = page.more;
     {
       // Frozen before it is sent: a retry sends the same bytes.
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET nonce=?2, frozen=?3, frozen_cursor=?4, frozen_through=?5, frozen_rows=?6, frozen_more=?7 WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET nonce=?2, frozen=?3, frozen_cursor=?4, "
+                                        "frozen_through=?5, frozen_rows=?6, frozen_more=?7 WHERE url=?1"));
       Use use(*s);
       s->bind_blob(2, push.nonce);
       s->bind_blob(3, push.frame);
@@ -94,7 +98,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return std::optional(std::move(push));
   }
 
-  Status acknowledge(BytesView nonce, BytesView next_chain_token, const std::vector<sync::RefusedRow>& refused) override {
+  Status acknowledge(BytesView nonce, BytesView next_chain_token,
+                     const std::vector<sync::RefusedRow>& refused) override {
     REJOIN_ASSIGN(Work work, begin());
     {
       REJOIN_ASSIGN(Statement * s, peer("SELECT nonce, frozen FROM main.rejoin_peer WHERE url=?1"));
@@ -107,7 +112,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       work.state.last = std::max(work.state.last, exported);
     }
     {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=frozen_cursor, pushed=max(pushed, frozen_through), pushed_rows=pushed_rows+frozen_rows, chain_token=?2, "
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=frozen_cursor, pushed=max(pushed, "
+                                        "frozen_through), pushed_rows=pushed_rows+frozen_rows, chain_token=?2, "
                                         "nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
       Use use(*s);
       s->bind_blob(2, next_chain_token);
@@ -128,7 +134,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       source = reader.info().source.view();
     }
     {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pulled_rows=pulled_rows+?3, site=coalesce(?4, site) WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pulled_rows=pulled_rows+?3, "
+                                        "site=coalesce(?4, site) WHERE url=?1"));
       Use use(*s);
       s->bind_blob(2, next_cursor);
       s->bind(3, static_cast<int64_t>(outcome.rows_changed));
@@ -146,19 +153,23 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     {
       // Said with every reply, nearly always the same: no write then.
       REJOIN_ASSIGN(Work look, Work::read(ctx_));
-      REJOIN_ASSIGN(Statement * s, peer("SELECT may_relay, max_frame_bytes, max_value_bytes FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s,
+                    peer("SELECT may_relay, max_frame_bytes, max_value_bytes FROM main.rejoin_peer WHERE url=?1"));
       bool same;
       {
         Use use(*s);
         REJOIN_ASSIGN(bool row, s->step());
-        same = row && (s->integer(0) != 0) == facts.may_relay && s->integer(1) == static_cast<int64_t>(facts.max_frame_bytes) && s->integer(2) == static_cast<int64_t>(facts.max_value_bytes);
+        same = row && (s->integer(0) != 0) == facts.may_relay &&
+               s->integer(1) == static_cast<int64_t>(facts.max_frame_bytes) &&
+               s->integer(2) == static_cast<int64_t>(facts.max_value_bytes);
       }
       REJOIN_TRY(look.commit());
       if (same) return {};
     }
     REJOIN_ASSIGN(Work work, begin());
     {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET server_ms=?2, may_relay=?3, max_frame_bytes=?4, max_value_bytes=?5 WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET server_ms=?2, may_relay=?3, max_frame_bytes=?4, "
+                                        "max_value_bytes=?5 WHERE url=?1"));
       Use use(*s);
       s->bind(2, facts.now_ms);
       s->bind(3, static_cast<int64_t>(facts.may_relay));
@@ -180,7 +191,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
 
   Status start_over() override {
     REJOIN_ASSIGN(Work work, begin());
-    REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, chain_token=NULL, nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+    REJOIN_TRY(
+        run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, chain_token=NULL, nonce=NULL, "
+            "frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
   }
 
@@ -209,7 +222,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   Status note_session(uint64_t, uint64_t, const std::string& error) override {
     REJOIN_ASSIGN(Work work, begin());
     {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET last_sync=CASE WHEN ?2 IS NULL THEN ?3 ELSE last_sync END, last_error=?2 WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET last_sync=CASE WHEN ?2 IS NULL THEN ?3 ELSE "
+                                        "last_sync END, last_error=?2 WHERE url=?1"));
       Use use(*s);
       if (error.empty())
         s->bind_null(2);
@@ -279,6 +293,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
 
 }  // namespace
 
-std::unique_ptr<sync::DeviceStore> make_device_store(Replica& replica, const std::string& url) { return std::make_unique<SqliteDeviceStore>(replica, url); }
+std::unique_ptr<sync::DeviceStore> make_device_store(Replica& replica, const std::string& url) {
+  return std::make_unique<SqliteDeviceStore>(replica, url);
+}
 
 }  // namespace rejoin::sqlite

@@ -15,17 +15,22 @@ struct Findings {
   size_t count = 0;
   void add(const std::string& kind, const std::string& table, const std::string& key, const std::string& message) {
     if (++count > kMostFindings) return;
-    json += (json.empty() ? "" : ",") + std::string("{\"kind\":") + crdt::json_string(kind) + ",\"table\":" + crdt::json_string(table) +
-            (key.empty() ? "" : ",\"key\":" + key) + ",\"message\":" + crdt::json_string(message) + "}";
+    json += (json.empty() ? "" : ",") + std::string("{\"kind\":") + crdt::json_string(kind) +
+            ",\"table\":" + crdt::json_string(table) + (key.empty() ? "" : ",\"key\":" + key) +
+            ",\"message\":" + crdt::json_string(message) + "}";
   }
 };
 
 Status check_table(Context& ctx, Table& table, Findings& findings) {
   size_t keys = table.key.size();
-  REJOIN_ASSIGN(auto triggers, query_int(ctx.db, "SELECT count(*) FROM main.sqlite_schema WHERE type='trigger' AND name GLOB '" + trigger_prefix(table.id) + "*'"));
+  REJOIN_ASSIGN(auto triggers,
+                query_int(ctx.db, "SELECT count(*) FROM main.sqlite_schema WHERE type='trigger' AND name GLOB '" +
+                                      trigger_prefix(table.id) + "*'"));
   size_t wanted = create_triggers(table).size();
   if (static_cast<size_t>(triggers.value_or(0)) != wanted)
-    findings.add("triggers", table.name, "", "has " + std::to_string(triggers.value_or(0)) + " capture triggers, needs " + std::to_string(wanted) + "; untrack and track it again");
+    findings.add("triggers", table.name, "",
+                 "has " + std::to_string(triggers.value_or(0)) + " capture triggers, needs " + std::to_string(wanted) +
+                     "; untrack and track it again");
 
   // Every record against its row.
   REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT k, rec FROM " + table.records() + " ORDER BY k"));
@@ -52,15 +57,23 @@ Status check_table(Context& ctx, Table& table, Findings& findings) {
     REJOIN_ASSIGN(bool in_shadow, shadow.find(key));
     if (record.visible()) {
       ++visible;
-      if (!in_table) findings.add("missing", table.name, shown, "the record says alive but the table has no such row (it was removed while triggers were off)");
+      if (!in_table)
+        findings.add("missing", table.name, shown,
+                     "the record says alive but the table has no such row (it was removed while triggers were off)");
       if (in_shadow) findings.add("shadow", table.name, shown, "an alive row has a copy among the dead");
     } else {
-      if (in_table) findings.add("surplus", table.name, shown, "the record says dead or hidden but the table has the row (it was written while triggers were off)");
+      if (in_table)
+        findings.add(
+            "surplus", table.name, shown,
+            "the record says dead or hidden but the table has the row (it was written while triggers were off)");
       if (record.alive && !in_shadow) findings.add("missing", table.name, shown, "a hidden row has no values");
     }
   }
   REJOIN_ASSIGN(auto count, query_int(ctx.db, "SELECT count(*) FROM " + table.quoted()));
-  if (count.value_or(0) > visible) findings.add("unrecorded", table.name, "", std::to_string(*count - visible) + " row(s) have no record (they were written while triggers were off)");
+  if (count.value_or(0) > visible)
+    findings.add(
+        "unrecorded", table.name, "",
+        std::to_string(*count - visible) + " row(s) have no record (they were written while triggers were off)");
   return {};
 }
 
@@ -79,7 +92,9 @@ Result<std::string> doctor(Context& ctx) {
   REJOIN_ASSIGN(Work work, begin_look(ctx));
   for (const auto& table : ctx.catalog.tables) REJOIN_TRY(check_table(ctx, *table, findings));
   REJOIN_TRY(work.commit());
-  if (findings.count > kMostFindings) findings.json += ",{\"kind\":\"more\",\"table\":\"\",\"message\":\"" + std::to_string(findings.count - kMostFindings) + " further findings\"}";
+  if (findings.count > kMostFindings)
+    findings.json += ",{\"kind\":\"more\",\"table\":\"\",\"message\":\"" +
+                     std::to_string(findings.count - kMostFindings) + " further findings\"}";
   return "[" + findings.json + "]";
 }
 

@@ -14,8 +14,11 @@ namespace {
 
 std::string stamp_json(Context& ctx, const State& state, crdt::Stamp s) {
   if (s.bottom()) return "null";
-  std::string out = "{\"time\":" + (s.hlc == crdt::kBeforeTrackingHlc ? std::string("null,\"note\":\"from before tracking\"") : crdt::json_string(iso8601(crdt::ms_of_hlc(s.hlc))));
-  out += ",\"hlc\":" + std::to_string(s.hlc) + ",\"site\":\"" + to_hex(ctx.sites[s.site].view()) + "\",\"mine\":" + (s.site == state.site ? "true" : "false") + "}";
+  std::string out =
+      "{\"time\":" + (s.hlc == crdt::kBeforeTrackingHlc ? std::string("null,\"note\":\"from before tracking\"")
+                                                        : crdt::json_string(iso8601(crdt::ms_of_hlc(s.hlc))));
+  out += ",\"hlc\":" + std::to_string(s.hlc) + ",\"site\":\"" + to_hex(ctx.sites[s.site].view()) +
+         "\",\"mine\":" + (s.site == state.site ? "true" : "false") + "}";
   return out;
 }
 
@@ -38,7 +41,9 @@ Result<Bytes> stored_key(Context& ctx, const Table& table, const std::vector<crd
   if (key.size() != table.key.size()) {
     std::string names;
     for (const Column& c : table.key) names += (names.empty() ? "" : ", ") + c.name;
-    return fail(Code::bad_argument, "the key of \"" + table.name + "\" has " + std::to_string(table.key.size()) + " column(s) (" + names + "), " + std::to_string(key.size()) + " value(s) were given");
+    return fail(Code::bad_argument, "the key of \"" + table.name + "\" has " + std::to_string(table.key.size()) +
+                                        " column(s) (" + names + "), " + std::to_string(key.size()) +
+                                        " value(s) were given");
   }
   // A comparison with the column applies its affinity, so the key is found as any query would find it.
   std::string sql = "SELECT ";
@@ -46,7 +51,9 @@ Result<Bytes> stored_key(Context& ctx, const Table& table, const std::vector<crd
     static constexpr const char* kCast[] = {"", "TEXT", "NUMERIC", "INTEGER", "REAL"};
     Affinity a = table.key[i].affinity;
     std::string mark = "?" + std::to_string(i + 1);
-    bool cast = (a == Affinity::text && (key[i].type == crdt::ValueType::integer || key[i].type == crdt::ValueType::real)) || (a != Affinity::text && a != Affinity::blob && BaseWriter::altered_by_affinity(key[i], a));
+    bool cast =
+        (a == Affinity::text && (key[i].type == crdt::ValueType::integer || key[i].type == crdt::ValueType::real)) ||
+        (a != Affinity::text && a != Affinity::blob && BaseWriter::altered_by_affinity(key[i], a));
     sql += (i ? ", " : "") + (cast ? "CAST(" + mark + " AS " + kCast[static_cast<int>(a)] + ")" : mark);
   }
   REJOIN_ASSIGN(Statement s, prepare(ctx.db, sql));
@@ -66,23 +73,34 @@ Result<std::string> explain(Context& ctx, const std::string& name, const std::ve
   crdt::RowRecord record;
   if (!stored.data()) {
     records.reset();
-    return fail(Code::not_found, "no replica that this one has heard of ever had the row " + crdt::key_json(key, table->key.size()) + " in \"" + table->name + "\"");
+    return fail(Code::not_found, "no replica that this one has heard of ever had the row " +
+                                     crdt::key_json(key, table->key.size()) + " in \"" + table->name + "\"");
   }
-  if (!crdt::decode_record(stored, ctx.sites.size(), record)) return fail(Code::corrupt, "the record of this row is damaged; run rejoin doctor");
+  if (!crdt::decode_record(stored, ctx.sites.size(), record))
+    return fail(Code::corrupt, "the record of this row is damaged; run rejoin doctor");
   records.reset();
   REJOIN_ASSIGN(RowReader row, RowReader::open(ctx, *table, !record.visible()));
   REJOIN_ASSIGN(bool found, row.find(key));
 
-  std::string out = "{\"table\":" + crdt::json_string(table->name) + ",\"key\":" + crdt::key_json(key, table->key.size());
-  out += std::string(",\"alive\":") + (record.alive ? "true" : "false") + ",\"visible\":" + (record.visible() ? "true" : "false");
-  out += ",\"born\":" + stamp_json(ctx, work.state, record.birth) + ",\"liveness\":" + stamp_json(ctx, work.state, record.live) + ",\"columns\":{";
-  REJOIN_ASSIGN(Statement * lost, ctx.statement("SELECT hlc, site, value FROM main.rejoin_lost WHERE tbl=?1 AND k=?2 AND col=?3 ORDER BY hlc DESC, id DESC"));
+  std::string out =
+      "{\"table\":" + crdt::json_string(table->name) + ",\"key\":" + crdt::key_json(key, table->key.size());
+  out += std::string(",\"alive\":") + (record.alive ? "true" : "false") +
+         ",\"visible\":" + (record.visible() ? "true" : "false");
+  out += ",\"born\":" + stamp_json(ctx, work.state, record.birth) +
+         ",\"liveness\":" + stamp_json(ctx, work.state, record.live) + ",\"columns\":{";
+  REJOIN_ASSIGN(
+      Statement * lost,
+      ctx.statement(
+          "SELECT hlc, site, value FROM main.rejoin_lost WHERE tbl=?1 AND k=?2 AND col=?3 ORDER BY hlc DESC, id DESC"));
   bool first = true;
   for (uint32_t c = 0; c < table->columns.size(); ++c) {
     if (!table->columns[c].present) continue;
     crdt::Stamp stamp = record.stamp_of(c);
-    crdt::ValueRef value = !found ? crdt::ValueRef() : stamp.bottom() && !record.visible() ? table->columns[c].default_value.ref() : row.value(c);
-    out += (first ? "" : ",") + crdt::json_string(table->columns[c].name) + ":{\"value\":" + crdt::value_json(value) + ",\"written\":" + stamp_json(ctx, work.state, stamp);
+    crdt::ValueRef value = !found                                ? crdt::ValueRef()
+                           : stamp.bottom() && !record.visible() ? table->columns[c].default_value.ref()
+                                                                 : row.value(c);
+    out += (first ? "" : ",") + crdt::json_string(table->columns[c].name) + ":{\"value\":" + crdt::value_json(value) +
+           ",\"written\":" + stamp_json(ctx, work.state, stamp);
     first = false;
     Use use(*lost);
     lost->bind(1, static_cast<int64_t>(table->id));
@@ -94,7 +112,8 @@ Result<std::string> explain(Context& ctx, const std::string& name, const std::ve
       if (!more) break;
       auto site = static_cast<uint32_t>(lost->integer(1));
       if (!ctx.sites.contains(site)) continue;
-      against += (against.empty() ? "" : ",") + std::string("{\"value\":") + crdt::value_json(lost->value(2)) + ",\"written\":" + stamp_json(ctx, work.state, {static_cast<crdt::Hlc>(lost->integer(0)), site}) + "}";
+      against += (against.empty() ? "" : ",") + std::string("{\"value\":") + crdt::value_json(lost->value(2)) +
+                 ",\"written\":" + stamp_json(ctx, work.state, {static_cast<crdt::Hlc>(lost->integer(0)), site}) + "}";
     }
     if (!against.empty()) out += ",\"won_against\":[" + against + "]";
     out += "}";
@@ -131,7 +150,8 @@ Result<bool> restore(Context& ctx, const std::string& name, const std::vector<cr
     records.reset();
     return fail(Code::not_found, "there never was a row " + shown + " in \"" + table->name + "\"");
   }
-  if (!crdt::decode_record(stored, ctx.sites.size(), record)) return fail(Code::corrupt, "the record of this row is damaged; run rejoin doctor");
+  if (!crdt::decode_record(stored, ctx.sites.size(), record))
+    return fail(Code::corrupt, "the record of this row is damaged; run rejoin doctor");
   records.reset();
   if (record.alive) {
     REJOIN_TRY(work.commit());
@@ -143,7 +163,9 @@ Result<bool> restore(Context& ctx, const std::string& name, const std::vector<cr
   bool complete = found || table->column_list().empty();
   if (!complete || record.birth.bottom()) {
     shadow.reset();
-    return fail(Code::not_found, "the last values of row " + shown + " in \"" + table->name + "\" were not kept here" + (table->keep_deleted ? "; restore it on a replica that had it" : " (keep_deleted is false); insert it anew"));
+    return fail(Code::not_found, "the last values of row " + shown + " in \"" + table->name + "\" were not kept here" +
+                                     (table->keep_deleted ? "; restore it on a replica that had it"
+                                                          : " (keep_deleted is false); insert it anew"));
   }
   BaseWriter::Row row;
   Bytes scratch;
@@ -156,12 +178,16 @@ Result<bool> restore(Context& ctx, const std::string& name, const std::vector<cr
   shadow.reset();
   if (!crdt::decode_key(key, table->key.size(), row.key, scratch)) return fail(Code::corrupt, "the key is damaged");
   BaseWriter base(ctx, *table);
-  // The insert is logged as a restore and not as the insert that the capture trigger sees; the application's triggers do run.
+  // The insert is logged as a restore and not as the insert that the capture trigger sees; the application's triggers
+  // do run.
   REJOIN_ASSIGN(int64_t mark, log_tail(ctx));
   REJOIN_ASSIGN(Wrote wrote, base.insert(row));
-  if (wrote != Wrote::done) return fail(Code::bad_argument, "row " + shown + " cannot come back to \"" + table->name + "\": " + base.reason() + "; remove what stands in its way first");
+  if (wrote != Wrote::done)
+    return fail(Code::bad_argument, "row " + shown + " cannot come back to \"" + table->name + "\": " + base.reason() +
+                                        "; remove what stands in its way first");
   {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_log SET op=" + std::to_string(kRestore) + " WHERE seq>?1 AND tbl=?2 AND op=" + std::to_string(kInsert)));
+    REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_log SET op=" + std::to_string(kRestore) +
+                                               " WHERE seq>?1 AND tbl=?2 AND op=" + std::to_string(kInsert)));
     Use use(*s);
     s->bind(1, mark);
     s->bind(2, static_cast<int64_t>(table->id));

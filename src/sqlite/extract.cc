@@ -22,7 +22,8 @@ codec::WireTable wire_table(const Table& table) {
 
 // The token of the batch that holds a position; nothing when no batch does (the log is shorter than that).
 Result<std::optional<int64_t>> batch_token(Context& ctx, int64_t position) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT token FROM main.rejoin_batch WHERE last_seq>=?1 ORDER BY last_seq LIMIT 1"));
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("SELECT token FROM main.rejoin_batch WHERE last_seq>=?1 ORDER BY last_seq LIMIT 1"));
   Use use(*s);
   s->bind(1, position);
   REJOIN_ASSIGN(bool row, s->step("reading a batch"));
@@ -64,7 +65,8 @@ class TableExtract {
 
   // `whole`: everything the record has; else `columns`, and liveness if `life`.
   Status add(BytesView key, BytesView stored, bool whole, bool life, const crdt::ColumnSet* columns) {
-    if (!crdt::decode_record(stored, ctx_.sites.size(), record_)) return fail(Code::corrupt, "the record of a row in \"" + table_->name + "\" is damaged; run rejoin doctor");
+    if (!crdt::decode_record(stored, ctx_.sites.size(), record_))
+      return fail(Code::corrupt, "the record of a row in \"" + table_->name + "\" is damaged; run rejoin doctor");
     life |= whole;
     send_.clear();
     for (const crdt::CellGroup& g : record_.groups) {
@@ -78,7 +80,8 @@ class TableExtract {
       }
     }
     send_ &= present_;
-    life = life && !record_.live.bottom() && (!request_.only_site || record_.live.site == site_ || record_.birth.site == site_);
+    life = life && !record_.live.bottom() &&
+           (!request_.only_site || record_.live.site == site_ || record_.birth.site == site_);
     if (send_.empty() && !life) return {};
     values_.clear();
     if (!send_.empty()) {
@@ -106,7 +109,8 @@ class TableExtract {
     row.key = key;
     row.key_json = crdt::key_json(key, table_->key.size());
     row.code = Code::too_large;
-    row.reason = "a value of " + std::to_string(size) + " bytes is above the receiver's limit of " + std::to_string(request_.max_value_bytes) + "; shorten it, or raise the limit there";
+    row.reason = "a value of " + std::to_string(size) + " bytes is above the receiver's limit of " +
+                 std::to_string(request_.max_value_bytes) + "; shorten it, or raise the limit there";
     page_.too_large.push_back(std::move(row));
     return {};
   }
@@ -152,7 +156,8 @@ Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec:
 }
 
 // Rows that the log names after `position`. False when the page came out too large: ask for fewer entries.
-Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& feed_request, codec::ChangesetWriter& writer, Page& page, int64_t& through) {
+Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& feed_request,
+                    codec::ChangesetWriter& writer, Page& page, int64_t& through) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, feed_request));
   through = feed.through;
@@ -181,8 +186,11 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
 }  // namespace
 
 Result<Work> begin_export(Context& ctx) {
-  constexpr const char* kRefusal = "changes cannot be exported inside a transaction with uncommitted writes, which may still be rolled back; COMMIT first";
-  if (!sqlite3_get_autocommit(ctx.db) && sqlite3_txn_state(ctx.db, "main") == SQLITE_TXN_WRITE) return fail(Code::in_transaction, kRefusal);
+  constexpr const char* kRefusal =
+      "changes cannot be exported inside a transaction with uncommitted writes, which may still be rolled back; COMMIT "
+      "first";
+  if (!sqlite3_get_autocommit(ctx.db) && sqlite3_txn_state(ctx.db, "main") == SQLITE_TXN_WRITE)
+    return fail(Code::in_transaction, kRefusal);
   for (int attempt = 0; attempt < 3; ++attempt) {
     {
       REJOIN_ASSIGN(Work work, Work::read(ctx));
@@ -221,7 +229,9 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   Context& ctx = work.ctx();
   Page page;
   auto decoded = codec::decode_cursor(request.cursor);
-  if (!decoded) return fail(Code::bad_argument, "the cursor is malformed; use the one that the last page gave, or none to start from the beginning");
+  if (!decoded)
+    return fail(Code::bad_argument,
+                "the cursor is malformed; use the one that the last page gave, or none to start from the beginning");
   Cursor cursor = *decoded;
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
 
@@ -277,7 +287,8 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     writer.info().next = page.next;
     writer.info().through = info.through;
     writer.info().last = !page.more;
-    // An empty first page of an empty database is no news; the end of a scan is, because it makes the staged pages visible.
+    // An empty first page of an empty database is no news; the end of a scan is, because it makes the staged pages
+    // visible.
     if (page.rows > 0 || !from_start || page.more) page.frame = writer.finish();
     return page;
   }
@@ -291,7 +302,8 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   feed.after = static_cast<int64_t>(cursor.position);
   feed.up_to = tail;
   // A first guess of 64 bytes a row; a page that comes out too large is read again with fewer entries.
-  feed.max_entries = request.max_bytes > (~uint64_t{0} >> 8) ? ~size_t{0} : std::max<size_t>(16, request.max_bytes / 64);
+  feed.max_entries =
+      request.max_bytes > (~uint64_t{0} >> 8) ? ~size_t{0} : std::max<size_t>(16, request.max_bytes / 64);
   for (;;) {
     codec::ChangesetWriter writer(info, ctx.sites);
     page.too_large.clear();
@@ -312,7 +324,8 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     writer.info().through = page.through;
     writer.info().last = !page.more;
     if (page.rows == 0 && info.starts_batch) {
-      // Nothing in this stretch (all of it came from the asker): go on where it ends, if that is a clean place to start from.
+      // Nothing in this stretch (all of it came from the asker): go on where it ends, if that is a clean place to start
+      // from.
       REJOIN_ASSIGN(bool clean, is_batch_end(ctx, through));
       if (clean && !page.more) return page;
     }

@@ -18,11 +18,15 @@ uint64_t prefix_of(BytesView key) {
 }
 
 void merge_equal_keys(TableTouches& t) {
-  auto before = [&](const Touch& a, const Touch& b) { return a.prefix != b.prefix ? a.prefix < b.prefix : t.key(a) < t.key(b); };
-  if (!std::is_sorted(t.touches.begin(), t.touches.end(), before)) std::sort(t.touches.begin(), t.touches.end(), before);
+  auto before = [&](const Touch& a, const Touch& b) {
+    return a.prefix != b.prefix ? a.prefix < b.prefix : t.key(a) < t.key(b);
+  };
+  if (!std::is_sorted(t.touches.begin(), t.touches.end(), before))
+    std::sort(t.touches.begin(), t.touches.end(), before);
   size_t out = 0;
   for (size_t i = 0; i < t.touches.size(); ++i) {
-    if (out > 0 && t.touches[out - 1].prefix == t.touches[i].prefix && t.key(t.touches[out - 1]) == t.key(t.touches[i])) {
+    if (out > 0 && t.touches[out - 1].prefix == t.touches[i].prefix &&
+        t.key(t.touches[out - 1]) == t.key(t.touches[i])) {
       Touch& into = t.touches[out - 1];
       into.life |= t.touches[i].life;
       into.whole |= t.touches[i].whole;
@@ -44,7 +48,8 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
   for (const auto& t : ctx.catalog.tables) key_columns = std::max(key_columns, t->key.size());
   std::string keys;
   for (size_t i = 0; i < key_columns; ++i) keys += ", k" + std::to_string(i);
-  REJOIN_ASSIGN(Statement * log, ctx.statement("SELECT seq, tbl, op, bits" + keys + " FROM main.rejoin_log WHERE seq>?1 AND seq<=?2 ORDER BY seq"));
+  REJOIN_ASSIGN(Statement * log, ctx.statement("SELECT seq, tbl, op, bits" + keys +
+                                               " FROM main.rejoin_log WHERE seq>?1 AND seq<=?2 ORDER BY seq"));
   Use use(*log);
   log->bind(1, request.after);
   log->bind(2, request.up_to);
@@ -72,7 +77,8 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
       Table* table = ctx.catalog.find(static_cast<uint64_t>(table_id));
       if (!table) continue;
       last_table = table_id;
-      auto it = std::find_if(feed.tables.begin(), feed.tables.end(), [&](const TableTouches& t) { return t.table == table; });
+      auto it =
+          std::find_if(feed.tables.begin(), feed.tables.end(), [&](const TableTouches& t) { return t.table == table; });
       if (it == feed.tables.end()) it = feed.tables.insert(it, TableTouches{table, {}, {}});
       into = &*it;
     }
@@ -92,7 +98,8 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
         t.columns = list.columns;
         ++feed.entries;
       }
-      if (!list.ok()) return fail(Code::corrupt, "log entry " + std::to_string(feed.through) + " is damaged; run rejoin doctor");
+      if (!list.ok())
+        return fail(Code::corrupt, "log entry " + std::to_string(feed.through) + " is damaged; run rejoin doctor");
       continue;
     }
     if (op < kInsert || op > kSuspect) continue;
@@ -106,10 +113,12 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
     Touch& t = add(at);
     t.whole = op == kInsert || op == kRestore;
     t.life = op != kUpdate;
-    for (uint32_t first = op == kUpdate ? chunk_first(log->integer(3)) : 0; mask; mask &= mask - 1) t.columns.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
+    for (uint32_t first = op == kUpdate ? chunk_first(log->integer(3)) : 0; mask; mask &= mask - 1)
+      t.columns.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
   }
   for (TableTouches& t : feed.tables) merge_equal_keys(t);
-  std::sort(feed.tables.begin(), feed.tables.end(), [](const TableTouches& a, const TableTouches& b) { return a.table->id < b.table->id; });
+  std::sort(feed.tables.begin(), feed.tables.end(),
+            [](const TableTouches& a, const TableTouches& b) { return a.table->id < b.table->id; });
   return feed;
 }
 

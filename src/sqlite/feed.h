@@ -29,9 +29,9 @@ struct TableTouches {
 struct FeedRequest {
   int64_t after = 0;
   int64_t up_to = 0;
-  size_t max_entries = ~size_t{0};             // of the log; a merged chunk counts its rows
-  bool local_only = false;                     // leave out what was merged from other replicas
-  std::optional<uint32_t> skip_origin;         // leave out what was merged from this one
+  size_t max_entries = ~size_t{0};      // of the log; a merged chunk counts its rows
+  bool local_only = false;              // leave out what was merged from other replicas
+  std::optional<uint32_t> skip_origin;  // leave out what was merged from this one
 };
 
 struct Feed {

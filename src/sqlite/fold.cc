@@ -27,7 +27,8 @@ struct Entry {
 };
 
 uint64_t key_prefix(BytesView key) {
-  // The tag byte is nearly always the same and would waste an eighth of the prefix, but keys of different types must still sort by it.
+  // The tag byte is nearly always the same and would waste an eighth of the prefix, but keys of different types must
+  // still sort by it.
   char buffer[8] = {};
   std::memcpy(buffer, key.data(), std::min<size_t>(8, key.size()));
   return load_be64(buffer);
@@ -57,7 +58,9 @@ class TableFold {
     crdt::RowRecord record;
     for (size_t i = 0; i < entries.size();) {
       size_t end = i + 1;
-      while (end < entries.size() && entries[end].prefix == entries[i].prefix && chunk.key(entries[end]) == chunk.key(entries[i])) ++end;
+      while (end < entries.size() && entries[end].prefix == entries[i].prefix &&
+             chunk.key(entries[end]) == chunk.key(entries[i]))
+        ++end;
       REJOIN_TRY(fold_key(chunk, i, end, reader, record));
       i = end;
       if (writer_.size() >= kFlushRows) {
@@ -75,7 +78,8 @@ class TableFold {
     record.reset();
     // An insert stamps everything with more than anything known before, so what was there does not matter.
     if (chunk.entries[begin].op != kInsert) {
-      if (end == begin + 1 && chunk.entries[begin].op == kUpdate && chunk_mask(chunk.entries[begin].bits) == 0) return {};
+      if (end == begin + 1 && chunk.entries[begin].op == kUpdate && chunk_mask(chunk.entries[begin].bits) == 0)
+        return {};
       REJOIN_ASSIGN(BytesView stored, reader.find(key));
       if (stored.data() && !crdt::decode_record(stored, ctx_.sites.size(), record))
         return fail(Code::corrupt, "the record of a row in \"" + table_.name + "\" is damaged; run rejoin doctor");
@@ -95,7 +99,8 @@ class TableFold {
           uint32_t mask = chunk_mask(e.bits);
           if (!mask) break;
           crdt::ColumnSet set;
-          for (uint32_t first = chunk_first(e.bits); mask; mask &= mask - 1) set.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
+          for (uint32_t first = chunk_first(e.bits); mask; mask &= mask - 1)
+            set.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
           record.write(set, stamp);
           changed = true;
           break;
@@ -152,7 +157,8 @@ class TableFold {
     REJOIN_TRY(bind_key(*s, key));
     REJOIN_TRY(s->run("forgetting a dead row that lives again"));
     if (sqlite3_changes(ctx_.db) == 0) return {};
-    REJOIN_ASSIGN(Statement * parked, ctx_.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
+    REJOIN_ASSIGN(Statement * parked,
+                  ctx_.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
     Use use_parked(*parked);
     parked->bind_text(1, table_.name);
     parked->bind_blob(2, key);
@@ -160,7 +166,9 @@ class TableFold {
   }
 
   Status bind_key(Statement& s, BytesView key) {
-    if (!crdt::decode_key(key, table_.key.size(), key_values_, scratch_)) return fail(Code::corrupt, "a key of table \"" + table_.name + "\" in the metadata is damaged; run rejoin doctor");
+    if (!crdt::decode_key(key, table_.key.size(), key_values_, scratch_))
+      return fail(Code::corrupt,
+                  "a key of table \"" + table_.name + "\" in the metadata is damaged; run rejoin doctor");
     for (size_t i = 0; i < key_values_.size(); ++i) s.bind(static_cast<int>(i + 1), key_values_[i]);
     return {};
   }
@@ -191,7 +199,8 @@ Result<int64_t> log_tail(Context& ctx) {
 }
 
 Status end_batch(Context& ctx, int64_t last_seq, int64_t origin_site) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_batch(last_seq, token, origin) VALUES(?1, ?2, ?3)"));
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("INSERT OR REPLACE INTO main.rejoin_batch(last_seq, token, origin) VALUES(?1, ?2, ?3)"));
   Use use(*s);
   s->bind(1, last_seq);
   s->bind(2, static_cast<int64_t>(ctx.random.u64() >> 1 | 1));
@@ -207,7 +216,8 @@ Status fold(Work& work) {
   for (const auto& t : ctx.catalog.tables) key_columns = std::max(key_columns, t->key.size());
   std::string keys;
   for (size_t i = 0; i < key_columns; ++i) keys += ", k" + std::to_string(i);
-  REJOIN_ASSIGN(Statement * log, ctx.statement("SELECT seq, tbl, op, bits, ms" + keys + " FROM main.rejoin_log WHERE seq>?1 ORDER BY seq LIMIT ?2"));
+  REJOIN_ASSIGN(Statement * log, ctx.statement("SELECT seq, tbl, op, bits, ms" + keys +
+                                               " FROM main.rejoin_log WHERE seq>?1 ORDER BY seq LIMIT ?2"));
 
   crdt::Hlc base = work.state.last + 1;
   crdt::Hlc stamp = base;

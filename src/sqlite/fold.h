@@ -5,10 +5,12 @@
 
 namespace rejoin::sqlite {
 
-// Folds everything logged so far and ends a batch. Runs in the caller's transaction. Costs nothing when nothing was written.
+// Folds everything logged so far and ends a batch. Runs in the caller's transaction. Costs nothing when nothing was
+// written.
 //
-// Stamps: the running maximum of max(ms << 16, last + 1), where `last` is the newest stamp given or merged before this fold; entries of one
-// fold and millisecond share a stamp (docs/algebra.md: order within a cell survives because a fold keeps only the newest write of a cell).
+// Stamps: the running maximum of max(ms << 16, last + 1), where `last` is the newest stamp given or merged before this
+// fold; entries of one fold and millisecond share a stamp (docs/algebra.md: order within a cell survives because a fold
+// keeps only the newest write of a cell).
 Status fold(Work& work);
 
 // Newest log position; 0 when the log is empty.

@@ -16,7 +16,9 @@ std::atomic<SyncFunction> sync_function{nullptr};
 
 Replica& replica_of(sqlite3_context* c) { return *static_cast<Replica*>(sqlite3_user_data(c)); }
 
-void result_text(sqlite3_context* c, std::string_view text) { sqlite3_result_text64(c, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8); }
+void result_text(sqlite3_context* c, std::string_view text) {
+  sqlite3_result_text64(c, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+}
 
 void result_error(sqlite3_context* c, const char* function, const Error& e) {
   std::string message = std::string(function) + ": " + e.message + " [" + std::string(code_name(e.code)) + "]";
@@ -105,8 +107,11 @@ void fn_changeset(sqlite3_context* c, int, sqlite3_value** v) {
 
 void fn_apply(sqlite3_context* c, int, sqlite3_value** v) {
   guarded(c, "rejoin_apply", [&] {
-    if (sqlite3_value_type(v[0]) == SQLITE_NULL) return sqlite3_result_int64(c, 0);  // "nothing new", as rejoin_changeset gives it
-    if (sqlite3_value_type(v[0]) != SQLITE_BLOB) return result_error(c, "rejoin_apply", fail(Code::bad_argument, "a changeset is a BLOB, as rejoin_changeset() gives it"));
+    if (sqlite3_value_type(v[0]) == SQLITE_NULL)
+      return sqlite3_result_int64(c, 0);  // "nothing new", as rejoin_changeset gives it
+    if (sqlite3_value_type(v[0]) != SQLITE_BLOB)
+      return result_error(c, "rejoin_apply",
+                          fail(Code::bad_argument, "a changeset is a BLOB, as rejoin_changeset() gives it"));
     // Merging runs statements on this connection, which may free the argument's buffer: keep a copy.
     Bytes frame(value_of(v[0]).bytes);
     auto r = replica_of(c).apply(frame);
@@ -117,7 +122,9 @@ void fn_apply(sqlite3_context* c, int, sqlite3_value** v) {
 
 void fn_explain(sqlite3_context* c, int n, sqlite3_value** v) {
   guarded(c, "rejoin_explain", [&] {
-    if (n < 2) return result_error(c, "rejoin_explain", fail(Code::bad_argument, "give the table and the key: rejoin_explain('todos', 'id')"));
+    if (n < 2)
+      return result_error(c, "rejoin_explain",
+                          fail(Code::bad_argument, "give the table and the key: rejoin_explain('todos', 'id')"));
     std::string table;
     if (!table_argument(c, "rejoin_explain", v[0], table)) return;
     auto r = replica_of(c).explain(table, key_arguments(n - 1, v + 1));
@@ -129,7 +136,9 @@ void fn_explain(sqlite3_context* c, int n, sqlite3_value** v) {
 
 void fn_restore(sqlite3_context* c, int n, sqlite3_value** v) {
   guarded(c, "rejoin_restore", [&] {
-    if (n < 2) return result_error(c, "rejoin_restore", fail(Code::bad_argument, "give the table and the key: rejoin_restore('todos', 'id')"));
+    if (n < 2)
+      return result_error(c, "rejoin_restore",
+                          fail(Code::bad_argument, "give the table and the key: rejoin_restore('todos', 'id')"));
     std::string table;
     if (!table_argument(c, "rejoin_restore", v[0], table)) return;
     auto r = replica_of(c).restore(table, key_arguments(n - 1, v + 1));
@@ -179,7 +188,10 @@ void fn_uuid(sqlite3_context* c, int, sqlite3_value**) {
 void fn_connect(sqlite3_context* c, int n, sqlite3_value** v) {
   guarded(c, "rejoin_connect", [&] {
     Connection connection;
-    if (sqlite3_value_type(v[0]) != SQLITE_TEXT) return result_error(c, "rejoin_connect", fail(Code::bad_argument, "give the server's address as text, such as 'http://127.0.0.1:8427'"));
+    if (sqlite3_value_type(v[0]) != SQLITE_TEXT)
+      return result_error(
+          c, "rejoin_connect",
+          fail(Code::bad_argument, "give the server's address as text, such as 'http://127.0.0.1:8427'"));
     connection.url = value_of(v[0]).bytes;
     if (n > 1 && sqlite3_value_type(v[1]) != SQLITE_NULL) connection.token = value_of(v[1]).bytes;
     if (auto s = store_connection(replica_of(c), connection); !s.ok()) result_error(c, "rejoin_connect", s.error());
@@ -191,12 +203,20 @@ void fn_sync(sqlite3_context* c, int, sqlite3_value**) {
     Replica& replica = replica_of(c);
     Context& ctx = replica.impl().ctx;
     if (!sqlite3_get_autocommit(ctx.db))
-      return result_error(c, "rejoin_sync", fail(Code::in_transaction, "sync cannot run inside a transaction, which would hold a lock while it waits for the network; COMMIT first"));
+      return result_error(c, "rejoin_sync",
+                          fail(Code::in_transaction,
+                               "sync cannot run inside a transaction, which would hold a lock while it waits for the "
+                               "network; COMMIT first"));
     auto connection = stored_connection(replica);
     if (!connection.ok()) return result_error(c, "rejoin_sync", connection.error());
-    if (!*connection) return result_error(c, "rejoin_sync", fail(Code::not_connected, "no server is set for this database; call rejoin_connect(url, token) first"));
+    if (!*connection)
+      return result_error(
+          c, "rejoin_sync",
+          fail(Code::not_connected, "no server is set for this database; call rejoin_connect(url, token) first"));
     SyncFunction run = sync_function.load();
-    if (!run) return result_error(c, "rejoin_sync", fail(Code::unsupported, "this build of Rejoin has no network; use the rejoin command"));
+    if (!run)
+      return result_error(c, "rejoin_sync",
+                          fail(Code::unsupported, "this build of Rejoin has no network; use the rejoin command"));
     auto r = run(replica, **connection);
     if (!r.ok()) return result_error(c, "rejoin_sync", r.error());
     result_text(c, *r);
@@ -222,17 +242,21 @@ Status register_functions(sqlite3* db, Replica& replica) {
     void (*body)(sqlite3_context*, int, sqlite3_value**);
   };
   static constexpr Function kFunctions[] = {
-      {"rejoin_track", 1, fn_track},       {"rejoin_track", 2, fn_track},   {"rejoin_untrack", 1, fn_untrack}, {"rejoin_seq", 0, fn_seq},
-      {"rejoin_changeset", 1, fn_changeset}, {"rejoin_apply", 1, fn_apply}, {"rejoin_explain", -1, fn_explain}, {"rejoin_restore", -1, fn_restore},
-      {"rejoin_compact", 0, fn_compact},   {"rejoin_doctor", 0, fn_doctor}, {"rejoin_site", 0, fn_site},       {"rejoin_version", 0, fn_version},
-      {"rejoin_uuid", 0, fn_uuid},         {"rejoin_connect", 1, fn_connect}, {"rejoin_connect", 2, fn_connect}, {"rejoin_sync", 0, fn_sync},
-      {"rejoin_status", 0, fn_status},
+      {"rejoin_track", 1, fn_track},      {"rejoin_track", 2, fn_track},         {"rejoin_untrack", 1, fn_untrack},
+      {"rejoin_seq", 0, fn_seq},          {"rejoin_changeset", 1, fn_changeset}, {"rejoin_apply", 1, fn_apply},
+      {"rejoin_explain", -1, fn_explain}, {"rejoin_restore", -1, fn_restore},    {"rejoin_compact", 0, fn_compact},
+      {"rejoin_doctor", 0, fn_doctor},    {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
+      {"rejoin_uuid", 0, fn_uuid},        {"rejoin_connect", 1, fn_connect},     {"rejoin_connect", 2, fn_connect},
+      {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},
   };
   for (const Function& f : kFunctions) {
     bool harmless = f.body == fn_uuid || f.body == fn_version;
-    // DIRECTONLY: a schema from somewhere else must not be able to call what writes or reaches the network from its views and triggers.
+    // DIRECTONLY: a schema from somewhere else must not be able to call what writes or reaches the network from its
+    // views and triggers.
     int flags = SQLITE_UTF8 | (harmless ? SQLITE_INNOCUOUS : SQLITE_DIRECTONLY);
-    if (sqlite3_create_function_v2(db, f.name, f.arguments, flags, &replica, f.body, nullptr, nullptr, nullptr) != SQLITE_OK) return sql_error(db, "registering " + std::string(f.name));
+    if (sqlite3_create_function_v2(db, f.name, f.arguments, flags, &replica, f.body, nullptr, nullptr, nullptr) !=
+        SQLITE_OK)
+      return sql_error(db, "registering " + std::string(f.name));
   }
   if (register_changes_vtab(db, replica) != SQLITE_OK) return sql_error(db, "registering rejoin_changes");
   if (register_changesets_vtab(db, replica) != SQLITE_OK) return sql_error(db, "registering rejoin_changesets");
@@ -242,14 +266,15 @@ Status register_functions(sqlite3* db, Replica& replica) {
 Status install(sqlite3* db) {
   auto replica = std::make_unique<Replica>(db);
   REJOIN_TRY(register_functions(db, *replica));
-  // A second registration of one function carries the ownership: SQLite calls its destructor when the connection closes. By then the
-  // statements are gone already (RowsVtab).
+  // A second registration of one function carries the ownership: SQLite calls its destructor when the connection
+  // closes. By then the statements are gone already (RowsVtab).
   Replica* owned = replica.release();
-  int rc = sqlite3_create_function_v2(db, "rejoin_version", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, owned, fn_version, nullptr, nullptr, [](void* p) {
-    auto* closing = static_cast<Replica*>(p);
-    closing->impl().ctx.rows_vtab.abandon();
-    delete closing;
-  });
+  int rc = sqlite3_create_function_v2(db, "rejoin_version", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, owned, fn_version,
+                                      nullptr, nullptr, [](void* p) {
+                                        auto* closing = static_cast<Replica*>(p);
+                                        closing->impl().ctx.rows_vtab.abandon();
+                                        delete closing;
+                                      });
   return rc == SQLITE_OK ? Status() : sql_error(db, "registering rejoin_version");
 }
 

@@ -10,11 +10,14 @@ namespace {
 
 // The log position that every configured server has acknowledged; 0 without a server.
 Result<int64_t> acknowledged(Context& ctx) {
-  REJOIN_ASSIGN(auto pushed, query_int(ctx.db, "SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
+  REJOIN_ASSIGN(
+      auto pushed,
+      query_int(ctx.db, "SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
   return pushed.value_or(0);
 }
 
-// A random site id above `old`: moved stamps must only grow, or replicas that have met the old ones would keep them for good.
+// A random site id above `old`: moved stamps must only grow, or replicas that have met the old ones would keep them for
+// good.
 crdt::SiteId greater_site(Random& random, const crdt::SiteId& old) {
   crdt::SiteId id = crdt::SiteId::from(random.bytes(16));
   size_t i = 0;
@@ -45,7 +48,8 @@ Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
       BytesView key = t.key(touch);
       REJOIN_ASSIGN(BytesView stored, reader.find(key));
       if (!stored.data()) continue;
-      if (!crdt::decode_record(stored, ctx.sites.size(), record)) return fail(Code::corrupt, "the record of a row in \"" + t.table->name + "\" is damaged; run rejoin doctor");
+      if (!crdt::decode_record(stored, ctx.sites.size(), record))
+        return fail(Code::corrupt, "the record of a row in \"" + t.table->name + "\" is damaged; run rejoin doctor");
       auto apply = [&](crdt::Stamp& s) {
         if (!s.bottom() && s.site == own) s = change(s);
       };
@@ -90,7 +94,8 @@ Status take_new_identity(Work& work) {
   REJOIN_ASSIGN(int64_t sent, acknowledged(ctx));
   REJOIN_TRY(rewrite_own_stamps(work, sent, old, [&](crdt::Stamp s) { return crdt::Stamp{s.hlc, fresh}; }));
   // Local entries of the feed that a merge-like list carries (existing rows at track) name their origin.
-  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_log SET bits=" + std::to_string(fresh) + " WHERE op=16 AND bits=" + std::to_string(old) + " AND seq>" + std::to_string(sent)));
+  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_log SET bits=" + std::to_string(fresh) +
+                              " WHERE op=16 AND bits=" + std::to_string(old) + " AND seq>" + std::to_string(sent)));
   work.state.site = fresh;
   // A new replica starts a new chain with every server; the pull cursor stays good, for what was pulled is here.
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET chain_token=NULL, nonce=NULL, frozen=NULL, frozen_cursor=NULL"));
@@ -100,7 +105,9 @@ Status take_new_identity(Work& work) {
 Status restamp_unsent(Work& work, int64_t after, crdt::Hlc limit) {
   crdt::Hlc last = work.state.last_remote;
   crdt::Hlc honest = std::max(limit, last + 1);
-  REJOIN_TRY(rewrite_own_stamps(work, after, work.state.site, [&](crdt::Stamp s) { return s.hlc > honest ? crdt::Stamp{honest, s.site} : s; }));
+  REJOIN_TRY(rewrite_own_stamps(work, after, work.state.site, [&](crdt::Stamp s) {
+    return s.hlc > honest ? crdt::Stamp{honest, s.site} : s;
+  }));
   work.state.last = std::max(last, honest);
   return work.save();
 }

@@ -5,10 +5,11 @@
 
 namespace rejoin::sqlite {
 
-// A new site id. Writes that no server has acknowledged move to it with their times; everything else stays with the old one.
+// A new site id. Writes that no server has acknowledged move to it with their times; everything else stays with the old
+// one.
 Status take_new_identity(Work& work);
-// Gives unacknowledged local writes honest stamps: those above `limit` become max(min(own, limit), last + 1), restarting from
-// last_remote. Writes up to log position `after` are left alone.
+// Gives unacknowledged local writes honest stamps: those above `limit` become max(min(own, limit), last + 1),
+// restarting from last_remote. Writes up to log position `after` are left alone.
 Status restamp_unsent(Work& work, int64_t after, crdt::Hlc limit);
 
 }  // namespace rejoin::sqlite

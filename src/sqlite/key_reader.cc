@@ -63,7 +63,9 @@ RowReader::RowReader(Statement* s, const Table* t) : s_(s), table_(t) {
 Result<RowReader> RowReader::open(Context& ctx, const Table& table, bool shadow) {
   std::string keys = table.key_list(), columns = table.column_list(), marks;
   for (size_t i = 0; i < table.key.size(); ++i) marks += (i ? ", ?" : "?") + std::to_string(i + 1);
-  std::string sql = "SELECT " + keys + (columns.empty() ? "" : ", " + columns) + " FROM " + (shadow ? table.shadow() : table.quoted()) + " WHERE (" + keys + ") >= (" + marks + ") ORDER BY " + keys;
+  std::string sql = "SELECT " + keys + (columns.empty() ? "" : ", " + columns) + " FROM " +
+                    (shadow ? table.shadow() : table.quoted()) + " WHERE (" + keys + ") >= (" + marks + ") ORDER BY " +
+                    keys;
   REJOIN_ASSIGN(Statement * s, ctx.statement(sql));
   s->reset();
   return RowReader(s, &table);
@@ -81,8 +83,8 @@ Result<bool> RowReader::step() {
 }
 
 Result<bool> RowReader::find(BytesView key) {
-  // A table whose keys are of several types is ordered differently by SQLite than by encoded keys, so a row that is not met by stepping
-  // is always sought.
+  // A table whose keys are of several types is ordered differently by SQLite than by encoded keys, so a row that is not
+  // met by stepping is always sought.
   for (int steps = 0; active_ && steps <= kStepsBeforeSeek; ++steps) {
     int order = current_ == key ? 0 : BytesView(current_).compare(key);
     if (order == 0) return true;
@@ -91,7 +93,8 @@ Result<bool> RowReader::find(BytesView key) {
   }
   s_->reset();
   bound_.assign(key);
-  if (!crdt::decode_key(bound_, table_->key.size(), values_, scratch_)) return fail(Code::corrupt, "a key of table \"" + table_->name + "\" in the metadata is damaged; run rejoin doctor");
+  if (!crdt::decode_key(bound_, table_->key.size(), values_, scratch_))
+    return fail(Code::corrupt, "a key of table \"" + table_->name + "\" in the metadata is damaged; run rejoin doctor");
   for (size_t i = 0; i < values_.size(); ++i) s_->bind(static_cast<int>(i + 1), values_[i]);
   REJOIN_TRY(step());
   return active_ && current_ == key;

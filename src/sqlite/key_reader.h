@@ -1,4 +1,5 @@
-// Reads rows by ascending key, cheaply both when the wanted keys lie close together (it steps) and when they lie apart (it seeks).
+// Reads rows by ascending key, cheaply both when the wanted keys lie close together (it steps) and when they lie apart
+// (it seeks).
 #pragma once
 
 #include <span>
@@ -23,8 +24,8 @@ class RecordReader {
   explicit RecordReader(Statement* s) : s_(s) {}
   Result<bool> step();
   Statement* s_;
-  bool active_ = false;   // standing on a row
-  bool finished_ = false; // nothing at or after the last key
+  bool active_ = false;    // standing on a row
+  bool finished_ = false;  // nothing at or after the last key
   std::string bound_;
 };
 
@@ -45,7 +46,7 @@ class RowReader {
   const Table* table_;
   std::vector<int> column_at_;  // by column id: result column, or -1
   bool active_ = false;
-  std::string current_;         // encoded key of the row it stands on
+  std::string current_;  // encoded key of the row it stands on
   std::string scratch_;
   std::string bound_;
   std::vector<crdt::ValueRef> values_;

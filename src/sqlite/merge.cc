@@ -34,16 +34,16 @@ struct Merge::Block {
   BaseWriter base;
   MergedListWriter list;
   crdt::ColumnSet present;
-  std::vector<uint32_t> local;       // by position in the block: local column id or kNoColumn
+  std::vector<uint32_t> local;  // by position in the block: local column id or kNoColumn
   bool unknown_columns = false;
-  uint64_t at = 0;                   // rows walked
+  uint64_t at = 0;  // rows walked
   size_t chunk_bytes = 0;
 
   crdt::RowRecord mine, before;
   crdt::JoinOutcome join;
   BaseWriter::Row row;
   Bytes key_scratch;
-  std::vector<OwnedValue> kept;      // values that must outlive a reader's row
+  std::vector<OwnedValue> kept;  // values that must outlive a reader's row
 
   // Tables with triggers of the application's.
   int64_t log_mark = 0;
@@ -55,7 +55,8 @@ struct Merge::Block {
   std::vector<Bytes> written_keys;
 };
 
-Merge::Merge(Work& work, const ApplyOptions& options) : work_(work), ctx_(work.ctx()), options_(options), lost_(work.ctx()) {}
+Merge::Merge(Work& work, const ApplyOptions& options)
+    : work_(work), ctx_(work.ctx()), options_(options), lost_(work.ctx()) {}
 Merge::~Merge() = default;
 
 Status Merge::frame(const codec::ChangesetReader& reader) {
@@ -86,7 +87,8 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   Table* table = ctx_.catalog.find(wire.name);
   if (!table) return unknown_table(reader, index);
   bool same_key = wire.key.size() == table->key.size();
-  for (size_t i = 0; same_key && i < wire.key.size(); ++i) same_key = sqlite3_stricmp(wire.key[i].c_str(), table->key[i].name.c_str()) == 0;
+  for (size_t i = 0; same_key && i < wire.key.size(); ++i)
+    same_key = sqlite3_stricmp(wire.key[i].c_str(), table->key[i].name.c_str()) == 0;
   if (!same_key) return unknown_table(reader, index);
 
   std::vector<uint32_t> column_map;
@@ -114,10 +116,13 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
     REJOIN_TRY(row(b));
     if (b.list.rows() >= kChunkRows || b.chunk_bytes >= kChunkBytes) REJOIN_TRY(flush(b));
   }
-  if (!b.cursor.ok()) return fail(Code::corrupt, "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged. Ask its source for it again");
+  if (!b.cursor.ok())
+    return fail(Code::corrupt, "the changeset's rows of table \"" + wire.name +
+                                   "\" are damaged; nothing was merged. Ask its source for it again");
   REJOIN_TRY(flush(b));
   b.stored->reset();
-  if (std::find(touched_tables_.begin(), touched_tables_.end(), table->id) == touched_tables_.end()) touched_tables_.push_back(table->id);
+  if (std::find(touched_tables_.begin(), touched_tables_.end(), table->id) == touched_tables_.end())
+    touched_tables_.push_back(table->id);
   return {};
 }
 
@@ -128,22 +133,30 @@ Status Merge::row(Block& b) {
   const crdt::RowRecord& theirs = b.cursor.record();
   if (b.cursor.newest() > limit_) {
     if (options_.refuse_ahead) {
-      return fail(Code::clock_ahead, "a change to \"" + b.table.name + "\" " + crdt::key_json(key, b.table.key.size()) + " is stamped " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) +
-                                         ", further ahead of this clock (" + iso8601(ctx_.clock.now_ms()) + ") than allowed; set the sender's clock");
+      return fail(Code::clock_ahead, "a change to \"" + b.table.name + "\" " + crdt::key_json(key, b.table.key.size()) +
+                                         " is stamped " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) +
+                                         ", further ahead of this clock (" + iso8601(ctx_.clock.now_ms()) +
+                                         ") than allowed; set the sender's clock");
     }
-    return park(b, "its time " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) + " lies too far in the future; it will be merged then", crdt::ms_of_hlc(b.cursor.newest()) - options_.drift_ms);
+    return park(b,
+                "its time " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) +
+                    " lies too far in the future; it will be merged then",
+                crdt::ms_of_hlc(b.cursor.newest()) - options_.drift_ms);
   }
   for (size_t i = 0; i < values.size(); ++i) {
     b.chunk_bytes += values[i].bytes.size();
     if (values[i].bytes.size() > options_.limits.value_bytes)
-      return refuse(b, Code::too_large, "a value of " + std::to_string(values[i].bytes.size()) + " bytes is above the limit of " + std::to_string(options_.limits.value_bytes) + "; shorten it, or raise the limit");
+      return refuse(b, Code::too_large,
+                    "a value of " + std::to_string(values[i].bytes.size()) + " bytes is above the limit of " +
+                        std::to_string(options_.limits.value_bytes) + "; shorten it, or raise the limit");
     if (b.local[i] != codec::kNoColumn) b.row.values[b.local[i]] = values[i];
   }
 
   REJOIN_ASSIGN(BytesView stored, b.stored->find(key));
   bool known = stored.data() != nullptr;
   b.mine.reset();
-  if (known && !crdt::decode_record(stored, ctx_.sites.size(), b.mine)) return fail(Code::corrupt, "the record of a row in \"" + b.table.name + "\" is damaged; run rejoin doctor");
+  if (known && !crdt::decode_record(stored, ctx_.sites.size(), b.mine))
+    return fail(Code::corrupt, "the record of a row in \"" + b.table.name + "\" is damaged; run rejoin doctor");
   bool was_visible = b.mine.visible();
   bool was_alive = b.mine.alive;
   bool note = lost_.has_room() && known && !options_.only_site;
@@ -156,24 +169,32 @@ Status Merge::row(Block& b) {
       REJOIN_TRY(note_losers(b, b.before, was_visible));
     }
     newest_ = std::max(newest_, b.cursor.newest());
-    return b.unknown_columns ? park(b, "it has columns that this table lacks; they will be merged when the table has them", 0) : Status();
+    return b.unknown_columns
+               ? park(b, "it has columns that this table lacks; they will be merged when the table has them", 0)
+               : Status();
   }
   if (options_.only_site) {
     // A device speaks for itself only: whatever news it brings must be its own. What is known already does no harm.
     auto foreign = [&](crdt::Stamp s) { return !(ctx_.sites[s.site] == *options_.only_site); };
     bool forged = b.join.live_won && foreign(theirs.live);
     for (const crdt::CellGroup& g : theirs.groups) forged |= g.columns.intersects(b.join.won) && foreign(g.stamp);
-    if (forged) return refuse(b, Code::forbidden, "it carries another replica's changes and this token may not relay; ask for a token with relay, or let the other replica push them");
+    if (forged)
+      return refuse(b, Code::forbidden,
+                    "it carries another replica's changes and this token may not relay; ask for a token with relay, or "
+                    "let the other replica push them");
   }
   newest_ = std::max(newest_, b.cursor.newest());
-  if (!crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch)) return fail(Code::corrupt, "a key of table \"" + b.table.name + "\" in the changeset is damaged; nothing was merged");
+  if (!crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch))
+    return fail(Code::corrupt,
+                "a key of table \"" + b.table.name + "\" in the changeset is damaged; nothing was merged");
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
   REJOIN_TRY(write(b, was_visible, known));
   if (b.table.app_triggers) b.written_keys.emplace_back(key);
   b.records.add(key, b.mine);
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
-  if (b.unknown_columns) REJOIN_TRY(park(b, "it has columns that this table lacks; they will be merged when the table has them", 0));
+  if (b.unknown_columns)
+    REJOIN_TRY(park(b, "it has columns that this table lacks; they will be merged when the table has them", 0));
   return {};
 }
 
@@ -223,7 +244,8 @@ Status Merge::show(Block& b, bool from_shadow) {
   }
   if (shadowed) b.shadow->reset();
   bool altered = false;
-  b.join.won.each([&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
+  b.join.won.each(
+      [&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
   std::string reason = "the table would store another value than it was sent (column types differ)";
   if (!altered) {
     REJOIN_ASSIGN(Wrote wrote, b.base.insert(b.row));
@@ -259,15 +281,16 @@ Status Merge::change(Block& b) {
   if (columns.empty()) return {};
   std::string reason;
   bool altered = false;
-  b.join.won.each([&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
+  b.join.won.each(
+      [&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
   if (altered) return hide(b, columns, "the table would store another value than it was sent (column types differ)");
 
   if (!b.table.app_triggers) {
     REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
     return wrote == Wrote::done ? Status() : hide(b, columns, b.base.reason());
   }
-  // Triggers of the application's may write to the row again; what they do to synced columns is undone, because the origin's own side
-  // effects travel as its changes.
+  // Triggers of the application's may write to the row again; what they do to synced columns is undone, because the
+  // origin's own side effects travel as its changes.
   if (!b.rows) {
     REJOIN_ASSIGN(RowReader r, RowReader::open(ctx_, b.table, false));
     b.rows.emplace(std::move(r));
@@ -336,7 +359,8 @@ Status Merge::flush(Block& b) {
   Bytes blob = b.list.finish();
   if (b.table.app_triggers) REJOIN_TRY(settle_app_triggers(b));
   {
-    REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
+    REJOIN_ASSIGN(Statement * s,
+                  ctx_.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
     Use use(*s);
     s->bind(1, static_cast<int64_t>(b.table.id));
     s->bind(2, static_cast<int64_t>(kMerged));
@@ -351,8 +375,8 @@ Status Merge::flush(Block& b) {
   return {};
 }
 
-// The application's triggers ran during the chunk. Our own capture ran with them: its entries for the merged rows go, and merged rows
-// that a trigger changed get their merged values back.
+// The application's triggers ran during the chunk. Our own capture ran with them: its entries for the merged rows go,
+// and merged rows that a trigger changed get their merged values back.
 Status Merge::settle_app_triggers(Block& b) {
   {
     EnforcementOff off(ctx_.db, true);
@@ -379,12 +403,14 @@ Status Merge::settle_app_triggers(Block& b) {
     }
   }
   b.repairs.clear();
-  // Which captured entries are about rows of this chunk is told by their keys; others are the application's own further writes.
+  // Which captured entries are about rows of this chunk is told by their keys; others are the application's own further
+  // writes.
   std::vector<int64_t> ours;
   {
     std::string keys;
     for (size_t i = 0; i < b.table.key.size(); ++i) keys += ", k" + std::to_string(i);
-    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT seq, op" + keys + " FROM main.rejoin_log WHERE seq>?1 AND tbl=?2"));
+    REJOIN_ASSIGN(Statement * s,
+                  ctx_.statement("SELECT seq, op" + keys + " FROM main.rejoin_log WHERE seq>?1 AND tbl=?2"));
     Use use(*s);
     s->bind(1, b.log_mark);
     s->bind(2, static_cast<int64_t>(b.table.id));
@@ -421,7 +447,8 @@ Status Merge::refuse(Block& b, Code code, const std::string& reason) {
 
 namespace {
 
-Status park_raw(Context& ctx, const codec::ChangesetReader& reader, const codec::BlockInfo& info, const codec::BlockCursor& raw, const std::string& reason, int64_t due_ms) {
+Status park_raw(Context& ctx, const codec::ChangesetReader& reader, const codec::BlockInfo& info,
+                const codec::BlockCursor& raw, const std::string& reason, int64_t due_ms) {
   const codec::WireTable& wire = reader.tables()[info.table];
   codec::FrameInfo frame_info;
   frame_info.source = reader.info().source;
@@ -460,21 +487,28 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
       row.key = raw.key();
       row.key_json = crdt::key_json(raw.key(), wire.key.size());
       row.code = Code::schema_refused;
-      row.reason = "the receiver has no synced table \"" + wire.name + "\" with this key; create it there, or use a token that may (schema)";
+      row.reason = "the receiver has no synced table \"" + wire.name +
+                   "\" with this key; create it there, or use a token that may (schema)";
       outcome_.refused.push_back(std::move(row));
       continue;
     }
     ++outcome_.rows_parked;
-    REJOIN_TRY(park_raw(ctx_, reader, info, raw, "this database does not track a table \"" + wire.name + "\" with that key; it will be merged when it does", 0));
+    REJOIN_TRY(park_raw(
+        ctx_, reader, info, raw,
+        "this database does not track a table \"" + wire.name + "\" with that key; it will be merged when it does", 0));
   }
-  return raw.ok() ? Status() : fail(Code::corrupt, "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged");
+  return raw.ok() ? Status()
+                  : fail(Code::corrupt,
+                         "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged");
 }
 
 // Rows that a constraint keeps out may fit now.
 Status Merge::retry_hidden(Table& table) {
   std::vector<Bytes> keys;
   {
-    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT k FROM main.rejoin_parked WHERE table_name=?1 AND frame IS NULL ORDER BY k LIMIT 1000"));
+    REJOIN_ASSIGN(
+        Statement * s,
+        ctx_.statement("SELECT k FROM main.rejoin_parked WHERE table_name=?1 AND frame IS NULL ORDER BY k LIMIT 1000"));
     Use use(*s);
     s->bind_text(1, table.name);
     for (;;) {

@@ -19,7 +19,8 @@ class Merge {
 
   // Merges all rows of one verified frame.
   Status frame(const codec::ChangesetReader& reader);
-  // Shows hidden rows whose reason may have gone, ends the batch, moves the clock. To be called once, after the last frame.
+  // Shows hidden rows whose reason may have gone, ends the batch, moves the clock. To be called once, after the last
+  // frame.
   Status finish();
   sync::ApplyOutcome& outcome() { return outcome_; }
 

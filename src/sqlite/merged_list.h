@@ -7,8 +7,8 @@
 
 namespace rejoin::sqlite {
 
-// varint count, then per row: varint key size, key, u8 flags (1: liveness changed, send it; 2: send the whole row), column set as a
-// varint word count and words.
+// varint count, then per row: varint key size, key, u8 flags (1: liveness changed, send it; 2: send the whole row),
+// column set as a varint word count and words.
 class MergedListWriter {
  public:
   void add(BytesView key, bool life, bool whole, const crdt::ColumnSet& columns);

@@ -8,9 +8,14 @@
 namespace rejoin::sqlite {
 namespace {
 
-Status insert_parked(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason, int64_t due_ms, const Bytes* frame) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT INTO main.rejoin_parked(table_name, key, reason, since, due, k, frame) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 "
-                                             "WHERE NOT EXISTS (SELECT 1 FROM main.rejoin_parked WHERE table_name=?1 AND k=?6 AND frame IS ?7)"));
+Status insert_parked(Context& ctx, const std::string& table, BytesView key, size_t key_columns,
+                     const std::string& reason, int64_t due_ms, const Bytes* frame) {
+  REJOIN_ASSIGN(
+      Statement * s,
+      ctx.statement(
+          "INSERT INTO main.rejoin_parked(table_name, key, reason, since, due, k, frame) SELECT ?1, ?2, ?3, ?4, ?5, "
+          "?6, ?7 "
+          "WHERE NOT EXISTS (SELECT 1 FROM main.rejoin_parked WHERE table_name=?1 AND k=?6 AND frame IS ?7)"));
   Use use(*s);
   std::string json = crdt::key_json(key, key_columns);
   s->bind_text(1, table);
@@ -54,7 +59,8 @@ Status replay(Work& work, const std::vector<int64_t>& ids) {
 
 }  // namespace
 
-Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason, int64_t due_ms, BytesView frame) {
+Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
+                  int64_t due_ms, BytesView frame) {
   Bytes copy(frame);
   return insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy);
 }
@@ -64,7 +70,8 @@ Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::s
 }
 
 Status unpark_hidden(Context& ctx, const Table& table, BytesView key) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
   Use use(*s);
   s->bind_text(1, table.name);
   s->bind_blob(2, key);
@@ -74,7 +81,8 @@ Status unpark_hidden(Context& ctx, const Table& table, BytesView key) {
 Status replay_parked(Work& work, const std::string& table) {
   std::vector<int64_t> ids;
   {
-    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked WHERE table_name=?1 COLLATE NOCASE AND frame IS NOT NULL AND due IS NULL ORDER BY id"));
+    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked WHERE table_name=?1 COLLATE "
+                                                      "NOCASE AND frame IS NOT NULL AND due IS NULL ORDER BY id"));
     Use use(*s);
     s->bind_text(1, table);
     for (;;) {

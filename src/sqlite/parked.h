@@ -7,8 +7,10 @@
 
 namespace rejoin::sqlite {
 
-// Keeps a frame of one row for later. `due_ms`: not before this time (stamps from the future); 0: when the schema has changed.
-Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason, int64_t due_ms, BytesView frame);
+// Keeps a frame of one row for later. `due_ms`: not before this time (stamps from the future); 0: when the schema has
+// changed.
+Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
+                  int64_t due_ms, BytesView frame);
 // Lists a row whose values the application's table refused; they are in the shadow table.
 Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason);
 Status unpark_hidden(Context& ctx, const Table& table, BytesView key);

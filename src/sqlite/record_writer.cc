@@ -15,7 +15,8 @@ void RecordWriter::add(BytesView key, const crdt::RowRecord& record) {
 
 Status RecordWriter::flush() {
   if (rows_.rows.empty()) return {};
-  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.records() + "(k, rec) SELECT k, rec FROM rejoin_rows(?1)"));
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.records() +
+                                              "(k, rec) SELECT k, rec FROM rejoin_rows(?1)"));
   Use use(*s);
   sqlite3_bind_pointer(s->get(), 1, &rows_, RowsVtab::kPointerType, nullptr);
   Status status = s->run("writing records of " + table_.name);

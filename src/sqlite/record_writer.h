@@ -12,7 +12,8 @@ class RecordWriter {
   void add(BytesView key, const crdt::RowRecord& record);
   size_t size() const { return rows_.rows.size(); }
   size_t bytes() const { return rows_.arena.size(); }
-  // Readers of the record table must be reset before. `fresh`: the keys are known not to be there (skips the look for a conflict's row).
+  // Readers of the record table must be reset before. `fresh`: the keys are known not to be there (skips the look for a
+  // conflict's row).
   Status flush();
 
  private:

@@ -4,7 +4,8 @@ namespace rejoin::sqlite {
 
 Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows) {
   for (const auto& row : rows) {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_rejections(table_name, key, code, reason, at, k) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"));
+    REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_rejections(table_name, key, code, "
+                                               "reason, at, k) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"));
     Use use(*s);
     std::string now = iso8601(ctx.clock.now_ms());
     s->bind_text(1, row.table);

@@ -1,5 +1,6 @@
 #include "sqlite/replica.h"
 
+#include "base/version.h"
 #include "crdt/print.h"
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
@@ -10,20 +11,22 @@
 #include "sqlite/impl.h"
 #include "sqlite/layout.h"
 #include "sqlite/track.h"
-#include "base/version.h"
 
 namespace rejoin::sqlite {
 
 Replica::Replica(sqlite3* db, Clock& clock, Random& random) : impl_(std::make_unique<Impl>(db, clock, random)) {}
 Replica::~Replica() = default;
 
-Status Replica::track(const std::string& table, const TrackOptions& options) { return sqlite::track(impl_->ctx, table, options); }
+Status Replica::track(const std::string& table, const TrackOptions& options) {
+  return sqlite::track(impl_->ctx, table, options);
+}
 Status Replica::untrack(const std::string& table) { return sqlite::untrack(impl_->ctx, table); }
 
 contract::Contract current_contract(Context& ctx) {
   contract::Contract contract;
   for (const auto& t : ctx.catalog.tables) contract.tables.push_back(to_contract(*t));
-  std::sort(contract.tables.begin(), contract.tables.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::sort(contract.tables.begin(), contract.tables.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
   return contract;
 }
 
@@ -98,10 +101,16 @@ Result<Bytes> Replica::cursor_at(int64_t since) {
   return cursor;
 }
 
-Result<sync::ApplyOutcome> Replica::apply(BytesView frame, const ApplyOptions& options) { return sqlite::apply(impl_->ctx, frame, options); }
+Result<sync::ApplyOutcome> Replica::apply(BytesView frame, const ApplyOptions& options) {
+  return sqlite::apply(impl_->ctx, frame, options);
+}
 
-Result<std::string> Replica::explain(const std::string& table, const std::vector<crdt::ValueRef>& key) { return sqlite::explain(impl_->ctx, table, key); }
-Result<bool> Replica::restore(const std::string& table, const std::vector<crdt::ValueRef>& key) { return sqlite::restore(impl_->ctx, table, key); }
+Result<std::string> Replica::explain(const std::string& table, const std::vector<crdt::ValueRef>& key) {
+  return sqlite::explain(impl_->ctx, table, key);
+}
+Result<bool> Replica::restore(const std::string& table, const std::vector<crdt::ValueRef>& key) {
+  return sqlite::restore(impl_->ctx, table, key);
+}
 
 Status Replica::fold() {
   REJOIN_ASSIGN(Work work, Work::write(impl_->ctx));
@@ -113,7 +122,8 @@ Result<int64_t> Replica::compact() { return sqlite::compact(impl_->ctx); }
 Result<std::string> Replica::doctor() { return sqlite::doctor(impl_->ctx); }
 
 Result<std::string> Replica::version_json() {
-  return "{\"rejoin\":" + crdt::json_string(kVersion) + ",\"sqlite\":" + crdt::json_string(sqlite3_libversion()) + ",\"format\":" + std::to_string(kFormat) + "}";
+  return "{\"rejoin\":" + crdt::json_string(kVersion) + ",\"sqlite\":" + crdt::json_string(sqlite3_libversion()) +
+         ",\"format\":" + std::to_string(kFormat) + "}";
 }
 
 }  // namespace rejoin::sqlite

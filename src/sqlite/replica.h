@@ -1,8 +1,9 @@
-// One SQLite database as a replica: tracking, folding, changesets, merging. What the SQL functions, the server's embedded store, the
-// command line and the tests are made of.
+// One SQLite database as a replica: tracking, folding, changesets, merging. What the SQL functions, the server's
+// embedded store, the command line and the tests are made of.
 //
-// A Replica borrows an open connection and must not outlive it. One thread at a time. Every call is atomic: outside a transaction it
-// makes its own, inside one it is a savepoint. No state is cached that a rollback or another process could make wrong.
+// A Replica borrows an open connection and must not outlive it. One thread at a time. Every call is atomic: outside a
+// transaction it makes its own, inside one it is a savepoint. No state is cached that a rollback or another process
+// could make wrong.
 #pragma once
 
 #include <cstdint>
@@ -32,19 +33,19 @@ struct TrackOptions {
 Result<TrackOptions> parse_track_options(std::string_view json);
 
 struct PageRequest {
-  Bytes cursor;                            // where the last page ended; empty: the beginning
-  uint64_t max_bytes = ~uint64_t{0};       // of rows; at least one row is always sent
-  std::optional<crdt::SiteId> only_site;   // only local writes, and only cells of this site (a push without `relay`)
-  std::optional<crdt::SiteId> skip_origin; // leave out what came from this replica
-  uint64_t max_value_bytes = ~uint64_t{0}; // rows with larger values are left out and reported
+  Bytes cursor;                             // where the last page ended; empty: the beginning
+  uint64_t max_bytes = ~uint64_t{0};        // of rows; at least one row is always sent
+  std::optional<crdt::SiteId> only_site;    // only local writes, and only cells of this site (a push without `relay`)
+  std::optional<crdt::SiteId> skip_origin;  // leave out what came from this replica
+  uint64_t max_value_bytes = ~uint64_t{0};  // rows with larger values are left out and reported
 };
 
 struct Page {
-  Bytes frame;      // empty: nothing to send
-  Bytes next;       // cursor for the next page
+  Bytes frame;  // empty: nothing to send
+  Bytes next;   // cursor for the next page
   bool more = false;
   uint64_t rows = 0;
-  uint64_t through = 0;  // see codec::FrameInfo
+  uint64_t through = 0;    // see codec::FrameInfo
   bool restarted = false;  // the cursor's batch is not known: read from the beginning instead
   std::vector<sync::RefusedRow> too_large;
 };
@@ -53,8 +54,8 @@ struct ApplyOptions {
   std::optional<crdt::SiteId> only_site;  // cells and liveness of other sites refuse their row (forbidden)
   std::optional<crdt::SiteId> origin;     // whose frame it is, for skip_origin later; default: the frame's source
   int64_t drift_ms = 24 * 3600 * 1000;    // how far ahead of the clock a stamp may lie
-  bool refuse_ahead = false;              // true: a stamp beyond that fails the frame (clock_ahead); false: its row is parked
-  bool refuse_unknown = false;            // true: rows of unknown tables are refused (schema_refused); false: parked
+  bool refuse_ahead = false;    // true: a stamp beyond that fails the frame (clock_ahead); false: its row is parked
+  bool refuse_unknown = false;  // true: rows of unknown tables are refused (schema_refused); false: parked
   codec::Limits limits;
 };
 
@@ -77,11 +78,11 @@ class Replica {
   Status track(const std::string& table, const TrackOptions& options = {});
   Status untrack(const std::string& table);
   Result<std::vector<TableInfo>> tables();
-  Result<std::string> contract_json();   // canonical (contract/contract.h), of all tracked tables
+  Result<std::string> contract_json();  // canonical (contract/contract.h), of all tracked tables
 
   // --- identity and position
   Result<crdt::SiteId> site();
-  Result<int64_t> seq();                 // the newest log position; 0 for a database without tracked tables
+  Result<int64_t> seq();  // the newest log position; 0 for a database without tracked tables
   Status take_new_identity();
 
   // --- reading changes. Error in_transaction inside a transaction with uncommitted writes.
@@ -95,7 +96,7 @@ class Replica {
 
   // --- rows. `key`: the key columns' values.
   Result<std::string> explain(const std::string& table, const std::vector<crdt::ValueRef>& key);  // JSON
-  Result<bool> restore(const std::string& table, const std::vector<crdt::ValueRef>& key);          // false: it is alive already
+  Result<bool> restore(const std::string& table, const std::vector<crdt::ValueRef>& key);  // false: it is alive already
 
   // --- upkeep
   Status fold();
@@ -103,7 +104,7 @@ class Replica {
   Result<int64_t> compact();
   // Looks for damage: JSON array of findings, empty when sound.
   Result<std::string> doctor();
-  Result<std::string> version_json();    // {"rejoin":…,"sqlite":…,"format":…}
+  Result<std::string> version_json();  // {"rejoin":…,"sqlite":…,"format":…}
 
   struct Impl;
   Impl& impl() { return *impl_; }
@@ -124,11 +125,12 @@ struct Connection {
 };
 Result<std::optional<Connection>> stored_connection(Replica& replica);
 Status store_connection(Replica& replica, const Connection& connection);
-// JSON for rejoin_status(): site, tables, connected url, pending, pushed, pulled, rejected, parked, last_sync, last_error.
+// JSON for rejoin_status(): site, tables, connected url, pending, pushed, pulled, rejected, parked, last_sync,
+// last_error.
 Result<std::string> status_json(Replica& replica);
 
-// How the SQL function rejoin_sync() reaches the network without this room knowing it: `client` installs this at start-up.
-// Returns the JSON of the session.
+// How the SQL function rejoin_sync() reaches the network without this room knowing it: `client` installs this at
+// start-up. Returns the JSON of the session.
 using SyncFunction = Result<std::string> (*)(Replica& replica, const Connection& connection);
 void install_sync_function(SyncFunction function);
 

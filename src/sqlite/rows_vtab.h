@@ -1,6 +1,6 @@
 // An internal table-valued function, rejoin_rows(pointer), that hands rows made in memory to one bulk
-// `INSERT OR REPLACE INTO … SELECT …`: about half the cost of one statement execution per row. Its disconnect is also the only
-// moment at which an extension hears that its connection closes while statements can still be finalized.
+// `INSERT OR REPLACE INTO … SELECT …`: about half the cost of one statement execution per row. Its disconnect is also
+// the only moment at which an extension hears that its connection closes while statements can still be finalized.
 #pragma once
 
 #include <functional>
@@ -28,7 +28,8 @@ struct RecordRows {
 
 class RowsVtab {
  public:
-  // Registers the module. `on_close` runs when the connection closes (and whenever SQLite drops the virtual table): finalize there.
+  // Registers the module. `on_close` runs when the connection closes (and whenever SQLite drops the virtual table):
+  // finalize there.
   RowsVtab(sqlite3* db, std::function<void()> on_close);
   ~RowsVtab();
   RowsVtab(const RowsVtab&) = delete;

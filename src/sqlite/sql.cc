@@ -8,7 +8,8 @@ Error sql_error(sqlite3* db, std::string_view doing) {
   switch (rc & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return fail(Code::busy, message + "; another connection is writing, try again (PRAGMA busy_timeout makes SQLite wait)");
+      return fail(Code::busy,
+                  message + "; another connection is writing, try again (PRAGMA busy_timeout makes SQLite wait)");
     case SQLITE_FULL:
       return fail(Code::disk, message + "; free some disk space and try again, nothing was changed");
     case SQLITE_IOERR:
@@ -31,18 +32,30 @@ Error sql_error(sqlite3* db, std::string_view doing) {
 
 void Statement::bind(int i, const crdt::ValueRef& v) {
   switch (v.type) {
-    case crdt::ValueType::null: sqlite3_bind_null(stmt_, i); break;
-    case crdt::ValueType::integer: sqlite3_bind_int64(stmt_, i, v.integer); break;
-    case crdt::ValueType::real: sqlite3_bind_double(stmt_, i, v.real); break;
-    case crdt::ValueType::text: bind_text(i, v.bytes); break;
-    case crdt::ValueType::blob: bind_blob(i, v.bytes); break;
+    case crdt::ValueType::null:
+      sqlite3_bind_null(stmt_, i);
+      break;
+    case crdt::ValueType::integer:
+      sqlite3_bind_int64(stmt_, i, v.integer);
+      break;
+    case crdt::ValueType::real:
+      sqlite3_bind_double(stmt_, i, v.real);
+      break;
+    case crdt::ValueType::text:
+      bind_text(i, v.bytes);
+      break;
+    case crdt::ValueType::blob:
+      bind_blob(i, v.bytes);
+      break;
   }
 }
 
 crdt::ValueRef value_of(sqlite3_value* v) {
   switch (sqlite3_value_type(v)) {
-    case SQLITE_INTEGER: return crdt::ValueRef::of_integer(sqlite3_value_int64(v));
-    case SQLITE_FLOAT: return crdt::ValueRef::of_real(sqlite3_value_double(v));
+    case SQLITE_INTEGER:
+      return crdt::ValueRef::of_integer(sqlite3_value_int64(v));
+    case SQLITE_FLOAT:
+      return crdt::ValueRef::of_real(sqlite3_value_double(v));
     case SQLITE_TEXT: {
       auto p = reinterpret_cast<const char*>(sqlite3_value_text(v));
       return crdt::ValueRef::of_text(BytesView(p, static_cast<size_t>(sqlite3_value_bytes(v))));
@@ -51,7 +64,8 @@ crdt::ValueRef value_of(sqlite3_value* v) {
       auto p = static_cast<const char*>(sqlite3_value_blob(v));
       return crdt::ValueRef::of_blob(BytesView(p ? p : "", static_cast<size_t>(sqlite3_value_bytes(v))));
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -59,7 +73,8 @@ crdt::ValueRef Statement::value(int i) const { return value_of(sqlite3_column_va
 
 Result<Statement> prepare(sqlite3* db, std::string_view sql, bool keep) {
   sqlite3_stmt* stmt = nullptr;
-  int rc = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), keep ? SQLITE_PREPARE_PERSISTENT : 0, &stmt, nullptr);
+  int rc = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), keep ? SQLITE_PREPARE_PERSISTENT : 0, &stmt,
+                              nullptr);
   if (rc != SQLITE_OK) return sql_error(db, "preparing " + std::string(sql.substr(0, 200)));
   return Statement(stmt);
 }
@@ -111,7 +126,8 @@ Status Transaction::commit() {
 
 void Transaction::rollback() {
   if (!db_) return;
-  // A failed statement may have rolled the whole transaction back already; then there is nothing to undo and these fail harmlessly.
+  // A failed statement may have rolled the whole transaction back already; then there is nothing to undo and these fail
+  // harmlessly.
   if (savepoint_)
     (void)exec(db_, "ROLLBACK TO rejoin"), (void)exec(db_, "RELEASE rejoin");
   else if (!sqlite3_get_autocommit(db_))

@@ -13,8 +13,8 @@
 
 namespace rejoin::sqlite {
 
-// The connection's last error as ours: a code by class (busy, disk, read_only, corrupt, internal) and SQLite's words. `doing` says what
-// failed, for a person.
+// The connection's last error as ours: a code by class (busy, disk, read_only, corrupt, internal) and SQLite's words.
+// `doing` says what failed, for a person.
 Error sql_error(sqlite3* db, std::string_view doing);
 
 // A prepared statement. Binding errors stick and come out of step(). Reset by its destructor's owner or by Use below.
@@ -38,8 +38,12 @@ class Statement {
   void bind(int i, int64_t v) { sqlite3_bind_int64(stmt_, i, v); }
   void bind_null(int i) { sqlite3_bind_null(stmt_, i); }
   // Text and blobs are not copied: they must live until the statement is reset or bound again.
-  void bind_text(int i, std::string_view v) { sqlite3_bind_text64(stmt_, i, v.data() ? v.data() : "", v.size(), SQLITE_STATIC, SQLITE_UTF8); }
-  void bind_blob(int i, std::string_view v) { sqlite3_bind_blob64(stmt_, i, v.data() ? v.data() : "", v.size(), SQLITE_STATIC); }
+  void bind_text(int i, std::string_view v) {
+    sqlite3_bind_text64(stmt_, i, v.data() ? v.data() : "", v.size(), SQLITE_STATIC, SQLITE_UTF8);
+  }
+  void bind_blob(int i, std::string_view v) {
+    sqlite3_bind_blob64(stmt_, i, v.data() ? v.data() : "", v.size(), SQLITE_STATIC);
+  }
   void bind(int i, const crdt::ValueRef& v);
 
   // true: a row; false: done.
@@ -60,8 +64,9 @@ class Statement {
   }
   int64_t integer(int i) const { return sqlite3_column_int64(stmt_, i); }
   bool is_null(int i) const { return sqlite3_column_type(stmt_, i) == SQLITE_NULL; }
-  // Views until the next step, reset or type conversion. Read through one sqlite3_column_value() each: every sqlite3_column_* call takes the
-  // connection's mutex, sqlite3_value_* calls take none, and a connection is used by one thread at a time here.
+  // Views until the next step, reset or type conversion. Read through one sqlite3_column_value() each: every
+  // sqlite3_column_* call takes the connection's mutex, sqlite3_value_* calls take none, and a connection is used by
+  // one thread at a time here.
   std::string_view text(int i) const {
     sqlite3_value* v = sqlite3_column_value(stmt_, i);
     auto p = reinterpret_cast<const char*>(sqlite3_value_text(v));
@@ -103,7 +108,8 @@ Result<std::optional<int64_t>> query_int(sqlite3* db, std::string_view sql);
 std::string quote(std::string_view name);
 std::string quote_text(std::string_view text);
 
-// A transaction of our own: BEGIN IMMEDIATE (or a plain read), or a savepoint when the caller already has one. Rolled back unless committed.
+// A transaction of our own: BEGIN IMMEDIATE (or a plain read), or a savepoint when the caller already has one. Rolled
+// back unless committed.
 class Transaction {
  public:
   enum class Kind { write, read };

@@ -12,8 +12,8 @@
 namespace rejoin::sqlite {
 namespace {
 
-// A chain token: be64 counter, 8 random bytes. The counter tells an old token (a copied device) from one that this store never gave out
-// (this store was restored).
+// A chain token: be64 counter, 8 random bytes. The counter tells an old token (a copied device) from one that this
+// store never gave out (this store was restored).
 Bytes make_token(Random& random, uint64_t counter) {
   Bytes token;
   put_be64(token, counter);
@@ -66,7 +66,9 @@ class SqliteTenantStore final : public sync::TenantStore {
     uint64_t counter = 0;
     bool known = false;
     {
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT counter, token, nonce, reply FROM main.rejoin_device WHERE device=?1 AND site=?2"));
+      REJOIN_ASSIGN(
+          Statement * s,
+          ctx_.statement("SELECT counter, token, nonce, reply FROM main.rejoin_device WHERE device=?1 AND site=?2"));
       Use use(*s);
       s->bind_text(1, request.device);
       s->bind_blob(2, request.site.view());
@@ -86,14 +88,18 @@ class SqliteTenantStore final : public sync::TenantStore {
         if (request.chain_token != token) {
           uint64_t theirs = request.chain_token.size() == 16 ? load_be64(request.chain_token.data()) : 0;
           if (theirs < counter)
-            return fail(Code::stale_chain, "this database file was copied or restored from a backup: another copy has pushed since. It takes a new site id and keeps its unsent writes");
+            return fail(Code::stale_chain,
+                        "this database file was copied or restored from a backup: another copy has pushed since. It "
+                        "takes a new site id and keeps its unsent writes");
           s->reset();
           return forget_device(work, request);
         }
       }
     }
     if (!known && !request.chain_token.empty())
-      return fail(Code::unknown_chain, "the server does not know this device's last acknowledgement: it was restored from a backup. The device sends everything again");
+      return fail(Code::unknown_chain,
+                  "the server does not know this device's last acknowledgement: it was restored from a backup. The "
+                  "device sends everything again");
 
     ApplyOptions options;
     if (!request.may_relay) options.only_site = request.site;
@@ -106,8 +112,12 @@ class SqliteTenantStore final : public sync::TenantStore {
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
     reply.next_chain_token = make_token(ctx_.random, counter + 1);
     {
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT INTO main.rejoin_device(device, site, counter, token, nonce, reply, last_seen) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
-                                                  "ON CONFLICT(device, site) DO UPDATE SET counter=?3, token=?4, nonce=?5, reply=?6, last_seen=?7"));
+      REJOIN_ASSIGN(
+          Statement * s,
+          ctx_.statement(
+              "INSERT INTO main.rejoin_device(device, site, counter, token, nonce, reply, last_seen) VALUES(?1, ?2, "
+              "?3, ?4, ?5, ?6, ?7) "
+              "ON CONFLICT(device, site) DO UPDATE SET counter=?3, token=?4, nonce=?5, reply=?6, last_seen=?7"));
       Use use(*s);
       Bytes outcome = encode_outcome(reply.outcome);
       s->bind_text(1, request.device);
@@ -142,7 +152,8 @@ class SqliteTenantStore final : public sync::TenantStore {
     reply.more = page.more;
     reply.rows = page.rows;
     reply.restarted = page.restarted;
-    if (!cursor->scanning && cursor->position > 0) REJOIN_TRY(note_acknowledged(request.site, static_cast<int64_t>(cursor->position)));
+    if (!cursor->scanning && cursor->position > 0)
+      REJOIN_TRY(note_acknowledged(request.site, static_cast<int64_t>(cursor->position)));
     return reply;
   }
 
@@ -189,7 +200,8 @@ class SqliteTenantStore final : public sync::TenantStore {
         if (have) taken &= has_column(*have, c.name);
     }
     if (taken || !may_create) {
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR IGNORE INTO main.rejoin_contract(fingerprint, json) VALUES(?1, ?2)"));
+      REJOIN_ASSIGN(Statement * s,
+                    ctx_.statement("INSERT OR IGNORE INTO main.rejoin_contract(fingerprint, json) VALUES(?1, ?2)"));
       Use use(*s);
       std::string text = contract::to_json(contract);
       s->bind_text(1, fingerprint);
@@ -201,7 +213,8 @@ class SqliteTenantStore final : public sync::TenantStore {
 
  private:
   Result<sync::PushReply> forget_device(Work& work, const sync::PushRequest& request) {
-    // The device knows a later token than this store gave out: the store is the one that went back in time. The chain starts anew.
+    // The device knows a later token than this store gave out: the store is the one that went back in time. The chain
+    // starts anew.
     {
       REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM main.rejoin_device WHERE device=?1 AND site=?2"));
       Use use(*s);
@@ -210,15 +223,19 @@ class SqliteTenantStore final : public sync::TenantStore {
       REJOIN_TRY(s->run("forgetting a device's chain"));
     }
     REJOIN_TRY(work.commit());
-    return fail(Code::unknown_chain, "the server does not know this device's last acknowledgement: it was restored from a backup. The device sends everything again");
+    return fail(Code::unknown_chain,
+                "the server does not know this device's last acknowledgement: it was restored from a backup. The "
+                "device sends everything again");
   }
 
   static bool has_column(const Table& table, const std::string& name) {
     auto same = [&](const Column& c) { return c.present && sqlite3_stricmp(c.name.c_str(), name.c_str()) == 0; };
-    return std::any_of(table.columns.begin(), table.columns.end(), same) || std::any_of(table.key.begin(), table.key.end(), same);
+    return std::any_of(table.columns.begin(), table.columns.end(), same) ||
+           std::any_of(table.key.begin(), table.key.end(), same);
   }
 
-  // The tenant's own copy of a table: same columns, key and types, without constraints that could keep a device's rows out.
+  // The tenant's own copy of a table: same columns, key and types, without constraints that could keep a device's rows
+  // out.
   Status make_room_for(const contract::Table& wanted) {
     Table* have = ctx_.catalog.find(wanted.name);
     if (!have) {
@@ -233,7 +250,8 @@ class SqliteTenantStore final : public sync::TenantStore {
     bool grown = false;
     for (const contract::Column& c : wanted.columns) {
       if (has_column(*have, c.name)) continue;
-      REJOIN_TRY(exec(ctx_.db, "ALTER TABLE main." + quote(have->name) + " ADD COLUMN " + contract::sqlite_column_ddl(c)));
+      REJOIN_TRY(
+          exec(ctx_.db, "ALTER TABLE main." + quote(have->name) + " ADD COLUMN " + contract::sqlite_column_ddl(c)));
       grown = true;
     }
     if (!grown) return {};
@@ -244,7 +262,8 @@ class SqliteTenantStore final : public sync::TenantStore {
   Status note_acknowledged(const crdt::SiteId& site, int64_t position) {
     {
       REJOIN_ASSIGN(Work look, Work::read(ctx_));
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1 AND acknowledged<?2"));
+      REJOIN_ASSIGN(Statement * s,
+                    ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1 AND acknowledged<?2"));
       bool behind;
       {
         Use use(*s);
@@ -257,7 +276,8 @@ class SqliteTenantStore final : public sync::TenantStore {
     }
     REJOIN_ASSIGN(Work work, Work::write(ctx_));
     {
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("UPDATE main.rejoin_device SET acknowledged=?2, last_seen=?3 WHERE site=?1"));
+      REJOIN_ASSIGN(Statement * s,
+                    ctx_.statement("UPDATE main.rejoin_device SET acknowledged=?2, last_seen=?3 WHERE site=?1"));
       Use use(*s);
       s->bind_blob(1, site.view());
       s->bind(2, position);
@@ -272,6 +292,8 @@ class SqliteTenantStore final : public sync::TenantStore {
 
 }  // namespace
 
-std::unique_ptr<sync::TenantStore> make_tenant_store(Replica& replica) { return std::make_unique<SqliteTenantStore>(replica); }
+std::unique_ptr<sync::TenantStore> make_tenant_store(Replica& replica) {
+  return std::make_unique<SqliteTenantStore>(replica);
+}
 
 }  // namespace rejoin::sqlite

@@ -19,21 +19,37 @@ Result<bool> exists(sqlite3* db, const std::string& schema_table, std::string_vi
 
 // Everything that makes a table unfit, as errors with a cure.
 Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options) {
-  auto refuse = [&](const std::string& why) { return fail(Code::untrackable, "cannot track \"" + t.name + "\": " + why); };
+  auto refuse = [&](const std::string& why) {
+    return fail(Code::untrackable, "cannot track \"" + t.name + "\": " + why);
+  };
   bool sqlites = sqlite3_strnicmp(t.name.c_str(), "sqlite_", 7) == 0;
-  if (sqlites || sqlite3_strnicmp(t.name.c_str(), "rejoin_", 7) == 0 || sqlite3_strlike("%\\_\\_rejoin%", t.name.c_str(), '\\') == 0)
+  if (sqlites || sqlite3_strnicmp(t.name.c_str(), "rejoin_", 7) == 0 ||
+      sqlite3_strlike("%\\_\\_rejoin%", t.name.c_str(), '\\') == 0)
     return refuse("it belongs to " + std::string(sqlites ? "SQLite" : "Rejoin") + " itself");
-  if (t.key.empty()) return refuse("it has no PRIMARY KEY, so rows cannot be told apart on other devices; give it one, such as id TEXT PRIMARY KEY");
+  if (t.key.empty())
+    return refuse(
+        "it has no PRIMARY KEY, so rows cannot be told apart on other devices; give it one, such as id TEXT PRIMARY "
+        "KEY");
   if (t.integer_key && !options.allow_integer_key)
-    return refuse("its key is an INTEGER PRIMARY KEY, which SQLite numbers by itself: two devices would mint the same key for different rows. Use id TEXT PRIMARY KEY with rejoin_uuid(), or say '{\"allow_integer_key\":true}' if your app assigns keys that never collide");
-  REJOIN_ASSIGN(Statement collations, prepare(ctx.db, "SELECT x.name, x.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x WHERE i.origin='pk' AND x.key AND x.coll<>'BINARY' COLLATE NOCASE"));
+    return refuse(
+        "its key is an INTEGER PRIMARY KEY, which SQLite numbers by itself: two devices would mint the same key for "
+        "different rows. Use id TEXT PRIMARY KEY with rejoin_uuid(), or say '{\"allow_integer_key\":true}' if your app "
+        "assigns keys that never collide");
+  REJOIN_ASSIGN(Statement collations,
+                prepare(ctx.db,
+                        "SELECT x.name, x.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x WHERE "
+                        "i.origin='pk' AND x.key AND x.coll<>'BINARY' COLLATE NOCASE"));
   collations.bind_text(1, t.name);
   REJOIN_ASSIGN(bool foreign, collations.step());
-  if (foreign) return refuse("its key column \"" + std::string(collations.text(0)) + "\" has the collation " + std::string(collations.text(1)) + "; two keys that it calls equal would be two rows elsewhere. Declare the column with COLLATE BINARY");
+  if (foreign)
+    return refuse("its key column \"" + std::string(collations.text(0)) + "\" has the collation " +
+                  std::string(collations.text(1)) +
+                  "; two keys that it calls equal would be two rows elsewhere. Declare the column with COLLATE BINARY");
   std::string null_key;
   for (const Column& c : t.key) null_key += (null_key.empty() ? "" : " OR ") + quote(c.name) + " IS NULL";
   REJOIN_ASSIGN(auto nulls, query_int(ctx.db, "SELECT count(*) FROM " + t.quoted() + " WHERE " + null_key));
-  if (nulls.value_or(0)) return refuse(std::to_string(*nulls) + " of its rows have a NULL in the key; give each a key first");
+  if (nulls.value_or(0))
+    return refuse(std::to_string(*nulls) + " of its rows have a NULL in the key; give each a key first");
   // What no contract can carry, no server would take.
   contract::Contract contract;
   contract.tables.push_back(to_contract(t));
@@ -49,7 +65,8 @@ Status create_side_tables(Context& ctx, const Table& t) {
   REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + t.records() + "(k BLOB PRIMARY KEY, rec BLOB NOT NULL) WITHOUT ROWID"));
   std::string columns = t.column_list();
   // No types and no constraints: any value of the real table fits and comes back bit for bit.
-  return exec(ctx.db, "CREATE TABLE " + t.shadow() + "(" + t.key_list() + (columns.empty() ? "" : ", " + columns) + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID");
+  return exec(ctx.db, "CREATE TABLE " + t.shadow() + "(" + t.key_list() + (columns.empty() ? "" : ", " + columns) +
+                          ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID");
 }
 
 Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::string>& names, size_t first) {
@@ -64,16 +81,21 @@ Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::strin
 }
 
 Status widen_log(Context& ctx, size_t key_columns) {
-  REJOIN_ASSIGN(auto have, query_int(ctx.db, "SELECT count(*) FROM pragma_table_info('rejoin_log') WHERE name GLOB 'k[0-9]*'"));
-  for (size_t i = static_cast<size_t>(have.value_or(1)); i < key_columns; ++i) REJOIN_TRY(exec(ctx.db, "ALTER TABLE main.rejoin_log ADD COLUMN k" + std::to_string(i)));
+  REJOIN_ASSIGN(auto have,
+                query_int(ctx.db, "SELECT count(*) FROM pragma_table_info('rejoin_log') WHERE name GLOB 'k[0-9]*'"));
+  for (size_t i = static_cast<size_t>(have.value_or(1)); i < key_columns; ++i)
+    REJOIN_TRY(exec(ctx.db, "ALTER TABLE main.rejoin_log ADD COLUMN k" + std::to_string(i)));
   return {};
 }
 
-// Rows from before tracking: the lowest stamp there is, and an entry in the feed so that peers who are ahead of it hear of them.
+// Rows from before tracking: the lowest stamp there is, and an entry in the feed so that peers who are ahead of it hear
+// of them.
 Status record_existing_rows(Work& work, const Table& t) {
   Context& ctx = work.ctx();
-  REJOIN_ASSIGN(Statement rows, prepare(ctx.db, "SELECT " + t.key_list() + " FROM " + t.quoted() + " ORDER BY " + t.key_list()));
-  REJOIN_ASSIGN(Statement log, prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
+  REJOIN_ASSIGN(Statement rows,
+                prepare(ctx.db, "SELECT " + t.key_list() + " FROM " + t.quoted() + " ORDER BY " + t.key_list()));
+  REJOIN_ASSIGN(Statement log,
+                prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
   RecordWriter writer(ctx, t);
   MergedListWriter list;
   crdt::RowRecord record;
@@ -108,7 +130,8 @@ Status purge(Context& ctx, uint64_t id, const std::string& name) {
   // The newest log row stays, blanked: SQLite would give its number out again.
   for (const std::string& sql : {
            "DELETE FROM main.rejoin_log WHERE tbl=" + number + " AND seq<(SELECT max(seq) FROM main.rejoin_log)",
-           "UPDATE main.rejoin_log SET tbl=0, op=" + std::to_string(kBlank) + ", bits=NULL, k0=NULL WHERE tbl=" + number,
+           "UPDATE main.rejoin_log SET tbl=0, op=" + std::to_string(kBlank) +
+               ", bits=NULL, k0=NULL WHERE tbl=" + number,
            "DELETE FROM main.rejoin_table WHERE id=" + number,
            "DELETE FROM main.rejoin_column WHERE tbl=" + number,
            "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
@@ -123,13 +146,17 @@ Status purge(Context& ctx, uint64_t id, const std::string& name) {
 
 Status track(Context& ctx, const std::string& name, const TrackOptions& options) {
   REJOIN_ASSIGN(bool temp, exists(ctx.db, "sqlite_temp_schema", name));
-  if (temp) return fail(Code::untrackable, "cannot track \"" + name + "\": it is a temporary table, which ends with the connection; create it without TEMP");
+  if (temp)
+    return fail(Code::untrackable,
+                "cannot track \"" + name +
+                    "\": it is a temporary table, which ends with the connection; create it without TEMP");
   // Looked at before any transaction is opened, so that a refusal creates nothing.
   REJOIN_ASSIGN(Table table, describe_table(ctx.db, name));
   REJOIN_ASSIGN(Work work, Work::write(ctx, true));
   if (Table* known = ctx.catalog.find(name)) {
     if (known->keep_deleted != options.keep_deleted) {
-      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET keep_deleted=" + std::to_string(options.keep_deleted) + " WHERE id=" + std::to_string(known->id)));
+      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET keep_deleted=" + std::to_string(options.keep_deleted) +
+                                  " WHERE id=" + std::to_string(known->id)));
       known->keep_deleted = options.keep_deleted;
       REJOIN_TRY(drop_triggers(ctx.db, known->id));
       for (const std::string& sql : create_triggers(*known)) REJOIN_TRY(exec(ctx.db, sql));
@@ -142,7 +169,11 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   table.keep_deleted = options.keep_deleted;
   {
     // Ids are never given out twice: old cursors and log rows may still name them.
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_table(id, name, allow_integer_key, keep_deleted) VALUES(1 + max(coalesce((SELECT max(id) FROM main.rejoin_table), 0), coalesce((SELECT max(tbl) FROM main.rejoin_log), 0)), ?1, ?2, ?3) RETURNING id"));
+    REJOIN_ASSIGN(Statement s,
+                  prepare(ctx.db,
+                          "INSERT INTO main.rejoin_table(id, name, allow_integer_key, keep_deleted) VALUES(1 + "
+                          "max(coalesce((SELECT max(id) FROM main.rejoin_table), 0), coalesce((SELECT max(tbl) FROM "
+                          "main.rejoin_log), 0)), ?1, ?2, ?3) RETURNING id"));
     s.bind_text(1, table.name);
     s.bind(2, static_cast<int64_t>(options.allow_integer_key));
     s.bind(3, static_cast<int64_t>(options.keep_deleted));
@@ -199,7 +230,10 @@ Status adopt_schema_changes(Work& work) {
   if (!suspicious && ctx.catalog_checked == ctx.catalog_main) return {};
   std::vector<Known> known;
   {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT t.id, t.name, coalesce(s.tbl_name, '') FROM main.rejoin_table AS t LEFT JOIN main.sqlite_schema AS s ON s.type='trigger' AND s.name='rejoin_capture_'||t.id||'_insert'"));
+    REJOIN_ASSIGN(Statement s,
+                  prepare(ctx.db,
+                          "SELECT t.id, t.name, coalesce(s.tbl_name, '') FROM main.rejoin_table AS t LEFT JOIN "
+                          "main.sqlite_schema AS s ON s.type='trigger' AND s.name='rejoin_capture_'||t.id||'_insert'"));
     for (;;) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
@@ -215,9 +249,12 @@ Status adopt_schema_changes(Work& work) {
     } else if (sqlite3_stricmp(k.now.c_str(), k.name.c_str()) != 0) {
       ctx.statements.clear();
       REJOIN_TRY(drop_triggers(ctx.db, k.id));
-      REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(records_table(k.name)) + " RENAME TO " + quote(records_table(k.now))));
-      REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(shadow_table(k.name)) + " RENAME TO " + quote(shadow_table(k.now))));
-      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(k.now) + " WHERE id=" + std::to_string(k.id)));
+      REJOIN_TRY(exec(
+          ctx.db, "ALTER TABLE main." + quote(records_table(k.name)) + " RENAME TO " + quote(records_table(k.now))));
+      REJOIN_TRY(
+          exec(ctx.db, "ALTER TABLE main." + quote(shadow_table(k.name)) + " RENAME TO " + quote(shadow_table(k.now))));
+      REJOIN_TRY(
+          exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(k.now) + " WHERE id=" + std::to_string(k.id)));
       ctx.catalog_main = -1;
       REJOIN_TRY(refresh_catalog(ctx));
       if (Table* t = ctx.catalog.find(k.id))
@@ -234,7 +271,8 @@ Status adopt_schema_changes(Work& work) {
     if (t->unannounced.empty()) continue;
     size_t first = t->columns.size();
     REJOIN_TRY(add_column_ids(ctx, t->id, t->unannounced, first));
-    for (const std::string& name : t->unannounced) REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + t->shadow() + " ADD COLUMN " + quote(name)));
+    for (const std::string& name : t->unannounced)
+      REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + t->shadow() + " ADD COLUMN " + quote(name)));
     replay.push_back(t->name);
     changed = true;
   }
@@ -255,8 +293,12 @@ Status adopt_schema_changes(Work& work) {
         // Whatever differs from the default was written by somebody since the column came: claim it, as of now.
         std::string column = quote(t->columns[c].name);
         size_t chunk = t->columns.size() <= kUpdateChunk ? 0 : c / kUpdateChunk * kUpdateChunk;
-        REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, ms" + keys + ") SELECT " + std::to_string(t->id) + ", " + std::to_string(kUpdate) + ", " +
-                                                       std::to_string(chunk << 8 | 1u << (c - chunk)) + ", julianday('now'), " + t->key_list() + " FROM " + t->quoted() + " WHERE " + column + " COLLATE BINARY IS NOT ?1"));
+        REJOIN_ASSIGN(Statement s,
+                      prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, ms" + keys + ") SELECT " +
+                                          std::to_string(t->id) + ", " + std::to_string(kUpdate) + ", " +
+                                          std::to_string(chunk << 8 | 1u << (c - chunk)) + ", julianday('now'), " +
+                                          t->key_list() + " FROM " + t->quoted() + " WHERE " + column +
+                                          " COLLATE BINARY IS NOT ?1"));
         s.bind(1, t->columns[c].default_value.ref());
         REJOIN_TRY(s.run("claiming a new column"));
       }

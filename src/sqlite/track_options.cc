@@ -9,11 +9,17 @@ Result<TrackOptions> parse_track_options(std::string_view text) {
   boost::system::error_code ec;
   auto value = boost::json::parse(boost::json::string_view(text.data(), text.size()), ec);
   if (ec || !value.is_object())
-    return fail(Code::bad_argument, "the options are not a JSON object; write for example '{\"allow_integer_key\":true}'");
+    return fail(Code::bad_argument,
+                "the options are not a JSON object; write for example '{\"allow_integer_key\":true}'");
   for (const auto& member : value.get_object()) {
-    bool* target = member.key() == "allow_integer_key" ? &options.allow_integer_key : member.key() == "keep_deleted" ? &options.keep_deleted : nullptr;
-    if (!target) return fail(Code::bad_argument, "unknown option \"" + std::string(member.key()) + "\"; there are allow_integer_key and keep_deleted");
-    if (!member.value().is_bool()) return fail(Code::bad_argument, "option \"" + std::string(member.key()) + "\" must be true or false");
+    bool* target = member.key() == "allow_integer_key" ? &options.allow_integer_key
+                   : member.key() == "keep_deleted"    ? &options.keep_deleted
+                                                       : nullptr;
+    if (!target)
+      return fail(Code::bad_argument,
+                  "unknown option \"" + std::string(member.key()) + "\"; there are allow_integer_key and keep_deleted");
+    if (!member.value().is_bool())
+      return fail(Code::bad_argument, "option \"" + std::string(member.key()) + "\" must be true or false");
     *target = member.value().get_bool();
   }
   return options;

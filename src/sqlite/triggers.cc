@@ -6,8 +6,8 @@
 namespace rejoin::sqlite {
 namespace {
 
-// The raw clock, turned into milliseconds when folded. julianday() is the cheapest clock a trigger has: a real with millisecond
-// resolution and no text to format.
+// The raw clock, turned into milliseconds when folded. julianday() is the cheapest clock a trigger has: a real with
+// millisecond resolution and no text to format.
 constexpr const char* kNow = "julianday('now')";
 
 std::string columns_of(const char* row, const std::vector<Column>& columns) {
@@ -26,22 +26,25 @@ std::string log_columns(const Table& t, bool bits) {
   return out + ")";
 }
 
-// The operation's number, or an ABORT when a key column is NULL. Checked here and not by a trigger of its own: that would cost three
-// times as much.
+// The operation's number, or an ABORT when a key column is NULL. Checked here and not by a trigger of its own: that
+// would cost three times as much.
 std::string op_or_refusal(const Table& t, LogOp op) {
   std::string out;
   if (t.integer_key || t.without_rowid) return std::to_string(op);
   for (const Column& c : t.key)
     if (!c.not_null)
       out += " WHEN NEW." + quote(c.name) + " IS NULL THEN RAISE(ABORT, " +
-             quote_text("rejoin: key column " + quote(c.name) + " of the synced table " + quote(t.name) + " is NULL; every row needs a key, rejoin_uuid() makes one") + ")";
+             quote_text("rejoin: key column " + quote(c.name) + " of the synced table " + quote(t.name) +
+                        " is NULL; every row needs a key, rejoin_uuid() makes one") +
+             ")";
   if (out.empty()) return std::to_string(op);
   return "CASE" + out + " ELSE " + std::to_string(op) + " END";
 }
 
 std::string log_row(const Table& t, LogOp op, const char* row) {
-  return log_columns(t, false) + " VALUES(" + std::to_string(t.id) + ", " + (op == kInsert ? op_or_refusal(t, op) : std::to_string(op)) + ", " + kNow + ", " +
-         columns_of(row, t.key) + ");";
+  return log_columns(t, false) + " VALUES(" + std::to_string(t.id) + ", " +
+         (op == kInsert ? op_or_refusal(t, op) : std::to_string(op)) + ", " + kNow + ", " + columns_of(row, t.key) +
+         ");";
 }
 
 std::string all_columns(const Table& t) {
@@ -56,7 +59,8 @@ std::string all_values(const Table& t, const char* row) {
 
 std::string key_equals(const Table& t, const char* left, const char* right) {
   std::string out;
-  for (const Column& c : t.key) out += (out.empty() ? "" : " AND ") + std::string(left) + quote(c.name) + " = " + right + "." + quote(c.name);
+  for (const Column& c : t.key)
+    out += (out.empty() ? "" : " AND ") + std::string(left) + quote(c.name) + " = " + right + "." + quote(c.name);
   return out;
 }
 
@@ -74,8 +78,8 @@ std::string changed_bits(const std::vector<const Column*>& chunk) {
   return out.empty() ? "0" : out;
 }
 
-// Rows that an OR REPLACE may displace through a UNIQUE index other than the key: SQLite deletes them without telling any trigger. They
-// are logged as suspects, with their values, before it happens; the fold looks which are really gone.
+// Rows that an OR REPLACE may displace through a UNIQUE index other than the key: SQLite deletes them without telling
+// any trigger. They are logged as suspects, with their values, before it happens; the fold looks which are really gone.
 void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector<std::string>& out) {
   int n = 0;
   for (const auto& index : t.unique) {
@@ -89,13 +93,18 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
     auto body = [&](const char* self) {
       std::string from = " FROM " + quote(t.name) + " WHERE " + match + " AND NOT (" + key_equals(t, "", self) + ");";
       std::string keys = t.key_list();
-      std::string b = log_columns(t, false) + " SELECT " + std::to_string(t.id) + ", " + std::to_string(kSuspect) + ", " + kNow + ", " + keys + from;
-      if (t.keep_deleted) b += " INSERT OR REPLACE INTO " + quote(shadow_table(t.name)) + "(" + all_columns(t) + ") SELECT " + all_columns(t) + from;
+      std::string b = log_columns(t, false) + " SELECT " + std::to_string(t.id) + ", " + std::to_string(kSuspect) +
+                      ", " + kNow + ", " + keys + from;
+      if (t.keep_deleted)
+        b += " INSERT OR REPLACE INTO " + quote(shadow_table(t.name)) + "(" + all_columns(t) + ") SELECT " +
+             all_columns(t) + from;
       return b;
     };
     std::string suffix = std::to_string(n++);
-    out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_insert_" + suffix) + " BEFORE INSERT ON " + quote(t.name) + " BEGIN " + body("NEW") + " END");
-    out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_update_" + suffix) + " BEFORE UPDATE OF " + of + " ON " + quote(t.name) + " BEGIN " + body("OLD") + " END");
+    out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_insert_" + suffix) + " BEFORE INSERT ON " +
+                  quote(t.name) + " BEGIN " + body("NEW") + " END");
+    out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_update_" + suffix) + " BEFORE UPDATE OF " + of +
+                  " ON " + quote(t.name) + " BEGIN " + body("OLD") + " END");
   }
 }
 
@@ -110,7 +119,8 @@ std::vector<std::string> create_triggers(const Table& t) {
     out.push_back("CREATE TRIGGER main." + quote(prefix + kind) + " AFTER " + when + " BEGIN " + body + " END");
   };
   std::string on = " ON " + quote(t.name);
-  std::string keep_old = " INSERT OR REPLACE INTO " + quote(shadow_table(t.name)) + "(" + all_columns(t) + ") VALUES(" + all_values(t, "OLD") + ");";
+  std::string keep_old = " INSERT OR REPLACE INTO " + quote(shadow_table(t.name)) + "(" + all_columns(t) + ") VALUES(" +
+                         all_values(t, "OLD") + ");";
 
   trigger("insert", "INSERT" + on, log_row(t, kInsert, "NEW"));
   trigger("delete", "DELETE" + on, (t.keep_deleted ? keep_old : "") + " " + log_row(t, kDelete, "OLD"));
@@ -127,17 +137,19 @@ std::vector<std::string> create_triggers(const Table& t) {
     std::string bits = changed_bits(chunk);
     if (first) bits = "(" + std::to_string(first << 8) + " + " + bits + ")";
     trigger("update_" + std::to_string(first), (all ? "UPDATE" : "UPDATE OF " + of) + on,
-            log_columns(t, true) + " VALUES(" + std::to_string(t.id) + ", " + std::to_string(kUpdate) + ", " + bits + ", " + kNow + ", " + columns_of("NEW", t.key) + ");");
+            log_columns(t, true) + " VALUES(" + std::to_string(t.id) + ", " + std::to_string(kUpdate) + ", " + bits +
+                ", " + kNow + ", " + columns_of("NEW", t.key) + ");");
   };
   // One trigger without OF also sees columns that were added behind our back.
   if (t.columns.size() <= kUpdateChunk)
     update(0, t.columns.size());
   else
-    for (size_t first = 0; first < t.columns.size(); first += kUpdateChunk) update(first, std::min(kUpdateChunk, t.columns.size() - first));
+    for (size_t first = 0; first < t.columns.size(); first += kUpdateChunk)
+      update(first, std::min(kUpdateChunk, t.columns.size() - first));
 
-  // A changed key is a delete of the old row and an insert of the new one. The shadow row is replaced by hand: the conflict clause of
-  // the statement that fires a trigger overrides the one inside it. An integer key can also be set through the name rowid, which
-  // UPDATE OF does not see.
+  // A changed key is a delete of the old row and an insert of the new one. The shadow row is replaced by hand: the
+  // conflict clause of the statement that fires a trigger overrides the one inside it. An integer key can also be set
+  // through the name rowid, which UPDATE OF does not see.
   std::string key_of;
   for (const Column& c : t.key) key_of += (key_of.empty() ? "" : ", ") + quote(c.name);
   std::string changed;
@@ -148,7 +160,8 @@ std::vector<std::string> create_triggers(const Table& t) {
   }
   std::string body;
   if (t.keep_deleted)
-    body = "DELETE FROM " + quote(shadow_table(t.name)) + " WHERE " + key_equals(t, "", "OLD") + "; INSERT INTO " + quote(shadow_table(t.name)) + "(" + all_columns(t) + ") VALUES(" + all_values(t, "OLD") + "); ";
+    body = "DELETE FROM " + quote(shadow_table(t.name)) + " WHERE " + key_equals(t, "", "OLD") + "; INSERT INTO " +
+           quote(shadow_table(t.name)) + "(" + all_columns(t) + ") VALUES(" + all_values(t, "OLD") + "); ";
   body += log_row(t, kDelete, "OLD") + " " + log_row(t, kInsert, "NEW");
   trigger("key", "UPDATE" + (t.integer_key ? std::string() : " OF " + key_of) + on + " WHEN " + changed, body);
 
@@ -159,7 +172,8 @@ std::vector<std::string> create_triggers(const Table& t) {
 Status drop_triggers(sqlite3* db, uint64_t table_id) {
   std::vector<std::string> names;
   {
-    REJOIN_ASSIGN(Statement s, prepare(db, "SELECT name FROM main.sqlite_schema WHERE type='trigger' AND name GLOB ?1"));
+    REJOIN_ASSIGN(Statement s,
+                  prepare(db, "SELECT name FROM main.sqlite_schema WHERE type='trigger' AND name GLOB ?1"));
     std::string pattern = trigger_prefix(table_id) + "*";
     s.bind_text(1, pattern);
     for (;;) {

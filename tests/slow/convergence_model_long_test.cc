@@ -1,4 +1,5 @@
-// The model test of tests/convergence_model_test.cc, longer, and with other seeds each time. REJOIN_MODEL_SCRIPTS=n (100,000).
+// The model test of tests/convergence_model_test.cc, longer, and with other seeds each time. REJOIN_MODEL_SCRIPTS=n
+// (100,000).
 #include <gtest/gtest.h>
 
 #include "base/random.h"

@@ -20,7 +20,9 @@ struct Folder {
   std::string path;
   Folder() {
     struct stat st;
-    path = stat("/dev/shm", &st) == 0 && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path().string();
+    path = stat("/dev/shm", &st) == 0 && access("/dev/shm", W_OK) == 0
+               ? "/dev/shm"
+               : std::filesystem::temp_directory_path().string();
     path += "/rejoin-test-" + std::to_string(getpid());
     std::filesystem::create_directories(path);
   }
@@ -37,7 +39,9 @@ sim::RunOptions options() {
 }
 
 std::string describe(const sim::Script& script, const sim::Failure& failure) {
-  std::string at = failure.step < 0 ? "after the last step" : "at step " + std::to_string(failure.step + 1) + ", " + print(script.steps[static_cast<size_t>(failure.step)]);
+  std::string at = failure.step < 0 ? "after the last step"
+                                    : "at step " + std::to_string(failure.step + 1) + ", " +
+                                          print(script.steps[static_cast<size_t>(failure.step)]);
   return "[" + failure.kind + "] " + at + "\n" + failure.message + "\n";
 }
 
@@ -65,22 +69,27 @@ void run_models(uint64_t first, uint64_t count) {
     auto now = std::chrono::steady_clock::now();
     if (now - said > std::chrono::seconds(2) || n + 1 == count || failure) {
       said = now;
-      std::fprintf(stderr, "\rmodel: %llu of %llu scripts, %llu steps, seed %llu, %.0f s   ", static_cast<unsigned long long>(n + 1),
-                   static_cast<unsigned long long>(count), static_cast<unsigned long long>(steps),
-                   static_cast<unsigned long long>(first + n), std::chrono::duration<double>(now - started).count());
+      std::fprintf(stderr, "\rmodel: %llu of %llu scripts, %llu steps, seed %llu, %.0f s   ",
+                   static_cast<unsigned long long>(n + 1), static_cast<unsigned long long>(count),
+                   static_cast<unsigned long long>(steps), static_cast<unsigned long long>(first + n),
+                   std::chrono::duration<double>(now - started).count());
     }
     if (!failure) continue;
     if (keep_going) {
       ADD_FAILURE() << "seed " << script.seed << " " << describe(script, *failure);
       continue;
     }
-    std::fprintf(stderr, "\nseed %llu failed: %sshrinking ...\n", static_cast<unsigned long long>(script.seed), describe(script, *failure).c_str());
-    sim::Script small = sim::shrink(script, failure->kind, [](const sim::Script& s) { return sim::run_script(s, options()); });
+    std::fprintf(stderr, "\nseed %llu failed: %sshrinking ...\n", static_cast<unsigned long long>(script.seed),
+                 describe(script, *failure).c_str());
+    sim::Script small =
+        sim::shrink(script, failure->kind, [](const sim::Script& s) { return sim::run_script(s, options()); });
     auto last = sim::run_script(small, options());
     FAIL() << "seed " << script.seed << ", shrunk to " << small.steps.size() << " steps:\n"
            << print(small) << "\n"
-           << describe(small, last ? *last : *failure) << "\nreplay the whole script:  REJOIN_MODEL_SEED=" << script.seed
-           << " build/release/test_bin/convergence_model_test\nkeep the small one:       put its text into tests/scripts/NAME.txt";
+           << describe(small, last ? *last : *failure)
+           << "\nreplay the whole script:  REJOIN_MODEL_SEED=" << script.seed
+           << " build/release/test_bin/convergence_model_test\nkeep the small one:       put its text into "
+              "tests/scripts/NAME.txt";
   }
   std::fprintf(stderr, "\n");
 }

@@ -121,7 +121,8 @@ std::string Peer::dump() {
   std::string out;
   std::vector<std::vector<sim::Value>> tables;
   db_.query(0, "SELECT name FROM sqlite_schema WHERE type='table' ORDER BY name", tables);
-  for (const auto& row : tables) out += row[0].bytes + ":\n" + rows("SELECT * FROM " + sim::quoted(row[0].bytes) + " ORDER BY 1, 2");
+  for (const auto& row : tables)
+    out += row[0].bytes + ":\n" + rows("SELECT * FROM " + sim::quoted(row[0].bytes) + " ORDER BY 1, 2");
   return out;
 }
 

@@ -1,5 +1,5 @@
-// One replica for tests that tell a story: a simulated database (its own clock, up to three connections), SQL as text in and out, and
-// changes fetched from other peers.
+// One replica for tests that tell a story: a simulated database (its own clock, up to three connections), SQL as text
+// in and out, and changes fetched from other peers.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,7 +16,8 @@ namespace rejoin::testing {
 class Peer {
  public:
   // `file`: a name in the scratch folder, or empty for memory. Runs `schema` and tracks the tables.
-  explicit Peer(const std::string& schema = "", const std::vector<std::string>& tracked = {}, const std::string& file = "");
+  explicit Peer(const std::string& schema = "", const std::vector<std::string>& tracked = {},
+                const std::string& file = "");
 
   FakeClock& clock() { return db_.clock(); }
   sim::Database& database() { return db_; }

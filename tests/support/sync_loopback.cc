@@ -22,7 +22,8 @@ std::string difference(const std::string& one, const std::string& other) {
     if (!right.count(line) && ++left_only <= 5) out += "- " + line + "\n";
   for (const std::string& line : right)
     if (!left.count(line) && ++right_only <= 5) out += "+ " + line + "\n";
-  return out + std::to_string(left_only) + " lines only in the first, " + std::to_string(right_only) + " only in the second";
+  return out + std::to_string(left_only) + " lines only in the first, " + std::to_string(right_only) +
+         " only in the second";
 }
 
 LoopbackServer::LoopbackServer() : peer_(std::make_unique<Peer>()) { open(); }
