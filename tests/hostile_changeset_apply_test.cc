@@ -245,8 +245,8 @@ TEST(HostileChangeset, NamesThatAreSqlAreOnlyNames) {
   EXPECT_EQ(b.number("SELECT count(*) FROM rejoin_state"), 1);
 }
 
-TEST(HostileChangeset, OneVersionWithTwoValuesEndsTheSameEverywhere) {
-  // Only forgery makes such a thing; the larger value wins, so that even then replicas agree.
+TEST(HostileChangeset, OneVersionWithTwoValuesStaysUntilTheNextWriteHealsIt) {
+  // Only damage or forgery makes such a thing. The first to arrive stays (docs/adr/0002-equal-versions.md).
   Peer a(kSchema, {"t"}), b(kSchema, {"t"});
   Forger forger;
   forger.info.through = forger.info.horizon = 1;
@@ -264,8 +264,12 @@ TEST(HostileChangeset, OneVersionWithTwoValuesEndsTheSameEverywhere) {
   };
   a.apply(frame("one")), a.apply(frame("two"));
   b.apply(frame("two")), b.apply(frame("one"));
-  EXPECT_EQ(a.rows("SELECT v, w FROM t"), "'two'|'two'\n");
+  EXPECT_EQ(a.rows("SELECT v, w FROM t"), "'one'|'one'\n");
   EXPECT_EQ(b.rows("SELECT v, w FROM t"), "'two'|'two'\n");
+  for (Peer* p : {&a, &b}) p->expect_sound();
+  a.run("UPDATE t SET v = 'healed', w = 'healed'");
+  exchange(a, b);
+  for (Peer* p : {&a, &b}) EXPECT_EQ(p->rows("SELECT v, w FROM t"), "'healed'|'healed'\n");
 }
 
 TEST(HostileChangeset, KeysThatNoTableCanHoldAreRefusedOrParked) {

@@ -43,7 +43,7 @@ Result<Moved> pull(sqlite::Replica& source, sqlite::Replica& target, uint64_t pa
     REJOIN_ASSIGN(sqlite::Page page, source.page(request));
     more = page.more;
     if (!page.frame.empty()) {
-      REJOIN_ASSIGN(sync::ApplyOutcome outcome, store->apply_page(page.frame, page.next));
+      REJOIN_ASSIGN(sync::ApplyOutcome outcome, store->apply_page(page.frame, page.next, 0));
       ++moved.pages;
       moved.bytes += page.frame.size();
       moved.rows += outcome.rows_seen;

@@ -13,7 +13,7 @@ struct Cursor {
   bool scanning = false;
   uint64_t position = 0;  // log: everything up to here has been read. scan: the log position at which the scan started
   uint64_t token = 0;     // random number of the batch that holds `position`; 0 at the very beginning
-  uint64_t horizon = 0;   // scan: the greatest horizon of the pages so far
+  uint64_t horizon = 0;   // the tail that an earlier page of the stream has seen, while it is ahead; else 0
   uint64_t table = 0;     // scan: the table's local id; rows after (table, key) come next
   Bytes key;
   friend bool operator==(const Cursor&, const Cursor&) = default;

@@ -18,14 +18,15 @@ namespace {
 thread_local size_t live_bytes = 0, peak_bytes = 0;
 }  // namespace
 
-void* operator new(size_t n) {
+// Not inlined: the compiler would take malloc and delete for a mismatch.
+[[gnu::noinline]] void* operator new(size_t n) {
   void* p = std::malloc(n ? n : 1);
   if (!p) std::abort();
   live_bytes += malloc_usable_size(p);
   if (live_bytes > peak_bytes) peak_bytes = live_bytes;
   return p;
 }
-void operator delete(void* p) noexcept {
+[[gnu::noinline]] void operator delete(void* p) noexcept {
   if (p) live_bytes -= malloc_usable_size(p);
   std::free(p);
 }

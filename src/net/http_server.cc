@@ -46,7 +46,8 @@ class Server final : public HttpServer {
 
   Status listen() {
     ErrorCode error;
-    const asio::ip::address address = asio::ip::make_address(hub_.options.address, error);
+    const std::string& wanted = hub_.options.address;
+    const asio::ip::address address = asio::ip::make_address(wanted == "localhost" ? "127.0.0.1" : wanted, error);
     if (error)
       return fail(Code::bad_argument, "'" + hub_.options.address +
                                           "' is not an IP address to listen on; use 127.0.0.1, ::1, 0.0.0.0 or ::");
@@ -59,7 +60,7 @@ class Server final : public HttpServer {
     if (error)
       return fail(Code::network, "cannot listen on " + hub_.options.address + " port " +
                                      std::to_string(hub_.options.port) + " (" + step + ": " + error.message() +
-                                     "); is another server using the port? Choose another with --port");
+                                     "); is another server using the port? Choose another address or port");
     port_ = acceptor_.local_endpoint(error).port();
     accept();
     for (size_t i = 0; i < std::max<size_t>(hub_.options.socket_threads, 1); ++i)

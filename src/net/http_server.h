@@ -64,7 +64,7 @@ struct HttpServerOptions {
   int64_t head_timeout_ms = 10'000;      // from the first byte of a request to the end of its head
   int64_t idle_timeout_ms = 75'000;      // a kept connection without a request
   int64_t stall_timeout_ms = 15'000;     // between two pieces of a body or of an answer
-  int64_t request_timeout_ms = 120'000;  // a whole request, work included
+  int64_t request_timeout_ms = 120'000;  // a whole request, work included; and again its answer's way out
   int64_t stop_timeout_ms = 20'000;      // how long stop() lets requests finish
 };
 

@@ -181,10 +181,10 @@ TEST_F(HttpServerTest, SlowPeersAreToldAndLetGo) {
   start(options);
   RawPeer head(server->port());
   head.send("POST / HTTP/1.1\r\nHo");
-  EXPECT_NE(head.read_all().find("HTTP/1.1 504"), std::string::npos);
+  EXPECT_NE(head.read_all().find("HTTP/1.1 408"), std::string::npos);
   RawPeer body(server->port());
   body.send("POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf");
-  EXPECT_NE(body.read_until("\r\n\r\n").find("HTTP/1.1 504"), std::string::npos);
+  EXPECT_NE(body.read_until("\r\n\r\n").find("HTTP/1.1 408"), std::string::npos);
 }
 
 TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {

@@ -49,6 +49,12 @@ bool accepts_zstd(std::string_view header) {
   return false;
 }
 
+// The peer's bytes break HTTP's rules; other errors say that it went away.
+bool malformed(boost::system::error_code error) {
+  return error.category() == make_error_code(http::error::bad_method).category() &&
+         error != http::error::end_of_stream && error != http::error::partial_message;
+}
+
 }  // namespace
 
 HttpSession::HttpSession(HttpHub& hub, asio::ip::tcp::socket socket)
@@ -137,7 +143,7 @@ void HttpSession::read_head() {
   idle_ = false;
   request_.arrived = Clock::now();
   request_.deadline = request_.arrived + milliseconds(hub_.options.request_timeout_ms);
-  expire_after(milliseconds(hub_.options.head_timeout_ms));
+  expire_after(left(hub_.options.head_timeout_ms));
   http::async_read_header(socket_, buffer_, *parser_,
                           [self = shared_from_this()](ErrorCode error, size_t) { self->on_head(error); });
 }
@@ -159,10 +165,8 @@ void HttpSession::on_head(ErrorCode error) {
       refusal.status = 431;
       return respond(std::move(refusal), false);
     }
-    if (timed_out_)
-      return respond(refuse(fail(Code::timeout, "the request's head did not arrive within the time allowed")), false);
-    if (error.category() == make_error_code(http::error::bad_method).category() &&
-        error != http::error::end_of_stream && error != http::error::partial_message)
+    if (timed_out_) return respond(too_slow("the request's head did not arrive within the time allowed"), false);
+    if (malformed(error))
       return respond(
           refuse(fail(Code::bad_argument, "the request is not HTTP/1.1 as this server reads it: " + error.message())),
           false);
@@ -211,8 +215,11 @@ void HttpSession::on_body(ErrorCode error) {
     return respond(refuse(fail(Code::too_large, "the body has more than " + std::to_string(hub_.options.max_body) +
                                                     " bytes, which is this server's limit")),
                    false);
-  if (timed_out_)
-    return respond(refuse(fail(Code::timeout, "the request's body did not arrive within the time allowed")), false);
+  if (timed_out_) return respond(too_slow("the request's body did not arrive within the time allowed"), false);
+  if (malformed(error))
+    return respond(
+        refuse(fail(Code::bad_argument, "the request's body is not framed as HTTP/1.1 has it: " + error.message())),
+        false);
   if (error) return close();
   if (!reserve(parser_->get().body().size()))
     return respond(refuse(fail(Code::overloaded, "the server is receiving too much at once; try again shortly"), 1000),
@@ -297,11 +304,20 @@ HttpResponse HttpSession::refuse(const Error& error, int64_t retry_after_ms) con
   return hub_.handlers.refuse(request_, error, retry_after_ms);
 }
 
+// A peer that did not send in time; the error's own status says that we were slow.
+HttpResponse HttpSession::too_slow(const char* what) const {
+  HttpResponse refusal = refuse(fail(Code::timeout, what));
+  refusal.status = 408;
+  return refusal;
+}
+
 // ---- writing
 // ---------------------------------------------------------------------------------------------------------------------
 
 void HttpSession::respond(HttpResponse response, bool keep) {
   release();
+  // A peer that reads a byte now and then must not keep the answer in memory for ever.
+  request_.deadline = Clock::now() + milliseconds(hub_.options.request_timeout_ms);
   keep_ = keep && !hub_.stopping;
   response_ = std::move(response);
   message_.emplace();
@@ -324,7 +340,7 @@ void HttpSession::respond(HttpResponse response, bool keep) {
 }
 
 void HttpSession::write() {
-  expire_after(milliseconds(hub_.options.stall_timeout_ms));
+  expire_after(left(hub_.options.stall_timeout_ms));
   http::async_write_some(socket_, *serializer_, [self = shared_from_this()](ErrorCode error, size_t) {
     if (error) {
       self->response_.status = 499;  // the peer went away; nginx's number for it

@@ -62,6 +62,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void run_job();
   Bytes take_body();
   HttpResponse refuse(const Error& error, int64_t retry_after_ms = 0) const;
+  HttpResponse too_slow(const char* what) const;
   void respond(HttpResponse response, bool keep);
   void write();
   void after_write();

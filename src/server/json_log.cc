@@ -9,6 +9,7 @@
 #include <boost/json/value.hpp>
 
 #include "base/clock.h"
+#include "server/utf8.h"
 
 namespace rejoin::server {
 namespace {
@@ -17,9 +18,7 @@ constexpr std::string_view kNames[] = {"debug", "info", "warning", "error"};
 constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
                                                  spdlog::level::err};
 
-std::string quoted(std::string_view text) {
-  return boost::json::serialize(boost::json::string_view(text.data(), text.size()));
-}
+std::string quoted(std::string_view text) { return boost::json::serialize(boost::json::string(clean_utf8(text))); }
 
 class JsonLog final : public Log {
  public:

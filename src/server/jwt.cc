@@ -12,6 +12,7 @@
 
 #include "server/base64.h"
 #include "server/strict_json.h"
+#include "server/tenant_files.h"
 
 namespace rejoin::server {
 namespace {
@@ -150,6 +151,7 @@ Result<std::string> mint_token(const Claims& claims, BytesView secret, int64_t n
     if (name->empty() || name->size() > kMostNameBytes || !printable(*name))
       return fail(Code::bad_argument, "a token needs a tenant and a device, each 1 to " +
                                           std::to_string(kMostNameBytes) + " printable bytes");
+  REJOIN_TRY(check_tenant_name(claims.tenant));
   if (claims.expires_s <= now_ms / 1000)
     return fail(Code::bad_argument, "the token would have expired already; give a later expiry");
 

@@ -29,8 +29,8 @@ struct Claims {
 // (exp present and not past; nbf and iat not ahead of the clock by more than `skew_s`; no claim twice; right types).
 Result<Claims> verify_token(std::string_view token, BytesView secret, int64_t now_ms, int64_t skew_s = 60);
 
-// A token with these claims, issued now. Errors: bad_argument (no tenant, device, expiry; secret shorter than 32
-// bytes).
+// A token with these claims, issued now. Errors: bad_argument (no tenant, device, expiry; a tenant's name that no
+// server takes; secret shorter than 32 bytes).
 Result<std::string> mint_token(const Claims& claims, BytesView secret, int64_t now_ms);
 
 }  // namespace rejoin::server

@@ -161,6 +161,8 @@ TEST(Jwt, MintRefusesNonsense) {
   EXPECT_FALSE(mint_token({"", "d", false, false, kNow + 9}, kSecret, kNowMs).ok());
   EXPECT_FALSE(mint_token({"a", "", false, false, kNow + 9}, kSecret, kNowMs).ok());
   EXPECT_FALSE(mint_token({"a", "d", false, false, kNow - 9}, kSecret, kNowMs).ok());
+  EXPECT_FALSE(
+      mint_token({std::string(65, 'a'), "d", false, false, kNow + 9}, kSecret, kNowMs).ok());  // no server takes it
   EXPECT_FALSE(mint_token({std::string(1000, 'a'), "d", false, false, kNow + 9}, kSecret, kNowMs).ok());
 }
 

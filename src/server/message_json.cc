@@ -15,6 +15,9 @@ namespace {
 
 namespace json = boost::json;
 
+// A request has fewer than twenty; the rest is room for fields that a later protocol adds.
+constexpr size_t kMostRequestValues = 4096;
+
 // Reads the fields of one message; the first complaint sticks.
 class Fields {
  public:
@@ -132,7 +135,7 @@ json::object error_object(Code code, const std::string& message, uint64_t retry_
 }  // namespace
 
 Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::MessageLimits& limits) {
-  REJOIN_ASSIGN(const json::value value, parse_strict_json(text));
+  REJOIN_ASSIGN(const json::value value, parse_strict_json(text, 16, kMostRequestValues));
   std::optional<Error> error;
   sync::SyncRequest request;
   Fields top(&value, "the request", &error);
@@ -155,7 +158,8 @@ Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::M
     request.push = sync::Push{push.bytes("chain_token", limits.token_bytes), push.bytes("nonce", limits.token_bytes),
                               push.bytes("frame", limits.frame_bytes)};
   if (Fields pull(top.find("pull"), "pull", &error); pull.present())
-    request.pull = sync::Pull{pull.bytes("cursor", limits.cursor_bytes), pull.number("max_bytes")};
+    request.pull = sync::Pull{pull.bytes("cursor", limits.cursor_bytes), pull.number("max_bytes"),
+                              pull.bytes("chain_token", limits.token_bytes)};
   if (error) return *error;
   REJOIN_TRY(sync::check_request(request, limits));
   return request;
@@ -219,6 +223,7 @@ std::string request_to_json(const sync::SyncRequest& request) {
     json::object pull;
     put_bytes(pull, "cursor", request.pull->cursor);
     if (request.pull->max_bytes) pull["max_bytes"] = request.pull->max_bytes;
+    put_bytes(pull, "chain_token", request.pull->chain_token);
     out["pull"] = std::move(pull);
   }
   return json::serialize(out);

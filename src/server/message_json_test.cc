@@ -17,7 +17,7 @@ TEST(MessageJson, RequestComesBack) {
   sync::SyncRequest request;
   request.hello = {crdt::SiteId::from("0123456789abcdef"), "00ff", "{}", "curl"};
   request.push = sync::Push{"token", Bytes(16, '\x01'), Bytes("\0\xff", 2)};
-  request.pull = sync::Pull{"cursor", 99};
+  request.pull = sync::Pull{"cursor", 99, "chain"};
   const Result<sync::SyncRequest> back = request_from_json(request_to_json(request), kLimits);
   ASSERT_TRUE(back.ok()) << back.error().message;
   EXPECT_EQ(*back, request);
@@ -76,6 +76,15 @@ TEST(MessageJson, RefusesWhatBreaksTheRules) {
     ASSERT_FALSE(back.ok()) << c.text;
     EXPECT_EQ(back.error().code, c.code) << c.text << ": " << back.error().message;
   }
+}
+
+TEST(MessageJson, ManySmallValuesDoNotTakeManyTimesTheirMemory) {
+  std::string numbers = "[0";
+  for (int i = 0; i < 10'000; ++i) numbers += ",0";
+  const Result<sync::SyncRequest> back =
+      request_from_json("{\"protocol\":1,\"hello\":{\"site\":\"" + kSite + "\"},\"x\":" + numbers + "]}", kLimits);
+  ASSERT_FALSE(back.ok());
+  EXPECT_EQ(back.error().code, Code::too_large);
 }
 
 TEST(MessageJson, ErrorsHaveOneShape) {

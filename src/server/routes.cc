@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "net/url.h"
 #include "server/jwt.h"
 #include "server/message_json.h"
 #include "server/tenant_files.h"
+#include "server/utf8.h"
 #include "sync/messages.h"
 #include "sync/server_session.h"
 
@@ -56,6 +58,12 @@ bool usable_id(std::string_view id) {
           c == '.'))
       return false;
   return true;
+}
+
+// The host's name of a Host header: "[::1]:80" -> "::1".
+std::string host_name(std::string_view header) {
+  if (header.starts_with('[')) return lower(header.substr(1, header.find(']') - 1));
+  return lower(header.substr(0, header.find(':')));
 }
 
 HttpResponse json_response(int status, std::string body) {
@@ -143,6 +151,10 @@ Status Routes::authenticate(const HttpRequest& request, Context& context) const 
       return fail(Code::unauthorized,
                   "no access token; send the header Authorization: Bearer TOKEN (rejoin token makes one)");
     if (!request.loopback) return fail(Code::forbidden, "a server in development mode answers its own machine only");
+    // A page in a browser of this machine can make its own name point here (DNS rebinding).
+    if (const std::string host = host_name(request.header("host")); !host.empty() && !net::is_loopback_host(host))
+      return fail(Code::forbidden, "a server in development mode answers as localhost only, not as '" +
+                                       host.substr(0, 80) + "'; use http://127.0.0.1 or http://localhost");
   } else if (settings_.secret.empty()) {
     if (!settings_.dev || !request.loopback)
       return fail(Code::unauthorized, "this server has no secret to verify tokens with");
@@ -200,10 +212,16 @@ HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
       response.error->retry_after_ms = kRetryAfterMs;
     context.error = fail(response.error->code, response.error->message);
   }
-  return exchange_response(context, response);
+  return exchange_response(context, std::move(response));
 }
 
-HttpResponse Routes::exchange_response(Context& context, const sync::SyncResponse& response) const {
+HttpResponse Routes::exchange_response(Context& context, sync::SyncResponse response) const {
+  // These may quote the peer's own bytes, and Protocol Buffers' strings must be UTF-8.
+  if (response.error) response.error->message = clean_utf8(response.error->message);
+  if (response.ack)
+    for (sync::RefusedRow& row : response.ack->refused)
+      for (std::string* text : {&row.table, &row.key_json, &row.reason})
+        if (!valid_utf8(*text)) *text = clean_utf8(*text);
   HttpResponse out;
   out.status = response.error ? code_http_status(response.error->code) : 200;
   if (context.answer_json)
@@ -211,6 +229,7 @@ HttpResponse Routes::exchange_response(Context& context, const sync::SyncRespons
   else
     out.content_type = kProtobuf, out.body = sync::encode_response(response);
   out.headers.emplace_back("Cache-Control", "no-store");
+  out.headers.emplace_back("X-Request-Id", context.id);
   if (response.error && response.error->retry_after_ms)
     out.headers.emplace_back("Retry-After", std::to_string((response.error->retry_after_ms + 999) / 1000));
   return out;
@@ -225,7 +244,9 @@ HttpResponse Routes::error_reply(Context& context, const Error& error, int64_t r
     if (context.known) facts = sync::facts_of(settings_.sync, context.caller, clock_.now_ms());
     return exchange_response(context, sync::error_response(error, facts, static_cast<uint64_t>(retry_after_ms)));
   }
-  HttpResponse response = json_response(code_http_status(error.code), error_to_json(error, retry_after_ms));
+  HttpResponse response = json_response(code_http_status(error.code),
+                                        error_to_json(fail(error.code, clean_utf8(error.message)), retry_after_ms));
+  if (!context.id.empty()) response.headers.emplace_back("X-Request-Id", context.id);
   if (retry_after_ms > 0) response.headers.emplace_back("Retry-After", std::to_string((retry_after_ms + 999) / 1000));
   return response;
 }

@@ -33,7 +33,7 @@ class Routes {
   struct Context;
   Status authenticate(const net::HttpRequest& request, Context& context) const;
   net::HttpResponse exchange(net::HttpRequest& request, Context& context);
-  net::HttpResponse exchange_response(Context& context, const sync::SyncResponse& response) const;
+  net::HttpResponse exchange_response(Context& context, sync::SyncResponse response) const;
   net::HttpResponse error_reply(Context& context, const Error& error, int64_t retry_after_ms) const;
 
   const Settings& settings_;

@@ -1,35 +1,12 @@
 #include "server/tenant_files.h"
 
 #include "base/bytes.h"
+#include "server/utf8.h"
 
 namespace rejoin::server {
 namespace {
 
 bool stands_for_itself(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; }
-
-// Well-formed UTF-8 (Unicode 15, table 3-7).
-bool valid_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto at = [&](size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0u; };
-    const unsigned lead = at(i);
-    unsigned low = 0x80, high = 0xbf;
-    size_t more;
-    if (lead < 0x80)
-      more = 0;
-    else if (lead >= 0xc2 && lead <= 0xdf)
-      more = 1;
-    else if (lead >= 0xe0 && lead <= 0xef)
-      more = 2, low = lead == 0xe0 ? 0xa0 : 0x80, high = lead == 0xed ? 0x9f : 0xbf;
-    else if (lead >= 0xf0 && lead <= 0xf4)
-      more = 3, low = lead == 0xf0 ? 0x90 : 0x80, high = lead == 0xf4 ? 0x8f : 0xbf;
-    else
-      return false;
-    for (size_t k = 1; k <= more; ++k, low = 0x80, high = 0xbf)
-      if (at(i + k) < low || at(i + k) > high) return false;
-    i += more + 1;
-  }
-  return true;
-}
 
 }  // namespace
 

@@ -14,6 +14,9 @@
 namespace rejoin::sqlite {
 namespace {
 
+// 2200-01-01: a server that claims a later time is not believed, for its stamps would outlast every device.
+constexpr int64_t kLatestServerClockMs = 7'258'118'400'000;
+
 class SqliteDeviceStore final : public sync::DeviceStore {
  public:
   SqliteDeviceStore(Replica& replica, std::string url)
@@ -28,11 +31,12 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     state.contract_json = contract::to_json(contract);
     state.contract_fingerprint = contract::fingerprint(contract);
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, may_relay FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, may_relay, chain_token FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       state.pull_cursor = s->blob(0);
       state.may_relay = s->integer(1) != 0;
+      state.chain_token = s->blob(2);
     }
     REJOIN_TRY(work.commit());
     return state;
@@ -123,12 +127,13 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return work.commit();
   }
 
-  Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor) override {
+  Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms) override {
     REJOIN_ASSIGN(Work work, begin());
     sync::ApplyOutcome outcome;
     Bytes source;
     if (!frame.empty()) {
       ApplyOptions options;
+      options.now_ms = std::min(server_now_ms, kLatestServerClockMs);
       REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
       REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
       source = reader.info().source.view();
@@ -167,6 +172,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       if (same) return {};
     }
     REJOIN_ASSIGN(Work work, begin());
+    // Changes of other sites were passed over while this device might not relay: they are looked for again.
+    if (facts.may_relay)
+      REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL, frozen_cursor=NULL WHERE url=?1 AND may_relay=0"));
     {
       REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET server_ms=?2, may_relay=?3, max_frame_bytes=?4, "
                                         "max_value_bytes=?5 WHERE url=?1"));
@@ -180,8 +188,16 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return work.commit();
   }
 
-  Status take_new_identity() override {
+  Status take_new_identity(BytesView refused_token) override {
     REJOIN_ASSIGN(Work work, begin());
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT chain_token FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      bool same = s->blob(0) == refused_token;
+      s->reset();
+      if (!same) return work.commit();
+    }
     REJOIN_TRY(fold(work));
     REJOIN_TRY(sqlite::take_new_identity(work));
     // Read from the start: only cells of the new site go out, so nothing known is sent again.

@@ -1,5 +1,7 @@
 #include "sqlite/extract.h"
 
+#include <algorithm>
+
 #include "codec/changeset.h"
 #include "codec/cursor.h"
 #include "crdt/key.h"
@@ -80,6 +82,7 @@ class TableExtract {
       }
     }
     send_ &= present_;
+    if (whole && skip_site_ != kNoSite && all_from_skipped()) return {};
     life = life && !record_.live.bottom() &&
            (!request_.only_site || record_.live.site == site_ || record_.birth.site == site_);
     if (send_.empty() && !life) return {};
@@ -102,7 +105,19 @@ class TableExtract {
     return {};
   }
 
+  // In a scan: rows of which every stamp is this site's are left out, it has them.
+  void skip_site(uint32_t site) { skip_site_ = site; }
+
  private:
+  static constexpr uint32_t kNoSite = ~uint32_t{0};
+
+  bool all_from_skipped() const {
+    auto from_it = [&](crdt::Stamp s) { return s.bottom() || s.site == skip_site_; };
+    if (!from_it(record_.live) || !from_it(record_.birth)) return false;
+    return std::all_of(record_.groups.begin(), record_.groups.end(),
+                       [&](const crdt::CellGroup& g) { return from_it(g.stamp); });
+  }
+
   Status report_large(BytesView key, size_t size) {
     sync::RefusedRow row;
     row.table = table_->name;
@@ -122,6 +137,7 @@ class TableExtract {
   Page& page_;
   const Table* table_ = nullptr;
   bool named_ = false;
+  uint32_t skip_site_ = kNoSite;
   crdt::ColumnSet present_, send_;
   std::optional<RowReader> rows_, shadow_;
   crdt::RowRecord record_;
@@ -132,6 +148,10 @@ class TableExtract {
 Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec::ChangesetWriter& writer, Page& page) {
   Context& ctx = work.ctx();
   TableExtract extract(work, request, writer, page);
+  if (request.skip_origin) {
+    int64_t skipped = ctx.sites.find(*request.skip_origin);
+    if (skipped >= 0) extract.skip_site(static_cast<uint32_t>(skipped));
+  }
   for (const auto& table : ctx.catalog.tables) {
     if (table->id < cursor.table) continue;
     if (table->id > cursor.table) cursor.table = table->id, cursor.key.clear();
@@ -267,6 +287,12 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   }
 
   Cursor next = cursor;
+  // Pages that follow this one belong to its stream until they reach the tail that it has seen.
+  auto end_of_page = [&](uint64_t through) {
+    next.horizon = through < info.horizon ? info.horizon : 0;
+    page.next = codec::encode_cursor(next);
+    page.through = through;
+  };
   if (cursor.scanning) {
     info.starts_batch = from_start;
     codec::ChangesetWriter writer(info, ctx.sites);
@@ -282,8 +308,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
       page.more = static_cast<int64_t>(next.position) < tail;
     }
     page.rows = writer.rows();
-    page.next = codec::encode_cursor(next);
-    page.through = info.through;
+    end_of_page(info.through);
     writer.info().next = page.next;
     writer.info().through = info.through;
     writer.info().last = !page.more;
@@ -318,14 +343,13 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     next.token = static_cast<uint64_t>(token.value_or(0));
     page.more = through < tail;
     page.rows = writer.rows();
-    page.next = codec::encode_cursor(next);
-    page.through = static_cast<uint64_t>(through);
+    end_of_page(static_cast<uint64_t>(through));
     writer.info().next = page.next;
     writer.info().through = page.through;
     writer.info().last = !page.more;
-    if (page.rows == 0 && info.starts_batch) {
+    if (page.rows == 0 && info.starts_batch && cursor.horizon == 0) {
       // Nothing in this stretch (all of it came from the asker): go on where it ends, if that is a clean place to start
-      // from.
+      // from and no earlier page waits for its end.
       REJOIN_ASSIGN(bool clean, is_batch_end(ctx, through));
       if (clean && !page.more) return page;
     }

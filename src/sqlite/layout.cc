@@ -28,7 +28,7 @@ CREATE TABLE main.rejoin_device(device TEXT NOT NULL, site BLOB NOT NULL, counte
   acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(device, site)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, k BLOB NOT NULL,
   UNIQUE(table_name, k));
-CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NULL, current INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 )sql"));
   Bytes site = ctx.random.bytes(16);
   REJOIN_ASSIGN(Statement add, prepare(ctx.db, "INSERT INTO main.rejoin_site(id, site) VALUES(0, ?1)"));

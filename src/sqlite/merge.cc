@@ -68,7 +68,7 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   REJOIN_ASSIGN(origin_, intern_site(ctx_, options_.origin ? *options_.origin : reader.info().source));
   uint64_t rows = 0;
   for (const auto& b : reader.blocks()) rows += b.rows;
-  crdt::Hlc ahead = crdt::hlc_of_ms(ctx_.clock.now_ms() + options_.drift_ms);
+  crdt::Hlc ahead = crdt::hlc_of_ms(std::max(ctx_.clock.now_ms(), options_.now_ms) + options_.drift_ms);
   limit_ = std::max(ahead, work_.state.last + rows);
   bool all_plain = true;
   for (const auto& w : reader.tables())
@@ -187,6 +187,14 @@ Status Merge::row(Block& b) {
   if (!crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch))
     return fail(Code::corrupt,
                 "a key of table \"" + b.table.name + "\" in the changeset is damaged; nothing was merged");
+  for (size_t i = 0; i < b.row.key.size(); ++i) {
+    const crdt::ValueRef& part = b.row.key[i];
+    if (part.type == crdt::ValueType::null || BaseWriter::altered_by_affinity(part, b.table.key[i].affinity)) {
+      const char* reason = "its key is NULL or of another type than the table's key column would store";
+      if (options_.refuse_unknown) return refuse(b, Code::schema_refused, reason);
+      return park(b, reason, 0);
+    }
+  }
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
   REJOIN_TRY(write(b, was_visible, known));
   if (b.table.app_triggers) b.written_keys.emplace_back(key);
@@ -235,8 +243,15 @@ Status Merge::show(Block& b, bool from_shadow) {
     REJOIN_ASSIGN(shadowed, b.shadow->find(b.cursor.key()));
   }
   b.kept.resize(b.table.columns.size());
+  // Values that were not kept here may be in the frame although they are no news.
+  crdt::ColumnSet carried;
+  if (!shadowed)
+    for (const crdt::CellGroup& g : b.cursor.record().groups)
+      g.columns.each([&](uint32_t c) {
+        if (b.mine.stamp_of(c) == g.stamp) carried.add(c);
+      });
   for (uint32_t c = 0; c < b.table.columns.size(); ++c) {
-    if (b.join.won.has(c)) continue;
+    if (b.join.won.has(c) || carried.has(c)) continue;
     crdt::ValueRef v = b.table.columns[c].default_value.ref();
     if (shadowed && !b.mine.stamp_of(c).bottom()) v = b.shadow->value(c);
     b.kept[c] = OwnedValue::of(v);

@@ -54,6 +54,7 @@ struct ApplyOptions {
   std::optional<crdt::SiteId> only_site;  // cells and liveness of other sites refuse their row (forbidden)
   std::optional<crdt::SiteId> origin;     // whose frame it is, for skip_origin later; default: the frame's source
   int64_t drift_ms = 24 * 3600 * 1000;    // how far ahead of the clock a stamp may lie
+  int64_t now_ms = 0;                     // a server's clock: measured against the later of it and this device's own
   bool refuse_ahead = false;    // true: a stamp beyond that fails the frame (clock_ahead); false: its row is parked
   bool refuse_unknown = false;  // true: rows of unknown tables are refused (schema_refused); false: parked
   codec::Limits limits;

@@ -88,18 +88,14 @@ class SqliteTenantStore final : public sync::TenantStore {
         if (request.chain_token != token) {
           uint64_t theirs = request.chain_token.size() == 16 ? load_be64(request.chain_token.data()) : 0;
           if (theirs < counter)
-            return fail(Code::stale_chain,
-                        "this database file was copied or restored from a backup: another copy has pushed since. It "
-                        "takes a new site id and keeps its unsent writes");
+            return stale_chain();
           s->reset();
           return forget_device(work, request);
         }
       }
     }
     if (!known && !request.chain_token.empty())
-      return fail(Code::unknown_chain,
-                  "the server does not know this device's last acknowledgement: it was restored from a backup. The "
-                  "device sends everything again");
+      return unknown_chain();
 
     ApplyOptions options;
     if (!request.may_relay) options.only_site = request.site;
@@ -144,6 +140,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     page_request.skip_origin = request.site;
     {
       REJOIN_ASSIGN(Work made, Work::write_if_missing(ctx_));
+      REJOIN_TRY(check_chain(request));
       REJOIN_TRY(made.commit());
     }
     REJOIN_ASSIGN(Page page, extract_page(ctx_, page_request));
@@ -171,13 +168,14 @@ class SqliteTenantStore final : public sync::TenantStore {
     return out;
   }
 
-  Result<bool> knows_contract(const std::string& fingerprint) override {
+  Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override {
     REJOIN_ASSIGN(Work work, Work::write_if_missing(ctx_));
     bool known = contract::fingerprint(current_contract(ctx_)) == fingerprint;
     if (!known) {
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_contract WHERE fingerprint=?1"));
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_contract WHERE fingerprint=?1 AND complete>=?2"));
       Use use(*s);
       s->bind_text(1, fingerprint);
+      s->bind(2, static_cast<int64_t>(may_create));
       REJOIN_ASSIGN(known, s->step("looking for a contract"));
     }
     REJOIN_TRY(work.commit());
@@ -191,7 +189,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     if (may_create) {
       for (const contract::Table& wanted : contract.tables) REJOIN_TRY(make_room_for(wanted));
     }
-    // A contract that could not be fully taken is not remembered: with a better token the device may bring it again.
+    // One that could not be fully taken is asked for again when a token comes that may create what is missing.
     bool taken = true;
     for (const contract::Table& wanted : contract.tables) {
       Table* have = ctx_.catalog.find(wanted.name);
@@ -199,19 +197,49 @@ class SqliteTenantStore final : public sync::TenantStore {
       for (const contract::Column& c : wanted.columns)
         if (have) taken &= has_column(*have, c.name);
     }
-    if (taken || !may_create) {
-      REJOIN_ASSIGN(Statement * s,
-                    ctx_.statement("INSERT OR IGNORE INTO main.rejoin_contract(fingerprint, json) VALUES(?1, ?2)"));
+    {
+      REJOIN_ASSIGN(
+          Statement * s,
+          ctx_.statement("INSERT OR REPLACE INTO main.rejoin_contract(fingerprint, json, complete) VALUES(?1, ?2, ?3)"));
       Use use(*s);
       std::string text = contract::to_json(contract);
       s->bind_text(1, fingerprint);
       s->bind_text(2, text);
+      s->bind(3, static_cast<int64_t>(taken));
       REJOIN_TRY(s->run("keeping a contract"));
     }
     return work.commit();
   }
 
  private:
+  static Error stale_chain() {
+    return fail(Code::stale_chain,
+                "this database file was copied or restored from a backup: another copy has pushed since. It takes a new "
+                "site id and keeps its unsent writes");
+  }
+
+  static Error unknown_chain() {
+    return fail(Code::unknown_chain,
+                "the server does not know this device's last acknowledgement: it was restored from a backup or replaced. "
+                "The device sends everything again");
+  }
+
+  // A device that asks without pushing: what came from its site is left out, so it must not be an older state of it.
+  Status check_chain(const sync::PullRequest& request) {
+    if (request.chain_token.empty()) return {};
+    REJOIN_ASSIGN(Statement * s,
+                  ctx_.statement("SELECT counter, token FROM main.rejoin_device WHERE device=?1 AND site=?2"));
+    Use use(*s);
+    s->bind_text(1, request.device);
+    s->bind_blob(2, request.site.view());
+    REJOIN_ASSIGN(bool known, s->step("reading a device"));
+    if (!known) return unknown_chain();
+    if (s->blob(1) == request.chain_token) return {};
+    uint64_t theirs = request.chain_token.size() == 16 ? load_be64(request.chain_token.data()) : 0;
+    if (theirs < static_cast<uint64_t>(s->integer(0))) return stale_chain();
+    return unknown_chain();
+  }
+
   Result<sync::PushReply> forget_device(Work& work, const sync::PushRequest& request) {
     // The device knows a later token than this store gave out: the store is the one that went back in time. The chain
     // starts anew.
@@ -223,9 +251,7 @@ class SqliteTenantStore final : public sync::TenantStore {
       REJOIN_TRY(s->run("forgetting a device's chain"));
     }
     REJOIN_TRY(work.commit());
-    return fail(Code::unknown_chain,
-                "the server does not know this device's last acknowledgement: it was restored from a backup. The "
-                "device sends everything again");
+    return unknown_chain();
   }
 
   static bool has_column(const Table& table, const std::string& name) {

@@ -90,10 +90,13 @@ Instruction DeviceSession::next_request() {
   if (pending) {
     nonce_ = pending->nonce;
     push_more_ = pending->more;
+    state->chain_token = pending->chain_token;
     request.push = Push{std::move(pending->chain_token), std::move(pending->nonce), std::move(pending->frame)};
   }
   cursor_ = std::move(state->pull_cursor);
-  request.pull = Pull{cursor_, options_.page_bytes};
+  chain_token_ = std::move(state->chain_token);
+  // With a chunk that waits for its acknowledgement the token may rightly be an old one.
+  request.pull = Pull{cursor_, options_.page_bytes, pending || push_off_ ? Bytes() : chain_token_};
   return Send{encode_request(request)};
 }
 
@@ -169,7 +172,7 @@ Status DeviceSession::take_page(const PageMessage& page) {
   }
   page_more_ = page.more;
   if (page.frame.empty() && page.next_cursor == cursor_) return {};
-  REJOIN_ASSIGN(ApplyOutcome outcome, store_.apply_page(page.frame, page.next_cursor));
+  REJOIN_ASSIGN(ApplyOutcome outcome, store_.apply_page(page.frame, page.next_cursor, facts_.now_ms));
   totals_.rows_pulled += outcome.rows_seen;
   totals_.rows_changed += outcome.rows_changed;
   totals_.rows_parked += outcome.rows_parked;
@@ -193,7 +196,7 @@ Instruction DeviceSession::react(const Error& error, int64_t retry_after_ms) {
       return after_store(store_.restamp(facts_.now_ms), error);
     case Code::stale_chain:
       if (++identities_ > kMostIdentities) break;
-      return after_store(store_.take_new_identity(), error);
+      return after_store(store_.take_new_identity(chain_token_), error);
     case Code::unknown_chain:
       if (++start_overs_ > kMostStartOvers) break;
       return after_store(store_.start_over(), error);

@@ -110,6 +110,7 @@ class DeviceSession {
 
   // The request that is under way.
   Bytes nonce_;  // empty: no push in it
+  Bytes chain_token_;
   bool push_more_ = false;
   bool page_more_ = true;
   Bytes cursor_;

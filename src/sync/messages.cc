@@ -132,8 +132,11 @@ void read_pull(pbf_reader reader, Decoder& d, Pull& pull) {
       case tag_and_type(2, kVarint):
         pull.max_bytes = reader.get_uint64();
         break;
+      case tag_and_type(3, kLength):
+        pull.chain_token = d.bytes(reader, d.limits().token_bytes, "chain token");
+        break;
       default:
-        d.other(reader, 3, "Pull");
+        d.other(reader, 4, "Pull");
     }
   }
 }
@@ -389,6 +392,7 @@ Bytes encode_request(const SyncRequest& request) {
     pbf_writer pull(out, 4);
     add_bytes(pull, 1, request.pull->cursor);
     add_uint(pull, 2, request.pull->max_bytes);
+    add_bytes(pull, 3, request.pull->chain_token);
   }
   return bytes;
 }
@@ -455,7 +459,10 @@ Status check_request(const SyncRequest& request, const MessageLimits& limits) {
       return fail(Code::corrupt, "push.nonce must have " + std::to_string(kNonceBytes) + " bytes");
     if (request.push->frame.empty()) return fail(Code::corrupt, "push.frame is empty; leave push out instead");
   }
-  if (request.pull) REJOIN_TRY(within(request.pull->cursor, limits.cursor_bytes, "pull.cursor"));
+  if (request.pull) {
+    REJOIN_TRY(within(request.pull->cursor, limits.cursor_bytes, "pull.cursor"));
+    REJOIN_TRY(within(request.pull->chain_token, limits.token_bytes, "pull.chain_token"));
+  }
   return {};
 }
 

@@ -39,6 +39,7 @@ struct Push {
 struct Pull {
   Bytes cursor;
   uint64_t max_bytes = 0;  // 0: as the server likes
+  Bytes chain_token;       // as the last Ack gave it, in requests without a push; empty: not checked
   friend bool operator==(const Pull&, const Pull&) = default;
 };
 

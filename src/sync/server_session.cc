@@ -20,12 +20,13 @@ struct Exchange {
   // False: the device has to send its contract first.
   Result<bool> contract() {
     const Hello& hello = request.hello;
+    const bool may_create = settings.auto_schema && caller.may_schema;
     if (!hello.contract_json.empty()) {
-      REJOIN_TRY(store.adopt_contract(hello.contract_json, settings.auto_schema && caller.may_schema));
+      REJOIN_TRY(store.adopt_contract(hello.contract_json, may_create));
       return true;
     }
     if (hello.contract_fingerprint.empty()) return true;
-    return store.knows_contract(hello.contract_fingerprint);
+    return store.knows_contract(hello.contract_fingerprint, may_create);
   }
 
   Status push() {
@@ -57,6 +58,8 @@ struct Exchange {
     const Pull& pull = *request.pull;
     PullRequest want;
     want.site = request.hello.site;
+    want.device = caller.device;
+    if (!request.push) want.chain_token = pull.chain_token;
     want.cursor = pull.cursor;
     want.max_bytes = std::clamp(pull.max_bytes != 0 ? pull.max_bytes : settings.page_bytes, kLeastPageBytes,
                                 std::max(settings.max_page_bytes, kLeastPageBytes));

@@ -50,6 +50,7 @@ struct DeviceState {
   std::string contract_json;
   std::string contract_fingerprint;
   Bytes pull_cursor;       // empty: from the beginning
+  Bytes chain_token;       // as the last acknowledgement gave it; empty before the first
   bool may_relay = false;  // the server said so in an earlier reply
 };
 
@@ -71,11 +72,13 @@ class DeviceStore {
   virtual Result<std::optional<PendingPush>> next_push(uint64_t max_bytes, const ServerFacts& facts) = 0;
   // The server has the chunk with this nonce, durably, refusing those rows. Unknown nonces are ignored.
   virtual Status acknowledge(BytesView nonce, BytesView next_chain_token, const std::vector<RefusedRow>& refused) = 0;
-  // Applies (or stages) a page and moves the pull cursor, in one transaction.
-  virtual Result<ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor) = 0;
+  // Applies (or stages) a page and moves the pull cursor, in one transaction. Stamps that the server's clock admits
+  // (0: unknown) are admitted, however slow this device's clock is.
+  virtual Result<ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms) = 0;
   virtual Status keep_facts(const ServerFacts& facts) = 0;
-  // The file was copied or restored: a new site id, a new chain; unsent writes are kept with their times.
-  virtual Status take_new_identity() = 0;
+  // The file was copied or restored: a new site id, a new chain; unsent writes are kept with their times. Nothing when
+  // `refused_token` is not the chain's token any more: another process has pushed meanwhile, on the same file.
+  virtual Status take_new_identity(BytesView refused_token) = 0;
   // The server has lost what it had acknowledged: everything is pushed and pulled again.
   virtual Status start_over() = 0;
   // The server no longer knows the pull cursor (restored, or compacted): pull from the beginning.
@@ -109,6 +112,8 @@ struct PushReply {
 
 struct PullRequest {
   crdt::SiteId site;  // what came from there is left out
+  std::string device;  // from the token
+  Bytes chain_token;   // empty: not checked
   Bytes cursor;
   uint64_t max_bytes = 1 << 20;
 };
@@ -127,11 +132,13 @@ class TenantStore {
   // Takes a chunk, durably, together with the device's place in its chain. Errors: stale_chain, unknown_chain,
   // clock_ahead (a stamp beyond now + drift; nothing was taken), forbidden, corrupt, gap, too_large.
   virtual Result<PushReply> push(const PushRequest& request) = 0;
+  // Errors: stale_chain, unknown_chain, bad_argument (the cursor).
   virtual Result<PullReply> pull(const PullRequest& request) = 0;
   virtual Result<std::string> contract_fingerprint() = 0;
   virtual Result<std::string> contract_json() = 0;
-  // Is this fingerprint one that the tenant has seen (its own, or an ancestor's)?
-  virtual Result<bool> knows_contract(const std::string& fingerprint) = 0;
+  // Is this fingerprint one that the tenant has seen (its own, or an ancestor's)? A caller that `may_create` is asked
+  // for a contract that was seen but has tables or columns that the tenant lacks.
+  virtual Result<bool> knows_contract(const std::string& fingerprint, bool may_create) = 0;
   // A device's contract. `may_create`: missing tables and columns are created; otherwise they are remembered as
   // unknown, and rows of theirs are refused one by one. Errors: bad_argument.
   virtual Status adopt_contract(const std::string& json, bool may_create) = 0;
