@@ -101,7 +101,7 @@ foreach(folder "tests" "tests/slow")
 
   # Scripts load rejoin.so into processes that have no sanitizer runtime, so they belong to plain builds.
   if(NOT REJOIN_SANITIZE)
-    file(GLOB scripts CONFIGURE_DEPENDS "${folder}/*.sh" "${folder}/*.py")
+    file(GLOB scripts CONFIGURE_DEPENDS "${folder}/[a-z]*.sh" "${folder}/[a-z]*.py")
     foreach(file IN LISTS scripts)
       get_filename_component(name "${file}" NAME_WE)
       get_filename_component(suffix "${file}" LAST_EXT)

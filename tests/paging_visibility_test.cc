@@ -225,6 +225,19 @@ TEST(Paging, AnyBacklogPassesThroughSmallPages) {
   EXPECT_LT(largest, 64'000u);
 }
 
+TEST(Paging, AMergedChunkLargerThanThePageGoesThroughWhole) {
+  // One log entry names all rows of a merged chunk; a page holds at least one entry.
+  Peer a(kSchema, {"t"}), relay(kSchema, {"t"}), c(kSchema, {"t"});
+  insert_rows(relay, 0, 1);
+  Bytes cursor = all_pages(relay).back().next;
+  insert_rows(a, 10, 100);
+  relay.fetch(a);
+  auto pages = all_pages(relay, cursor, 100);
+  ASSERT_FALSE(pages.empty());
+  for (const auto& page : pages) c.apply(page.frame);
+  EXPECT_EQ(count(c), 100);
+}
+
 TEST(Paging, APushCarriesOnlyTheReplicasOwnCells) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"}), c(kSchema, {"t"});
   a.run("INSERT INTO t VALUES('a', 1, 1)");

@@ -346,6 +346,94 @@ TEST_F(SyncLoopback, WithoutTheSchemaClaimUnknownTablesAreRefusedRowByRow) {
   EXPECT_EQ(server.peer().rows("SELECT id FROM secret WHERE id='y'"), "'y'\n");
 }
 
+TEST_F(SyncLoopback, RowsRefusedForWantOfATableGoUpWhenItIsThere) {
+  a.must_sync(server);
+  LoopbackDevice guest("g", kSchema + "CREATE TABLE secret(id TEXT PRIMARY KEY, v)", {"todos", "notes", "secret"});
+  guest.caller.may_schema = false;
+  guest.peer.run("INSERT INTO secret VALUES('x', 1), ('y', 1), ('z', 1)");
+  EXPECT_EQ(guest.must_sync(server).rows_refused, 3u);
+  // An edit of a refused row is not pushed as an edit: the server has nothing of the row.
+  guest.peer.run("UPDATE secret SET v=2 WHERE id='y'; DELETE FROM secret WHERE id='z'");
+  EXPECT_EQ(guest.must_sync(server).rows_refused, 2u);
+  // With the claim the table is made, and everything goes up in the same session.
+  guest.caller.may_schema = true;
+  guest.must_sync(server);
+  EXPECT_EQ(server.peer().rows("SELECT * FROM secret ORDER BY id"), "'x'|1\n'y'|2\n");
+  EXPECT_EQ(guest.peer.number("SELECT count(*) FROM rejoin_rejections"), 0);
+  EXPECT_EQ(guest.must_sync(server).rows_pushed, 0u);
+}
+
+TEST_F(SyncLoopback, ARowRefusedForItsSizeGoesUpWholeWhenItFits) {
+  server.settings.max_value_bytes = 1000;
+  a.must_sync(server);
+  a.peer.run("INSERT INTO todos VALUES('long', hex(zeroblob(2000)), 1), ('longer', hex(zeroblob(3000)), 1)");
+  a.must_sync(server);
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
+  a.peer.run("UPDATE todos SET title='short' WHERE id='long'");
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().rows("SELECT * FROM todos"), "'long'|'short'|1\n");
+  EXPECT_EQ(a.peer.rows("SELECT key FROM rejoin_rejections"), "'[\"longer\"]'\n");
+  server.settings.max_value_bytes = 10'000;
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 2);
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 0);
+}
+
+TEST_F(SyncLoopback, ARestoredDeviceThatOnlyReadsGetsItsOwnWritesBack) {
+  write(a, "a", 0, 5);
+  a.must_sync(server);
+  LoopbackDevice backup("a");
+  backup.peer.database().copy_from(a.peer.database());
+  write(a, "later", 0, 5);
+  a.must_sync(server);
+  backup.must_sync(server);
+  EXPECT_EQ(difference(backup.peer.rows(kAll), server.peer().rows(kAll)), "");
+  EXPECT_NE(backup.peer.site(), a.peer.site());
+}
+
+TEST_F(SyncLoopback, TwoProcessesOnOneFileStayOneReplica) {
+  write(a, "a", 0, 5);
+  a.must_sync(server);
+  const std::string site = a.peer.site();
+  // While a request is on its way with the old token, another process on the file pushes and gets the next one.
+  LoopbackDevice& other = a;
+  bool once = true;
+  a.during_request = [&](uint64_t) {
+    if (!once) return;
+    once = false;
+    auto store = sqlite::make_device_store(other.peer.rejoin(), "http://server");
+    other.peer.run("INSERT INTO todos VALUES('by the other', 'x', 0)");
+    auto hook = std::move(other.during_request);
+    other.must_sync(server);
+    other.during_request = std::move(hook);
+  };
+  a.must_sync(server);
+  EXPECT_EQ(a.peer.site(), site);
+  EXPECT_EQ(difference(a.peer.rows(kAll), server.peer().rows(kAll)), "");
+}
+
+TEST_F(SyncLoopback, WritesMadeAfterASessionWasKilledGoUpInTheNextOne) {
+  write(a, "a", 0, 5);
+  a.options.attempts = 1;
+  a.fault = [](uint64_t number) { return number == 1 ? Fault::lose_request : Fault::none; };
+  EXPECT_TRUE(a.sync(server).error);  // the chunk is frozen now
+  a.fault = nullptr;
+  write(a, "later", 0, 5);
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 10);
+}
+
+TEST_F(SyncLoopback, ADeviceCannotSpeakAsTheSiteOfAnother) {
+  write(a, "a", 0, 3);
+  a.must_sync(server);
+  LoopbackDevice thief("thief");
+  thief.peer.database().copy_from(a.peer.database());
+  thief.peer.run("UPDATE rejoin_peer SET chain_token=NULL; UPDATE todos SET title='forged'");
+  ASSERT_EQ(thief.peer.site(), a.peer.site());
+  thief.must_sync(server);
+  EXPECT_NE(thief.peer.site(), a.peer.site());
+}
+
 TEST_F(SyncLoopback, CellsOfOtherSitesNeedTheRelayClaim) {
   write(a, "a", 0, 4);
   b.peer.apply(a.peer.changeset());  // peer to peer

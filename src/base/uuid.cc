@@ -86,4 +86,20 @@ std::string uuid_v7(int64_t now_ms, BytesView random_bytes) {
   return uuid_text(BytesView(b, 16));
 }
 
+std::string UuidSequence::next(int64_t now_ms, BytesView random_bytes) {
+  constexpr uint32_t kCounterEnd = 1 << 12;
+  Bytes rest(random_bytes);
+  if (now_ms > last_ms_) {
+    // Starts at random in the lower half, so that ids stay hard to guess and the counter has room.
+    last_ms_ = now_ms;
+    counter_ = (static_cast<uint8_t>(rest[0]) << 8 | static_cast<uint8_t>(rest[1])) & (kCounterEnd / 2 - 1);
+  } else if (++counter_ == kCounterEnd) {
+    ++last_ms_;
+    counter_ = 0;
+  }
+  rest[0] = static_cast<char>(counter_ >> 8);
+  rest[1] = static_cast<char>(counter_);
+  return uuid_v7(last_ms_, rest);
+}
+
 }  // namespace rejoin

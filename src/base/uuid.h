@@ -18,4 +18,16 @@ std::string uuid_text(BytesView sixteen);
 // 10 bytes).
 std::string uuid_v7(int64_t now_ms, BytesView random_bytes);
 
+// UUIDs of version 7 in ascending order, also within a millisecond and when the clock steps back (RFC 9562, 6.2, method
+// 1: the 12 bits after the version count). Not thread-safe.
+class UuidSequence {
+ public:
+  // `random_bytes`: 10, fresh for each.
+  std::string next(int64_t now_ms, BytesView random_bytes);
+
+ private:
+  int64_t last_ms_ = 0;
+  uint32_t counter_ = 0;
+};
+
 }  // namespace rejoin

@@ -1,6 +1,7 @@
 #include "cli/command.h"
 
 #include <boost/json/serialize.hpp>
+#include <cerrno>
 #include <cstdio>
 
 #include "cli/terminal.h"
@@ -11,25 +12,37 @@ namespace json = boost::json;
 
 Output::Output(bool json) : json_(json), color_(wants_color(1)), columns_(terminal_columns(1)) {}
 
-void Output::text(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+namespace {
+int g_output_errno = 0;
+}
 
-void Output::line(std::string_view text) {
-  this->text(text);
-  std::fputc('\n', stdout);
+int output_errno() { return g_output_errno; }
+
+void Output::text(std::string_view text) {
+  if (closed()) return;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) g_output_errno = errno;
+}
+
+void Output::line(std::string_view text) { this->text(std::string(text) + "\n"); }
+
+bool Output::closed() const { return g_output_errno != 0 || std::ferror(stdout) != 0; }
+
+void Output::flush() {
+  if (!closed() && std::fflush(stdout) != 0) g_output_errno = errno;
 }
 
 void Output::document(const json::value& value) { line(json::serialize(value)); }
 
 void Output::warning(std::string_view text) {
   if (json_) return;
-  std::fflush(stdout);
+  flush();
   std::fprintf(stderr, "%s %.*s\n", paint(wants_color(2), Color::yellow, "warning:").c_str(),
                static_cast<int>(text.size()), text.data());
 }
 
 void Output::hint(std::string_view text) {
   if (json_) return;
-  std::fflush(stdout);
+  flush();
   std::fprintf(stderr, "%s %.*s\n", paint(wants_color(2), Color::dim, "hint:").c_str(), static_cast<int>(text.size()),
                text.data());
 }
@@ -47,7 +60,7 @@ json::object error_json(const Error& error, const std::vector<std::string>& hint
 int Output::error(const Error& error, const std::vector<std::string>& hints) {
   ExitCode exit = exit_code_of(error.code);
   if (json_) return document({{"error", error_json(error, hints)}}), exit;
-  std::fflush(stdout);
+  flush();
   std::string message = error.message.empty() ? std::string(code_meaning(error.code)) : error.message;
   std::fprintf(stderr, "%s %s\n", paint(wants_color(2), Color::red, "error:").c_str(), printable(message).c_str());
   for (const std::string& text : hints) hint(text);

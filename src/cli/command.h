@@ -25,6 +25,9 @@ class Output {
   void text(std::string_view text);
   void line(std::string_view text);
   void document(const boost::json::value& value);
+  // Nobody reads any more, or the disk is full: there is no use in going on.
+  bool closed() const;
+  void flush();
   // To stderr, with the word in front; nothing with --json (put it into the document).
   void warning(std::string_view text);
   void hint(std::string_view text);
@@ -36,6 +39,9 @@ class Output {
   bool color_;
   int columns_;
 };
+
+// Why standard output could not be written; 0 when it could.
+int output_errno();
 
 // {"code", "message", "retry", "exit", "hints"}
 boost::json::object error_json(const Error& error, const std::vector<std::string>& hints);

@@ -30,7 +30,7 @@ void add_compact(Commands& commands) {
                                    "own size goes down with SQLite's VACUUM.",
                                    "rejoin compact app.db");
   command->add_option("FILE", *file, "The SQLite database")->required();
-  commands.on_run(command, [file](Output& output) { return run_compact(*file, output); });
+  commands.on_run(command, [file](Output& output) { return in_file(*file, run_compact(*file, output)); });
 }
 
 }  // namespace rejoin::cli

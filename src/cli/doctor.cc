@@ -47,7 +47,7 @@ void add_doctor(Commands& commands) {
       "Checks the file itself, the capture triggers, and every row's record against the row. Changes nothing.",
       "rejoin doctor app.db");
   command->add_option("FILE", *file, "The SQLite database")->required();
-  commands.on_run(command, [file](Output& output) { return run_doctor(*file, output); });
+  commands.on_run(command, [file](Output& output) { return in_file(*file, run_doctor(*file, output)); });
 }
 
 }  // namespace rejoin::cli

@@ -8,14 +8,8 @@ std::vector<std::string> hints_for(Code code) {
       return {"mint a token where the server runs: rejoin token --data DIR --tenant NAME --device NAME"};
     case Code::schema_refused:
       return {"mint the first device's token with --schema, or create the tables on the server"};
-    case Code::network:
-      return {"is the server running? rejoin serve --data DIR prints its URL when it is ready"};
-    case Code::busy:
-      return {"another program is writing to the file; try again when it is done"};
     case Code::not_connected:
       return {"name the server once: rejoin sync FILE URL --token TOKEN; it is remembered"};
-    case Code::corrupt:
-      return {"nothing was changed; for a database file, see: rejoin doctor FILE"};
     default:
       return {};
   }

@@ -2,6 +2,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <filesystem>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -25,32 +26,57 @@ struct Moved {
   std::vector<sync::RefusedRow> refused;
 };
 
+struct End {
+  const std::string& path;
+  std::unique_ptr<sqlite::Database> database;
+};
+
+Result<uint64_t> rows_of(sqlite::Database& database) {
+  REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tables, database.replica().tables());
+  uint64_t rows = 0;
+  for (const sqlite::TableInfo& table : tables) {
+    REJOIN_ASSIGN(uint64_t more, count_rows(database, table.name));
+    rows += more;
+  }
+  return rows;
+}
+
 // One direction, page by page. The receiver keeps how far it has read this source, in the transaction of each page: the
 // next merge begins there, and so does one after an interruption.
-Result<Moved> pull(sqlite::Replica& source, sqlite::Replica& target, uint64_t page_bytes, Progress& progress) {
+Result<Moved> pull(End& from, End& to, uint64_t page_bytes, Progress& progress) {
   Moved moved;
-  REJOIN_ASSIGN(crdt::SiteId source_site, source.site());
-  REJOIN_ASSIGN(crdt::SiteId target_site, target.site());
+  sqlite::Replica &source = from.database->replica(), &target = to.database->replica();
+  REJOIN_ASSIGN(crdt::SiteId source_site, in_file(from.path, source.site()));
+  REJOIN_ASSIGN(crdt::SiteId target_site, in_file(to.path, target.site()));
   std::unique_ptr<sync::DeviceStore> store = sqlite::make_device_store(target, "replica:" + to_hex(source_site.view()));
-  REJOIN_ASSIGN(sync::DeviceState state, store->state());
+  REJOIN_ASSIGN(sync::DeviceState state, in_file(to.path, store->state()));
+  // At first contact every row travels, so their number is known.
+  uint64_t expected = 0;
+  if (state.pull_cursor.empty()) {
+    REJOIN_ASSIGN(expected, in_file(from.path, rows_of(*from.database)));
+  }
   sqlite::PageRequest request;
   request.cursor = state.pull_cursor;
   request.max_bytes = page_bytes;
   request.skip_origin = target_site;
+  uint64_t read = 0;
   for (bool more = true; more;) {
     if (interrupted())
       return fail(Code::interrupted, "stopped; whole pages are merged, and the next merge goes on from there");
-    REJOIN_ASSIGN(sqlite::Page page, source.page(request));
+    REJOIN_ASSIGN(sqlite::Page page, in_file(from.path, source.page(request)));
     more = page.more;
     if (!page.frame.empty()) {
-      REJOIN_ASSIGN(sync::ApplyOutcome outcome, store->apply_page(page.frame, page.next, 0));
+      progress.rename(from.path + " → " + to.path + "  " + bytes_text(moved.bytes + page.frame.size()) +
+                      (more ? "" : ", writing them"));
+      REJOIN_ASSIGN(sync::ApplyOutcome outcome, in_file(to.path, store->apply_page(page.frame, page.next, 0)));
       ++moved.pages;
       moved.bytes += page.frame.size();
       moved.rows += outcome.rows_seen;
       moved.changed += outcome.rows_changed;
       moved.parked += outcome.rows_parked;
       for (sync::RefusedRow& row : outcome.refused) moved.refused.push_back(std::move(row));
-      progress.add(outcome.rows_seen);
+      read += page.rows;
+      progress.set(read, expected);
     } else if (more && page.next == request.cursor) {
       return fail(Code::internal, "reading changes makes no headway; please report this");
     }
@@ -97,25 +123,30 @@ Result<int> run_merge(const Arguments& arguments, Output& output) {
   std::error_code ignored;
   if (std::filesystem::equivalent(arguments.a, arguments.b, ignored))
     return fail(Code::bad_argument, "'" + arguments.a + "' and '" + arguments.b + "' are the same file; name two");
-  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> a, open_database(arguments.a, OpenMode::write));
-  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> b,
-                open_database(arguments.b, arguments.create ? OpenMode::create : OpenMode::write));
-  REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tracked, a->replica().tables());
+  End a{arguments.a, nullptr}, b{arguments.b, nullptr};
+  REJOIN_ASSIGN(a.database, open_database(a.path, OpenMode::write));
+  REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tracked, in_file(a.path, a.database->replica().tables()));
   if (tracked.empty())
     return fail(Code::not_tracked,
                 arguments.a + " has no synced tables; make some: rejoin track " + shell_word(arguments.a) + " --all");
-  if (arguments.create) REJOIN_TRY(adopt_tables(a->replica(), b->replica()));
-  REJOIN_ASSIGN(tracked, b->replica().tables());
+  Result<std::unique_ptr<sqlite::Database>> opened =
+      open_database(b.path, arguments.create ? OpenMode::create : OpenMode::write);
+  if (!opened.ok() && opened.error().code == Code::not_found && !arguments.create)
+    return output.error(opened.error(), {"to make it, with the tables of " + a.path + ": rejoin merge " +
+                                         shell_word(a.path) + " " + shell_word(b.path) + " --create"});
+  REJOIN_ASSIGN(b.database, std::move(opened));
+  if (arguments.create) REJOIN_TRY(in_file(b.path, adopt_tables(a.database->replica(), b.database->replica())));
+  REJOIN_ASSIGN(tracked, in_file(b.path, b.database->replica().tables()));
   if (tracked.empty())
     return fail(Code::not_tracked, arguments.b + " has no synced tables; track them there too (rejoin track " +
                                        shell_word(arguments.b) + " --all), or let them be made as they are in " +
                                        arguments.a + ": --create");
   catch_interrupts();
-  Progress progress("merging", output.json());
-  progress.rename(arguments.a + " → " + arguments.b);
-  REJOIN_ASSIGN(Moved there, pull(a->replica(), b->replica(), page_bytes, progress));
-  progress.rename(arguments.b + " → " + arguments.a);
-  REJOIN_ASSIGN(Moved back, pull(b->replica(), a->replica(), page_bytes, progress));
+  std::optional<Progress> progress(std::in_place, "merging", output.json());
+  REJOIN_ASSIGN(Moved there, pull(a, b, page_bytes, *progress));
+  progress->set(0);
+  REJOIN_ASSIGN(Moved back, pull(b, a, page_bytes, *progress));
+  progress.reset();  // its line goes before the result's comes
   if (output.json()) {
     output.document({{"merged", {to_json(arguments.a, arguments.b, there), to_json(arguments.b, arguments.a, back)}}});
   } else {

@@ -120,6 +120,7 @@ std::string response_text(const sync::SyncResponse& response) {
   lines.add("may relay", yes_no(response.facts.may_relay));
   lines.add("largest frame", bytes_text(response.facts.max_frame_bytes));
   lines.add("largest value", bytes_text(response.facts.max_value_bytes));
+  lines.add("server's tables", response.facts.schema.empty() ? "(not said)" : response.facts.schema);
   if (response.need_contract) lines.add("wants", "the contract");
   if (response.error) {
     lines.add("error", std::string(code_name(response.error->code)) + ": " + printable(response.error->message));
@@ -148,7 +149,8 @@ json::object response_json(const sync::SyncResponse& response) {
                    {"facts",
                     {{"may_relay", response.facts.may_relay},
                      {"max_frame_bytes", response.facts.max_frame_bytes},
-                     {"max_value_bytes", response.facts.max_value_bytes}}},
+                     {"max_value_bytes", response.facts.max_value_bytes},
+                     {"schema", response.facts.schema}}},
                    {"need_contract", response.need_contract}};
   if (response.error)
     out["error"] = {{"code", std::string(code_name(response.error->code))},

@@ -1,11 +1,14 @@
 #include "cli/open.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "cli/suggest.h"
+#include "cli/units.h"
 #include "contract/contract.h"
 #include "sqlite/functions.h"
 #include "sqlite/query.h"
@@ -31,6 +34,20 @@ std::string lower(std::string_view s) {
 
 bool same_name(std::string_view a, std::string_view b) { return lower(a) == lower(b); }
 
+// Room that this user has left on the file's disk; nothing when that cannot be known.
+std::optional<uint64_t> room_beside(const std::string& path) {
+  std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  struct statvfs info {};
+  if (statvfs(folder.empty() ? "." : folder.c_str(), &info) != 0) return std::nullopt;
+  return uint64_t{info.f_bavail} * info.f_frsize;
+}
+
+Result<std::unique_ptr<sqlite::Database>> open_checked(const std::string& path, const sqlite::DatabaseOptions& options) {
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, sqlite::Database::open(path, options));
+  REJOIN_TRY(sqlite::register_functions(database->handle(), database->replica()));
+  return database;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<sqlite::Database>> open_database(const std::string& path, OpenMode mode) {
@@ -47,9 +64,30 @@ Result<std::unique_ptr<sqlite::Database>> open_database(const std::string& path,
   options.create = mode == OpenMode::create;
   options.wal = !exists;  // an existing file keeps the journal mode that its owner chose
   options.read_only = !writable;
-  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, sqlite::Database::open(path, options));
-  REJOIN_TRY(sqlite::register_functions(database->handle(), database->replica()));
-  return database;
+  return in_file(path, open_checked(path, options));
+}
+
+Error in_file(const std::string& path, const Error& error) {
+  static constexpr uint64_t kHardlyAny = 256 << 10;
+  const std::string& said = error.message;
+  const std::string name = "'" + path + "'";
+  auto says = [&](const char* words) { return said.find(words) != std::string::npos; };
+  if (error.code == Code::busy && says("locked"))
+    return fail(Code::busy, name + " is locked: another program writes to it; try again when that is done");
+  if (error.code == Code::read_only && !says(name.c_str()))
+    return fail(Code::read_only, name +
+                                     " or its folder cannot be written by this user, which this needs; check owner "
+                                     "and permissions");
+  if (error.code == Code::disk) {
+    std::optional<uint64_t> room = room_beside(path);
+    if (room && *room < kHardlyAny)
+      return fail(Code::disk, "the disk that holds " + name + " is full (" + bytes_text(*room) +
+                                  " left); make room and try again");
+    if (!says(path.c_str())) return fail(Code::disk, name + ": " + said);
+  }
+  if (error.code == Code::not_tracked && says("no tracked tables"))
+    return fail(Code::not_tracked, path + " has no synced tables; make some: rejoin track " + shell_word(path) + " --all");
+  return error;
 }
 
 Result<std::vector<std::string>> application_tables(sqlite::Database& database) {

@@ -19,6 +19,15 @@ enum class OpenMode {
 // Errors: not_found (with files of similar names), corrupt (not a database), read_only, busy.
 Result<std::unique_ptr<sqlite::Database>> open_database(const std::string& path, OpenMode mode);
 
+// The engine's error with the file's name in it, and what to do, where its own words leave that out: a locked file, a
+// full disk, a file that cannot be written, a database without synced tables.
+Error in_file(const std::string& path, const Error& error);
+template <class T>
+Result<T> in_file(const std::string& path, Result<T> result) {
+  if (result.ok()) return result;
+  return in_file(path, result.error());
+}
+
 // The application's own tables: ordinary ones of `main`, without SQLite's and Rejoin's.
 Result<std::vector<std::string>> application_tables(sqlite::Database& database);
 Result<uint64_t> count_rows(sqlite::Database& database, const std::string& table);

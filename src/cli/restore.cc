@@ -16,7 +16,7 @@ Result<int> run_restore(const KeyArguments& arguments, Output& output) {
   if (output.json())
     output.document({{"restored", restored}});
   else
-    output.line((restored ? "restored " : "it is alive already: ") + key_text(table, key));
+    output.line(restored ? "restored " + key_text(table, key) : key_text(table, key) + " is alive already");
   return kOk;
 }
 
@@ -30,7 +30,7 @@ void add_restore(Commands& commands) {
       "A key column's value is read by the column's type; x'0aff' is a blob. Put -- before a negative number.",
       "rejoin restore app.db todos 01936f5e-8a1c-7cc2-b1d0-4b1f5f1c2f6a");
   add_key_options(*command, *arguments);
-  commands.on_run(command, [arguments](Output& output) { return run_restore(*arguments, output); });
+  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_restore(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

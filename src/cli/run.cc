@@ -2,6 +2,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -80,12 +81,43 @@ int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** ar
   for (CLI::App* sub : app.get_subcommands()) command = sub->get_name();
   if (command.empty() && argc > 1 && argv[1][0] != '-')
     message = "there is no command '" + std::string(argv[1]) + "'." + did_you_mean(argv[1], command_names(app));
+  else if (command.empty() && argc > 1)
+    message = "there is no option '" + std::string(argv[1]) + "'";
+  static constexpr std::string_view kUnexpected = "The following argument was not expected: ";
+  static constexpr std::string_view kSeveral = "The following arguments were not expected: ";
+  for (std::string_view start : {kUnexpected, kSeveral})
+    if (message.starts_with(start)) message = "not expected here: " + message.substr(start.size());
   // The library's sentences begin in several ways; ours begin small.
   if (message.size() > 1 && message[0] >= 'A' && message[0] <= 'Z' && message[1] >= 'a' && message[1] <= 'z' &&
       message.find(": ") == std::string::npos)
     message[0] = static_cast<char>(message[0] - 'A' + 'a');
   return output.error(fail(Code::bad_argument, message),
                       {"see: rejoin " + (command.empty() ? "" : command + " ") + "--help"});
+}
+
+// `rejoin help track` is `rejoin track --help`, and `rejoin help` is `rejoin --help`.
+std::vector<char*> with_help_as_option(int argc, char** argv) {
+  static char help[] = "--help";
+  std::vector<char*> out(argv, argv + argc);
+  if (argc >= 2 && argc <= 3 && std::strcmp(argv[1], "help") == 0) {
+    out.erase(out.begin() + 1);
+    out.push_back(help);
+  }
+  return out;
+}
+
+// A full disk or a closed pipe must not look like success.
+int finish_output(int exit) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return exit;
+  int cause = errno != 0 ? errno : output_errno();
+  if (cause == EPIPE) {
+    // The reader had enough, as `head` does: end as every other program does then.
+    std::signal(SIGPIPE, SIG_DFL);
+    std::raise(SIGPIPE);
+  }
+  std::fprintf(stderr, "error: writing the output failed: %s\n", std::strerror(cause));
+  return exit == kOk ? kFailed : exit;
 }
 
 int run_guarded(int argc, char** argv) {
@@ -99,6 +131,8 @@ int run_guarded(int argc, char** argv) {
       "  rejoin track app.db todos        # from now on every write is captured, by whatever program\n"
       "  rejoin merge app.db copy.db      # two files, no server\n"
       "  rejoin serve --data server       # or a server, and: rejoin sync app.db URL --token TOKEN\n"
+      "\nExit status: 0 done, 2 wrong command line, 3 refused, 4 no server, 5 try again later, 6 not found,\n"
+      "7 damaged, 130 stopped by Ctrl-C, 1 anything else.\n"
       "\n`rejoin COMMAND --help` has the details, docs/cli.md the reference.");
   Commands commands(app);
   add_track(commands);
@@ -134,12 +168,7 @@ int run_guarded(int argc, char** argv) {
   Output output(commands.json());
   Result<int> result = commands.chosen()(output);
   int exit = result.ok() ? *result : output.error(result.error(), hints_for(result.error().code));
-  // A full disk or a closed pipe must not look like success.
-  if (std::fflush(stdout) != 0 && exit == kOk) {
-    std::fprintf(stderr, "error: writing the output failed: %s\n", std::strerror(errno));
-    return kFailed;
-  }
-  return exit;
+  return finish_output(exit);
 }
 
 }  // namespace
@@ -147,7 +176,8 @@ int run_guarded(int argc, char** argv) {
 int run(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    return run_guarded(argc, argv);
+    std::vector<char*> words = with_help_as_option(argc, argv);
+    return run_guarded(static_cast<int>(words.size()), words.data());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return kFailed;

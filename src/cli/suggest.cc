@@ -36,8 +36,11 @@ std::vector<std::string> near_names(std::string_view word, const std::vector<std
     if (candidate.size() > kLongest) continue;
     std::string have = lower(candidate);
     size_t d = distance(wanted, have);
-    if (wanted.size() >= 2 && have.starts_with(wanted)) d = std::min<size_t>(d, 1);
-    if (d <= std::max<size_t>(1, wanted.size() / 3)) near.emplace_back(d, candidate);
+    // One letter of three may be wrong, one of two may not: everything short resembles everything short.
+    size_t most = wanted.size() < 3 ? 0 : std::max<size_t>(1, wanted.size() / 3);
+    bool begins = wanted.size() >= 2 && have.starts_with(wanted);
+    if (begins) d = std::min<size_t>(d, 1);
+    if (begins || d <= most) near.emplace_back(d, candidate);
   }
   std::sort(near.begin(), near.end());
   std::vector<std::string> out;

@@ -2,7 +2,6 @@
 #include <CLI/Error.hpp>
 #include <CLI/Validators.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -76,32 +75,33 @@ boost::json::object to_json(const client::SyncReport& report) {
           {"bytes_received", report.bytes_received}};
 }
 
-void tell(const client::SyncReport& report, Output& output) {
+void tell(const std::string& file, const client::SyncReport& report, Output& output) {
   if (report.totals.rows_pushed + report.totals.rows_pulled == 0 && !report.error)
     output.line("nothing new on either side");
   if (report.totals.rows_pushed > 0)
-    output.line("sent      " + counted(report.totals.rows_pushed, "row") + ", " + bytes_text(report.bytes_sent));
+    output.line("sent      " + counted(report.totals.rows_pushed, "row") + ", " +
+                (report.totals.rows_refused > 0 ? count_text(report.totals.rows_refused) + " refused, " : "") +
+                bytes_text(report.bytes_sent));
   if (report.totals.rows_pulled > 0)
     output.line("received  " + counted(report.totals.rows_pulled, "row") + ", " +
                 counted(report.totals.rows_changed, "row") + " changed here, " + bytes_text(report.bytes_received));
-  if (report.error && report.pending > 0) output.line("pending   " + counted(report.pending, "write"));
+  if (report.error) {
+    if (report.pending > 0) output.line("pending   " + counted(report.pending, "write"));
+    return;
+  }
   if (report.rejected > 0)
-    output.warning(counted(report.rejected, "row") +
-                   " refused by the server; the reasons: SELECT table_name, key, reason FROM rejoin_rejections");
+    output.warning(counted(report.rejected, "row") + " refused by the server; why: rejoin status " + shell_word(file));
   if (report.parked > 0)
-    output.warning(counted(report.parked, "row") +
-                   " kept but not visible yet; the reasons: SELECT table_name, key, reason FROM rejoin_parked");
+    output.warning(counted(report.parked, "row") + " kept but not visible yet; why: rejoin status " + shell_word(file));
 }
 
-void show(const client::SyncProgress& now, uint64_t pending, Progress& progress) {
+void show(const client::SyncProgress& now, Progress& progress) {
   if (now.failure) {
     progress.rename("waiting " + duration_text(now.wait_ms) + " to try again: " + printable(now.failure->message));
     return;
   }
-  bool sending = now.totals.rows_pushed < pending;
-  progress.rename("syncing: " + counted(now.totals.rows_pushed, "row") + " sent, " +
-                  count_text(now.totals.rows_pulled) + " received");
-  progress.set(sending ? now.totals.rows_pushed : 0, sending ? pending : 0);
+  // Bytes, as rows count only when their whole batch has arrived.
+  progress.rename("syncing: " + bytes_text(now.bytes_sent) + " sent, " + bytes_text(now.bytes_received) + " received");
 }
 
 Result<int> run_sync(const Arguments& arguments, Output& output) {
@@ -118,8 +118,6 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   if (tables.empty())
     return fail(Code::not_tracked, arguments.file + " has no synced tables; make some: rejoin track " +
                                        shell_word(arguments.file) + " --all");
-  REJOIN_ASSIGN(std::string status, sqlite::status_json(replica));
-  auto pending = boost::json::parse(status).at("pending").to_number<uint64_t>();
 
   catch_interrupts();
   options.cancelled = [] { return interrupted().load(); };
@@ -129,7 +127,7 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   std::optional<Error> last_failure;
   options.progress = [&](const client::SyncProgress& now) {
     if (now.failure) last_failure = now.failure;
-    show(now, pending, *progress);
+    show(now, *progress);
   };
   Result<client::SyncReport> done = client::sync_once(replica, connection.url, connection.token, options);
   progress.reset();
@@ -141,15 +139,16 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   bool remember = !arguments.forget && !report.error &&
                   (!arguments.url.empty() || !arguments.token.empty() || !arguments.token_file.empty());
   if (remember) REJOIN_TRY(sqlite::store_connection(replica, connection));
+  int refused = report.totals.rows_refused > 0 ? kRefused : kOk;
   if (output.json()) {
     boost::json::object document = to_json(report);
     if (report.error) document["error"] = error_json(*report.error, hints_for(report.error->code));
     output.document(document);
-    return report.error ? exit_code_of(report.error->code) : kOk;
+    return report.error ? exit_code_of(report.error->code) : refused;
   }
-  tell(report, output);
+  tell(arguments.file, report, output);
   if (report.error) return *report.error;
-  return kOk;
+  return refused;
 }
 
 }  // namespace
@@ -160,7 +159,8 @@ void add_sync(Commands& commands) {
       commands.add("sync", "Sync a file with a server",
                    "Until nothing is pending on either side. URL and token are remembered in the file. Ctrl-C stops "
                    "between two round trips;\n"
-                   "the next sync goes on from there.",
+                   "the next sync goes on from there. Exit status 3: done, but the server refused rows (rejoin status "
+                   "lists them).",
                    "rejoin sync app.db http://127.0.0.1:8427 --token-file device.token\nrejoin sync app.db");
   command->add_option("FILE", arguments->file, "The SQLite database")->required();
   command->add_option("URL", arguments->url, "The server; not needed again once a sync succeeded");
@@ -179,7 +179,7 @@ void add_sync(Commands& commands) {
       ->check(CLI::Range(0u, 1000u));
   command->add_option("--ca-file", arguments->ca_file, "Certificates to trust for https, instead of the system's")
       ->type_name("FILE");
-  commands.on_run(command, [arguments](Output& output) { return run_sync(*arguments, output); });
+  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_sync(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

@@ -93,6 +93,13 @@ TEST(Suggest, TyposAreRecognised) {
   EXPECT_TRUE(near_names("something else", tables).empty());
   EXPECT_TRUE(near_names("", tables).empty());
   EXPECT_EQ(did_you_mean("todo", tables), " Did you mean 'todos'?");
+  EXPECT_EQ(near_names("c", {"c"}), std::vector<std::string>{"c"});
+  EXPECT_EQ(near_names("co", tables), std::vector<std::string>{"countries"});
+}
+
+TEST(Suggest, ShortNamesAreNotTakenForEachOther) {
+  EXPECT_TRUE(near_names("v", {"c", "n"}).empty());
+  EXPECT_TRUE(near_names("ab", {"ac", "b"}).empty());
 }
 
 TEST(ExitCode, EveryErrorHasOneAndNoneLooksLikeSuccess) {

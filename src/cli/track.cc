@@ -19,9 +19,16 @@ struct Arguments {
   bool forget_deleted = false;
 };
 
+// The engine speaks of the SQL function's option; here there is a flag.
+bool is_integer_key(const Error& error) {
+  return error.code == Code::untrackable && error.message.find("allow_integer_key") != std::string::npos;
+}
+
 Result<int> run_track(const Arguments& arguments, Output& output) {
   if (arguments.tables.empty() && !arguments.all)
     return fail(Code::bad_argument, "name the tables to track, or give --all");
+  if (!arguments.tables.empty() && arguments.all)
+    return fail(Code::bad_argument, "name tables or give --all, not both");
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
   sqlite::TrackOptions options;
   options.allow_integer_key = arguments.allow_integer_key;
@@ -29,8 +36,13 @@ Result<int> run_track(const Arguments& arguments, Output& output) {
 
   std::vector<std::string> names;
   for (const std::string& wanted : arguments.tables) {
-    REJOIN_ASSIGN(std::string name, find_table(*database, arguments.file, wanted));
-    names.push_back(name);
+    Result<std::string> name = find_table(*database, arguments.file, wanted);
+    if (!name.ok()) {
+      // A view, a virtual table, one of Rejoin's own: the engine knows what is wrong with it.
+      Status tried = database->replica().track(wanted, options);
+      return !tried.ok() && tried.error().code == Code::untrackable ? tried.error() : name.error();
+    }
+    names.push_back(*name);
   }
   if (arguments.all) {
     REJOIN_ASSIGN(names, application_tables(*database));
@@ -48,8 +60,12 @@ Result<int> run_track(const Arguments& arguments, Output& output) {
     Status status = database->replica().track(name, options);
     if (!status.ok()) {
       // With --all a table that cannot be synced is news, not a failure.
-      if (!arguments.all || status.error().code != Code::untrackable) return status.error();
-      output.warning("not tracked: " + status.error().message);
+      if (!arguments.all || status.error().code != Code::untrackable) {
+        if (output.json() || !is_integer_key(status.error())) return status.error();
+        return output.error(status.error(), {"or accept that risk: rejoin track " + shell_word(arguments.file) + " " +
+                                             shell_word(name) + " --allow-integer-key"});
+      }
+      output.warning(status.error().message);
       refused.push_back({{"table", name}, {"reason", status.error().message}});
       continue;
     }
@@ -77,7 +93,7 @@ void add_track(Commands& commands) {
                     "Accept INTEGER PRIMARY KEY, although two devices can give the same number to different rows");
   command->add_flag("--forget-deleted", arguments->forget_deleted,
                     "Don't keep the values of deleted rows: smaller, but no restore");
-  commands.on_run(command, [arguments](Output& output) { return run_track(*arguments, output); });
+  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_track(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

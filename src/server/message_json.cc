@@ -178,6 +178,7 @@ Result<sync::SyncResponse> response_from_json(std::string_view text, const sync:
   response.facts.may_relay = facts.flag("may_relay");
   response.facts.max_frame_bytes = facts.number("max_frame_bytes");
   response.facts.max_value_bytes = facts.number("max_value_bytes");
+  response.facts.schema = facts.text("schema", limits.token_bytes);
   response.need_contract = top.flag("need_contract");
   if (Fields ack(top.find("ack"), "ack", &error); ack.present()) {
     sync::Ack& out = response.ack.emplace();
@@ -237,6 +238,7 @@ std::string response_to_json(const sync::SyncResponse& response) {
   facts["may_relay"] = response.facts.may_relay;
   facts["max_frame_bytes"] = response.facts.max_frame_bytes;
   facts["max_value_bytes"] = response.facts.max_value_bytes;
+  put_text(facts, "schema", response.facts.schema);
   out["facts"] = std::move(facts);
   if (response.need_contract) out["need_contract"] = true;
   if (response.ack) {

@@ -25,7 +25,7 @@ TEST(MessageJson, RequestComesBack) {
 
 TEST(MessageJson, ResponseComesBack) {
   sync::SyncResponse response;
-  response.facts = {1'700'000'000'123, true, 5, 4};
+  response.facts = {1'700'000'000'123, true, 5, 4, "00ff"};
   response.need_contract = true;
   response.ack = sync::Ack{Bytes(16, 'n'), "next", {{"t", "k", "[1]", Code::forbidden, "why"}}, 3};
   response.page = sync::PageMessage{"frame", "cursor", true, true, 2};

@@ -60,10 +60,12 @@ bool usable_id(std::string_view id) {
   return true;
 }
 
-// The host's name of a Host header: "[::1]:80" -> "::1".
+// The host's name of a Host header: "[::1]:80" -> "::1". Empty only when the header is.
 std::string host_name(std::string_view header) {
-  if (header.starts_with('[')) return lower(header.substr(1, header.find(']') - 1));
-  return lower(header.substr(0, header.find(':')));
+  std::string_view name = header.substr(0, header.find(':'));
+  if (const size_t end = header.find(']'); header.starts_with('[') && end != std::string_view::npos)
+    name = header.substr(1, end - 1);
+  return lower(name.empty() ? header : name);
 }
 
 HttpResponse json_response(int status, std::string body) {

@@ -7,7 +7,7 @@ namespace rejoin::server {
 namespace {
 
 TEST(Utf8, WellFormedTextStaysAsItIs) {
-  const std::string text("a\0\x7f\xc2\x80\xed\x9f\xbf\xee\x80\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 18);
+  const std::string text("a\0\x7f\xc2\x80\xed\x9f\xbf\xee\x80\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 19);
   EXPECT_TRUE(valid_utf8(text));
   EXPECT_EQ(clean_utf8(text), text);
 }

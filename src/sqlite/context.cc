@@ -11,7 +11,7 @@ namespace rejoin::sqlite {
 Result<Statement*> Context::statement(const std::string& sql) {
   auto it = statements.find(sql);
   if (it != statements.end()) return it->second.get();
-  REJOIN_TRY(rows_vtab.arm());
+  REJOIN_TRY(close_hook.arm());
   REJOIN_ASSIGN(Statement s, prepare(db, sql, true));
   auto& slot = statements[sql];
   slot = std::make_unique<Statement>(std::move(s));

@@ -8,9 +8,10 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/uuid.h"
 #include "crdt/version.h"
 #include "sqlite/catalog.h"
-#include "sqlite/rows_vtab.h"
+#include "sqlite/close_hook.h"
 #include "sqlite/sql.h"
 
 namespace rejoin::sqlite {
@@ -28,12 +29,13 @@ struct State {
 
 struct Context {
   Context(sqlite3* connection, Clock& c, Random& r)
-      : db(connection), clock(c), random(r), rows_vtab(connection, [this] { statements.clear(); }) {}
+      : db(connection), clock(c), random(r), close_hook(connection, [this] { statements.clear(); }) {}
 
   sqlite3* db;
   Clock& clock;
   Random& random;
-  RowsVtab rows_vtab;
+  CloseHook close_hook;
+  UuidSequence uuids;  // of rejoin_uuid()
   // Prepared statements by their text. Cleared when the connection closes or the schema changes.
   std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
   Catalog catalog;

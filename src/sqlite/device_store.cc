@@ -57,7 +57,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
         push.nonce = s->blob(1);
         push.frame = s->blob(2);
         push.through = static_cast<uint64_t>(s->integer(3));
-        push.more = s->integer(4) != 0;
+        // What was written since it was frozen waits behind it.
+        REJOIN_ASSIGN(int64_t tail, log_tail(ctx_));
+        push.more = s->integer(4) != 0 || s->integer(3) < tail;
       }
       request.cursor = s->blob(5);
       if (!s->integer(6)) request.only_site = ctx_.sites[work.state.site];
@@ -68,6 +70,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       return std::optional(std::move(push));
     }
     request.max_bytes = max_bytes;
+    request.whole_if_rejected = true;
     if (facts.max_value_bytes) request.max_value_bytes = facts.max_value_bytes;
     REJOIN_ASSIGN(Page page, extract_page_in(work, request));
     REJOIN_TRY(note_rejections(ctx_, page.too_large));
@@ -105,13 +108,15 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   Status acknowledge(BytesView nonce, BytesView next_chain_token,
                      const std::vector<sync::RefusedRow>& refused) override {
     REJOIN_ASSIGN(Work work, begin());
+    Bytes frame;
     {
       REJOIN_ASSIGN(Statement * s, peer("SELECT nonce, frozen FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       if (s->is_null(1) || s->blob(0) != nonce) return work.commit();
       // What was exported is frozen for good: later stamps must be above it, whatever the clock says.
-      crdt::Hlc exported = newest_own_stamp(s->blob(1), ctx_.sites[work.state.site]);
+      frame = s->blob(1);
+      crdt::Hlc exported = newest_own_stamp(frame, ctx_.sites[work.state.site]);
       work.state.last_remote = std::max(work.state.last_remote, exported);
       work.state.last = std::max(work.state.last, exported);
     }
@@ -123,6 +128,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       s->bind_blob(2, next_chain_token);
       REJOIN_TRY(s->run("acknowledging a chunk"));
     }
+    REJOIN_TRY(forget_rejections(ctx_, frame));
     REJOIN_TRY(note_rejections(ctx_, refused));
     return work.commit();
   }
@@ -154,38 +160,46 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return outcome;
   }
 
-  Status keep_facts(const sync::ServerFacts& facts) override {
+  Result<bool> keep_facts(const sync::ServerFacts& facts) override {
     {
       // Said with every reply, nearly always the same: no write then.
       REJOIN_ASSIGN(Work look, Work::read(ctx_));
       REJOIN_ASSIGN(Statement * s,
-                    peer("SELECT may_relay, max_frame_bytes, max_value_bytes FROM main.rejoin_peer WHERE url=?1"));
+                    peer("SELECT may_relay, max_frame_bytes, max_value_bytes, schema FROM main.rejoin_peer WHERE url=?1"));
       bool same;
       {
         Use use(*s);
         REJOIN_ASSIGN(bool row, s->step());
         same = row && (s->integer(0) != 0) == facts.may_relay &&
                s->integer(1) == static_cast<int64_t>(facts.max_frame_bytes) &&
-               s->integer(2) == static_cast<int64_t>(facts.max_value_bytes);
+               s->integer(2) == static_cast<int64_t>(facts.max_value_bytes) &&
+               (facts.schema.empty() || s->text(3) == facts.schema);
       }
       REJOIN_TRY(look.commit());
-      if (same) return {};
+      if (same) return false;
     }
     REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(fold(work));
+    REJOIN_ASSIGN(bool again, retry_rejections(work));
     // Changes of other sites were passed over while this device might not relay: they are looked for again.
     if (facts.may_relay)
       REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL, frozen_cursor=NULL WHERE url=?1 AND may_relay=0"));
     {
       REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET server_ms=?2, may_relay=?3, max_frame_bytes=?4, "
-                                        "max_value_bytes=?5 WHERE url=?1"));
+                                        "max_value_bytes=?5, schema=coalesce(?6, schema) WHERE url=?1"));
       Use use(*s);
       s->bind(2, facts.now_ms);
       s->bind(3, static_cast<int64_t>(facts.may_relay));
       s->bind(4, static_cast<int64_t>(facts.max_frame_bytes));
       s->bind(5, static_cast<int64_t>(facts.max_value_bytes));
+      if (facts.schema.empty())
+        s->bind_null(6);
+      else
+        s->bind_text(6, facts.schema);
       REJOIN_TRY(s->run("keeping what the server said"));
     }
-    return work.commit();
+    REJOIN_TRY(work.commit());
+    return again;
   }
 
   Status take_new_identity(BytesView refused_token) override {

@@ -8,6 +8,7 @@
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
+#include "sqlite/rejections.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -53,6 +54,9 @@ class TableExtract {
     present_.clear();
     for (uint32_t c = 0; c < table.columns.size(); ++c)
       if (table.columns[c].present) present_.add(c);
+    if (request_.whole_if_rejected) {
+      REJOIN_ASSIGN(rejections_, has_rejections(ctx_));
+    }
     REJOIN_ASSIGN(RowReader rows, RowReader::open(ctx_, table, false));
     rows_.emplace(std::move(rows));
     REJOIN_ASSIGN(RowReader shadow, RowReader::open(ctx_, table, true));
@@ -69,6 +73,9 @@ class TableExtract {
   Status add(BytesView key, BytesView stored, bool whole, bool life, const crdt::ColumnSet* columns) {
     if (!crdt::decode_record(stored, ctx_.sites.size(), record_))
       return fail(Code::corrupt, "the record of a row in \"" + table_->name + "\" is damaged; run rejoin doctor");
+    if (!whole && rejections_) {
+      REJOIN_ASSIGN(whole, is_rejected(ctx_, table_->name, key));
+    }
     life |= whole;
     send_.clear();
     for (const crdt::CellGroup& g : record_.groups) {
@@ -137,6 +144,7 @@ class TableExtract {
   Page& page_;
   const Table* table_ = nullptr;
   bool named_ = false;
+  bool rejections_ = false;
   uint32_t skip_site_ = kNoSite;
   crdt::ColumnSet present_, send_;
   std::optional<RowReader> rows_, shadow_;
@@ -191,7 +199,7 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
       REJOIN_ASSIGN(BytesView stored, records.find(key));
       if (!stored.data()) continue;  // an entry whose row a rolled-back suspect named, or purged
       REJOIN_TRY(extract.add(key, stored, touch.whole, touch.life, &touch.columns));
-      if (writer.bytes() > too_much && feed.entries > 1) {
+      if (writer.bytes() > too_much && feed_request.max_entries > 1) {
         records.reset();
         extract.end();
         return false;

@@ -181,7 +181,7 @@ void fn_version(sqlite3_context* c, int, sqlite3_value**) {
 void fn_uuid(sqlite3_context* c, int, sqlite3_value**) {
   guarded(c, "rejoin_uuid", [&] {
     Context& ctx = replica_of(c).impl().ctx;
-    result_text(c, uuid_v7(ctx.clock.now_ms(), ctx.random.bytes(10)));
+    result_text(c, ctx.uuids.next(ctx.clock.now_ms(), ctx.random.bytes(10)));
   });
 }
 
@@ -267,12 +267,12 @@ Status install(sqlite3* db) {
   auto replica = std::make_unique<Replica>(db);
   REJOIN_TRY(register_functions(db, *replica));
   // A second registration of one function carries the ownership: SQLite calls its destructor when the connection
-  // closes. By then the statements are gone already (RowsVtab).
+  // closes. By then the statements are gone already (CloseHook).
   Replica* owned = replica.release();
   int rc = sqlite3_create_function_v2(db, "rejoin_version", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, owned, fn_version,
                                       nullptr, nullptr, [](void* p) {
                                         auto* closing = static_cast<Replica*>(p);
-                                        closing->impl().ctx.rows_vtab.abandon();
+                                        closing->impl().ctx.close_hook.abandon();
                                         delete closing;
                                       });
   return rc == SQLITE_OK ? Status() : sql_error(db, "registering rejoin_version");

@@ -4,11 +4,12 @@
 #include "contract/contract.h"
 #include "sqlite/context.h"
 #include "sqlite/replica.h"
+#include "sqlite/rows_vtab.h"
 
 namespace rejoin::sqlite {
 
 struct Replica::Impl {
-  Impl(sqlite3* db, Clock& clock, Random& random) : ctx(db, clock, random) {}
+  Impl(sqlite3* db, Clock& clock, Random& random) : ctx(db, clock, random) { register_rows_vtab(db); }
   Context ctx;
 };
 

@@ -18,7 +18,7 @@ Status RecordWriter::flush() {
   REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.records() +
                                               "(k, rec) SELECT k, rec FROM rejoin_rows(?1)"));
   Use use(*s);
-  sqlite3_bind_pointer(s->get(), 1, &rows_, RowsVtab::kPointerType, nullptr);
+  sqlite3_bind_pointer(s->get(), 1, &rows_, kRowsPointerType, nullptr);
   Status status = s->run("writing records of " + table_.name);
   sqlite3_bind_null(s->get(), 1);
   rows_.clear();

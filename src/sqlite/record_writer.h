@@ -3,6 +3,7 @@
 
 #include "crdt/record.h"
 #include "sqlite/context.h"
+#include "sqlite/rows_vtab.h"
 
 namespace rejoin::sqlite {
 

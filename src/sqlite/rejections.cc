@@ -1,5 +1,10 @@
 #include "sqlite/rejections.h"
 
+#include "codec/changeset.h"
+#include "sqlite/fold.h"
+#include "sqlite/layout.h"
+#include "sqlite/merged_list.h"
+
 namespace rejoin::sqlite {
 
 Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows) {
@@ -17,6 +22,79 @@ Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows) 
     REJOIN_TRY(s->run("noting a rejection"));
   }
   return {};
+}
+
+Result<bool> has_rejections(Context& ctx) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_rejections LIMIT 1"));
+  Use use(*s);
+  return s->step("looking for rejections");
+}
+
+Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
+  Use use(*s);
+  s->bind_text(1, table);
+  s->bind_blob(2, key);
+  return s->step("looking for a rejection");
+}
+
+Status forget_rejections(Context& ctx, BytesView frame) {
+  REJOIN_ASSIGN(bool any, has_rejections(ctx));
+  if (!any) return {};
+  REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
+  std::vector<uint32_t> sites(reader.sites().size());
+  for (uint32_t i = 0; i < sites.size(); ++i) sites[i] = i;
+  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
+  for (size_t b = 0; b < reader.blocks().size(); ++b) {
+    const codec::WireTable& table = reader.tables()[reader.blocks()[b].table];
+    std::vector<uint32_t> columns(table.columns.size());
+    for (uint32_t i = 0; i < columns.size(); ++i) columns[i] = i;
+    codec::BlockCursor cursor = reader.rows(b, sites, columns);
+    while (cursor.next()) {
+      Use use(*s);
+      s->bind_text(1, table.name);
+      s->bind_blob(2, cursor.key());
+      REJOIN_TRY(s->run("forgetting a rejection"));
+    }
+  }
+  return {};
+}
+
+Result<bool> retry_rejections(Work& work) {
+  Context& ctx = work.ctx();
+  constexpr uint64_t kRowsPerEntry = 1'024;
+  bool any = false;
+  for (const auto& table : ctx.catalog.tables) {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k FROM main.rejoin_rejections WHERE table_name=?1 ORDER BY k"));
+    Use use(*s);
+    s->bind_text(1, table->name);
+    MergedListWriter list;
+    auto flush = [&]() -> Status {
+      if (list.empty()) return {};
+      any = true;
+      Bytes blob = list.finish();
+      REJOIN_ASSIGN(Statement * log,
+                    ctx.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
+      Use use_log(*log);
+      log->bind(1, static_cast<int64_t>(table->id));
+      log->bind(2, static_cast<int64_t>(kMerged));
+      log->bind(3, static_cast<int64_t>(work.state.site));
+      log->bind_blob(4, blob);
+      return log->run("logging rows that were refused");
+    };
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("reading the rejections"));
+      if (!row) break;
+      list.add(s->blob(0), true, true, {});
+      if (list.rows() >= kRowsPerEntry) REJOIN_TRY(flush());
+    }
+    REJOIN_TRY(flush());
+  }
+  if (!any) return false;
+  REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
+  work.state.folded = std::max(work.state.folded, tail);
+  REJOIN_TRY(end_batch(ctx, tail, work.state.site));
+  return true;
 }
 
 }  // namespace rejoin::sqlite

@@ -1,4 +1,6 @@
-// rejoin_rejections: rows that a server did not take, one line each, until they are written again or taken.
+// rejoin_rejections: rows that a server did not take, one line each, until it takes them. A server that has refused a row
+// has nothing of it: the next push of the row carries all of it, and all are pushed again when what the server accepts
+// changes.
 #pragma once
 
 #include "sqlite/context.h"
@@ -7,5 +9,12 @@
 namespace rejoin::sqlite {
 
 Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows);
+Result<bool> has_rejections(Context& ctx);
+Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key);
+// The server has taken what is in this frame: its rows are not listed any more.
+Status forget_rejections(Context& ctx, BytesView frame);
+// Puts all listed rows into the feed again, as this replica's own news. True when there were any. Everything must have
+// been folded.
+Result<bool> retry_rejections(Work& work);
 
 }  // namespace rejoin::sqlite

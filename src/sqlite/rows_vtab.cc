@@ -6,20 +6,7 @@
 
 namespace rejoin::sqlite {
 
-// Outlives the RowsVtab when SQLite still holds the module; freed by the module's destructor.
-struct RowsVtab::Hook {
-  std::function<void()> on_close;
-  bool armed = false;
-  bool destroyed = false;
-};
-
 namespace {
-
-struct Vtab {
-  sqlite3_vtab base;
-  std::function<void()>* on_close;
-  bool* armed;
-};
 
 struct Cursor {
   sqlite3_vtab_cursor base;
@@ -28,10 +15,7 @@ struct Cursor {
 };
 
 int rows_disconnect(sqlite3_vtab* vtab) {
-  auto* v = reinterpret_cast<Vtab*>(vtab);
-  *v->armed = false;
-  if (*v->on_close) (*v->on_close)();
-  delete v;
+  delete vtab;
   return SQLITE_OK;
 }
 
@@ -63,7 +47,7 @@ int rows_close(sqlite3_vtab_cursor* c) {
 int rows_filter(sqlite3_vtab_cursor* base, int with_pointer, const char*, int, sqlite3_value** argv) {
   auto* c = reinterpret_cast<Cursor*>(base);
   c->rows =
-      with_pointer ? static_cast<const RecordRows*>(sqlite3_value_pointer(argv[0], RowsVtab::kPointerType)) : nullptr;
+      with_pointer ? static_cast<const RecordRows*>(sqlite3_value_pointer(argv[0], kRowsPointerType)) : nullptr;
   c->at = 0;
   return SQLITE_OK;
 }
@@ -93,22 +77,16 @@ int rows_rowid(sqlite3_vtab_cursor* base, sqlite3_int64* out) {
 
 }  // namespace
 
-RowsVtab::RowsVtab(sqlite3* db, std::function<void()> on_close) : db_(db), hook_(new Hook{std::move(on_close)}) {
+void register_rows_vtab(sqlite3* db) {
   static sqlite3_module module = [] {
     sqlite3_module m{};
     m.iVersion = 1;
     m.xCreate = nullptr;  // eponymous only: nobody can CREATE VIRTUAL TABLE it
-    m.xConnect = [](sqlite3* connection, void* aux, int, const char* const*, sqlite3_vtab** out, char**) {
+    m.xConnect = [](sqlite3* connection, void*, int, const char* const*, sqlite3_vtab** out, char**) {
       int rc = sqlite3_declare_vtab(connection, "CREATE TABLE x(k BLOB, rec BLOB, source HIDDEN)");
       if (rc != SQLITE_OK) return rc;
-      auto* hook = static_cast<Hook*>(aux);
-      auto* v = new (std::nothrow) Vtab{};
-      if (!v) return SQLITE_NOMEM;
-      v->on_close = &hook->on_close;
-      v->armed = &hook->armed;
-      hook->armed = true;
-      *out = &v->base;
-      return SQLITE_OK;
+      *out = new (std::nothrow) sqlite3_vtab{};
+      return *out ? SQLITE_OK : SQLITE_NOMEM;
     };
     m.xBestIndex = rows_best_index;
     m.xDisconnect = rows_disconnect;
@@ -121,39 +99,7 @@ RowsVtab::RowsVtab(sqlite3* db, std::function<void()> on_close) : db_(db), hook_
     m.xRowid = rows_rowid;
     return m;
   }();
-  sqlite3_create_module_v2(db_, "rejoin_rows", &module, hook_, [](void* p) {
-    auto* hook = static_cast<Hook*>(p);
-    // The owner may still point here: it frees the hook then.
-    if (hook->destroyed)
-      delete hook;
-    else
-      hook->destroyed = true;
-  });
-}
-
-void RowsVtab::abandon() {
-  hook_->on_close = nullptr;
-  if (hook_->destroyed)
-    delete hook_;
-  else
-    hook_->destroyed = true;
-  hook_ = nullptr;
-}
-
-RowsVtab::~RowsVtab() {
-  if (!hook_) return;
-  hook_->on_close = nullptr;
-  if (hook_->destroyed) {
-    delete hook_;
-  } else {
-    hook_->destroyed = true;  // the module's destructor frees it
-    sqlite3_create_module_v2(db_, "rejoin_rows", nullptr, nullptr, nullptr);
-  }
-}
-
-Status RowsVtab::arm() {
-  if (hook_->armed) return {};
-  return exec(db_, "SELECT 1 FROM rejoin_rows");
+  sqlite3_create_module_v2(db, "rejoin_rows", &module, nullptr, nullptr);
 }
 
 }  // namespace rejoin::sqlite

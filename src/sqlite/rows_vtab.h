@@ -1,14 +1,11 @@
 // An internal table-valued function, rejoin_rows(pointer), that hands rows made in memory to one bulk
-// `INSERT OR REPLACE INTO … SELECT …`: about half the cost of one statement execution per row. Its disconnect is also
-// the only moment at which an extension hears that its connection closes while statements can still be finalized.
+// `INSERT OR REPLACE INTO … SELECT …`: about half the cost of one statement execution per row.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/result.h"
 
 struct sqlite3;
 
@@ -26,25 +23,8 @@ struct RecordRows {
   BytesView record(size_t i) const { return BytesView(arena).substr(rows[i].record_at, rows[i].record_size); }
 };
 
-class RowsVtab {
- public:
-  // Registers the module. `on_close` runs when the connection closes (and whenever SQLite drops the virtual table):
-  // finalize there.
-  RowsVtab(sqlite3* db, std::function<void()> on_close);
-  ~RowsVtab();
-  RowsVtab(const RowsVtab&) = delete;
-  RowsVtab& operator=(const RowsVtab&) = delete;
-  // Makes SQLite instantiate the table, so that the disconnect will come.
-  Status arm();
-  // The connection is closing: leave its module alone, SQLite is about to drop it.
-  void abandon();
+inline constexpr const char* kRowsPointerType = "rejoin_rows";
 
-  static constexpr const char* kPointerType = "rejoin_rows";
-
- private:
-  struct Hook;
-  sqlite3* db_;
-  Hook* hook_;
-};
+void register_rows_vtab(sqlite3* db);
 
 }  // namespace rejoin::sqlite

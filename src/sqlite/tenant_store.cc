@@ -94,6 +94,14 @@ class SqliteTenantStore final : public sync::TenantStore {
         }
       }
     }
+    if (!known) {
+      // A site belongs to the device that brought it first.
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1"));
+      Use use(*s);
+      s->bind_blob(1, request.site.view());
+      REJOIN_ASSIGN(bool taken, s->step("looking for a site's device"));
+      if (taken) return stale_chain();
+    }
     if (!known && !request.chain_token.empty())
       return unknown_chain();
 
@@ -149,7 +157,8 @@ class SqliteTenantStore final : public sync::TenantStore {
     reply.more = page.more;
     reply.rows = page.rows;
     reply.restarted = page.restarted;
-    if (!cursor->scanning && cursor->position > 0)
+    // Only a cursor that this store gave out says what the device has.
+    if (!cursor->scanning && cursor->position > 0 && !page.restarted)
       REJOIN_TRY(note_acknowledged(request.site, static_cast<int64_t>(cursor->position)));
     return reply;
   }

@@ -103,13 +103,17 @@ Instruction DeviceSession::next_request() {
 Instruction DeviceSession::take(SyncResponse response) {
   const bool new_facts = !facts_known_ || facts_.may_relay != response.facts.may_relay ||
                          facts_.max_frame_bytes != response.facts.max_frame_bytes ||
-                         facts_.max_value_bytes != response.facts.max_value_bytes;
+                         facts_.max_value_bytes != response.facts.max_value_bytes ||
+                         facts_.schema != response.facts.schema;
   // A server that answers in haste (overloaded, say) may leave its facts out.
   if (response.facts.now_ms != 0) {
     facts_ = response.facts;
     facts_known_ = true;
-    if (new_facts)
-      if (Status kept = store_.keep_facts(facts_); !kept.ok()) return react(kept.error(), 0);
+    if (new_facts) {
+      Result<bool> kept = store_.keep_facts(facts_);
+      if (!kept.ok()) return react(kept.error(), 0);
+      push_more_ |= *kept;
+    }
   }
 
   if (response.need_contract) {

@@ -153,8 +153,11 @@ void read_facts(pbf_reader reader, Decoder& d, ServerFacts& facts) {
       case tag_and_type(3, kVarint):
         facts.max_value_bytes = reader.get_uint64();
         break;
+      case tag_and_type(4, kLength):
+        facts.schema = d.bytes(reader, d.limits().token_bytes, "schema");
+        break;
       default:
-        d.other(reader, 4, "Facts");
+        d.other(reader, 5, "Facts");
     }
   }
 }
@@ -407,6 +410,7 @@ Bytes encode_response(const SyncResponse& response) {
     add_bool(facts, 1, response.facts.may_relay);
     add_uint(facts, 2, response.facts.max_frame_bytes);
     add_uint(facts, 3, response.facts.max_value_bytes);
+    add_bytes(facts, 4, response.facts.schema);
   }
   add_bool(out, 4, response.need_contract);
   if (response.ack) write_ack(*response.ack, pbf_writer(out, 5));

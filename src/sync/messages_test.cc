@@ -26,7 +26,7 @@ SyncRequest full_request() {
 
 SyncResponse full_response() {
   SyncResponse response;
-  response.facts = {1'700'000'000'123, true, 1 << 20, 1 << 16};
+  response.facts = {1'700'000'000'123, true, 1 << 20, 1 << 16, "00ff"};
   response.need_contract = true;
   response.ack =
       Ack{Bytes(16, '\x02'), "next", {{"todos", "\x30key", "[\"key\"]", Code::too_large, "above the limit"}}, 7};

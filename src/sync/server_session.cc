@@ -29,6 +29,11 @@ struct Exchange {
     return store.knows_contract(hello.contract_fingerprint, may_create);
   }
 
+  Status schema() {
+    REJOIN_ASSIGN(response.facts.schema, store.contract_fingerprint());
+    return {};
+  }
+
   Status push() {
     const Push& push = *request.push;
     PushRequest want;
@@ -82,6 +87,7 @@ struct Exchange {
 
   Status run() {
     REJOIN_ASSIGN(const bool known, contract());
+    REJOIN_TRY(schema());
     if (!known) {
       response.need_contract = true;
       return {};
@@ -95,7 +101,7 @@ struct Exchange {
 }  // namespace
 
 ServerFacts facts_of(const ServerSettings& settings, const Caller& caller, int64_t now_ms) {
-  return ServerFacts{now_ms, caller.may_relay, settings.max_frame_bytes, settings.max_value_bytes};
+  return ServerFacts{now_ms, caller.may_relay, settings.max_frame_bytes, settings.max_value_bytes, {}};
 }
 
 MessageLimits message_limits(const ServerSettings& settings) {

@@ -60,6 +60,7 @@ struct ServerFacts {
   bool may_relay = false;
   uint64_t max_frame_bytes = 0;
   uint64_t max_value_bytes = 0;
+  std::string schema;  // fingerprint of the tables that the server has; empty: not said
 };
 
 class DeviceStore {
@@ -75,7 +76,8 @@ class DeviceStore {
   // Applies (or stages) a page and moves the pull cursor, in one transaction. Stamps that the server's clock admits
   // (0: unknown) are admitted, however slow this device's clock is.
   virtual Result<ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms) = 0;
-  virtual Status keep_facts(const ServerFacts& facts) = 0;
+  // True when rows that the server refused go out once more, because what it accepts has changed.
+  virtual Result<bool> keep_facts(const ServerFacts& facts) = 0;
   // The file was copied or restored: a new site id, a new chain; unsent writes are kept with their times. Nothing when
   // `refused_token` is not the chain's token any more: another process has pushed meanwhile, on the same file.
   virtual Status take_new_identity(BytesView refused_token) = 0;
