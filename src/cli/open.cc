@@ -83,7 +83,6 @@ Error in_file(const std::string& path, const Error& error) {
     if (room && *room < kHardlyAny)
       return fail(Code::disk, "the disk that holds " + name + " is full (" + bytes_text(*room) +
                                   " left); make room and try again");
-    if (!says(path.c_str())) return fail(Code::disk, name + ": " + said);
   }
   if (error.code == Code::not_tracked && says("no tracked tables"))
     return fail(Code::not_tracked, path + " has no synced tables; make some: rejoin track " + shell_word(path) + " --all");

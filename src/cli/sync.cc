@@ -135,6 +135,7 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   client::SyncReport& report = *done;
   // The time ran out while something was wrong: that is what a person wants to know.
   if (report.error && report.error->code == Code::timeout && last_failure) report.error = last_failure;
+  if (report.error) report.error = in_file(arguments.file, *report.error);
   // A server that answered is worth remembering; a mistyped address or a token that was turned away is not.
   bool remember = !arguments.forget && !report.error &&
                   (!arguments.url.empty() || !arguments.token.empty() || !arguments.token_file.empty());

@@ -29,7 +29,7 @@ CloseHook::CloseHook(sqlite3* db, std::function<void()> on_close) : db_(db), hoo
     m.iVersion = 1;
     m.xCreate = nullptr;  // eponymous only: nobody can CREATE VIRTUAL TABLE it
     m.xConnect = [](sqlite3* connection, void* aux, int, const char* const*, sqlite3_vtab** out, char**) {
-      int rc = sqlite3_declare_vtab(connection, "CREATE TABLE x(nothing)");
+      int rc = sqlite3_declare_vtab(connection, "CREATE TABLE x(unused)");
       if (rc != SQLITE_OK) return rc;
       auto* hook = static_cast<Hook*>(aux);
       auto* v = new (std::nothrow) Vtab{};
