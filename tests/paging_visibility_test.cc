@@ -238,6 +238,47 @@ TEST(Paging, AMergedChunkLargerThanThePageGoesThroughWhole) {
   EXPECT_EQ(count(c), 100);
 }
 
+TEST(Paging, PagesReadByBarePositionsContinueEachOther) {
+  Peer a(kSchema, {"t"}), b(kSchema, {"t"});
+  insert_rows(a, 0, 1);
+  int64_t since = *a.rejoin().seq();
+  b.fetch(a);
+  insert_rows(a, 10, 200);
+  int pages = 0;
+  for (bool last = false; !last && pages < 1000; ++pages) {
+    // A new statement for each page, as a program does that keeps only an integer.
+    auto cursor = a.rejoin().cursor_at(since);
+    ASSERT_TRUE(cursor.ok());
+    sqlite::Page page = read_page(a, *cursor, 1000);
+    b.apply(page.frame);
+    since = static_cast<int64_t>(page.through);
+    last = !page.more;
+  }
+  EXPECT_GT(pages, 3);
+  EXPECT_EQ(count(b), 201);
+}
+
+TEST(Paging, APositionReadBetweenTwoWritesIsAPlaceToStartFrom) {
+  Peer a(kSchema, {"t"}), b(kSchema, {"t"});
+  insert_rows(a, 0, 3);
+  b.fetch(a);
+  insert_rows(a, 10, 3);
+  int64_t since = *a.rejoin().seq();
+  insert_rows(a, 20, 3);
+  auto frame = a.rejoin().changeset(since);
+  ASSERT_TRUE(frame.ok() && *frame);
+  b.apply(**frame);
+  EXPECT_EQ(count(b), 6);
+  // Inside a transaction nothing can be folded; the changeset starts a little earlier then.
+  a.run("BEGIN; INSERT INTO t VALUES('x', 1, 1)");
+  since = *a.rejoin().seq();
+  a.run("INSERT INTO t VALUES('y', 1, 1); COMMIT");
+  frame = a.rejoin().changeset(since);
+  ASSERT_TRUE(frame.ok() && *frame);
+  b.apply(**frame);
+  EXPECT_EQ(b.rows("SELECT id FROM t WHERE id IN ('x', 'y')"), "'x'\n'y'\n");
+}
+
 TEST(Paging, APushCarriesOnlyTheReplicasOwnCells) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"}), c(kSchema, {"t"});
   a.run("INSERT INTO t VALUES('a', 1, 1)");

@@ -41,6 +41,25 @@ TEST(SeveralConnections, MergesAndSitesOfTheOtherAreSeen) {
   EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), "'b'|2\n'c'|2\n");
 }
 
+TEST(SeveralConnections, StatusAndSiteAreReadWhileAnotherWrites) {
+  Peer a(kSchema, {"t"}, "reading.db");
+  a.run_on(0, "INSERT INTO t VALUES('folded', 1)");
+  a.changeset(0, 0);
+  a.run_on(0, "INSERT INTO t VALUES('not folded', 1)");
+  a.run_on(0, "BEGIN IMMEDIATE; INSERT INTO t VALUES('open', 1)");
+  auto status = sqlite::status_json(a.rejoin(1));
+  ASSERT_TRUE(status.ok()) << status.error().message;
+  EXPECT_TRUE(a.rejoin(1).tables().ok());
+  EXPECT_TRUE(a.rejoin(1).site().ok());
+  EXPECT_TRUE(a.rejoin(1).seq().ok());
+  // What must be of now says that it cannot.
+  auto explained = a.rejoin(1).doctor();
+  ASSERT_FALSE(explained.ok());
+  EXPECT_EQ(explained.error().code, Code::busy);
+  a.run_on(0, "COMMIT");
+  a.expect_sound();
+}
+
 TEST(SeveralConnections, TablesTrackedByTheOtherAreSeen) {
   Peer a(std::string(kSchema) + "; CREATE TABLE u(id TEXT PRIMARY KEY, w)", {"t"}, "tables.db");
   a.changeset(0, 1);

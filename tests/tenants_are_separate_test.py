@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
 from http_peer import (JSON, PROTOBUF, base64url, call, claims, connect, field, head, read_reply, secret_of, signed, site_of,  # noqa: E402
                        sync_json)
-from support import FolderTest, Server, extended, plain, rows  # noqa: E402
+from support import FolderTest, Run, Server, extended, plain, rows  # noqa: E402
 
 SITE = b"0123456789abcdef"
 HELLO = {"protocol": 1, "hello": {"site": base64.b64encode(SITE).decode()}, "pull": {"max_bytes": 1 << 22}}
@@ -172,25 +172,30 @@ class TenantTest(FolderTest):
             db = extended(b)
             frame = db.execute("SELECT rejoin_changeset(0)").fetchone()[0]
             db.close()
-            push = field(2, os.urandom(16)) + field(3, frame)
-            body = field(1, 1) + field(2, field(1, SITE)) + field(3, push)
             headers = {"Content-Type": PROTOBUF, "Accept": JSON}
-            reply = call(server, "POST", "/v1/sync", body, headers, server.token("c"))
+
+            def push(site, token):
+                body = field(1, 1) + field(2, field(1, site)) + field(3, field(2, os.urandom(16)) + field(3, frame))
+                return call(server, "POST", "/v1/sync", body, headers, token)
+
+            reply = push(SITE, server.token("c"))
             self.assertEqual(reply.status, 200, reply)  # refused row by row: the rest of a chunk would have been taken
             self.assertEqual([r["code"] for r in reply.json["ack"]["refused"]], [14])
+            # Nor under the site of another device, with or without the claim.
+            for token in (server.token("e"), server.token("e", "--relay")):
+                reply = push(base64.b64decode(site_of(a)), token)
+                self.assertEqual((reply.status, reply.json["error"]["name"]), (409, "stale_chain"), reply)
             self.assertEqual([r[1] for r in rows(self.path("s", "tenants", "acme.db"))], ["mine"])
-            # With the claim it may.
-            body = body.replace(push, field(2, os.urandom(16)) + field(3, frame))
-            reply = call(server, "POST", "/v1/sync", body, headers, server.token("d", "--relay"))
+            # With the claim it may bring what others wrote.
+            reply = push(os.urandom(16), server.token("d", "--relay"))
             self.assertEqual((reply.status, reply.json["ack"].get("refused")), (200, None), reply)
             self.assertEqual([r[1] for r in rows(self.path("s", "tenants", "acme.db"))], ["mine", "theirs"])
 
     def test_creating_tables_needs_the_claim_and_may_come_later(self):
         a = self.todo("a", "x")
         with Server(self.path("s")) as server:
-            self.ok("sync", a, server.url, "--token", server.token("a"))
-            told = self.ok("sync", a, "--json").json
-            self.assertEqual((told["pending"], told["rejected"]), (0, 1))
+            told = Run("sync", a, server.url, "--token", server.token("a"), "--json")
+            self.assertEqual((told.code, told.json["pending"], told.json["rejected"]), (3, 0, 1), told)
             db = plain(a)
             table, code, reason = db.execute("SELECT table_name, code, reason FROM rejoin_rejections").fetchone()
             db.close()
@@ -203,12 +208,16 @@ class TenantTest(FolderTest):
             told = self.ok("sync", b, server.url, "--token", server.token("b", "--schema"), "--json").json
             self.assertEqual((told["rejected"], told["pending"]), (0, 0))
             self.assertEqual([r[1] for r in rows(self.path("s", "tenants", "acme.db"))], ["y"])
+            # And the first brings again what was refused, now that there is a place for it.
+            told = self.ok("sync", a, server.url, "--token", server.token("a"), "--json").json
+            self.assertEqual((told["rejected"], told["pending"]), (0, 0))
+            self.assertEqual([r[1] for r in rows(self.path("s", "tenants", "acme.db"))], ["x", "y"])
 
     def test_schema_fixed_creates_no_table_for_anybody(self):
         a = self.todo("a", "x")
         with Server(self.path("s"), "--schema", "fixed") as server:
-            told = self.ok("sync", a, server.url, "--token", server.token("a", "--schema"), "--json").json
-            self.assertEqual((told["pending"], told["rejected"]), (0, 1))
+            told = Run("sync", a, server.url, "--token", server.token("a", "--schema"), "--json")
+            self.assertEqual((told.code, told.json["pending"], told.json["rejected"]), (3, 0, 1), told)
         db = plain(a)
         table, key, code, reason = db.execute("SELECT table_name, key, code, reason FROM rejoin_rejections").fetchone()
         db.close()
@@ -217,14 +226,14 @@ class TenantTest(FolderTest):
         tenant = sqlite3.connect(self.path("s", "tenants", "acme.db"))
         self.assertEqual(tenant.execute("SELECT name FROM sqlite_schema WHERE name = 'todos'").fetchall(), [])
         tenant.close()
-        # The local row stays, and a server that may create the table takes what comes from then on.
+        # The local row stays, and goes to a server that may create the table.
         self.assertEqual([r[1] for r in rows(a)], ["x"])
         with Server(self.path("s"), "--schema", "auto") as server:
             db = plain(a)
             db.execute("INSERT INTO todos(id, title) VALUES('later', 'y')")
             db.close()
             self.ok("sync", a, server.url, "--token", server.token("a", "--schema"))
-            self.assertEqual([r[1] for r in rows(self.path("s", "tenants", "acme.db")) if r[0] == "later"], ["y"])
+            self.assertEqual([r[1] for r in rows(self.path("s", "tenants", "acme.db"))], ["x", "y"])
 
 
 if __name__ == "__main__":

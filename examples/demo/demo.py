@@ -6,6 +6,7 @@ Steps are functions, in the order of the story; what must be true is checked, an
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import time
 
@@ -42,8 +43,8 @@ STORY = [
     ("The same column", "currencies", "VED", ["name"]),
     ("Deleted on one device, edited on the other", "currencies", "HRK", ["name"]),
     ("A key renamed on one device, the row edited on the other", "subdivisions", "FR-75", ["name"]),
-    ("  the same place under its new key", "subdivisions", "FR-75C", ["name", "parent"]),
-    ("  and a row that refers to it (ON UPDATE CASCADE)", "visits", "01936f5e-01", ["subdivision"]),
+    ("The same place under its new key", "subdivisions", "FR-75C", ["name", "parent"]),
+    ("A row that refers to it (ON UPDATE CASCADE)", "visits", "01936f5e-01", ["subdivision"]),
 ]
 NEW_ROWS = "New rows on both devices"
 
@@ -63,8 +64,8 @@ def prepare(folder):
         db.execute("SELECT rejoin_track(?)", (name,))
     db.close()
     rejoin("track", os.path.join(folder, "b.db"), "--all")
-    print("  a.db, b.db: copied first, then tracked on each device, so that each is a replica of its own; A from")
-    print(f"  Python with SELECT rejoin_track('…'), B with `rejoin track b.db --all`: {time.monotonic() - start:.1f} s for both.")
+    print("  a.db, b.db: copied first, then tracked on each device, so that each is a replica of its own:")
+    print(f"  A from Python with SELECT rejoin_track('…'), B with `rejoin track b.db --all`, {time.monotonic() - start:.2f} s for both.")
     print("  What was there before tracking loses to any later write.")
 
 
@@ -119,14 +120,17 @@ def sync_until_quiet(folder, server):
         for device in "ab":
             path = os.path.join(folder, f"{device}.db")
             done = rejoin("sync", path, server.url, env={"REJOIN_TOKEN": tokens[device]})
+            if done["pushed"] + done["pulled"] > 0:
+                rows.append([f"{turn}", f"device {device.upper()}", f"{done['pushed']:9,}", f"{done['pulled']:13,}",
+                             f"{done['bytes_sent'] + done['bytes_received']:13,}"])
             moved += done["pushed"] + done["pulled"]
-            rows.append([f"{turn}", f"device {device.upper()}", f"{done['pushed']:9,}", f"{done['pulled']:13,}", f"{done['changed']:12,}",
-                         f"{done['bytes_sent'] + done['bytes_received']:13,}"])
         if moved == 0:
             break
     else:
         sys.exit(red("error: the devices did not come to rest"))
-    table(["turn", "", "rows sent", "rows received", "changed here", "bytes on wire"], rows, [4, 10, 9, 13, 12, 13])
+    table(["turn", "", "rows sent", "rows received", "bytes on wire"], rows, [4, 10, 9, 13, 13])
+    print("  Then there is nothing left to say. The first meeting brings everything along, since nobody told the server that")
+    print("  both began with the same rows; from then on only news travels.")
 
 
 def when(stamp):
@@ -144,24 +148,34 @@ def why(folder, name, key, column, sites):
             reason += f"; {sites[written['site']]}'s edit, {when(written)}, is kept for a restore"
         return reason
     if written["time"] is None:
-        return "as it was before tracking"
-    reason = f"{sites[written['site']]} wrote it, {when(written)}"
+        return "nobody wrote it since tracking began"
+    writer = f"{sites[written['site']]} wrote it"
     rivals = [lost["written"] for lost in cell.get("won_against", []) if lost["written"]["time"]]
-    return reason + (f", later than {sites[rivals[0]['site']]}, {when(rivals[0])}" if rivals else "; nobody else did")
+    if rivals:
+        return f"{writer}, {when(written)}, later than {sites[rivals[0]['site']]}, {when(rivals[0])}"
+    return f"only {writer}, {when(written)}"
 
 
 def report(folder, had, now, sites):
     heading("4  What became of it, and why")
+    widths = [13, 16, 16, 16, 29]
+    table(["", "device A had", "device B had", "both have now", "why (from rejoin explain)"], [], widths)
     for title, name, key, columns in STORY:
-        print("\n  " + (title if title.startswith("  ") else bold(title)) + "  " + dim(f"{name} {key}"))
+        print("\n  " + bold(title) + "  " + dim(f"{name} {key}"))
         rows = []
         for i, column in enumerate(columns):
             def cell(snap):
                 row = snap[(name, key)]
                 return "(no such row)" if row is None else row[i]
             rows.append([column, cell(had["a"]), cell(had["b"]), cell(now["a"]), why(folder, name, key, column, sites)])
-        table(["column", "device A had", "device B had", "both have", "why"], rows, [13, 17, 17, 17, 26],
-              [None, None, None, green, None])
+        table(None, rows, widths, [dim, None, None, green, None])
+
+
+def raw_explanation(folder):
+    arguments = ["explain", os.path.join(folder, "a.db"), "currencies", "VED"]
+    print("\n  " + bold("The same in full") + "  " + dim("$ " + " ".join([short(REJOIN), *arguments])))
+    for line in subprocess.run([REJOIN, *arguments], capture_output=True, text=True, check=True).stdout.splitlines():
+        print("  " + line)
 
 
 def compare(folder, server_file):
@@ -231,6 +245,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", default=os.path.join(ROOT, "build", "demo"), help="where the files go; made anew")
     folder = short(parser.parse_args().dir)
+    sys.stdout.reconfigure(errors="replace", line_buffering=True)  # a terminal without UTF-8 shows ? instead of ending the demo
     start = time.monotonic()
     fresh(folder)
     print(bold("Rejoin: two devices, offline edits, one server"))
@@ -243,6 +258,7 @@ def main():
         sync_until_quiet(folder, server)
     report(folder, had, {device: snapshot(folder, device) for device in "ab"}, sites)
     new_rows_report(had_new, {device: new_rows(folder, device) for device in "ab"})
+    raw_explanation(folder)
     equal = compare(folder, os.path.join(folder, "server", "tenants", "demo.db"))
     wrong = list(expected(folder))
     for line in wrong:

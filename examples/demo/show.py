@@ -57,8 +57,9 @@ def heading(text):
 
 
 def table(header, rows, widths, styles=None):
-    """Columns of fixed widths; long cells continue on the next line. `styles`: a function or None for each column."""
-    styles = styles or [None] * len(header)
+    """Columns of fixed widths; long cells continue on the next line. `header`: None for no such line. `styles`: a function or None for each
+    column."""
+    styles = styles or [None] * len(widths)
 
     def line(parts, paints):
         out = []
@@ -67,7 +68,8 @@ def table(header, rows, widths, styles=None):
             out.append(style(padded) if style and part else padded)
         print(("  " + "  ".join(out)).rstrip())
 
-    line(header, [dim] * len(header))
+    if header:
+        line(header, [dim] * len(header))
     for row in rows:
         wrapped = [wrap(cell, width) for cell, width in zip(row, widths)]
         for i in range(max(map(len, wrapped))):

@@ -16,12 +16,10 @@
 namespace rejoin::cli {
 namespace {
 
-constexpr uint64_t kMost = uint64_t{1} << 62;  // positions and counts are SQLite's 64-bit integers
-
 struct Arguments {
   std::string file, table;
-  uint64_t since = 0;
-  uint64_t limit = 100;
+  uint32_t limit = 100;
+  int64_t since = 0;
 };
 
 std::string text_of(const crdt::ValueRef& value) {
@@ -45,12 +43,14 @@ boost::json::value json_of(const crdt::ValueRef& value) { return boost::json::pa
 
 // ?1: since, ?2: the table, ?3: at most so many. Ascending in both cases; `total` tells whether the oldest is one too many.
 std::string sql_of(bool newest, bool one_table) {
-  std::string sql = "SELECT seq, time, site, table_name, key, column_name, value, alive, hlc FROM rejoin_changes WHERE ";
+  std::string sql =
+      "SELECT seq, time, site, table_name, key, column_name, value, alive, hlc, row_number() OVER () AS line"
+      " FROM rejoin_changes WHERE ";
   sql += newest ? "?1 IS NOT NULL" : "seq > ?1";
   sql += one_table ? " AND table_name = ?2" : " AND ?2 IS NULL";
-  if (!newest) return "SELECT *, 0 AS total FROM (" + sql + ") ORDER BY seq, hlc, table_name, key LIMIT ?3";
+  if (!newest) return "SELECT *, 0 AS total FROM (" + sql + ") ORDER BY seq, hlc, line LIMIT ?3";
   return "SELECT *, count(*) OVER () AS total FROM (" + sql +
-         " ORDER BY seq DESC, hlc DESC, table_name DESC, key DESC LIMIT ?3) ORDER BY seq, hlc, table_name, key";
+         " ORDER BY seq DESC, hlc DESC, line DESC LIMIT ?3) ORDER BY seq, hlc, line";
 }
 
 Result<int> run_changes(const Arguments& arguments, Output& output) {
@@ -64,8 +64,8 @@ Result<int> run_changes(const Arguments& arguments, Output& output) {
   }
   // Without a position to begin at, the newest are what matters. One more than asked for tells whether there is more.
   bool newest = arguments.since == 0;
-  const crdt::ValueRef parameters[] = {crdt::ValueRef::of_integer(static_cast<int64_t>(arguments.since)), table,
-                                       crdt::ValueRef::of_integer(static_cast<int64_t>(arguments.limit) + 1)};
+  const crdt::ValueRef parameters[] = {crdt::ValueRef::of_integer(arguments.since), table,
+                                       crdt::ValueRef::of_integer(int64_t{arguments.limit} + 1)};
   TextTable shown({"SEQ", "TIME", "SITE", "TABLE", "KEY", "COLUMN", "VALUE"});
   shown.align_right(0);
   uint64_t rows = 0;
@@ -73,7 +73,7 @@ Result<int> run_changes(const Arguments& arguments, Output& output) {
   int64_t last_seq = 0, next_seq = 0;
   auto add = [&](sqlite::QueryRow row) {
     ++rows;
-    bool surplus = newest ? rows == 1 && static_cast<uint64_t>(row[9].integer) > arguments.limit : rows > arguments.limit;
+    bool surplus = newest ? rows == 1 && row[10].integer > int64_t{arguments.limit} : rows > arguments.limit;
     if (surplus) {
       more = true, next_seq = row[0].integer;
       return newest;
@@ -129,10 +129,10 @@ void add_changes(Commands& commands) {
   command->add_option("TABLE", arguments->table, "Only this table");
   command->add_option("--since", arguments->since, "Only what came after this position (the SEQ column)")
       ->type_name("SEQ")
-      ->check(CLI::Range(uint64_t{0}, kMost));
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--limit", arguments->limit, "At most this many lines (100 unless told)")
       ->type_name("N")
-      ->check(CLI::Range(uint64_t{1}, kMost));
+      ->check(CLI::PositiveNumber);
   commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_changes(*arguments, output)); });
 }
 

@@ -1,5 +1,6 @@
 #include "cli/progress.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -26,7 +27,7 @@ struct Progress::Impl {
     static constexpr int kBar = 24;
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     uint64_t n = done, of = total;
-    std::string line = what;
+    std::string line;
     if (of > 0) {
       int filled = static_cast<int>(std::min<uint64_t>(kBar, n * kBar / of));
       line += " [";
@@ -36,7 +37,9 @@ struct Progress::Impl {
       line += " " + count_text(n) + " rows";
     }
     line += " " + std::to_string(static_cast<int>(seconds)) + " s";
-    line = shorten(line, terminal_columns(2) - 1);
+    // Long names give way: what moves is what matters.
+    int room = terminal_columns(2) - 1;
+    line = shorten(shorten(what, std::max(8, room - display_width(line))) + line, room);
     std::fprintf(stderr, "\r\x1b[2K%s", line.c_str());
     std::fflush(stderr);
     drawn = true;

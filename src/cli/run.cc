@@ -2,6 +2,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -149,6 +150,9 @@ int run_guarded(int argc, char** argv) {
   add_doctor(commands);
   add_compact(commands);
   add_errors(commands);
+  const std::vector<std::string> names = command_names(app);
+  bool known = argc <= 1 || argv[1][0] == '-' || std::find(names.begin(), names.end(), argv[1]) != names.end();
+  if (!known) return usage_error(app, CLI::ExtrasError({argv[1]}), argc, argv);  // also where help is asked for
   if (argc <= 1) {
     std::fputs(app.help().c_str(), stdout);
     return kUsage;

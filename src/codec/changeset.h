@@ -1,5 +1,5 @@
-// Changesets: rows with their versions and values, by columns, in one checksummed frame. docs/formats.md has it byte by
-// byte.
+// Changesets: rows with their versions and values, by columns, in one checksummed frame. docs/formats-changeset.md has
+// it, byte by byte.
 //
 // A frame is: magic "RJC1", u8 flags (0), header, site dictionary, table dictionary, blocks, then XXH3-64 (big-endian)
 // of all bytes before it. A block holds rows of one table and one shape (which columns are present, whether liveness

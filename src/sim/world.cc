@@ -439,8 +439,12 @@ void World::clone(int to, int from) {
   if (!state) return;
   d.now.model.move_to_site(id, *state);
   d.now.from.erase(to);
-  for (int i = 0; i < devices(); ++i)
-    if (i != to) device(i).now.from[to] = Position();
+  // Positions in the old file mean nothing in the new one, whatever the others roll back to.
+  for (int i = 0; i < devices(); ++i) {
+    if (i == to) continue;
+    device(i).now.from[to] = device(i).before.from[to] = Position();
+    for (auto& [name, memory] : device(i).savepoints) memory.from[to] = Position();
+  }
   observe(to);
   check_rows(to, 0);
 }

@@ -145,7 +145,7 @@ int open_cursor(Cursor* c) {
     if (!layout.ok()) return set_error(c->base.pVtab, layout.error());
     if (!*layout) return c->done = true, SQLITE_OK;
     {
-      auto work = begin_look(ctx);
+      auto work = begin_look(ctx, Freshness::as_folded);
       if (!work.ok()) return set_error(c->base.pVtab, work.error());
       for (const auto& t : ctx.catalog.tables)
         if (c->only_table.empty() || sqlite3_stricmp(c->only_table.c_str(), t->name.c_str()) == 0)
@@ -195,7 +195,7 @@ int column(sqlite3_vtab_cursor* base, sqlite3_context* out, int i) {
         sqlite3_result_value(out, sqlite3_column_value(c->row_from->get(), c->column_at[c->columns[c->column]]));
       break;
     case 4:
-      if (!stamp.bottom()) text(iso8601(crdt::ms_of_hlc(stamp.hlc)));
+      if (stamp.hlc > crdt::kBeforeTrackingHlc) text(iso8601(crdt::ms_of_hlc(stamp.hlc)));
       break;
     case 5:
       if (!stamp.bottom()) sqlite3_result_int64(out, static_cast<int64_t>(stamp.hlc));

@@ -45,7 +45,7 @@ Result<std::string> status_json(Replica& replica) {
     return std::string(
         "{\"site\":null,\"tables\":[],\"seq\":0,\"url\":null,\"pushed\":0,\"pulled\":0,\"pending\":0,\"rejected\":0,"
         "\"parked\":0,\"last_sync\":null,\"last_error\":null}");
-  REJOIN_ASSIGN(Work work, begin_look(ctx));
+  REJOIN_ASSIGN(Work work, begin_look(ctx, Freshness::as_folded));
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   std::string tables;
   for (const auto& t : ctx.catalog.tables) tables += (tables.empty() ? "" : ",") + crdt::json_string(t->name);

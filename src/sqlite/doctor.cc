@@ -89,7 +89,7 @@ Result<std::string> doctor(Context& ctx) {
       if (check.text(0) != "ok") findings.add("sqlite", "", "", std::string(check.text(0)));
     }
   }
-  REJOIN_ASSIGN(Work work, begin_look(ctx));
+  REJOIN_ASSIGN(Work work, begin_look(ctx, Freshness::of_now));
   for (const auto& table : ctx.catalog.tables) REJOIN_TRY(check_table(ctx, *table, findings));
   REJOIN_TRY(work.commit());
   if (findings.count > kMostFindings)

@@ -24,7 +24,7 @@ std::string stamp_json(Context& ctx, const State& state, crdt::Stamp s) {
 
 }  // namespace
 
-Result<Work> begin_look(Context& ctx) {
+Result<Work> begin_look(Context& ctx, Freshness freshness) {
   {
     REJOIN_ASSIGN(Work work, Work::read(ctx));
     REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
@@ -32,8 +32,10 @@ Result<Work> begin_look(Context& ctx) {
     if (sqlite3_db_readonly(ctx.db, "main") == 1) return work;
     REJOIN_TRY(work.commit());
   }
-  REJOIN_ASSIGN(Work work, Work::write(ctx));
-  REJOIN_TRY(fold(work));
+  auto work = Work::write(ctx);
+  if (!work.ok() && work.error().code == Code::busy && freshness == Freshness::as_folded) return Work::read(ctx);
+  if (!work.ok()) return work.error();
+  REJOIN_TRY(fold(*work));
   return work;
 }
 
@@ -65,7 +67,7 @@ Result<Bytes> stored_key(Context& ctx, const Table& table, const std::vector<crd
 }
 
 Result<std::string> explain(Context& ctx, const std::string& name, const std::vector<crdt::ValueRef>& key_values) {
-  REJOIN_ASSIGN(Work work, begin_look(ctx));
+  REJOIN_ASSIGN(Work work, begin_look(ctx, Freshness::of_now));
   REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
   REJOIN_ASSIGN(Bytes key, stored_key(ctx, *table, key_values));
   REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, *table));

@@ -42,6 +42,14 @@ Result<bool> is_batch_end(Context& ctx, int64_t position) {
   return s->step("reading a batch");
 }
 
+// A cursor as frames name it, so that a receiver sees which page continues which: without the horizon, which a bare log
+// position does not know.
+Bytes name_of(Cursor cursor) {
+  if (cursor == Cursor()) return {};
+  cursor.horizon = 0;
+  return codec::encode_cursor(cursor);
+}
+
 // Writes the rows of one table into a frame.
 class TableExtract {
  public:
@@ -235,9 +243,17 @@ Result<Work> begin_export(Context& ctx) {
   return fail(Code::internal, "begin_export");
 }
 
-Result<Bytes> cursor_at_position(Work& work, int64_t position) {
+Result<Bytes> cursor_at_position(Work& work, int64_t position, bool from_whole_batch) {
   REJOIN_ASSIGN(int64_t tail, log_tail(work.ctx()));
   position = std::min(position, tail);
+  if (from_whole_batch && position > 0) {
+    REJOIN_ASSIGN(Statement * s,
+                  work.ctx().statement("SELECT coalesce(max(last_seq), 0) FROM main.rejoin_batch WHERE last_seq<=?1"));
+    Use use(*s);
+    s->bind(1, position);
+    REJOIN_TRY(s->step("reading a batch"));
+    position = s->integer(0);
+  }
   if (position <= 0) return Bytes();
   REJOIN_ASSIGN(auto token, batch_token(work.ctx(), position));
   Cursor cursor;
@@ -285,7 +301,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
 
   codec::FrameInfo info;
   info.source = ctx.sites[work.state.site];
-  info.from = request.cursor;
+  info.from = name_of(decoded->position == 0 && !decoded->scanning ? Cursor() : *decoded);
   info.horizon = static_cast<uint64_t>(tail);
   FeedRequest feed;
   feed.local_only = request.only_site.has_value();
@@ -317,7 +333,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     }
     page.rows = writer.rows();
     end_of_page(info.through);
-    writer.info().next = page.next;
+    writer.info().next = name_of(next);
     writer.info().through = info.through;
     writer.info().last = !page.more;
     // An empty first page of an empty database is no news; the end of a scan is, because it makes the staged pages
@@ -352,7 +368,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     page.more = through < tail;
     page.rows = writer.rows();
     end_of_page(static_cast<uint64_t>(through));
-    writer.info().next = page.next;
+    writer.info().next = name_of(next);
     writer.info().through = page.through;
     writer.info().last = !page.more;
     if (page.rows == 0 && info.starts_batch && cursor.horizon == 0) {

@@ -13,6 +13,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request);
 // Error in_transaction inside a transaction with uncommitted (or unfolded) writes.
 Result<Work> begin_export(Context& ctx);
 // A cursor at a log position: at its batch's token. Positions beyond the tail mean the tail; up to 0, the beginning.
-Result<Bytes> cursor_at_position(Work& work, int64_t position);
+// `from_whole_batch`: a position inside a batch means the batch's beginning, so that what follows stands by itself.
+Result<Bytes> cursor_at_position(Work& work, int64_t position, bool from_whole_batch);
 
 }  // namespace rejoin::sqlite

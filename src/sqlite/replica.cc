@@ -35,7 +35,7 @@ Result<std::vector<TableInfo>> Replica::tables() {
   std::vector<TableInfo> out;
   REJOIN_ASSIGN(bool layout, has_layout(ctx));
   if (!layout) return out;
-  REJOIN_ASSIGN(Work work, begin_look(ctx));
+  REJOIN_ASSIGN(Work work, begin_look(ctx, Freshness::as_folded));
   for (const auto& t : ctx.catalog.tables) {
     TableInfo info;
     info.name = t->name;
@@ -50,7 +50,7 @@ Result<std::vector<TableInfo>> Replica::tables() {
 }
 
 Result<std::string> Replica::contract_json() {
-  REJOIN_ASSIGN(Work work, begin_look(impl_->ctx));
+  REJOIN_ASSIGN(Work work, begin_look(impl_->ctx, Freshness::as_folded));
   std::string out = contract::to_json(current_contract(impl_->ctx));
   REJOIN_TRY(work.commit());
   return out;
@@ -62,7 +62,7 @@ Result<crdt::SiteId> Replica::site() {
     REJOIN_ASSIGN(Work made, Work::write(impl_->ctx, true));
     REJOIN_TRY(made.commit());
   }
-  REJOIN_ASSIGN(Work work, begin_look(impl_->ctx));
+  REJOIN_ASSIGN(Work work, begin_look(impl_->ctx, Freshness::as_folded));
   crdt::SiteId id = impl_->ctx.sites[work.state.site];
   REJOIN_TRY(work.commit());
   return id;
@@ -71,6 +71,8 @@ Result<crdt::SiteId> Replica::site() {
 Result<int64_t> Replica::seq() {
   REJOIN_ASSIGN(bool layout, has_layout(impl_->ctx));
   if (!layout) return int64_t{0};
+  // Folded if it can be, so that the position lies between two batches.
+  if (auto work = begin_export(impl_->ctx); work.ok()) REJOIN_TRY(work->commit());
   REJOIN_ASSIGN(auto tail, query_int(impl_->ctx.db, "SELECT max(seq) FROM main.rejoin_log"));
   return tail.value_or(0);
 }
@@ -85,7 +87,7 @@ Status Replica::take_new_identity() {
 Result<std::optional<Bytes>> Replica::changeset(int64_t since) {
   REJOIN_ASSIGN(Work work, begin_export(impl_->ctx));
   PageRequest request;
-  REJOIN_ASSIGN(request.cursor, cursor_at_position(work, since));
+  REJOIN_ASSIGN(request.cursor, cursor_at_position(work, since, true));
   REJOIN_ASSIGN(Page page, extract_page_in(work, request));
   REJOIN_TRY(work.commit());
   if (page.frame.empty() || page.rows == 0) return std::optional<Bytes>();
@@ -96,7 +98,7 @@ Result<Page> Replica::page(const PageRequest& request) { return extract_page(imp
 
 Result<Bytes> Replica::cursor_at(int64_t since) {
   REJOIN_ASSIGN(Work work, begin_export(impl_->ctx));
-  REJOIN_ASSIGN(Bytes cursor, cursor_at_position(work, since));
+  REJOIN_ASSIGN(Bytes cursor, cursor_at_position(work, since, false));
   REJOIN_TRY(work.commit());
   return cursor;
 }

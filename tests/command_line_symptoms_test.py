@@ -1,0 +1,159 @@
+"""Mistakes that the `rejoin` command once made itself, each by its symptom."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
+from support import REJOIN, TODOS, FolderTest, Run, Server, plain  # noqa: E402
+
+
+class SymptomsTest(FolderTest):
+    def with_rows(self, name="app.db", rows=("1", "2", "3")):
+        path = self.database(name)
+        db = plain(path)
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO todos(id, title) VALUES(?, 'x')", [(i,) for i in rows])
+        db.execute("COMMIT")
+        db.close()
+        return path
+
+    def test_output_to_a_full_disk_looked_like_success(self):
+        path = self.with_rows(rows=[str(i) for i in range(2000)])  # more than a buffer
+        for arguments in (["errors"], ["changes", path, "--limit", "100000"], ["changes", path, "--limit", "100000", "--json"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([REJOIN, *arguments], stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+            self.assertEqual(done.returncode, 1, arguments)
+            self.assertIn(os.strerror(errno.ENOSPC), done.stderr.decode())
+
+    def test_a_closed_pipe_was_reported_as_an_error(self):
+        path = self.with_rows(rows=[str(i) for i in range(5000)])
+        for more in ([], ["--json"]):
+            process = subprocess.Popen([REJOIN, "changes", path, "--limit", "100000", *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       stdin=subprocess.DEVNULL)
+            process.stdout.read(10)
+            process.stdout.close()
+            err = process.stderr.read().decode()
+            process.stderr.close()
+            self.assertEqual(process.wait(60), -signal.SIGPIPE, err)  # as every other program ends then
+            self.assertNotIn("error", err)
+
+    def test_changes_showed_the_oldest_lines_and_not_the_newest(self):
+        path = self.with_rows()
+        db = plain(path)
+        db.execute("UPDATE todos SET title = 'newest' WHERE id = '1'")
+        db.close()
+        self.assertIn("newest", self.ok("changes", path, "--limit", "1").out)
+        self.assertEqual(self.ok("changes", path, "--limit", "1", "--json").json["value"], "newest")
+        every = self.ok("changes", path, "--json").out.splitlines()
+        self.assertEqual(self.ok("changes", path, "--json", "--limit", "4").out.splitlines(), every[-4:])
+
+    def test_going_on_where_changes_said_skipped_lines_of_the_same_position(self):
+        path = self.with_rows(rows=("1", "2"))  # each row has three columns at one position
+        done = self.ok("changes", path, "--since", "0", "--limit", "1")
+        db = plain(path)
+        first = min(r[0] for r in db.execute("SELECT seq FROM rejoin_log"))
+        db.close()
+        done = self.ok("changes", path, "--since", str(first), "--limit", "2")
+        self.assertIn("--limit", done.err)
+        self.assertNotIn("--since", done.err)
+        self.refused(2, "changes", path, "--since", "-1")
+        self.refused(2, "changes", path, "--limit", "0")
+
+    def test_what_was_there_before_tracking_was_dated_1970(self):
+        path = self.database("app.db", TODOS + "; INSERT INTO todos(id, title) VALUES('1', 'x')")
+        self.assertIsNone(self.ok("changes", path, "--limit", "1", "--json").json["time"])
+        self.assertIn("before tracking", self.ok("changes", path).out)
+
+    def test_a_locked_file_was_not_named(self):
+        a, b = self.with_rows("a.db"), self.with_rows("b.db")
+        db = plain(b)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            done = self.refused(5, "merge", a, b)
+            self.assertIn(f"'{b}' is locked", done.err)
+            self.assertIn(f"'{b}' is locked", self.refused(5, "compact", b, "--json").json["error"]["message"])
+        finally:
+            db.close()
+
+    def test_a_database_without_tracked_tables_was_told_to_call_an_sql_function(self):
+        path = self.database(track=())
+        for command in ("doctor", "compact"):
+            self.assertIn(f"rejoin track {path} --all", self.refused(6, command, path).err)
+
+    def test_all_and_names_were_taken_together(self):
+        self.assertIn("not both", self.refused(2, "track", self.database(track=()), "todos", "--all").err)
+
+    def test_a_view_was_called_a_table_that_does_not_exist(self):
+        path = self.database("app.db", TODOS + "; CREATE VIEW v AS SELECT * FROM todos; CREATE TABLE c(id TEXT PRIMARY KEY)", ())
+        done = self.refused(3, "track", path, "v")
+        self.assertIn("view", done.err)
+        self.assertNotIn("Did you mean", done.err)
+
+    def test_the_flag_for_integer_keys_was_not_named(self):
+        path = self.database("app.db", "CREATE TABLE i(id INTEGER PRIMARY KEY)", ())
+        self.assertIn(f"rejoin track {path} i --allow-integer-key", self.refused(3, "track", path, "i").err)
+
+    def test_a_missing_file_to_merge_with_gave_no_cure(self):
+        a = self.with_rows("a.db")
+        self.assertIn("--create", self.refused(6, "merge", a, self.path("new.db")).err)
+        self.assertFalse(os.path.exists(self.path("new.db")))
+
+    def test_an_unknown_option_before_the_command_asked_for_a_subcommand(self):
+        self.assertIn("'-x'", self.refused(2, "-x").err)
+        self.assertIn("extra", self.refused(2, "status", self.database(), "extra").err)
+
+    def test_help_was_not_a_command(self):
+        self.assertEqual(self.ok("help").out, self.ok("--help").out)
+        self.assertEqual(self.ok("help", "merge").out, self.ok("merge", "--help").out)
+        self.refused(2, "help", "merg")
+
+    def test_a_text_file_was_sent_to_the_doctor(self):
+        with open(self.path("text"), "w", encoding="ascii") as file:
+            file.write("this is not a database" * 100)
+        self.assertNotIn("rejoin doctor", self.refused(7, "status", self.path("text")).err)
+
+    def test_a_taken_port_asked_whether_the_server_is_running(self):
+        with Server(self.path("one")) as server:
+            done = self.refused(4, "serve", "--data", self.path("two"), "--listen", f"127.0.0.1:{server.port}")
+            self.assertNotIn("is the server running", done.err)
+            self.assertIn("another address or port", done.err)
+
+    def test_rows_that_the_server_refused_looked_like_success(self):
+        a = self.with_rows("a.db", ("1",))
+        with Server(self.path("server")) as server:
+            done = Run("sync", a, server.url, "--token", server.token("a"))  # which may not create the table
+            self.assertEqual(done.code, 3, done)
+            self.assertIn("refused", done.out + done.err)
+            self.assertIn("schema", self.ok("status", a).out)
+
+    def test_a_full_disk_was_called_a_failing_one(self):
+        folder = self.path("small")
+        os.mkdir(folder)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False)
+        if mounted.returncode != 0:  # not root: nothing can be mounted, so an equal check on what can be had
+            self.assertEqual(self.refused(6, "status", os.path.join(folder, "none.db")).code, 6)
+            return
+        try:
+            path = os.path.join(folder, "app.db")
+            shutil.copy(self.with_rows(), path)
+            with open(os.path.join(folder, "fill"), "wb", buffering=0) as fill:
+                try:
+                    while True:
+                        fill.write(bytes(4096))
+                except OSError:
+                    pass
+            done = self.refused(5, "merge", path, self.with_rows("other.db", ("9",)))
+            self.assertIn("is full", done.err)
+            os.remove(os.path.join(folder, "fill"))
+            self.ok("merge", path, self.path("other.db"))
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
