@@ -123,6 +123,8 @@ Result<int> run_merge(const Arguments& arguments, Output& output) {
   std::error_code ignored;
   if (std::filesystem::equivalent(arguments.a, arguments.b, ignored))
     return fail(Code::bad_argument, "'" + arguments.a + "' and '" + arguments.b + "' are the same file; name two");
+  catch_interrupts();
+  std::optional<Progress> progress(std::in_place, "merging " + arguments.a + " and " + arguments.b, output.json());
   End a{arguments.a, nullptr}, b{arguments.b, nullptr};
   REJOIN_ASSIGN(a.database, open_database(a.path, OpenMode::write));
   REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tracked, in_file(a.path, a.database->replica().tables()));
@@ -141,8 +143,6 @@ Result<int> run_merge(const Arguments& arguments, Output& output) {
     return fail(Code::not_tracked, arguments.b + " has no synced tables; track them there too (rejoin track " +
                                        shell_word(arguments.b) + " --all), or let them be made as they are in " +
                                        arguments.a + ": --create");
-  catch_interrupts();
-  std::optional<Progress> progress(std::in_place, "merging", output.json());
   REJOIN_ASSIGN(Moved there, pull(a, b, page_bytes, *progress));
   progress->set(0);
   REJOIN_ASSIGN(Moved back, pull(b, a, page_bytes, *progress));
