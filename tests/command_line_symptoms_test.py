@@ -9,21 +9,21 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
-from support import REJOIN, TODOS, FolderTest, Run, Server, plain  # noqa: E402
+from support import REJOIN, TODOS, FolderTest, Run, Server, plain, rows  # noqa: E402
 
 
 class SymptomsTest(FolderTest):
-    def with_rows(self, name="app.db", rows=("1", "2", "3")):
+    def with_rows(self, name="app.db", keys=("1", "2", "3")):
         path = self.database(name)
         db = plain(path)
         db.execute("BEGIN")
-        db.executemany("INSERT INTO todos(id, title) VALUES(?, 'x')", [(i,) for i in rows])
+        db.executemany("INSERT INTO todos(id, title) VALUES(?, 'x')", [(i,) for i in keys])
         db.execute("COMMIT")
         db.close()
         return path
 
     def test_output_to_a_full_disk_looked_like_success(self):
-        path = self.with_rows(rows=[str(i) for i in range(2000)])  # more than a buffer
+        path = self.with_rows(keys=[str(i) for i in range(2000)])  # more than a buffer
         for arguments in (["errors"], ["changes", path, "--limit", "100000"], ["changes", path, "--limit", "100000", "--json"]):
             with open("/dev/full", "wb") as full:
                 done = subprocess.run([REJOIN, *arguments], stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
@@ -31,7 +31,7 @@ class SymptomsTest(FolderTest):
             self.assertIn(os.strerror(errno.ENOSPC), done.stderr.decode())
 
     def test_a_closed_pipe_was_reported_as_an_error(self):
-        path = self.with_rows(rows=[str(i) for i in range(5000)])
+        path = self.with_rows(keys=[str(i) for i in range(5000)])
         for more in ([], ["--json"]):
             process = subprocess.Popen([REJOIN, "changes", path, "--limit", "100000", *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                        stdin=subprocess.DEVNULL)
@@ -53,7 +53,7 @@ class SymptomsTest(FolderTest):
         self.assertEqual(self.ok("changes", path, "--json", "--limit", "4").out.splitlines(), every[-4:])
 
     def test_going_on_where_changes_said_skipped_lines_of_the_same_position(self):
-        path = self.with_rows(rows=("1", "2"))  # each row has three columns at one position
+        path = self.with_rows(keys=("1", "2"))  # each row has three columns at one position
         done = self.ok("changes", path, "--since", "0", "--limit", "1")
         db = plain(path)
         first = min(r[0] for r in db.execute("SELECT seq FROM rejoin_log"))
@@ -130,6 +130,44 @@ class SymptomsTest(FolderTest):
             self.assertEqual(done.code, 3, done)
             self.assertIn("refused", done.out + done.err)
             self.assertIn("schema", self.ok("status", a).out)
+
+    def test_rows_refused_for_want_of_a_schema_token_never_went_up(self):
+        a = self.with_rows("a.db", ("1",))
+        with Server(self.path("server")) as server:
+            self.assertEqual(Run("sync", a, server.url, "--token", server.token("a")).code, 3)
+            self.ok("sync", a, server.url, "--token", server.token("a", "--schema"))
+            self.assertEqual(self.ok("status", a, "--json").json["rejected"], 0)
+        self.assertEqual(rows(self.path("server", "tenants", "acme.db")), rows(a))
+
+    def test_a_server_that_lost_its_data_got_nothing_back(self):
+        a = self.with_rows("a.db", ("1", "2"))
+        with Server(self.path("server")) as server:
+            self.ok("sync", a, server.url, "--token", server.token("a", "--schema"))
+            token, port = server.token("a", "--schema"), server.port
+        shutil.rmtree(self.path("server", "tenants"))
+        with Server(self.path("server"), "--listen", f"127.0.0.1:{port}") as server:
+            self.ok("sync", a, server.url, "--token", token)
+        self.assertEqual(rows(self.path("server", "tenants", "acme.db")), rows(a))
+
+    def test_another_tenant_at_the_same_address_got_nothing(self):
+        a = self.with_rows("a.db", ("1", "2"))
+        with Server(self.path("server")) as server:
+            self.ok("sync", a, server.url, "--token", server.token("a", "--schema"))
+            self.ok("sync", a, server.url, "--token", server.token("a", "--schema", tenant="other"))
+        self.assertEqual(rows(self.path("server", "tenants", "other.db")), rows(a))
+
+    def test_looking_was_refused_while_another_program_wrote(self):
+        path = self.with_rows()
+        db = plain(path)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.execute("INSERT INTO todos(id, title) VALUES('9', 'not committed yet')")
+            self.assertNotIn("not committed", self.ok("changes", path).out)
+            self.assertEqual(self.ok("explain", path, "todos", "1", "--json").json["alive"], True)
+            self.ok("status", path)
+            self.ok("doctor", path)
+        finally:
+            db.close()
 
     def test_a_full_disk_was_called_a_failing_one(self):
         folder = self.path("small")

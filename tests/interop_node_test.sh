@@ -70,5 +70,39 @@ done
 check 'Node edited' 'Node edits' "$(plain shell.db "SELECT title FROM todos WHERE id = 'python'")"
 check 'the deletion arrived' 0 "$(plain node.db "SELECT count(*) FROM todos WHERE id = 'plain'")"
 
+# All hosts write to one file at once, each through its own SQLite, while its changes are read and merged into another file.
+plain busy.db "PRAGMA journal_mode=WAL" "$schema" >/dev/null
+plain reader.db "$schema"
+rejoin_sql busy.db "SELECT rejoin_track('todos')" >/dev/null
+rejoin_sql reader.db "SELECT rejoin_track('todos')" >/dev/null
+rounds=40
+write_shell() {
+  for i in $(seq $rounds); do
+    echo "INSERT INTO todos(id, title) VALUES('shell$i', 'x'); UPDATE todos SET done = done + 1 WHERE id = 'shell$i';"
+  done | sqlite3 -batch -bail -cmd ".timeout 60000" busy.db
+}
+write_host() { # RUNNER NAME
+  local statements=("PRAGMA busy_timeout = 60000")
+  for i in $(seq $rounds); do
+    statements+=("INSERT INTO todos(id, title) VALUES('$2$i', 'x')" "UPDATE todos SET done = done + 1 WHERE id = '$2$i'")
+  done
+  "$1" busy.db "${statements[@]}" "SELECT rejoin_seq() > 0"
+}
+write_shell & pids=($!)
+write_host run_python python >python.out & pids+=($!)
+write_host run_node node >node.out & pids+=($!)
+merged=0
+for _ in $(seq 5); do
+  "$dist/rejoin" merge busy.db reader.db --json >>merges.out || merged=$?
+done
+ended=0
+for pid in "${pids[@]}"; do wait "$pid" || ended=$?; done
+check 'merges go through while three hosts write' 0 "$merged"
+check 'and every host could write' '0 1 1' "$ended $(cat python.out) $(cat node.out)"
+"$dist/rejoin" merge busy.db reader.db >/dev/null
+check 'every row of every host arrived' "$((3 * rounds)) $((3 * rounds))" "$(plain reader.db 'SELECT count(*), sum(done) FROM todos' | tr '|' ' ')"
+check 'both files are equal' "$(plain busy.db 'SELECT * FROM todos ORDER BY id')" "$(plain reader.db 'SELECT * FROM todos ORDER BY id')"
+check 'and sound' '[] []' "$(rejoin_sql busy.db 'SELECT rejoin_doctor()') $(rejoin_sql reader.db 'SELECT rejoin_doctor()')"
+
 node "$root/tests/interop/node_test.mjs" test "$tmp/api" || failed=$((failed + 1))
 finish

@@ -434,6 +434,27 @@ TEST_F(SyncLoopback, ADeviceCannotSpeakAsTheSiteOfAnother) {
   EXPECT_NE(thief.peer.site(), a.peer.site());
 }
 
+TEST_F(SyncLoopback, AServerThatMovesToAnotherAddressIsTheSameServer) {
+  write(a, "a", 0, 5);
+  a.must_sync(server);
+  const std::string site = a.peer.site();
+  write(a, "later", 0, 5);
+  a.url = "https://elsewhere";
+  EXPECT_EQ(a.must_sync(server).rows_pushed, 10u);
+  EXPECT_EQ(a.peer.site(), site);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 10);
+  // A copy that is taken for it meanwhile is found out all the same.
+  LoopbackDevice copy("a");
+  copy.peer.database().copy_from(a.peer.database());
+  write(a, "still", 0, 1);
+  a.must_sync(server);
+  copy.url = "https://third";
+  write(copy, "copy", 0, 1);
+  copy.must_sync(server);
+  EXPECT_NE(copy.peer.site(), site);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 12);
+}
+
 TEST_F(SyncLoopback, CellsOfOtherSitesNeedTheRelayClaim) {
   write(a, "a", 0, 4);
   b.peer.apply(a.peer.changeset());  // peer to peer

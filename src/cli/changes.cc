@@ -41,7 +41,8 @@ bool before_tracking(const crdt::ValueRef& hlc) {
 
 boost::json::value json_of(const crdt::ValueRef& value) { return boost::json::parse(crdt::value_json(value)); }
 
-// ?1: since, ?2: the table, ?3: at most so many. Ascending in both cases; `total` tells whether the oldest is one too many.
+// ?1: since, ?2: the table, ?3: at most so many. Ascending in both cases; `total` tells whether the oldest is one too
+// many.
 std::string sql_of(bool newest, bool one_table) {
   std::string sql =
       "SELECT seq, time, site, table_name, key, column_name, value, alive, hlc, row_number() OVER () AS line"
@@ -99,8 +100,7 @@ Result<int> run_changes(const Arguments& arguments, Output& output) {
     }
     return !output.closed();
   };
-  REJOIN_TRY(
-      sqlite::query(database->handle(), sql_of(newest, table.type != crdt::ValueType::null), parameters, add));
+  REJOIN_TRY(sqlite::query(database->handle(), sql_of(newest, table.type != crdt::ValueType::null), parameters, add));
   if (output.json()) return kOk;
   if (shown.empty()) {
     output.line(newest ? "no changes" : "nothing after " + std::to_string(arguments.since));
@@ -133,7 +133,8 @@ void add_changes(Commands& commands) {
   command->add_option("--limit", arguments->limit, "At most this many lines (100 unless told)")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_changes(*arguments, output)); });
+  commands.on_run(command,
+                  [arguments](Output& output) { return in_file(arguments->file, run_changes(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

@@ -90,7 +90,8 @@ void add_explain(Commands& commands) {
       "column's type; x'0aff' is a blob. Put -- before a negative number.",
       "rejoin explain app.db todos 01936f5e-8a1c-7cc2-b1d0-4b1f5f1c2f6a\nrejoin explain app.db stops DE 4");
   add_key_options(*command, *arguments);
-  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_explain(*arguments, output)); });
+  commands.on_run(command,
+                  [arguments](Output& output) { return in_file(arguments->file, run_explain(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

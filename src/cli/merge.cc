@@ -66,8 +66,8 @@ Result<Moved> pull(End& from, End& to, uint64_t page_bytes, Progress& progress) 
     REJOIN_ASSIGN(sqlite::Page page, in_file(from.path, source.page(request)));
     more = page.more;
     if (!page.frame.empty()) {
-      progress.rename((more ? "reading " : "writing ") + bytes_text(moved.bytes + page.frame.size()) + ": " + from.path +
-                      " → " + to.path);
+      progress.rename((more ? "reading " : "writing ") + bytes_text(moved.bytes + page.frame.size()) + ": " +
+                      from.path + " → " + to.path);
       REJOIN_ASSIGN(sync::ApplyOutcome outcome, in_file(to.path, store->apply_page(page.frame, page.next, 0)));
       ++moved.pages;
       moved.bytes += page.frame.size();

@@ -42,7 +42,8 @@ std::optional<uint64_t> room_beside(const std::string& path) {
   return uint64_t{info.f_bavail} * info.f_frsize;
 }
 
-Result<std::unique_ptr<sqlite::Database>> open_checked(const std::string& path, const sqlite::DatabaseOptions& options) {
+Result<std::unique_ptr<sqlite::Database>> open_checked(const std::string& path,
+                                                       const sqlite::DatabaseOptions& options) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, sqlite::Database::open(path, options));
   REJOIN_TRY(sqlite::register_functions(database->handle(), database->replica()));
   return database;
@@ -81,11 +82,12 @@ Error in_file(const std::string& path, const Error& error) {
   if (error.code == Code::disk) {
     std::optional<uint64_t> room = room_beside(path);
     if (room && *room < kHardlyAny)
-      return fail(Code::disk, "the disk that holds " + name + " is full (" + bytes_text(*room) +
-                                  " left); make room and try again");
+      return fail(Code::disk,
+                  "the disk that holds " + name + " is full (" + bytes_text(*room) + " left); make room and try again");
   }
   if (error.code == Code::not_tracked && says("no tracked tables"))
-    return fail(Code::not_tracked, path + " has no synced tables; make some: rejoin track " + shell_word(path) + " --all");
+    return fail(Code::not_tracked,
+                path + " has no synced tables; make some: rejoin track " + shell_word(path) + " --all");
   return error;
 }
 

@@ -30,7 +30,8 @@ void add_restore(Commands& commands) {
       "A key column's value is read by the column's type; x'0aff' is a blob. Put -- before a negative number.",
       "rejoin restore app.db todos 01936f5e-8a1c-7cc2-b1d0-4b1f5f1c2f6a");
   add_key_options(*command, *arguments);
-  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_restore(*arguments, output)); });
+  commands.on_run(command,
+                  [arguments](Output& output) { return in_file(arguments->file, run_restore(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

@@ -99,7 +99,8 @@ void add_status(Commands& commands) {
       commands.add("status", "Show what is tracked, where it syncs to, and what waits", "", "rejoin status app.db");
   command->add_option("FILE", arguments->file, "The SQLite database")->required();
   command->add_flag("--rows", arguments->rows, "Count the rows of every table");
-  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_status(*arguments, output)); });
+  commands.on_run(command,
+                  [arguments](Output& output) { return in_file(arguments->file, run_status(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

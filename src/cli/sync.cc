@@ -180,7 +180,8 @@ void add_sync(Commands& commands) {
       ->check(CLI::Range(0u, 1000u));
   command->add_option("--ca-file", arguments->ca_file, "Certificates to trust for https, instead of the system's")
       ->type_name("FILE");
-  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_sync(*arguments, output)); });
+  commands.on_run(command,
+                  [arguments](Output& output) { return in_file(arguments->file, run_sync(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

@@ -1,6 +1,7 @@
 // rejoin token: mints an access token for a device.
 #include <boost/json/object.hpp>
 #include <cstdlib>
+#include <filesystem>
 
 #include "base/clock.h"
 #include "cli/command.h"
@@ -30,7 +31,10 @@ Result<int> run_token(const Arguments& arguments, Output& output) {
         Code::bad_argument,
         "whose server is the token for? Give its --data DIR, or its secret: --secret-file FILE, or REJOIN_SECRET");
   if (!arguments.data.empty()) REJOIN_TRY(server::make_folder(arguments.data));
+  std::error_code ignored;
+  bool fresh = !arguments.data.empty() && !std::filesystem::exists(arguments.data + "/secret", ignored);
   REJOIN_ASSIGN(std::string secret, server::find_secret(arguments.data, arguments.secret_file));
+  fresh = fresh && std::filesystem::exists(arguments.data + "/secret", ignored);
   int64_t now_ms = system_clock().now_ms();
   server::Claims claims;
   claims.tenant = arguments.tenant;
@@ -50,6 +54,10 @@ Result<int> run_token(const Arguments& arguments, Output& output) {
   }
   output.line(token);
   // A person who looks at the token; scripts only want the token.
+  if (is_terminal(2) && fresh)
+    output.hint("'" + arguments.data +
+                "' had no secret and has a new one now: the token is good for a server that runs " +
+                "with this folder only");
   if (is_terminal(1) && !claims.schema)
     output.hint("this device may not create tables; the first device of a tenant needs a token with --schema");
   return kOk;

@@ -93,7 +93,8 @@ void add_track(Commands& commands) {
                     "Accept INTEGER PRIMARY KEY, although two devices can give the same number to different rows");
   command->add_flag("--forget-deleted", arguments->forget_deleted,
                     "Don't keep the values of deleted rows: smaller, but no restore");
-  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_track(*arguments, output)); });
+  commands.on_run(command,
+                  [arguments](Output& output) { return in_file(arguments->file, run_track(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

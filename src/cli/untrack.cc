@@ -42,7 +42,8 @@ void add_untrack(Commands& commands) {
       "rejoin untrack app.db todos");
   command->add_option("FILE", arguments->file, "The SQLite database")->required();
   command->add_option("TABLE", arguments->tables, "The tables")->required();
-  commands.on_run(command, [arguments](Output& output) { return in_file(arguments->file, run_untrack(*arguments, output)); });
+  commands.on_run(command,
+                  [arguments](Output& output) { return in_file(arguments->file, run_untrack(*arguments, output)); });
 }
 
 }  // namespace rejoin::cli

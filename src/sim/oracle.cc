@@ -44,6 +44,13 @@ void Oracle::move_to_site(const std::string& site, const State& actual) {
       move(row.birth, at->second.birth);
       for (auto& [column, cell] : row.cells)
         if (auto c = at->second.cells.find(column); c != at->second.cells.end()) move(cell.version, c->second.version);
+      // What others wrote at the instant of the birth moves with it instead of falling behind it.
+      if (row.birth.write != 0) continue;
+      auto lift = [&](Open& open) {
+        if (open.write == 0 && open.version < row.birth.version) open.version = row.birth.version;
+      };
+      lift(row.life);
+      for (auto& [column, cell] : row.cells) lift(cell.version);
     }
   }
   site_ = site;

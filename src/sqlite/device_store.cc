@@ -31,7 +31,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     state.contract_json = contract::to_json(contract);
     state.contract_fingerprint = contract::fingerprint(contract);
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, may_relay, chain_token FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s,
+                    peer("SELECT pull_cursor, may_relay, chain_token FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       state.pull_cursor = s->blob(0);
@@ -164,8 +165,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     {
       // Said with every reply, nearly always the same: no write then.
       REJOIN_ASSIGN(Work look, Work::read(ctx_));
-      REJOIN_ASSIGN(Statement * s,
-                    peer("SELECT may_relay, max_frame_bytes, max_value_bytes, schema FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(
+          Statement * s,
+          peer("SELECT may_relay, max_frame_bytes, max_value_bytes, schema FROM main.rejoin_peer WHERE url=?1"));
       bool same;
       {
         Use use(*s);
@@ -211,6 +213,10 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       bool same = s->blob(0) == refused_token;
       s->reset();
       if (!same) return work.commit();
+    }
+    if (refused_token.empty()) {
+      REJOIN_ASSIGN(bool moved, take_over_moved_server());
+      if (moved) return work.commit();
     }
     REJOIN_TRY(fold(work));
     REJOIN_TRY(sqlite::take_new_identity(work));
@@ -267,6 +273,34 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   }
 
  private:
+  // The server knows this replica, which has never met it under this address: a server that has moved, perhaps. What is
+  // known of the server that was asked last becomes this one's; if it was another, its token is refused in turn, and
+  // there is one server less to try.
+  Result<bool> take_over_moved_server() {
+    Bytes from;
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT url FROM main.rejoin_peer WHERE url<>?1 AND url NOT GLOB 'replica:*' AND "
+                                        "chain_token IS NOT NULL ORDER BY last_sync DESC LIMIT 1"));
+      Use use(*s);
+      REJOIN_ASSIGN(bool found, s->step("looking for a server that has moved"));
+      if (!found) return false;
+      from = s->text(0);
+    }
+    for (const char* sql :
+         {"UPDATE main.rejoin_peer SET (is_default, site, pull_cursor, push_cursor, pushed, chain_token, nonce, frozen, "
+          "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync) = (SELECT "
+          "max(old.is_default, rejoin_peer.is_default), site, pull_cursor, push_cursor, pushed, chain_token, nonce, frozen, "
+          "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync FROM "
+          "main.rejoin_peer AS old WHERE old.url=?2) WHERE url=?1",
+          "DELETE FROM main.rejoin_peer WHERE url=?2 AND ?1 IS NOT NULL"}) {
+      REJOIN_ASSIGN(Statement * s, peer(sql));
+      Use use(*s);
+      s->bind_text(2, from);
+      REJOIN_TRY(s->run("taking over a server that has moved"));
+    }
+    return true;
+  }
+
   // A write transaction in which this server's row exists.
   Result<Work> begin() {
     REJOIN_ASSIGN(Work work, Work::write(ctx_, true));

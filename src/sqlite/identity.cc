@@ -71,6 +71,12 @@ Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
         if (!rest.columns.empty()) groups.push_back(rest);
       }
       record.groups = std::move(groups);
+      // A birth that moved above what others wrote at the same instant would forget their writes: they move with it.
+      auto lift = [&](crdt::Stamp& s) {
+        if (!s.bottom() && crdt::compare(s, record.birth, ctx.sites) < 0) s = record.birth;
+      };
+      lift(record.live);
+      for (crdt::CellGroup& g : record.groups) lift(g.stamp);
       crdt::canonicalise(record, ctx.sites);
       writer.add(key, record);
       if (writer.size() >= 1024) {

@@ -1,6 +1,6 @@
-// rejoin_rejections: rows that a server did not take, one line each, until it takes them. A server that has refused a row
-// has nothing of it: the next push of the row carries all of it, and all are pushed again when what the server accepts
-// changes.
+// rejoin_rejections: rows that a server did not take, one line each, until it takes them. A server that has refused a
+// row has nothing of it: the next push of the row carries all of it, and all are pushed again when what the server
+// accepts changes.
 #pragma once
 
 #include "sqlite/context.h"

@@ -38,7 +38,7 @@ struct PageRequest {
   std::optional<crdt::SiteId> only_site;    // only local writes, and only cells of this site (a push without `relay`)
   std::optional<crdt::SiteId> skip_origin;  // leave out what came from this replica
   uint64_t max_value_bytes = ~uint64_t{0};  // rows with larger values are left out and reported
-  bool whole_if_rejected = false;           // rows that rejoin_rejections lists go whole: their reader has nothing of them
+  bool whole_if_rejected = false;  // rows that rejoin_rejections lists go whole: their reader has nothing of them
 };
 
 struct Page {

@@ -46,8 +46,7 @@ int rows_close(sqlite3_vtab_cursor* c) {
 
 int rows_filter(sqlite3_vtab_cursor* base, int with_pointer, const char*, int, sqlite3_value** argv) {
   auto* c = reinterpret_cast<Cursor*>(base);
-  c->rows =
-      with_pointer ? static_cast<const RecordRows*>(sqlite3_value_pointer(argv[0], kRowsPointerType)) : nullptr;
+  c->rows = with_pointer ? static_cast<const RecordRows*>(sqlite3_value_pointer(argv[0], kRowsPointerType)) : nullptr;
   c->at = 0;
   return SQLITE_OK;
 }

@@ -87,8 +87,7 @@ class SqliteTenantStore final : public sync::TenantStore {
         }
         if (request.chain_token != token) {
           uint64_t theirs = request.chain_token.size() == 16 ? load_be64(request.chain_token.data()) : 0;
-          if (theirs < counter)
-            return stale_chain();
+          if (theirs < counter) return stale_chain();
           s->reset();
           return forget_device(work, request);
         }
@@ -102,8 +101,7 @@ class SqliteTenantStore final : public sync::TenantStore {
       REJOIN_ASSIGN(bool taken, s->step("looking for a site's device"));
       if (taken) return stale_chain();
     }
-    if (!known && !request.chain_token.empty())
-      return unknown_chain();
+    if (!known && !request.chain_token.empty()) return unknown_chain();
 
     ApplyOptions options;
     if (!request.may_relay) options.only_site = request.site;
@@ -159,7 +157,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     reply.restarted = page.restarted;
     // Only a cursor that this store gave out says what the device has.
     if (!cursor->scanning && cursor->position > 0 && !page.restarted)
-      REJOIN_TRY(note_acknowledged(request.site, static_cast<int64_t>(cursor->position)));
+      REJOIN_TRY(note_acknowledged(request, static_cast<int64_t>(cursor->position)));
     return reply;
   }
 
@@ -181,7 +179,8 @@ class SqliteTenantStore final : public sync::TenantStore {
     REJOIN_ASSIGN(Work work, Work::write_if_missing(ctx_));
     bool known = contract::fingerprint(current_contract(ctx_)) == fingerprint;
     if (!known) {
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_contract WHERE fingerprint=?1 AND complete>=?2"));
+      REJOIN_ASSIGN(Statement * s,
+                    ctx_.statement("SELECT 1 FROM main.rejoin_contract WHERE fingerprint=?1 AND complete>=?2"));
       Use use(*s);
       s->bind_text(1, fingerprint);
       s->bind(2, static_cast<int64_t>(may_create));
@@ -207,9 +206,9 @@ class SqliteTenantStore final : public sync::TenantStore {
         if (have) taken &= has_column(*have, c.name);
     }
     {
-      REJOIN_ASSIGN(
-          Statement * s,
-          ctx_.statement("INSERT OR REPLACE INTO main.rejoin_contract(fingerprint, json, complete) VALUES(?1, ?2, ?3)"));
+      REJOIN_ASSIGN(Statement * s,
+                    ctx_.statement(
+                        "INSERT OR REPLACE INTO main.rejoin_contract(fingerprint, json, complete) VALUES(?1, ?2, ?3)"));
       Use use(*s);
       std::string text = contract::to_json(contract);
       s->bind_text(1, fingerprint);
@@ -222,15 +221,17 @@ class SqliteTenantStore final : public sync::TenantStore {
 
  private:
   static Error stale_chain() {
-    return fail(Code::stale_chain,
-                "this database file was copied or restored from a backup: another copy has pushed since. It takes a new "
-                "site id and keeps its unsent writes");
+    return fail(
+        Code::stale_chain,
+        "this database file was copied or restored from a backup: another copy has pushed since. It takes a new "
+        "site id and keeps its unsent writes");
   }
 
   static Error unknown_chain() {
-    return fail(Code::unknown_chain,
-                "the server does not know this device's last acknowledgement: it was restored from a backup or replaced. "
-                "The device sends everything again");
+    return fail(
+        Code::unknown_chain,
+        "the server does not know this device's last acknowledgement: it was restored from a backup or replaced. "
+        "The device sends everything again");
   }
 
   // A device that asks without pushing: what came from its site is left out, so it must not be an older state of it.
@@ -294,16 +295,17 @@ class SqliteTenantStore final : public sync::TenantStore {
     return adopted.commit();
   }
 
-  Status note_acknowledged(const crdt::SiteId& site, int64_t position) {
+  Status note_acknowledged(const sync::PullRequest& request, int64_t position) {
     {
       REJOIN_ASSIGN(Work look, Work::read(ctx_));
       REJOIN_ASSIGN(Statement * s,
-                    ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1 AND acknowledged<?2"));
+                    ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE device=?3 AND site=?1 AND acknowledged<?2"));
       bool behind;
       {
         Use use(*s);
-        s->bind_blob(1, site.view());
+        s->bind_blob(1, request.site.view());
         s->bind(2, position);
+        s->bind_text(3, request.device);
         REJOIN_ASSIGN(behind, s->step());
       }
       REJOIN_TRY(look.commit());
@@ -311,12 +313,14 @@ class SqliteTenantStore final : public sync::TenantStore {
     }
     REJOIN_ASSIGN(Work work, Work::write(ctx_));
     {
-      REJOIN_ASSIGN(Statement * s,
-                    ctx_.statement("UPDATE main.rejoin_device SET acknowledged=?2, last_seen=?3 WHERE site=?1"));
+      REJOIN_ASSIGN(
+          Statement * s,
+          ctx_.statement("UPDATE main.rejoin_device SET acknowledged=?2, last_seen=?3 WHERE device=?4 AND site=?1"));
       Use use(*s);
-      s->bind_blob(1, site.view());
+      s->bind_blob(1, request.site.view());
       s->bind(2, position);
       s->bind(3, ctx_.clock.now_ms());
+      s->bind_text(4, request.device);
       REJOIN_TRY(s->run("noting what a device has"));
     }
     return work.commit();

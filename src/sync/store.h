@@ -113,7 +113,7 @@ struct PushReply {
 };
 
 struct PullRequest {
-  crdt::SiteId site;  // what came from there is left out
+  crdt::SiteId site;   // what came from there is left out
   std::string device;  // from the token
   Bytes chain_token;   // empty: not checked
   Bytes cursor;

@@ -54,7 +54,7 @@ Bytes LoopbackServer::answer(BytesView bytes, const sync::Caller& caller) {
 }
 
 sync::Done LoopbackDevice::sync(LoopbackServer& server) {
-  auto store = sqlite::make_device_store(peer.rejoin(), "http://server");
+  auto store = sqlite::make_device_store(peer.rejoin(), url);
   SeededRandom random(7);
   sync::DeviceSession session(*store, random, options);
   const Error broken = fail(Code::network, "the connection broke");

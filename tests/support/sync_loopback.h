@@ -50,6 +50,7 @@ struct LoopbackDevice {
 
   Peer peer;
   sync::Caller caller;
+  std::string url = "http://server";
   sync::DeviceOptions options;
   // Asked before each exchange, with its number from 0.
   std::function<Fault(uint64_t)> fault;
