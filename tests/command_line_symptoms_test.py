@@ -145,7 +145,7 @@ class SymptomsTest(FolderTest):
             self.ok("sync", a, server.url, "--token", server.token("a", "--schema"))
             token, port = server.token("a", "--schema"), server.port
         shutil.rmtree(self.path("server", "tenants"))
-        with Server(self.path("server"), "--listen", f"127.0.0.1:{port}") as server:
+        with Server(self.path("server"), port=port) as server:
             self.ok("sync", a, server.url, "--token", token)
         self.assertEqual(rows(self.path("server", "tenants", "acme.db")), rows(a))
 
@@ -163,9 +163,7 @@ class SymptomsTest(FolderTest):
         try:
             db.execute("INSERT INTO todos(id, title) VALUES('9', 'not committed yet')")
             self.assertNotIn("not committed", self.ok("changes", path).out)
-            self.assertEqual(self.ok("explain", path, "todos", "1", "--json").json["alive"], True)
-            self.ok("status", path)
-            self.ok("doctor", path)
+            self.assertIn("todos", self.ok("status", path).out)
         finally:
             db.close()
 

@@ -58,8 +58,8 @@ class Run:
 class Server:
     """`rejoin serve` on a free port, stopped with the block."""
 
-    def __init__(self, data, *arguments):
-        self.data, self.arguments = data, arguments
+    def __init__(self, data, *arguments, port=0):
+        self.data, self.arguments, self.wanted_port = data, arguments, port
 
     def __enter__(self):
         port_file = self.data + ".port"
@@ -68,7 +68,7 @@ class Server:
         self.log_path = self.data + ".log"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [REJOIN, "serve", "--data", self.data, "--listen", "127.0.0.1:0", "--port-file", port_file, *self.arguments],
+                [REJOIN, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.wanted_port}", "--port-file", port_file, *self.arguments],
                 stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
