@@ -292,7 +292,7 @@ class WatchTest(FolderTest):
             self.assertIn("stopping", [line["event"] for line in lines])
             requests = {line["id"]: line for line in lines if line["event"] == "request"}
             told = requests["my-id.1"]
-            self.assertEqual((told["route"], told["status"], told["tenant"], told["device"], told["level"]), ("sync", "200", "acme", "a", "info"))
+            self.assertEqual((told["route"], told["status"], told["tenant"], told["device"], told["level"]), ("sync", 200, "acme", "a", "info"))
             self.assertIn("debug", {line["level"] for line in requests.values()})  # the health check
             for hidden in (token, token.split(".")[2], secret):
                 self.assertNotIn(hidden.encode(), text)

@@ -272,6 +272,28 @@ TEST(Capture, TrackingAgainIsANoOp) {
   EXPECT_EQ(a.number("SELECT count(*) FROM todos__rejoin"), 1);
 }
 
+TEST(Capture, TrackingAgainWithoutOptionsLeavesTheOptionsAlone) {
+  Peer a(kTodos, {});
+  sqlite::TrackOptions forget;
+  forget.keep_deleted = false;
+  a.track("todos", forget);
+  a.track("todos");
+  EXPECT_EQ(a.number("SELECT keep_deleted FROM rejoin_table"), 0);
+  forget.keep_deleted = true;
+  a.track("todos", forget);
+  EXPECT_EQ(a.number("SELECT keep_deleted FROM rejoin_table"), 1);
+}
+
+TEST(Capture, RowsFromBeforeTrackingArePendingOneByOne) {
+  Peer a(kTodos);
+  a.run("INSERT INTO todos(id, title) VALUES('1', 'milk'), ('2', 'bread'), ('3', 'tea')");
+  a.track("todos");
+  a.run("UPDATE todos SET title = 'oat milk' WHERE id = '1'");
+  auto status = sqlite::status_json(a.rejoin());
+  ASSERT_TRUE(status.ok());
+  EXPECT_NE(status->find("\"pending\":4,"), std::string::npos) << *status;
+}
+
 TEST(Capture, StatementsThatWriteManyRowsAtOnce) {
   Peer a(kTodos, {"todos"}), b(kTodos, {"todos"});
   a.run(

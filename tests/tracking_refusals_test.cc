@@ -122,11 +122,11 @@ TEST(TrackingRefusals, MalformedOptions) {
   auto options = sqlite::parse_track_options("{\"allow_integer_key\":true, \"keep_deleted\":false}");
   ASSERT_TRUE(options.ok());
   EXPECT_TRUE(options->allow_integer_key);
-  EXPECT_FALSE(options->keep_deleted);
+  EXPECT_EQ(options->keep_deleted, false);
   auto none = sqlite::parse_track_options("{}");
   ASSERT_TRUE(none.ok());
   EXPECT_FALSE(none->allow_integer_key);
-  EXPECT_TRUE(none->keep_deleted);
+  EXPECT_EQ(none->keep_deleted, std::nullopt);
 }
 
 TEST(TrackingRefusals, ANullKeyIsRefusedAtWrite) {

@@ -2,6 +2,7 @@
 // fields.
 #pragma once
 
+#include <concepts>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -14,6 +15,12 @@ enum class LogLevel { debug, info, warning, error };
 struct LogField {
   std::string_view key;
   std::string value;
+  bool number = false;  // `value` is a decimal integer
+
+  LogField(std::string_view k, std::string v) : key(k), value(std::move(v)) {}
+  template <std::integral N>
+    requires(!std::same_as<N, bool>)
+  LogField(std::string_view k, N n) : key(k), value(std::to_string(n)), number(true) {}
 };
 
 class Log {

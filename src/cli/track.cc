@@ -32,7 +32,7 @@ Result<int> run_track(const Arguments& arguments, Output& output) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
   sqlite::TrackOptions options;
   options.allow_integer_key = arguments.allow_integer_key;
-  options.keep_deleted = !arguments.forget_deleted;
+  if (arguments.forget_deleted) options.keep_deleted = false;
 
   std::vector<std::string> names;
   for (const std::string& wanted : arguments.tables) {

@@ -10,7 +10,10 @@ namespace {
 // Called from SQLite: nothing may be thrown through it.
 Result<std::string> sql_sync(sqlite::Replica& replica, const sqlite::Connection& connection) {
   try {
-    REJOIN_ASSIGN(const SyncReport report, sync_once(replica, connection.url, connection.token));
+    // The application waits in its SQL statement: a server that is not there is soon given up. The next call goes on.
+    SyncOptions options;
+    options.session.attempts = 2;
+    REJOIN_ASSIGN(const SyncReport report, sync_once(replica, connection.url, connection.token, options));
     return report_json(report);
   } catch (const std::exception& e) {
     return fail(Code::internal, std::string("the sync failed: ") + e.what());

@@ -33,7 +33,9 @@ class JsonLog final : public Log {
     if (!logger_.should_log(kLevels[index])) return;
     std::string line = "{\"time\":\"" + iso8601(system_clock().now_ms()) + "\",\"level\":\"" +
                        std::string(kNames[index]) + "\",\"event\":" + quoted(event);
-    for (const LogField& field : fields) line += "," + quoted(field.key) + ":" + quoted(field.value);
+    for (const LogField& field : fields)
+      if (!field.value.empty())
+        line += "," + quoted(field.key) + ":" + (field.number ? field.value : quoted(field.value));
     logger_.log(kLevels[index], spdlog::string_view_t(line += "}"));
   }
 

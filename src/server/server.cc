@@ -81,7 +81,7 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   impl->listening = impl->http.get();
   log.write(LogLevel::info, "listening",
             {{"address", settings.http.address},
-             {"port", std::to_string(impl->http->port())},
+             {"port", impl->http->port()},
              {"dev", settings.dev ? "yes" : "no"}});
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

@@ -6,24 +6,17 @@
 
 namespace rejoin::sqlite {
 
-// Outlives the CloseHook when SQLite still holds the module; freed by the module's destructor.
+// Shared by its owner, by the module and by the table: SQLite drops the last two in either order, at once or later.
 struct CloseHook::Hook {
   std::function<void()> on_close;
   bool armed = false;
-  bool destroyed = false;
 };
 
-namespace {
-
-struct Vtab {
-  sqlite3_vtab base;
-  std::function<void()>* on_close;
-  bool* armed;
-};
-
-}  // namespace
-
-CloseHook::CloseHook(sqlite3* db, std::function<void()> on_close) : db_(db), hook_(new Hook{std::move(on_close)}) {
+CloseHook::CloseHook(sqlite3* db, std::function<void()> on_close) : db_(db), hook_(std::make_shared<Hook>(Hook{std::move(on_close)})) {
+  struct Vtab {
+    sqlite3_vtab base;
+    std::shared_ptr<Hook> hook;
+  };
   static sqlite3_module module = [] {
     sqlite3_module m{};
     m.iVersion = 1;
@@ -31,19 +24,16 @@ CloseHook::CloseHook(sqlite3* db, std::function<void()> on_close) : db_(db), hoo
     m.xConnect = [](sqlite3* connection, void* aux, int, const char* const*, sqlite3_vtab** out, char**) {
       int rc = sqlite3_declare_vtab(connection, "CREATE TABLE x(unused)");
       if (rc != SQLITE_OK) return rc;
-      auto* hook = static_cast<Hook*>(aux);
-      auto* v = new (std::nothrow) Vtab{};
+      auto* v = new (std::nothrow) Vtab{{}, *static_cast<std::shared_ptr<Hook>*>(aux)};
       if (!v) return SQLITE_NOMEM;
-      v->on_close = &hook->on_close;
-      v->armed = &hook->armed;
-      hook->armed = true;
+      v->hook->armed = true;
       *out = &v->base;
       return SQLITE_OK;
     };
     m.xDisconnect = [](sqlite3_vtab* vtab) {
       auto* v = reinterpret_cast<Vtab*>(vtab);
-      *v->armed = false;
-      if (*v->on_close) (*v->on_close)();
+      v->hook->armed = false;
+      if (v->hook->on_close) v->hook->on_close();
       delete v;
       return SQLITE_OK;
     };
@@ -66,34 +56,19 @@ CloseHook::CloseHook(sqlite3* db, std::function<void()> on_close) : db_(db), hoo
     };
     return m;
   }();
-  sqlite3_create_module_v2(db_, "rejoin_close", &module, hook_, [](void* p) {
-    auto* hook = static_cast<Hook*>(p);
-    // The owner may still point here: it frees the hook then.
-    if (hook->destroyed)
-      delete hook;
-    else
-      hook->destroyed = true;
-  });
+  sqlite3_create_module_v2(db_, "rejoin_close", &module, new std::shared_ptr<Hook>(hook_),
+                           [](void* p) { delete static_cast<std::shared_ptr<Hook>*>(p); });
 }
 
 void CloseHook::abandon() {
   hook_->on_close = nullptr;
-  if (hook_->destroyed)
-    delete hook_;
-  else
-    hook_->destroyed = true;
-  hook_ = nullptr;
+  hook_.reset();
 }
 
 CloseHook::~CloseHook() {
   if (!hook_) return;
   hook_->on_close = nullptr;
-  if (hook_->destroyed) {
-    delete hook_;
-  } else {
-    hook_->destroyed = true;  // the module's destructor frees it
-    sqlite3_create_module_v2(db_, "rejoin_close", nullptr, nullptr, nullptr);
-  }
+  sqlite3_create_module_v2(db_, "rejoin_close", nullptr, nullptr, nullptr);
 }
 
 Status CloseHook::arm() {

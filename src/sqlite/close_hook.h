@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "base/result.h"
 
@@ -26,7 +27,7 @@ class CloseHook {
  private:
   struct Hook;
   sqlite3* db_;
-  Hook* hook_;
+  std::shared_ptr<Hook> hook_;
 };
 
 }  // namespace rejoin::sqlite

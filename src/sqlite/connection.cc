@@ -66,22 +66,31 @@ Result<std::string> status_json(Replica& replica) {
       if (!s.is_null(5)) last_error = crdt::json_string(s.text(5));
     }
   }
-  // Rows written here that the server has not acknowledged. Counted from the log, which holds one entry for each write.
-  REJOIN_ASSIGN(Statement pending, prepare(ctx.db, "SELECT count(*) FROM main.rejoin_log WHERE seq>?1 AND (op<=" +
-                                                       std::to_string(kSuspect) + " OR (op=" + std::to_string(kMerged) +
-                                                       " AND bits=?2))"));
-  pending.bind(1, pushed);
-  pending.bind(2, static_cast<int64_t>(work.state.site));
-  REJOIN_TRY(pending.step());
+  // Writes made here that the server has not acknowledged: the log holds one entry for each, and one for each list of
+  // rows (those from before tracking, and refused ones that go out again).
+  int64_t pending = 0;
+  {
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT count(*), NULL FROM main.rejoin_log WHERE seq>?1 AND op<=" +
+                                                   std::to_string(kSuspect) +
+                                                   " UNION ALL SELECT 1, substr(k0, 1, 10) FROM main.rejoin_log WHERE "
+                                                   "seq>?1 AND op=" +
+                                                   std::to_string(kMerged) + " AND bits=?2"));
+    s.bind(1, pushed);
+    s.bind(2, static_cast<int64_t>(work.state.site));
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s.step("counting what is not sent"));
+      if (!row) break;
+      pending += s.is_null(1) ? s.integer(0) : static_cast<int64_t>(ByteReader(s.blob(1)).varint());
+    }
+  }
   REJOIN_ASSIGN(auto rejected, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_rejections"));
   REJOIN_ASSIGN(auto parked, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_parked"));
   std::string out =
       "{\"site\":\"" + to_hex(ctx.sites[work.state.site].view()) + "\",\"tables\":[" + tables +
       "],\"seq\":" + std::to_string(tail) + ",\"url\":" + url + ",\"pushed\":" + std::to_string(pushed_rows) +
-      ",\"pulled\":" + std::to_string(pulled_rows) + ",\"pending\":" + std::to_string(pending.integer(0)) +
+      ",\"pulled\":" + std::to_string(pulled_rows) + ",\"pending\":" + std::to_string(pending) +
       ",\"rejected\":" + std::to_string(rejected.value_or(0)) + ",\"parked\":" + std::to_string(parked.value_or(0)) +
       ",\"last_sync\":" + last_sync + ",\"last_error\":" + last_error + "}";
-  pending.finalize();
   REJOIN_TRY(work.commit());
   return out;
 }

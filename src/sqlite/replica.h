@@ -27,7 +27,7 @@ namespace rejoin::sqlite {
 
 struct TrackOptions {
   bool allow_integer_key = false;
-  bool keep_deleted = true;
+  std::optional<bool> keep_deleted;  // default: as it is, true for a table that is new
 };
 // {"allow_integer_key":true,"keep_deleted":false}. Errors: bad_argument for anything else.
 Result<TrackOptions> parse_track_options(std::string_view json);

@@ -154,10 +154,10 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   REJOIN_ASSIGN(Table table, describe_table(ctx.db, name));
   REJOIN_ASSIGN(Work work, Work::write(ctx, true));
   if (Table* known = ctx.catalog.find(name)) {
-    if (known->keep_deleted != options.keep_deleted) {
-      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET keep_deleted=" + std::to_string(options.keep_deleted) +
+    if (options.keep_deleted && known->keep_deleted != *options.keep_deleted) {
+      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET keep_deleted=" + std::to_string(*options.keep_deleted) +
                                   " WHERE id=" + std::to_string(known->id)));
-      known->keep_deleted = options.keep_deleted;
+      known->keep_deleted = *options.keep_deleted;
       REJOIN_TRY(drop_triggers(ctx.db, known->id));
       for (const std::string& sql : create_triggers(*known)) REJOIN_TRY(exec(ctx.db, sql));
     }
@@ -166,7 +166,7 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   REJOIN_TRY(check_trackable(ctx, table, options));
   REJOIN_TRY(fold(work));
   table.allow_integer_key = options.allow_integer_key;
-  table.keep_deleted = options.keep_deleted;
+  table.keep_deleted = options.keep_deleted.value_or(true);
   {
     // Ids are never given out twice: old cursors and log rows may still name them.
     REJOIN_ASSIGN(Statement s,
@@ -176,7 +176,7 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
                           "main.rejoin_log), 0)), ?1, ?2, ?3) RETURNING id"));
     s.bind_text(1, table.name);
     s.bind(2, static_cast<int64_t>(options.allow_integer_key));
-    s.bind(3, static_cast<int64_t>(options.keep_deleted));
+    s.bind(3, static_cast<int64_t>(table.keep_deleted));
     REJOIN_ASSIGN(bool row, s.step("adding the table"));
     if (!row) return fail(Code::internal, "adding the table gave no id");
     table.id = static_cast<uint64_t>(s.integer(0));

@@ -12,15 +12,16 @@ Result<TrackOptions> parse_track_options(std::string_view text) {
     return fail(Code::bad_argument,
                 "the options are not a JSON object; write for example '{\"allow_integer_key\":true}'");
   for (const auto& member : value.get_object()) {
-    bool* target = member.key() == "allow_integer_key" ? &options.allow_integer_key
-                   : member.key() == "keep_deleted"    ? &options.keep_deleted
-                                                       : nullptr;
-    if (!target)
+    const bool integer_key = member.key() == "allow_integer_key";
+    if (!integer_key && member.key() != "keep_deleted")
       return fail(Code::bad_argument,
                   "unknown option \"" + std::string(member.key()) + "\"; there are allow_integer_key and keep_deleted");
     if (!member.value().is_bool())
       return fail(Code::bad_argument, "option \"" + std::string(member.key()) + "\" must be true or false");
-    *target = member.value().get_bool();
+    if (integer_key)
+      options.allow_integer_key = member.value().get_bool();
+    else
+      options.keep_deleted = member.value().get_bool();
   }
   return options;
 }
