@@ -201,18 +201,21 @@ TEST(HostileChangeset, AClockTenYearsBehindOrAheadDoesNotBlockItsDevice) {
 
 TEST(HostileChangeset, CellsOfOtherSitesAreRefusedFromADeviceThatMayNotRelay) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"}), c(kSchema, {"t"});
-  a.run("INSERT INTO t(id, v) VALUES('a', 1)");
+  a.run("INSERT INTO t(id, v) VALUES('a', 1), ('c', 3)");
   b.fetch(a);
   b.run("INSERT INTO t(id, v) VALUES('b', 2); UPDATE t SET w = 9 WHERE id = 'a'");
   sqlite::ApplyOptions options;
   options.only_site = crdt::SiteId::from(b.site());
   auto result = c.rejoin().apply(b.changeset(0), options);
   ASSERT_TRUE(result.ok()) << result.error().message;
-  EXPECT_EQ(result->rows_changed, 1u);
+  // Of row a its own cell is taken, which shows when the row comes from its writer.
+  EXPECT_EQ(result->rows_changed, 2u);
   ASSERT_EQ(result->refused.size(), 1u);
   EXPECT_EQ(result->refused[0].code, Code::forbidden);
-  EXPECT_EQ(result->refused[0].key_json, "[\"a\"]");
+  EXPECT_EQ(result->refused[0].key_json, "[\"c\"]");
   EXPECT_EQ(c.rows("SELECT id, v FROM t"), "'b'|2\n");
+  c.fetch(a);
+  EXPECT_EQ(c.rows("SELECT id, v, w FROM t WHERE id = 'a'"), "'a'|1|9\n");
 }
 
 TEST(HostileChangeset, AValueAboveTheLimitRefusesItsRowOnly) {

@@ -286,8 +286,9 @@ TEST_F(SyncLoopback, OversizedRowsAreRefusedAloneAndTheRestGoesThrough) {
   a.peer.run("INSERT INTO notes VALUES('frame', 'x', zeroblob(100000))");   // above the frame's limit too
   write(a, "z", 0, 10);
   a.must_sync(server);
-  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 20);
-  EXPECT_EQ(server.peer().number("SELECT count(*) FROM notes"), 20);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 21);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM notes"), 21);
+  EXPECT_EQ(server.peer().rows("SELECT title, done FROM todos WHERE id='value'"), "null|0\n");
   EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 2)
       << a.peer.rows("SELECT * FROM rejoin_rejections");
   b.must_sync(server);
@@ -306,7 +307,9 @@ TEST_F(SyncLoopback, RowsOfManyValuesAboveTheFrameLimitDoNotBlock) {
       "INSERT INTO wide VALUES('small', 1, 2, 3), ('wide', randomblob(15000), randomblob(15000), randomblob(15000)), "
       "('last', 4, 5, 6)");
   device.must_sync(server);
-  EXPECT_EQ(server.peer().rows("SELECT id FROM wide ORDER BY id"), "'last'\n'small'\n");
+  EXPECT_EQ(server.peer().rows("SELECT * FROM wide ORDER BY id"),
+            "'last'|4|5|6\n'small'|1|2|3\n'wide'|null|null|null\n");
+  EXPECT_EQ(device.peer.number("SELECT count(*) FROM rejoin_rejections"), 1);
 }
 
 TEST_F(SyncLoopback, ContractsAreAskedForOnceAndGrow) {
@@ -371,12 +374,70 @@ TEST_F(SyncLoopback, ARowRefusedForItsSizeGoesUpWholeWhenItFits) {
   EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
   a.peer.run("UPDATE todos SET title='short' WHERE id='long'");
   a.must_sync(server);
-  EXPECT_EQ(server.peer().rows("SELECT * FROM todos"), "'long'|'short'|1\n");
+  EXPECT_EQ(server.peer().rows("SELECT * FROM todos ORDER BY id"), "'long'|'short'|1\n'longer'|null|1\n");
   EXPECT_EQ(a.peer.rows("SELECT key FROM rejoin_rejections"), "'[\"longer\"]'\n");
   server.settings.max_value_bytes = 10'000;
   a.must_sync(server);
-  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 2);
+  EXPECT_EQ(server.peer().number("SELECT length(title) FROM todos WHERE id='longer'"), 6000);
   EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 0);
+}
+
+TEST_F(SyncLoopback, ATooLargeValueHoldsBackNeitherOtherColumnsNorTheDeletion) {
+  server.settings.max_value_bytes = 1000;
+  write(a, "x", 0, 3);
+  settle();
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(1000)) WHERE id IN ('x0', 'x1')");
+  a.must_sync(server);
+  a.peer.run("DELETE FROM todos WHERE id='x0'; UPDATE todos SET done=7 WHERE id='x1'");
+  a.must_sync(server);
+  b.must_sync(server);
+  EXPECT_EQ(b.peer.rows("SELECT id, title, done FROM todos ORDER BY id"),
+            "'x1'|'title of row number 1'|7\n'x2'|'title of row number 2'|0\n");
+  EXPECT_EQ(a.peer.rows("SELECT key FROM rejoin_rejections"), "'[\"x1\"]'\n");
+}
+
+TEST_F(SyncLoopback, ATableThatIsTrackedAgainGetsWhatTheOthersHave) {
+  write(a, "x", 0, 4);
+  settle();
+  ASSERT_TRUE(a.peer.rejoin().untrack("todos").ok());
+  a.peer.run(
+      "UPDATE todos SET title='lost' WHERE id='x1'; DELETE FROM todos WHERE id='x2'; "
+      "INSERT INTO todos VALUES('x9', 'new', 0)");
+  a.peer.track("todos");
+  settle();
+  settle();
+  expect_same();
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 5);
+}
+
+TEST_F(SyncLoopback, ARenamedTableIsRenamedEverywhereInTheEnd) {
+  write(a, "x", 0, 4);
+  settle();
+  a.peer.run("ALTER TABLE todos RENAME TO tasks; INSERT INTO tasks VALUES('after', 'x', 0)");
+  settle();
+  b.peer.run("ALTER TABLE todos RENAME TO tasks; UPDATE tasks SET done=5 WHERE id='x3'");
+  settle();
+  settle();
+  for (LoopbackDevice* device : {&a, &b}) {
+    EXPECT_EQ(device->peer.rows("SELECT id, done FROM tasks ORDER BY id"),
+              "'after'|0\n'x0'|0\n'x1'|1\n'x2'|0\n'x3'|5\n");
+    device->peer.expect_sound();
+  }
+}
+
+TEST_F(SyncLoopback, ARowWithAnothersDeletionGoesToAServerThatLostBoth) {
+  write(a, "x", 0, 2);
+  settle();
+  b.peer.run("DELETE FROM todos WHERE id='x1'");
+  settle();
+  LoopbackServer empty;
+  a.must_sync(empty);
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 0)
+      << a.peer.rows("SELECT * FROM rejoin_rejections");
+  b.must_sync(empty);
+  a.must_sync(empty);
+  EXPECT_EQ(difference(a.peer.rows(kAll), empty.peer().rows(kAll)), "");
+  EXPECT_EQ(empty.peer().rows("SELECT id FROM todos"), "'x0'\n");
 }
 
 TEST_F(SyncLoopback, ARestoredDeviceThatOnlyReadsGetsItsOwnWritesBack) {

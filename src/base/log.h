@@ -19,8 +19,7 @@ struct LogField {
 
   LogField(std::string_view k, std::string v) : key(k), value(std::move(v)) {}
   template <std::integral N>
-    requires(!std::same_as<N, bool>)
-  LogField(std::string_view k, N n) : key(k), value(std::to_string(n)), number(true) {}
+  requires(!std::same_as<N, bool>) LogField(std::string_view k, N n) : key(k), value(std::to_string(n)), number(true) {}
 };
 
 class Log {

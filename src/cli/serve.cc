@@ -64,7 +64,7 @@ Result<server::Settings> settings_of(const Arguments& arguments) {
   settings.sync.max_frame_rows = arguments.max_rows;
   settings.sync.auto_schema = arguments.schema == "auto";
   // A request is its frame and a little around it; JSON takes a third more.
-  settings.sync.max_frame_bytes = std::min(settings.sync.max_frame_bytes, settings.http.max_body / 2);
+  settings.sync.max_frame_bytes = std::min<uint64_t>(codec::Limits{}.frame_bytes, settings.http.max_body / 2);
   if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes)
     return fail(Code::bad_argument, "--max-value " + arguments.max_value + " does not fit into half of --max-body " +
                                         arguments.max_body + "; make the one smaller or the other larger");

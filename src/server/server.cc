@@ -80,9 +80,7 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   REJOIN_ASSIGN(impl->http, net::HttpServer::start(settings.http, std::move(handlers), log));
   impl->listening = impl->http.get();
   log.write(LogLevel::info, "listening",
-            {{"address", settings.http.address},
-             {"port", impl->http->port()},
-             {"dev", settings.dev ? "yes" : "no"}});
+            {{"address", settings.http.address}, {"port", impl->http->port()}, {"dev", settings.dev ? "yes" : "no"}});
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

@@ -94,6 +94,10 @@ Result<sync::ApplyOutcome> apply(Context& ctx, BytesView frame, const ApplyOptio
   REJOIN_TRY(codec::ChangesetReader::open(frame, options.limits));
   REJOIN_ASSIGN(Work work, Work::write(ctx, true));
   REJOIN_ASSIGN(sync::ApplyOutcome outcome, apply_in(work, frame, options));
+  if (options.whole && !outcome.refused.empty()) {
+    const sync::RefusedRow& row = outcome.refused.front();
+    return fail(row.code, "row " + row.key_json + " of \"" + row.table + "\": " + row.reason + "; nothing was merged");
+  }
   REJOIN_TRY(work.commit());
   return outcome;
 }

@@ -68,12 +68,21 @@ int BaseWriter::bind_key(Statement& s, const Row& row, int at) {
 
 Result<Wrote> BaseWriter::run(Statement& s) {
   int rc = sqlite3_step(s.get());
-  if (rc == SQLITE_DONE) return s.reset(), Wrote::done;
+  if (rc == SQLITE_DONE) {
+    s.reset();
+    if (!triggers_ || sqlite3_changes(ctx_.db) > 0) return Wrote::done;
+    reason_ = "a trigger of the application's ignored it (RAISE(IGNORE))";
+    return Wrote::refused;
+  }
   if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
       (rc & 0xff) == SQLITE_MISMATCH) {
     reason_ = sqlite3_errmsg(ctx_.db);
     s.reset();
-    return Wrote::refused;
+    if (!sqlite3_get_autocommit(ctx_.db)) return Wrote::refused;
+    // The whole transaction is gone, and what was merged in it.
+    ctx_.rollback_triggers.insert(table_.id);
+    return fail(Code::busy, "a trigger of \"" + table_.name + "\" rolled everything back (" + reason_ +
+                                "); merge again, which leaves this table's triggers out");
   }
   Error e = sql_error(ctx_.db, "merging a row into " + table_.name);
   s.reset();
@@ -86,7 +95,7 @@ Result<Wrote> BaseWriter::insert(const Row& row) {
     size_t n = table_.key.size();
     for (const Column& c : table_.columns) n += c.present;
     for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
-    REJOIN_ASSIGN(insert_, ctx_.statement("INSERT INTO " + table_.quoted() + "(" + table_.key_list() +
+    REJOIN_ASSIGN(insert_, ctx_.statement("INSERT OR ABORT INTO " + table_.quoted() + "(" + table_.key_list() +
                                           (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
   }
   int at = bind_key(*insert_, row, 1);
@@ -96,7 +105,9 @@ Result<Wrote> BaseWriter::insert(const Row& row) {
 }
 
 Result<Statement*> BaseWriter::update_statement(const crdt::ColumnSet& columns, bool shadow) {
-  std::string sql = "UPDATE " + (shadow ? table_.shadow() : table_.quoted()) + " SET ";
+  // OR ABORT: the application's own ON CONFLICT clauses must not displace other rows, or skip this one, behind our
+  // back.
+  std::string sql = "UPDATE OR ABORT " + (shadow ? table_.shadow() : table_.quoted()) + " SET ";
   bool first = true;
   columns.each([&](uint32_t c) {
     sql += (first ? "" : ", ") + quote(table_.columns[c].name) + "=?";

@@ -27,12 +27,13 @@ class EnforcementOff {
 
 enum class Wrote {
   done,
-  refused,  // a constraint of the application's table; reason() says which
+  refused,  // by a constraint or a trigger of the application's; reason() says which
 };
 
 class BaseWriter {
  public:
-  BaseWriter(Context& ctx, const Table& table) : ctx_(ctx), table_(table) {}
+  // `triggers`: the application's triggers run, and may refuse, ignore or roll back what is written.
+  BaseWriter(Context& ctx, const Table& table, bool triggers = false) : ctx_(ctx), table_(table), triggers_(triggers) {}
 
   // A row's values by column id; those not in `given` are NULL (or, for a new row, the column's default).
   struct Row {
@@ -62,6 +63,7 @@ class BaseWriter {
 
   Context& ctx_;
   const Table& table_;
+  bool triggers_;
   Statement* insert_ = nullptr;
   Statement* update_ = nullptr;
   crdt::ColumnSet update_columns_;

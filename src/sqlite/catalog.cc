@@ -53,12 +53,37 @@ Result<OwnedValue> literal_value(sqlite3* db, const std::string& text, const std
         "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS TEXT) WHEN 'real' THEN CAST(v AS TEXT) ELSE v END FROM "
         "(SELECT " +
         text + " AS v)";
+  if (affinity == Affinity::integer || affinity == Affinity::numeric)
+    sql =
+        "SELECT CASE WHEN typeof(v) = 'text' AND typeof(v + 0) <> 'text' AND CAST(v + 0 AS TEXT) = v THEN v + 0 ELSE v "
+        "END "
+        "FROM (SELECT " +
+        text + " AS v)";
   if (affinity == Affinity::real)
     sql = "SELECT CASE typeof(v) WHEN 'integer' THEN CAST(v AS REAL) ELSE v END FROM (SELECT " + text + " AS v)";
   REJOIN_ASSIGN(Statement s, prepare(db, sql));
   REJOIN_ASSIGN(bool row, s.step());
   if (!row) return OwnedValue();
   return OwnedValue::of(s.value(0));
+}
+
+// The condition of a partial index, from its CREATE INDEX statement: what stands behind WHERE after the columns.
+std::string where_of_index(std::string_view sql) {
+  int depth = 0;
+  for (size_t i = 0; i < sql.size(); ++i) {
+    const char c = sql[i];
+    if (c == '\'' || c == '"' || c == '`' || c == '[') {
+      i = sql.find(c == '[' ? ']' : c, i + 1);
+      if (i == std::string_view::npos) return "";
+    } else if (c == '(') {
+      ++depth;
+    } else if (c == ')' && --depth == 0) {
+      std::string_view rest = sql.substr(i + 1);
+      while (!rest.empty() && std::isspace(static_cast<unsigned char>(rest.front()))) rest.remove_prefix(1);
+      return rest.size() > 5 && same_name(rest.substr(0, 5), "where") ? std::string(rest.substr(5)) : "";
+    }
+  }
+  return "";
 }
 
 std::string join_names(const std::vector<Column>& columns) {
@@ -166,7 +191,11 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
   std::sort(key.begin(), key.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [order, c] : key) table.key.push_back(std::move(c));
 
-  REJOIN_ASSIGN(Statement indexes, prepare(db, "SELECT name, origin FROM pragma_index_list(?1) WHERE \"unique\""));
+  REJOIN_ASSIGN(Statement indexes,
+                prepare(db,
+                        "SELECT l.name, l.origin, l.partial, s.sql FROM pragma_index_list(?1) AS l "
+                        "LEFT JOIN main.sqlite_schema AS s ON s.type='index' AND s.name=l.name WHERE "
+                        "l.\"unique\" ORDER BY l.name"));
   indexes.bind_text(1, table.name);
   bool key_index = false;
   for (;;) {
@@ -176,15 +205,17 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
       key_index = true;
       continue;
     }
-    REJOIN_ASSIGN(Statement parts, prepare(db, "SELECT coalesce(name,'') FROM pragma_index_xinfo(?1) WHERE key"));
+    REJOIN_ASSIGN(Statement parts,
+                  prepare(db, "SELECT coalesce(name, ''), coll FROM pragma_index_xinfo(?1) WHERE key"));
     parts.bind_text(1, indexes.text(0));
-    std::vector<std::string> columns;
+    Table::UniqueIndex index;
     for (;;) {
       REJOIN_ASSIGN(bool more, parts.step());
       if (!more) break;
-      columns.emplace_back(parts.text(0));
+      index.parts.push_back({std::string(parts.text(0)), std::string(parts.text(1))});
     }
-    table.unique.push_back(std::move(columns));
+    if (indexes.integer(2)) index.where = where_of_index(indexes.text(3));
+    table.unique.push_back(std::move(index));
   }
   table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
 

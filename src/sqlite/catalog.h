@@ -50,7 +50,16 @@ struct Table {
   std::vector<Column> columns;  // the others, by id; generated columns are not among them
   std::vector<std::string>
       unannounced;  // stored columns of the table that have no id yet (an ALTER TABLE nobody told us of)
-  std::vector<std::vector<std::string>> unique;  // columns of UNIQUE indexes other than the key; expressions are ""
+  // UNIQUE indexes other than the key's.
+  struct UniqueIndex {
+    struct Part {
+      std::string column;  // "" is an expression
+      std::string collation;
+    };
+    std::vector<Part> parts;
+    std::string where;  // of a partial index
+  };
+  std::vector<UniqueIndex> unique;
 
   std::string quoted() const;
   std::string records() const { return records_name; }  // "t__rejoin", quoted

@@ -12,7 +12,8 @@ struct CloseHook::Hook {
   bool armed = false;
 };
 
-CloseHook::CloseHook(sqlite3* db, std::function<void()> on_close) : db_(db), hook_(std::make_shared<Hook>(Hook{std::move(on_close)})) {
+CloseHook::CloseHook(sqlite3* db, std::function<void()> on_close)
+    : db_(db), hook_(std::make_shared<Hook>(Hook{std::move(on_close)})) {
   struct Vtab {
     sqlite3_vtab base;
     std::shared_ptr<Hook> hook;

@@ -14,10 +14,10 @@ constexpr int64_t kForgetDeviceMs = int64_t{30} * 24 * 3600 * 1000;
 Result<int64_t> compact_in(Work& work) {
   Context& ctx = work.ctx();
   int64_t up_to = work.state.folded;
-  REJOIN_ASSIGN(
-      Statement peers,
-      prepare(ctx.db,
-              "SELECT count(*), coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
+  REJOIN_ASSIGN(Statement peers,
+                prepare(ctx.db,
+                        "SELECT count(*), coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB "
+                        "'replica:*' AND (is_default OR chain_token IS NOT NULL OR last_sync IS NOT NULL)"));
   REJOIN_TRY(peers.step());
   if (peers.integer(0) > 0) up_to = std::min(up_to, peers.integer(1));
   REJOIN_ASSIGN(

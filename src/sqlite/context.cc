@@ -90,14 +90,27 @@ Status Work::load(bool writing) {
     }
     c.sites_valid = true;
   } else {
-    // Other connections may have added sites; none is ever removed or changed.
-    REJOIN_ASSIGN(Statement * s, c.statement("SELECT site FROM main.rejoin_site WHERE id>=?1 ORDER BY id"));
-    Use use(*s);
-    s->bind(1, static_cast<int64_t>(c.sites.size()));
-    for (;;) {
-      REJOIN_ASSIGN(bool row, s->step());
-      if (!row) break;
-      c.sites.intern(crdt::SiteId::from(s->blob(0)));
+    // Other connections may have added sites; none is ever removed or changed, but the file may have been restored from
+    // a backup through this very connection: then the last known one is another, or missing.
+    bool same;
+    {
+      REJOIN_ASSIGN(Statement * s, c.statement("SELECT site FROM main.rejoin_site WHERE id>=?1 ORDER BY id"));
+      Use use(*s);
+      const size_t last = c.sites.size() - 1;
+      s->bind(1, static_cast<int64_t>(last));
+      REJOIN_ASSIGN(same, s->step());
+      same = same && s->blob(0) == c.sites[static_cast<uint32_t>(last)].view();
+      while (same) {
+        REJOIN_ASSIGN(bool row, s->step());
+        if (!row) break;
+        c.sites.intern(crdt::SiteId::from(s->blob(0)));
+      }
+    }
+    if (!same) {
+      c.forget();
+      c.statements.clear();
+      c.catalog_checked = -2;
+      return load(writing);
     }
   }
   if (!c.sites.contains(state.site))

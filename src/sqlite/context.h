@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -35,7 +36,8 @@ struct Context {
   Clock& clock;
   Random& random;
   CloseHook close_hook;
-  UuidSequence uuids;  // of rejoin_uuid()
+  std::set<uint64_t> rollback_triggers;  // tables whose triggers rolled back a merge: later merges leave them out
+  UuidSequence uuids;                    // of rejoin_uuid()
   // Prepared statements by their text. Cleared when the connection closes or the schema changes.
   std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
   Catalog catalog;

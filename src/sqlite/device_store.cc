@@ -32,11 +32,15 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     state.contract_fingerprint = contract::fingerprint(contract);
     {
       REJOIN_ASSIGN(Statement * s,
-                    peer("SELECT pull_cursor, may_relay, chain_token FROM main.rejoin_peer WHERE url=?1"));
+                    peer("SELECT pull_cursor, may_relay, chain_token, max_frame_bytes, max_value_bytes, schema FROM "
+                         "main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       state.pull_cursor = s->blob(0);
-      state.may_relay = s->integer(1) != 0;
+      state.facts.may_relay = s->integer(1) != 0;
+      state.facts.max_frame_bytes = static_cast<uint64_t>(s->integer(3));
+      state.facts.max_value_bytes = static_cast<uint64_t>(s->integer(4));
+      state.facts.schema = s->text(5);
       state.chain_token = s->blob(2);
     }
     REJOIN_TRY(work.commit());
@@ -74,7 +78,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     request.whole_if_rejected = true;
     if (facts.max_value_bytes) request.max_value_bytes = facts.max_value_bytes;
     REJOIN_ASSIGN(Page page, extract_page_in(work, request));
-    REJOIN_TRY(note_rejections(ctx_, page.too_large));
+    REJOIN_TRY(note_rejections(ctx_, page.too_large, true));
     if (page.frame.empty()) {
       REJOIN_ASSIGN(Statement * s,
                     peer("UPDATE main.rejoin_peer SET push_cursor=?2, pushed=max(pushed, ?3) WHERE url=?1"));
@@ -144,6 +148,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
       REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
       source = reader.info().source.view();
+      REJOIN_TRY(note_rejections(ctx_, outcome.refused));
     }
     {
       REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pulled_rows=pulled_rows+?3, "
@@ -279,17 +284,20 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   Result<bool> take_over_moved_server() {
     Bytes from;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT url FROM main.rejoin_peer WHERE url<>?1 AND url NOT GLOB 'replica:*' AND "
-                                        "chain_token IS NOT NULL ORDER BY last_sync DESC LIMIT 1"));
+      REJOIN_ASSIGN(Statement * s,
+                    peer("SELECT url FROM main.rejoin_peer WHERE url<>?1 AND url NOT GLOB 'replica:*' AND "
+                         "chain_token IS NOT NULL ORDER BY last_sync DESC LIMIT 1"));
       Use use(*s);
       REJOIN_ASSIGN(bool found, s->step("looking for a server that has moved"));
       if (!found) return false;
       from = s->text(0);
     }
     for (const char* sql :
-         {"UPDATE main.rejoin_peer SET (is_default, site, pull_cursor, push_cursor, pushed, chain_token, nonce, frozen, "
+         {"UPDATE main.rejoin_peer SET (is_default, site, pull_cursor, push_cursor, pushed, chain_token, nonce, "
+          "frozen, "
           "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync) = (SELECT "
-          "max(old.is_default, rejoin_peer.is_default), site, pull_cursor, push_cursor, pushed, chain_token, nonce, frozen, "
+          "max(old.is_default, rejoin_peer.is_default), site, pull_cursor, push_cursor, pushed, chain_token, nonce, "
+          "frozen, "
           "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync FROM "
           "main.rejoin_peer AS old WHERE old.url=?2) WHERE url=?1",
           "DELETE FROM main.rejoin_peer WHERE url=?2 AND ?1 IS NOT NULL"}) {

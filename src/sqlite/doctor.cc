@@ -23,14 +23,11 @@ struct Findings {
 
 Status check_table(Context& ctx, Table& table, Findings& findings) {
   size_t keys = table.key.size();
-  REJOIN_ASSIGN(auto triggers,
-                query_int(ctx.db, "SELECT count(*) FROM main.sqlite_schema WHERE type='trigger' AND name GLOB '" +
-                                      trigger_prefix(table.id) + "*'"));
-  size_t wanted = create_triggers(table).size();
-  if (static_cast<size_t>(triggers.value_or(0)) != wanted)
+  REJOIN_ASSIGN(bool triggers, has_triggers(ctx.db, table));
+  if (!triggers)
     findings.add("triggers", table.name, "",
-                 "has " + std::to_string(triggers.value_or(0)) + " capture triggers, needs " + std::to_string(wanted) +
-                     "; untrack and track it again");
+                 "its capture triggers (rejoin_capture_…) are not those that it needs; they are made anew at the next "
+                 "use of Rejoin that can write to the database");
 
   // Every record against its row.
   REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT k, rec FROM " + table.records() + " ORDER BY k"));

@@ -29,7 +29,12 @@ Result<Work> begin_look(Context& ctx, Freshness freshness) {
     REJOIN_ASSIGN(Work work, Work::read(ctx));
     REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
     if (tail <= work.state.folded && ctx.catalog_checked == ctx.catalog_main) return work;
-    if (sqlite3_db_readonly(ctx.db, "main") == 1) return work;
+    if (sqlite3_db_readonly(ctx.db, "main") == 1) {
+      if (freshness == Freshness::as_folded || tail <= work.state.folded) return work;
+      return fail(Code::read_only, std::to_string(tail - work.state.folded) +
+                                       " write(s) are not in the records yet, and this database is read-only; open it "
+                                       "once so that it can be written");
+    }
     REJOIN_TRY(work.commit());
   }
   auto work = Work::write(ctx);
@@ -188,11 +193,15 @@ Result<bool> restore(Context& ctx, const std::string& name, const std::vector<cr
     return fail(Code::bad_argument, "row " + shown + " cannot come back to \"" + table->name + "\": " + base.reason() +
                                         "; remove what stands in its way first");
   {
+    // The first of them: the application's triggers may have inserted further rows after it.
     REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_log SET op=" + std::to_string(kRestore) +
-                                               " WHERE seq>?1 AND tbl=?2 AND op=" + std::to_string(kInsert)));
+                                               " WHERE seq=(SELECT min(seq) FROM main.rejoin_log WHERE seq>?1 AND "
+                                               "tbl=?2 AND k0 IS ?3 AND op=" +
+                                               std::to_string(kInsert) + ")"));
     Use use(*s);
     s->bind(1, mark);
     s->bind(2, static_cast<int64_t>(table->id));
+    s->bind(3, row.key[0]);
     REJOIN_TRY(s->run("logging the restore"));
   }
   REJOIN_TRY(fold(work));

@@ -15,6 +15,9 @@ namespace {
 
 using codec::Cursor;
 
+// A page holds one log entry at least, and a merged one names up to 1,024 rows; above this a scan takes its place.
+constexpr uint64_t kMostOfOneEntry = 4 << 20;
+
 codec::WireTable wire_table(const Table& table) {
   codec::WireTable wire;
   wire.name = table.name;
@@ -81,9 +84,11 @@ class TableExtract {
   Status add(BytesView key, BytesView stored, bool whole, bool life, const crdt::ColumnSet* columns) {
     if (!crdt::decode_record(stored, ctx_.sites.size(), record_))
       return fail(Code::corrupt, "the record of a row in \"" + table_->name + "\" is damaged; run rejoin doctor");
-    if (!whole && rejections_) {
-      REJOIN_ASSIGN(whole, is_rejected(ctx_, table_->name, key));
+    bool rejected = false;
+    if (rejections_) {
+      REJOIN_ASSIGN(rejected, is_rejected(ctx_, table_->name, key));
     }
+    whole |= rejected;
     life |= whole;
     send_.clear();
     for (const crdt::CellGroup& g : record_.groups) {
@@ -111,9 +116,11 @@ class TableExtract {
         send_.clear();  // values that were not kept (keep_deleted is off)
         if (!life) return {};
       }
-      if (request_.max_value_bytes != ~uint64_t{0})
-        for (const auto& v : values_)
-          if (v.bytes.size() > request_.max_value_bytes) return report_large(key, v.bytes.size());
+      if (request_.max_value_bytes != ~uint64_t{0}) {
+        REJOIN_ASSIGN(bool complete, leave_out_large(key));
+        if (complete && rejected) REJOIN_TRY(release_rejection(ctx_, table_->name, key));
+        if (send_.empty() && !life) return {};
+      }
     }
     if (!named_) writer_.begin_table(wire_table(*table_)), named_ = true;
     writer_.add(key, record_, send_, life, values_);
@@ -133,7 +140,28 @@ class TableExtract {
                        [&](const crdt::CellGroup& g) { return from_it(g.stamp); });
   }
 
-  Status report_large(BytesView key, size_t size) {
+  // Values above the limit stay here, everything else of the row goes. Of a dead row nobody misses them. False when the
+  // row was reported.
+  Result<bool> leave_out_large(BytesView key) {
+    size_t largest = 0, kept = 0, at = 0;
+    crdt::ColumnSet large;
+    send_.each([&](uint32_t c) {
+      const size_t size = values_[at].bytes.size();
+      if (size > request_.max_value_bytes)
+        large.add(c), largest = std::max(largest, size);
+      else
+        values_[kept++] = values_[at];
+      ++at;
+    });
+    if (large.empty()) return true;
+    values_.resize(kept);
+    send_ -= large;
+    if (!record_.alive) return true;
+    report_large(key, largest);
+    return false;
+  }
+
+  void report_large(BytesView key, size_t size) {
     sync::RefusedRow row;
     row.table = table_->name;
     row.key = key;
@@ -142,7 +170,6 @@ class TableExtract {
     row.reason = "a value of " + std::to_string(size) + " bytes is above the receiver's limit of " +
                  std::to_string(request_.max_value_bytes) + "; shorten it, or raise the limit there";
     page_.too_large.push_back(std::move(row));
-    return {};
   }
 
   Context& ctx_;
@@ -207,7 +234,7 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
       REJOIN_ASSIGN(BytesView stored, records.find(key));
       if (!stored.data()) continue;  // an entry whose row a rolled-back suspect named, or purged
       REJOIN_TRY(extract.add(key, stored, touch.whole, touch.life, &touch.columns));
-      if (writer.bytes() > too_much && feed_request.max_entries > 1) {
+      if (writer.bytes() > too_much && (feed_request.max_entries > 1 || writer.bytes() > kMostOfOneEntry)) {
         records.reset();
         extract.end();
         return false;
@@ -358,6 +385,14 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     page.too_large.clear();
     int64_t through = 0;
     REJOIN_ASSIGN(bool fits, follow(work, request, feed, writer, page, through));
+    if (!fits && feed.max_entries <= 1) {
+      // One merged entry names more than a page may hold: the records, which can be read row by row, tell the same.
+      PageRequest from_the_start = request;
+      from_the_start.cursor.clear();
+      REJOIN_ASSIGN(Page scan_page, extract_page_in(work, from_the_start));
+      scan_page.restarted = true;
+      return scan_page;
+    }
     if (!fits) {
       feed.max_entries = std::max<size_t>(1, feed.max_entries / 4);
       continue;

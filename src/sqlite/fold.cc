@@ -5,6 +5,7 @@
 
 #include "crdt/key.h"
 #include "crdt/record.h"
+#include "sqlite/hidden.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/record_writer.h"
@@ -13,7 +14,8 @@
 namespace rejoin::sqlite {
 namespace {
 
-constexpr size_t kChunkEntries = 65'536;  // bounds a fold's memory at about 6 MB
+constexpr size_t kChunkEntries = 65'536;     // bounds a fold's memory at about 6 MB
+constexpr size_t kChunkKeyBytes = 16 << 20;  // the same for long keys
 constexpr size_t kFlushRows = 2'048;
 
 struct Entry {
@@ -208,10 +210,13 @@ Status end_batch(Context& ctx, int64_t last_seq, int64_t origin_site) {
   return s->run("ending a batch");
 }
 
-Status fold(Work& work) {
+namespace {
+
+// True when hidden rows that fit now made the application's triggers write more.
+Result<bool> fold_log(Work& work) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
-  if (tail <= work.state.folded) return {};
+  if (tail <= work.state.folded) return false;
   size_t key_columns = 1;
   for (const auto& t : ctx.catalog.tables) key_columns = std::max(key_columns, t->key.size());
   std::string keys;
@@ -228,6 +233,7 @@ Status fold(Work& work) {
   while (work.state.folded < tail) {
     for (auto& [t, c] : chunks) c.keys.clear(), c.entries.clear();
     uint32_t order = 0;
+    size_t key_bytes = 0;
     int64_t last_seq = work.state.folded;
     int64_t last_table = -1;
     size_t slot = 0;
@@ -237,7 +243,7 @@ Status fold(Work& work) {
       log->bind(2, static_cast<int64_t>(kChunkEntries));
       for (;;) {
         REJOIN_ASSIGN(bool row, log->step("reading the log"));
-        if (!row) break;
+        if (!row || key_bytes >= kChunkKeyBytes) break;
         last_seq = log->integer(0);
         int64_t op = log->integer(2);
         if (op < kInsert || op > kSuspect) continue;
@@ -268,6 +274,7 @@ Status fold(Work& work) {
         Entry e;
         e.key_at = static_cast<uint32_t>(at);
         e.key_size = static_cast<uint32_t>(chunk.keys.size() - at);
+        key_bytes += e.key_size;
         e.prefix = key_prefix(chunk.key(e));
         e.order = order++;
         e.op = static_cast<uint32_t>(op);
@@ -283,7 +290,24 @@ Status fold(Work& work) {
     if (order) work.state.last = std::max(work.state.last, stamp);
   }
   REJOIN_TRY(end_batch(ctx, work.state.folded, work.state.site));
-  return work.save();
+  bool more = false;
+  for (const auto& [table, chunk] : chunks) {
+    REJOIN_ASSIGN(bool wrote, retry_hidden(ctx, *table));
+    more |= wrote;
+  }
+  REJOIN_TRY(work.save());
+  return more;
+}
+
+}  // namespace
+
+Status fold(Work& work) {
+  constexpr int kRounds = 4;  // what is left then is folded next time
+  for (int i = 0; i < kRounds; ++i) {
+    REJOIN_ASSIGN(bool more, fold_log(work));
+    if (!more) break;
+  }
+  return {};
 }
 
 }  // namespace rejoin::sqlite

@@ -114,7 +114,9 @@ void fn_apply(sqlite3_context* c, int, sqlite3_value** v) {
                           fail(Code::bad_argument, "a changeset is a BLOB, as rejoin_changeset() gives it"));
     // Merging runs statements on this connection, which may free the argument's buffer: keep a copy.
     Bytes frame(value_of(v[0]).bytes);
-    auto r = replica_of(c).apply(frame);
+    ApplyOptions options;
+    options.whole = true;  // nobody would hear of a refused row
+    auto r = replica_of(c).apply(frame, options);
     if (!r.ok()) return result_error(c, "rejoin_apply", r.error());
     sqlite3_result_int64(c, static_cast<int64_t>(r->rows_changed));
   });

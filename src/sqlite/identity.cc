@@ -10,9 +10,10 @@ namespace {
 
 // The log position that every configured server has acknowledged; 0 without a server.
 Result<int64_t> acknowledged(Context& ctx) {
-  REJOIN_ASSIGN(
-      auto pushed,
-      query_int(ctx.db, "SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*'"));
+  REJOIN_ASSIGN(auto pushed,
+                query_int(ctx.db,
+                          "SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB 'replica:*' AND "
+                          "(is_default OR chain_token IS NOT NULL OR last_sync IS NOT NULL)"));
   return pushed.value_or(0);
 }
 

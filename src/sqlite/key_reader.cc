@@ -24,6 +24,7 @@ Result<RecordReader> RecordReader::open(Context& ctx, const Table& table) {
 }
 
 void RecordReader::reset() {
+  if (!s_) return;
   s_->reset();
   active_ = finished_ = false;
 }
@@ -72,6 +73,7 @@ Result<RowReader> RowReader::open(Context& ctx, const Table& table, bool shadow)
 }
 
 void RowReader::reset() {
+  if (!s_) return;
   s_->reset();
   active_ = false;
 }

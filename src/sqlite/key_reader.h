@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crdt/key.h"
@@ -15,6 +16,10 @@ namespace rejoin::sqlite {
 class RecordReader {
  public:
   static Result<RecordReader> open(Context& ctx, const Table& table);
+  RecordReader(RecordReader&& o) noexcept
+      : s_(std::exchange(o.s_, nullptr)), active_(o.active_), finished_(o.finished_), bound_(std::move(o.bound_)) {}
+  RecordReader& operator=(RecordReader&&) = delete;
+  ~RecordReader() { reset(); }  // a statement that stands on a row would hold a snapshot
   // The record's bytes, or nothing (data() == nullptr). Valid until the next call.
   Result<BytesView> find(BytesView key);
   // To be called before the record table is written.
@@ -34,6 +39,17 @@ class RowReader {
  public:
   // `shadow`: read <table>__rejoin_dead instead.
   static Result<RowReader> open(Context& ctx, const Table& table, bool shadow);
+  RowReader(RowReader&& o) noexcept
+      : s_(std::exchange(o.s_, nullptr)),
+        table_(o.table_),
+        column_at_(std::move(o.column_at_)),
+        active_(o.active_),
+        current_(std::move(o.current_)),
+        scratch_(std::move(o.scratch_)),
+        bound_(std::move(o.bound_)),
+        values_(std::move(o.values_)) {}
+  RowReader& operator=(RowReader&&) = delete;
+  ~RowReader() { reset(); }
   // True when there is such a row; then value(column id) gives its values, valid until the next call.
   Result<bool> find(BytesView key);
   crdt::ValueRef value(uint32_t column) const;

@@ -10,6 +10,7 @@ CREATE TABLE main.rejoin_state(id INTEGER PRIMARY KEY CHECK(id=1), format INTEGE
   last INTEGER NOT NULL, last_remote INTEGER NOT NULL, folded INTEGER NOT NULL, floor INTEGER NOT NULL, file INTEGER NOT NULL);
 CREATE TABLE main.rejoin_site(id INTEGER PRIMARY KEY, site BLOB NOT NULL UNIQUE);
 CREATE TABLE main.rejoin_table(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, allow_integer_key INTEGER NOT NULL, keep_deleted INTEGER NOT NULL);
+CREATE TABLE main.rejoin_untracked(name TEXT PRIMARY KEY COLLATE NOCASE) WITHOUT ROWID;
 CREATE TABLE main.rejoin_column(tbl INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(tbl, id)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_log(seq INTEGER PRIMARY KEY, tbl, op, bits, ms, k0);
 CREATE TABLE main.rejoin_batch(last_seq INTEGER PRIMARY KEY, token INTEGER NOT NULL, origin INTEGER);
@@ -26,7 +27,7 @@ CREATE TABLE main.rejoin_peer(url TEXT PRIMARY KEY, token TEXT, is_default INTEG
   pushed_rows INTEGER NOT NULL DEFAULT 0, pulled_rows INTEGER NOT NULL DEFAULT 0, last_sync INTEGER, last_error TEXT) WITHOUT ROWID;
 CREATE TABLE main.rejoin_device(device TEXT NOT NULL, site BLOB NOT NULL, counter INTEGER NOT NULL, token BLOB NOT NULL, nonce BLOB, reply BLOB, last_seen INTEGER NOT NULL,
   acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(device, site)) WITHOUT ROWID;
-CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, k BLOB NOT NULL,
+CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, k BLOB NOT NULL, held INTEGER NOT NULL DEFAULT 0,
   UNIQUE(table_name, k));
 CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 )sql"));

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "crdt/key.h"
+#include "sqlite/captured.h"
 #include "sqlite/fold.h"
+#include "sqlite/hidden.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/merged_list.h"
@@ -20,14 +22,24 @@ constexpr size_t kChunkBytes = 256 << 10;  // of values: bounds a page that late
 
 // One block of a frame on its way into one table.
 struct Merge::Block {
-  Block(Context& ctx, const codec::ChangesetReader& r, size_t i, Table& t, codec::BlockCursor c)
-      : reader(r), index(i), info(r.blocks()[i]), table(t), cursor(std::move(c)), records(ctx, t), base(ctx, t) {}
+  Block(Context& ctx, const codec::ChangesetReader& r, size_t i, Table& t, codec::BlockCursor c, bool app_triggers)
+      : reader(r),
+        index(i),
+        info(r.blocks()[i]),
+        table(t),
+        triggers(app_triggers),
+        cursor(std::move(c)),
+        records(ctx, t),
+        base(ctx, t, app_triggers) {}
 
   const codec::ChangesetReader& reader;
   size_t index;
   const codec::BlockInfo& info;
   Table& table;
+  bool triggers;  // the application's run
   codec::BlockCursor cursor;
+  std::optional<codec::BlockCursor> raw;  // the same rows in the frame's own column numbers, for parking
+  uint64_t raw_at = 0;
   std::optional<RecordReader> stored;
   std::optional<RowReader> rows, shadow;  // old values, where needed
   RecordWriter records;
@@ -39,7 +51,7 @@ struct Merge::Block {
   uint64_t at = 0;  // rows walked
   size_t chunk_bytes = 0;
 
-  crdt::RowRecord mine, before;
+  crdt::RowRecord mine, before, own_part;
   crdt::JoinOutcome join;
   BaseWriter::Row row;
   Bytes key_scratch;
@@ -70,15 +82,19 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   for (const auto& b : reader.blocks()) rows += b.rows;
   crdt::Hlc ahead = crdt::hlc_of_ms(std::max(ctx_.clock.now_ms(), options_.now_ms) + options_.drift_ms);
   limit_ = std::max(ahead, work_.state.last + rows);
-  bool all_plain = true;
-  for (const auto& w : reader.tables())
-    if (Table* t = ctx_.catalog.find(w.name)) all_plain &= !t->app_triggers;
-  // With triggers of the application's in the frame, those must run; ours are undone afterwards (settle_app_triggers).
+  Status status;
+  for (size_t i = 0; i < reader.blocks().size() && status.ok(); ++i) status = block(reader, i);
   enforcement_.reset();
-  enforcement_.emplace(ctx_.db, all_plain);
-  for (size_t i = 0; i < reader.blocks().size(); ++i) REJOIN_TRY(block(reader, i));
+  return status;
+}
+
+// The application's triggers run when its table has some; ours run with them then, which is undone afterwards
+// (settle_app_triggers). Kept over blocks of one kind: a change makes SQLite prepare every statement anew.
+void Merge::enforce(bool triggers) {
+  if (enforcement_ && enforced_triggers_ == triggers) return;
   enforcement_.reset();
-  return {};
+  enforcement_.emplace(ctx_.db, !triggers);
+  enforced_triggers_ = triggers;
 }
 
 Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
@@ -98,7 +114,9 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
       if (table->columns[c].present && sqlite3_stricmp(table->columns[c].name.c_str(), name.c_str()) == 0) id = c;
     column_map.push_back(id);
   }
-  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, column_map));
+  const bool triggers = table->app_triggers && !ctx_.rollback_triggers.contains(table->id);
+  enforce(triggers);
+  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, column_map), triggers);
   for (uint32_t position : info.columns) {
     b.local.push_back(column_map[position]);
     b.unknown_columns |= column_map[position] == codec::kNoColumn;
@@ -108,7 +126,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   b.row.values.resize(table->columns.size());
   REJOIN_ASSIGN(RecordReader stored, RecordReader::open(ctx_, *table));
   b.stored.emplace(std::move(stored));
-  if (table->app_triggers) {
+  if (b.triggers) {
     REJOIN_ASSIGN(b.log_mark, log_tail(ctx_));
   }
   while (b.cursor.next()) {
@@ -130,7 +148,11 @@ Status Merge::row(Block& b) {
   ++outcome_.rows_seen;
   BytesView key = b.cursor.key();
   auto values = b.cursor.values();
-  const crdt::RowRecord& theirs = b.cursor.record();
+  bool foreign = false;
+  if (options_.only_site) {
+    REJOIN_ASSIGN(foreign, leave_out_foreign(b));
+  }
+  const crdt::RowRecord& theirs = foreign ? b.own_part : b.cursor.record();
   if (b.cursor.newest() > limit_) {
     if (options_.refuse_ahead) {
       return fail(Code::clock_ahead, "a change to \"" + b.table.name + "\" " + crdt::key_json(key, b.table.key.size()) +
@@ -164,6 +186,15 @@ Status Merge::row(Block& b) {
   b.join.reset();
   crdt::join(b.mine, theirs, ctx_.sites, b.join);
   if (!b.join.changed()) {
+    if (foreign) {
+      // Is it news, or known already?
+      crdt::join(b.mine, b.cursor.record(), ctx_.sites, b.join);
+      if (b.join.changed())
+        return refuse(
+            b, Code::forbidden,
+            "it carries another replica's changes and this token may not relay; ask for a token with relay, or "
+            "let the other replica push them");
+    }
     if (note && !b.join.lost.empty()) {
       crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch);
       REJOIN_TRY(note_losers(b, b.before, was_visible));
@@ -172,16 +203,6 @@ Status Merge::row(Block& b) {
     return b.unknown_columns
                ? park(b, "it has columns that this table lacks; they will be merged when the table has them", 0)
                : Status();
-  }
-  if (options_.only_site) {
-    // A device speaks for itself only: whatever news it brings must be its own. What is known already does no harm.
-    auto foreign = [&](crdt::Stamp s) { return !(ctx_.sites[s.site] == *options_.only_site); };
-    bool forged = b.join.live_won && foreign(theirs.live);
-    for (const crdt::CellGroup& g : theirs.groups) forged |= g.columns.intersects(b.join.won) && foreign(g.stamp);
-    if (forged)
-      return refuse(b, Code::forbidden,
-                    "it carries another replica's changes and this token may not relay; ask for a token with relay, or "
-                    "let the other replica push them");
   }
   newest_ = std::max(newest_, b.cursor.newest());
   if (!crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch))
@@ -197,13 +218,28 @@ Status Merge::row(Block& b) {
   }
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
   REJOIN_TRY(write(b, was_visible, known));
-  if (b.table.app_triggers) b.written_keys.emplace_back(key);
+  if (b.triggers) b.written_keys.emplace_back(key);
   b.records.add(key, b.mine);
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
   if (b.unknown_columns)
     REJOIN_TRY(park(b, "it has columns that this table lacks; they will be merged when the table has them", 0));
   return {};
+}
+
+// A device speaks for itself only: of a row that carries other sites' changes too, its own part is taken, into
+// b.own_part. False when all is its own.
+Result<bool> Merge::leave_out_foreign(Block& b) {
+  auto own = [&](crdt::Stamp s) { return s.bottom() || ctx_.sites[s.site] == *options_.only_site; };
+  const crdt::RowRecord& all = b.cursor.record();
+  bool any = !own(all.live) || !own(all.birth);
+  for (const crdt::CellGroup& g : all.groups) any |= !own(g.stamp);
+  if (!any) return false;
+  b.own_part = all;
+  if (!own(all.live)) b.own_part.live = {}, b.own_part.alive = false;
+  if (!own(all.birth)) b.own_part.birth = {};
+  std::erase_if(b.own_part.groups, [&](const crdt::CellGroup& g) { return !own(g.stamp); });
+  return true;
 }
 
 // What a row's join means for the application's table and for the shadow table.
@@ -269,7 +305,7 @@ Status Merge::show(Block& b, bool from_shadow) {
         REJOIN_TRY(b.base.erase_shadow(b.row));
         REJOIN_TRY(unpark_hidden(ctx_, b.table, b.cursor.key()));
       }
-      if (b.table.app_triggers) {
+      if (b.triggers) {
         Block::Intended intended;
         intended.key = b.cursor.key();
         for (const auto& v : b.row.values) intended.values.push_back(OwnedValue::of(v));
@@ -300,7 +336,7 @@ Status Merge::change(Block& b) {
       [&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
   if (altered) return hide(b, columns, "the table would store another value than it was sent (column types differ)");
 
-  if (!b.table.app_triggers) {
+  if (!b.triggers) {
     REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
     return wrote == Wrote::done ? Status() : hide(b, columns, b.base.reason());
   }
@@ -372,7 +408,7 @@ Status Merge::flush(Block& b) {
   if (b.shadow) b.shadow->reset();
   REJOIN_TRY(b.records.flush());
   Bytes blob = b.list.finish();
-  if (b.table.app_triggers) REJOIN_TRY(settle_app_triggers(b));
+  if (b.triggers) REJOIN_TRY(settle_app_triggers(b));
   {
     REJOIN_ASSIGN(Statement * s,
                   ctx_.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
@@ -384,7 +420,7 @@ Status Merge::flush(Block& b) {
     REJOIN_TRY(s->run("logging a merge"));
   }
   logged_ = true;
-  if (b.table.app_triggers) {
+  if (b.triggers) {
     REJOIN_ASSIGN(b.log_mark, log_tail(ctx_));
   }
   return {};
@@ -397,13 +433,22 @@ Status Merge::settle_app_triggers(Block& b) {
     EnforcementOff off(ctx_.db, true);
     if (!b.repairs.empty()) {
       REJOIN_ASSIGN(RowReader rows, RowReader::open(ctx_, b.table, false));
+      BaseWriter plain(ctx_, b.table);
       BaseWriter::Row fixed;
       Bytes scratch;
       for (const auto& intended : b.repairs) {
         REJOIN_ASSIGN(bool found, rows.find(intended.key));
-        if (!found) continue;
         crdt::ColumnSet wrong;
         fixed.values.assign(b.table.columns.size(), {});
+        if (!found) {
+          // A trigger deleted it, or gave it another key.
+          rows.reset();
+          for (uint32_t c = 0; c < b.table.columns.size(); ++c) fixed.values[c] = intended.values[c].ref();
+          crdt::decode_key(intended.key, b.table.key.size(), fixed.key, scratch);
+          REJOIN_TRY(plain.insert(fixed));
+          REJOIN_TRY(plain.erase_shadow(fixed));
+          continue;
+        }
         for (uint32_t c = 0; c < b.table.columns.size(); ++c) {
           if (!b.table.columns[c].present) continue;
           fixed.values[c] = intended.values[c].ref();
@@ -412,39 +457,15 @@ Status Merge::settle_app_triggers(Block& b) {
         if (wrong.empty()) continue;
         rows.reset();
         crdt::decode_key(intended.key, b.table.key.size(), fixed.key, scratch);
-        REJOIN_TRY(b.base.update(fixed, wrong));
+        REJOIN_TRY(plain.update(fixed, wrong));
       }
       rows.reset();
     }
   }
   b.repairs.clear();
-  // Which captured entries are about rows of this chunk is told by their keys; others are the application's own further
-  // writes.
-  std::vector<int64_t> ours;
-  {
-    std::string keys;
-    for (size_t i = 0; i < b.table.key.size(); ++i) keys += ", k" + std::to_string(i);
-    REJOIN_ASSIGN(Statement * s,
-                  ctx_.statement("SELECT seq, op" + keys + " FROM main.rejoin_log WHERE seq>?1 AND tbl=?2"));
-    Use use(*s);
-    s->bind(1, b.log_mark);
-    s->bind(2, static_cast<int64_t>(b.table.id));
-    Bytes key;
-    std::sort(b.written_keys.begin(), b.written_keys.end());
-    for (;;) {
-      REJOIN_ASSIGN(bool row, s->step());
-      if (!row) break;
-      if (s->integer(1) == kMerged) continue;
-      encode_row_key(*s, 2, b.table.key.size(), key);
-      if (std::binary_search(b.written_keys.begin(), b.written_keys.end(), key)) ours.push_back(s->integer(0));
-    }
-  }
+  std::sort(b.written_keys.begin(), b.written_keys.end());
+  REJOIN_TRY(forget_captured(ctx_, b.table, b.log_mark, b.written_keys));
   b.written_keys.clear();
-  REJOIN_ASSIGN(Statement * drop, ctx_.statement("DELETE FROM main.rejoin_log WHERE seq=?1"));
-  for (int64_t seq : ours) {
-    drop->bind(1, seq);
-    REJOIN_TRY(drop->run("forgetting a captured merge"));
-  }
   side_effects_ = true;
   return {};
 }
@@ -478,14 +499,15 @@ Status park_raw(Context& ctx, const codec::ChangesetReader& reader, const codec:
 }  // namespace
 
 Status Merge::park(Block& b, const std::string& reason, int64_t due_ms) {
-  std::vector<uint32_t> identity(b.reader.tables()[b.info.table].columns.size());
-  for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
-  // Parking is rare: the row is found again from the block's start, in the frame's own column numbers.
-  codec::BlockCursor raw = b.reader.rows(b.index, site_map_, identity);
-  for (uint64_t i = 0; i < b.at; ++i)
-    if (!raw.next()) return fail(Code::corrupt, "the changeset's rows are damaged; nothing was merged");
+  if (!b.raw) {
+    std::vector<uint32_t> identity(b.reader.tables()[b.info.table].columns.size());
+    for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
+    b.raw.emplace(b.reader.rows(b.index, site_map_, identity));
+  }
+  for (; b.raw_at < b.at; ++b.raw_at)
+    if (!b.raw->next()) return fail(Code::corrupt, "the changeset's rows are damaged; nothing was merged");
   ++outcome_.rows_parked;
-  return park_raw(ctx_, b.reader, b.info, raw, reason, due_ms);
+  return park_raw(ctx_, b.reader, b.info, *b.raw, reason, due_ms);
 }
 
 Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) {
@@ -517,62 +539,12 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
                          "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged");
 }
 
-// Rows that a constraint keeps out may fit now.
-Status Merge::retry_hidden(Table& table) {
-  std::vector<Bytes> keys;
-  {
-    REJOIN_ASSIGN(
-        Statement * s,
-        ctx_.statement("SELECT k FROM main.rejoin_parked WHERE table_name=?1 AND frame IS NULL ORDER BY k LIMIT 1000"));
-    Use use(*s);
-    s->bind_text(1, table.name);
-    for (;;) {
-      REJOIN_ASSIGN(bool row, s->step());
-      if (!row) break;
-      keys.emplace_back(s->blob(0));
-    }
-  }
-  if (keys.empty()) return {};
-  EnforcementOff off(ctx_.db, true);
-  REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx_, table));
-  REJOIN_ASSIGN(RowReader shadow, RowReader::open(ctx_, table, true));
-  RecordWriter writer(ctx_, table);
-  BaseWriter base(ctx_, table);
-  crdt::RowRecord record;
-  BaseWriter::Row row;
-  Bytes scratch;
-  for (const Bytes& key : keys) {
-    REJOIN_ASSIGN(BytesView stored, records.find(key));
-    if (!stored.data() || !crdt::decode_record(stored, ctx_.sites.size(), record) || !record.alive || !record.hidden) {
-      REJOIN_TRY(unpark_hidden(ctx_, table, key));
-      continue;
-    }
-    REJOIN_ASSIGN(bool found, shadow.find(key));
-    if (!found) continue;
-    bool altered = false;
-    row.values.assign(table.columns.size(), {});
-    for (uint32_t c = 0; c < table.columns.size(); ++c) {
-      if (!table.columns[c].present) continue;
-      row.values[c] = record.stamp_of(c).bottom() ? table.columns[c].default_value.ref() : shadow.value(c);
-      altered |= BaseWriter::altered_by_affinity(row.values[c], table.columns[c].affinity);
-    }
-    if (altered || !crdt::decode_key(key, table.key.size(), row.key, scratch)) continue;
-    REJOIN_ASSIGN(Wrote wrote, base.insert(row));
-    if (wrote != Wrote::done) continue;
-    shadow.reset();
-    REJOIN_TRY(base.erase_shadow(row));
-    REJOIN_TRY(unpark_hidden(ctx_, table, key));
-    record.hidden = false;
-    writer.add(key, record);
-  }
-  records.reset();
-  shadow.reset();
-  return writer.flush();
-}
-
 Status Merge::finish() {
   for (uint64_t id : touched_tables_)
-    if (Table* t = ctx_.catalog.find(id)) REJOIN_TRY(retry_hidden(*t));
+    if (Table* t = ctx_.catalog.find(id)) {
+      REJOIN_ASSIGN(bool more, retry_hidden(ctx_, *t));
+      side_effects_ |= more;
+    }
   REJOIN_TRY(lost_.trim());
   if (newest_ > work_.state.last) work_.state.last = newest_;
   if (newest_ > work_.state.last_remote) work_.state.last_remote = newest_;

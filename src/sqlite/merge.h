@@ -26,9 +26,11 @@ class Merge {
 
  private:
   struct Block;
+  void enforce(bool triggers);
   Status block(const codec::ChangesetReader& reader, size_t index);
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
   Status row(Block& b);
+  Result<bool> leave_out_foreign(Block& b);
   Status write(Block& b, bool was_visible, bool was_known);
   Status show(Block& b, bool from_shadow);
   Status change(Block& b);
@@ -36,7 +38,6 @@ class Merge {
   Status note_losers(Block& b, const crdt::RowRecord& before, bool was_visible);
   Status flush(Block& b);
   Status settle_app_triggers(Block& b);
-  Status retry_hidden(Table& table);
   Status refuse(Block& b, Code code, const std::string& reason);
   Status park(Block& b, const std::string& reason, int64_t due_ms);
 
@@ -45,6 +46,7 @@ class Merge {
   const ApplyOptions& options_;
   sync::ApplyOutcome outcome_;
   std::optional<EnforcementOff> enforcement_;
+  bool enforced_triggers_ = false;
   LostLog lost_;
   crdt::Hlc limit_ = 0;
   crdt::Hlc newest_ = 0;

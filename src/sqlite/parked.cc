@@ -43,7 +43,7 @@ Status replay(Work& work, const std::vector<int64_t>& ids) {
   for (int64_t id : ids) {
     Bytes frame;
     {
-      REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_parked WHERE id=?1 RETURNING frame"));
+      REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT frame FROM main.rejoin_parked WHERE id=?1"));
       Use use(*s);
       s->bind(1, id);
       REJOIN_ASSIGN(bool row, s->step("reading a parked change"));
@@ -51,7 +51,13 @@ Status replay(Work& work, const std::vector<int64_t>& ids) {
       frame = s->blob(0);
     }
     auto reader = codec::ChangesetReader::open(frame);
-    if (!reader.ok()) continue;  // damaged on disk: the doctor's business, not a reason to stop everything else
+    if (!reader.ok()) continue;  // damaged on disk: it stays, and stops nothing else
+    {
+      REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_parked WHERE id=?1"));
+      Use use(*s);
+      s->bind(1, id);
+      REJOIN_TRY(s->run("taking up a parked change"));
+    }
     REJOIN_TRY(merge.frame(*reader));
   }
   return merge.finish();

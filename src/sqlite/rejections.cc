@@ -7,10 +7,10 @@
 
 namespace rejoin::sqlite {
 
-Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows) {
+Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows, bool held) {
   for (const auto& row : rows) {
     REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_rejections(table_name, key, code, "
-                                               "reason, at, k) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"));
+                                               "reason, at, k, held) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
     Use use(*s);
     std::string now = iso8601(ctx.clock.now_ms());
     s->bind_text(1, row.table);
@@ -19,6 +19,7 @@ Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows) 
     s->bind_text(4, row.reason);
     s->bind_text(5, now);
     s->bind_blob(6, row.key);
+    s->bind(7, static_cast<int64_t>(held));
     REJOIN_TRY(s->run("noting a rejection"));
   }
   return {};
@@ -38,13 +39,22 @@ Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key) {
   return s->step("looking for a rejection");
 }
 
+Status release_rejection(Context& ctx, std::string_view table, BytesView key) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_rejections SET held=0 WHERE table_name=?1 AND k=?2"));
+  Use use(*s);
+  s->bind_text(1, table);
+  s->bind_blob(2, key);
+  return s->run("releasing a rejection");
+}
+
 Status forget_rejections(Context& ctx, BytesView frame) {
   REJOIN_ASSIGN(bool any, has_rejections(ctx));
   if (!any) return {};
   REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
   std::vector<uint32_t> sites(reader.sites().size());
   for (uint32_t i = 0; i < sites.size(); ++i) sites[i] = i;
-  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("DELETE FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2 AND NOT held"));
   for (size_t b = 0; b < reader.blocks().size(); ++b) {
     const codec::WireTable& table = reader.tables()[reader.blocks()[b].table];
     std::vector<uint32_t> columns(table.columns.size());

@@ -8,7 +8,9 @@
 
 namespace rejoin::sqlite {
 
-Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows);
+// `held`: a part of the row stays here although the rest was sent; the row is listed until release_rejection().
+Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows, bool held = false);
+Status release_rejection(Context& ctx, std::string_view table, BytesView key);
 Result<bool> has_rejections(Context& ctx);
 Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key);
 // The server has taken what is in this frame: its rows are not listed any more.

@@ -114,6 +114,13 @@ std::string quote_text(std::string_view text) {
 
 Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
   bool savepoint = !sqlite3_get_autocommit(db);
+  if (!savepoint)
+    for (sqlite3_stmt* s = sqlite3_next_stmt(db, nullptr); s; s = sqlite3_next_stmt(db, s))
+      if (sqlite3_stmt_busy(s) && !sqlite3_stmt_readonly(s))
+        return fail(
+            Code::in_transaction,
+            "this is called by a statement that writes, and needs a transaction of its own; call it in a SELECT, "
+            "or put BEGIN before that statement");
   REJOIN_TRY(exec(db, savepoint ? "SAVEPOINT rejoin" : kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN"));
   return Transaction(db, savepoint);
 }

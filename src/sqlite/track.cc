@@ -1,6 +1,7 @@
 #include "sqlite/track.h"
 
 #include "sqlite/fold.h"
+#include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/merged_list.h"
@@ -45,6 +46,14 @@ Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options
     return refuse("its key column \"" + std::string(collations.text(0)) + "\" has the collation " +
                   std::string(collations.text(1)) +
                   "; two keys that it calls equal would be two rows elsewhere. Declare the column with COLLATE BINARY");
+  for (const Column& c : t.key) {
+    const char* collation = nullptr;
+    if (sqlite3_table_column_metadata(ctx.db, "main", t.name.c_str(), c.name.c_str(), nullptr, &collation, nullptr,
+                                      nullptr, nullptr) == SQLITE_OK &&
+        collation && sqlite3_stricmp(collation, "BINARY") != 0)
+      return refuse("its key column \"" + c.name + "\" has the collation " + collation +
+                    ", by which comparisons would find other keys too. Declare the column with COLLATE BINARY");
+  }
   std::string null_key;
   for (const Column& c : t.key) null_key += (null_key.empty() ? "" : " OR ") + quote(c.name) + " IS NULL";
   REJOIN_ASSIGN(auto nulls, query_int(ctx.db, "SELECT count(*) FROM " + t.quoted() + " WHERE " + null_key));
@@ -137,9 +146,52 @@ Status purge(Context& ctx, uint64_t id, const std::string& name) {
            "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
            "DELETE FROM main.rejoin_parked WHERE table_name=" + quote_text(name),
            "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(name),
+           "INSERT OR IGNORE INTO main.rejoin_untracked SELECT " + quote_text(name) +
+               " WHERE EXISTS (SELECT 1 FROM main.rejoin_peer)",
        })
     REJOIN_TRY(exec(ctx.db, sql));
   return {};
+}
+
+// A table that was synced before comes back without its history: its rows lose to what the others have, so those must
+// be asked for again, the ones that this replica wrote itself included. Hence the new site id: nothing is left out for
+// it.
+Status meet_again(Work& work, const std::string& name) {
+  Context& ctx = work.ctx();
+  {
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "DELETE FROM main.rejoin_untracked WHERE name=?1"));
+    s.bind_text(1, name);
+    const int64_t before = sqlite3_total_changes(ctx.db);
+    REJOIN_TRY(s.run("tracking a table again"));
+    if (sqlite3_total_changes(ctx.db) == before) return {};
+  }
+  REJOIN_TRY(take_new_identity(work));
+  return exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, push_cursor=NULL");
+}
+
+// The table is news as a whole: under its name nobody has it.
+Status announce_rows(Work& work, const Table& t) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT k FROM " + t.records() + " ORDER BY k"));
+  REJOIN_ASSIGN(Statement log,
+                prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
+  MergedListWriter list;
+  auto flush = [&]() -> Status {
+    if (list.empty()) return {};
+    Bytes blob = list.finish();
+    log.bind(1, static_cast<int64_t>(t.id));
+    log.bind(2, static_cast<int64_t>(kMerged));
+    log.bind(3, static_cast<int64_t>(work.state.site));
+    log.bind_blob(4, blob);
+    return log.run("logging a renamed table's rows");
+  };
+  for (;;) {
+    REJOIN_ASSIGN(bool row, records.step("reading a renamed table's rows"));
+    if (!row) break;
+    list.add(records.blob(0), true, true, {});
+    if (list.rows() >= 1024) REJOIN_TRY(flush());
+  }
+  return flush();
 }
 
 }  // namespace
@@ -165,6 +217,7 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   }
   REJOIN_TRY(check_trackable(ctx, table, options));
   REJOIN_TRY(fold(work));
+  REJOIN_TRY(meet_again(work, table.name));
   table.allow_integer_key = options.allow_integer_key;
   table.keep_deleted = options.keep_deleted.value_or(true);
   {
@@ -232,14 +285,16 @@ Status adopt_schema_changes(Work& work) {
   {
     REJOIN_ASSIGN(Statement s,
                   prepare(ctx.db,
-                          "SELECT t.id, t.name, coalesce(s.tbl_name, '') FROM main.rejoin_table AS t LEFT JOIN "
-                          "main.sqlite_schema AS s ON s.type='trigger' AND s.name='rejoin_capture_'||t.id||'_insert'"));
+                          "SELECT t.id, t.name, coalesce(max(s.tbl_name), '') FROM main.rejoin_table AS t LEFT JOIN "
+                          "main.sqlite_schema AS s ON s.type='trigger' AND s.name GLOB 'rejoin_capture_'||t.id||'_*' "
+                          "GROUP BY t.id"));
     for (;;) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
       known.push_back({static_cast<uint64_t>(s.integer(0)), std::string(s.text(1)), std::string(s.text(2))});
     }
   }
+  std::vector<std::string> replay;  // tables for which changes may have been parked
   for (const Known& k : known) {
     if (k.now.empty()) {
       // Dropped (and perhaps made again): tracking ended with it.
@@ -257,8 +312,18 @@ Status adopt_schema_changes(Work& work) {
           exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(k.now) + " WHERE id=" + std::to_string(k.id)));
       ctx.catalog_main = -1;
       REJOIN_TRY(refresh_catalog(ctx));
-      if (Table* t = ctx.catalog.find(k.id))
+      if (Table* t = ctx.catalog.find(k.id)) {
         for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
+        REJOIN_TRY(announce_rows(work, *t));
+      }
+      // Hidden rows go by the new name; parked changes keep the one they came with.
+      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_parked SET table_name=" + quote_text(k.now) +
+                                  " WHERE frame IS NULL AND "
+                                  "table_name=" +
+                                  quote_text(k.name)));
+      REJOIN_TRY(exec(ctx.db, "UPDATE OR REPLACE main.rejoin_rejections SET table_name=" + quote_text(k.now) +
+                                  " WHERE table_name=" + quote_text(k.name)));
+      replay.push_back(k.now);
       changed = true;
     }
   }
@@ -266,7 +331,6 @@ Status adopt_schema_changes(Work& work) {
     ctx.catalog_main = -1;
     REJOIN_TRY(refresh_catalog(ctx));
   }
-  std::vector<std::string> replay;
   for (const auto& t : ctx.catalog.tables) {
     if (t->unannounced.empty()) continue;
     size_t first = t->columns.size();
@@ -276,10 +340,10 @@ Status adopt_schema_changes(Work& work) {
     replay.push_back(t->name);
     changed = true;
   }
-  if (!replay.empty()) {
-    std::vector<std::pair<std::string, size_t>> grown;
-    for (const auto& t : ctx.catalog.tables)
-      if (!t->unannounced.empty()) grown.emplace_back(t->name, t->columns.size());
+  std::vector<std::pair<std::string, size_t>> grown;
+  for (const auto& t : ctx.catalog.tables)
+    if (!t->unannounced.empty()) grown.emplace_back(t->name, t->columns.size());
+  if (!grown.empty()) {
     ctx.catalog_main = -1;
     REJOIN_TRY(refresh_catalog(ctx));
     for (const auto& [name, first] : grown) {
@@ -304,6 +368,15 @@ Status adopt_schema_changes(Work& work) {
       }
     }
     REJOIN_TRY(refresh_catalog(ctx));
+  }
+  if (changed) REJOIN_TRY(refresh_catalog(ctx));
+  // UNIQUE indexes may have come or gone.
+  for (const auto& t : ctx.catalog.tables) {
+    REJOIN_ASSIGN(bool right, has_triggers(ctx.db, *t));
+    if (right) continue;
+    REJOIN_TRY(drop_triggers(ctx.db, t->id));
+    for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
+    changed = true;
   }
   if (changed) REJOIN_TRY(refresh_catalog(ctx));
   ctx.catalog_checked = ctx.catalog_main;

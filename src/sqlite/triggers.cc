@@ -1,5 +1,7 @@
 #include "sqlite/triggers.h"
 
+#include <algorithm>
+
 #include "sqlite/layout.h"
 #include "sqlite/sql.h"
 
@@ -78,33 +80,50 @@ std::string changed_bits(const std::vector<const Column*>& chunk) {
   return out.empty() ? "0" : out;
 }
 
+// Four bytes that tell texts apart.
+Bytes fingerprint_of(std::string_view text) {
+  uint32_t hash = 2166136261;  // FNV-1a
+  for (char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619;
+  Bytes out;
+  for (int shift = 24; shift >= 0; shift -= 8) put_u8(out, static_cast<uint8_t>(hash >> shift));
+  return out;
+}
+
 // Rows that an OR REPLACE may displace through a UNIQUE index other than the key: SQLite deletes them without telling
 // any trigger. They are logged as suspects, with their values, before it happens; the fold looks which are really gone.
 void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector<std::string>& out) {
   int n = 0;
   for (const auto& index : t.unique) {
     std::string match, of;
-    for (const std::string& column : index) {
-      if (column.empty()) continue;
-      match += (match.empty() ? "" : " AND ") + quote(column) + " = NEW." + quote(column);
-      of += (of.empty() ? "" : ", ") + quote(column);
+    for (const auto& part : index.parts) {
+      if (part.column.empty()) continue;
+      match += (match.empty() ? "" : " AND ") + quote(part.column) + " = NEW." + quote(part.column);
+      if (sqlite3_stricmp(part.collation.c_str(), "BINARY") != 0) match += " COLLATE " + quote(part.collation);
+      of += (of.empty() ? "" : ", ") + quote(part.column);
     }
+    // With the condition the partial index itself finds the rows. An update that moves a row into the index by another
+    // column is seen too.
+    if (!index.where.empty()) match += " AND (" + index.where + ")", of.clear();
     if (match.empty()) continue;  // an index of expressions only: documented as not covered
     auto body = [&](const char* self) {
       std::string from = " FROM " + quote(t.name) + " WHERE " + match + " AND NOT (" + key_equals(t, "", self) + ");";
       std::string keys = t.key_list();
       std::string b = log_columns(t, false) + " SELECT " + std::to_string(t.id) + ", " + std::to_string(kSuspect) +
                       ", " + kNow + ", " + keys + from;
-      if (t.keep_deleted)
-        b += " INSERT OR REPLACE INTO " + quote(shadow_table(t.name)) + "(" + all_columns(t) + ") SELECT " +
-             all_columns(t) + from;
+      if (t.keep_deleted) {
+        // By hand instead of OR REPLACE: the conflict clause of the statement that fires a trigger overrides it.
+        std::string shadow = quote(shadow_table(t.name));
+        b += " DELETE FROM " + shadow + " WHERE (" + keys + ") IN (SELECT " + keys + from.substr(0, from.size() - 1) +
+             "); INSERT INTO " + shadow + "(" + all_columns(t) + ") SELECT " + all_columns(t) + from;
+      }
       return b;
     };
-    std::string suffix = std::to_string(n++);
+    // Named after what it does, so that an index that was made, dropped or changed later is noticed.
+    std::string suffix = std::to_string(n++) + "_" + to_hex(fingerprint_of(match + "|" + of));
     out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_insert_" + suffix) + " BEFORE INSERT ON " +
                   quote(t.name) + " BEGIN " + body("NEW") + " END");
-    out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_update_" + suffix) + " BEFORE UPDATE OF " + of +
-                  " ON " + quote(t.name) + " BEGIN " + body("OLD") + " END");
+    out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_update_" + suffix) + " BEFORE UPDATE " +
+                  (of.empty() ? "" : "OF " + of + " ") + "ON " + quote(t.name) + " BEGIN " + body("OLD") + " END");
   }
 }
 
@@ -167,6 +186,25 @@ std::vector<std::string> create_triggers(const Table& t) {
 
   add_suspect_triggers(t, prefix, out);
   return out;
+}
+
+Result<bool> has_triggers(sqlite3* db, const Table& table) {
+  std::vector<std::string> wanted, present;
+  for (const std::string& sql : create_triggers(table)) {
+    const size_t from = sql.find('"') + 1;  // CREATE TRIGGER main."name" …
+    wanted.push_back(sql.substr(from, sql.find('"', from) - from));
+  }
+  REJOIN_ASSIGN(Statement s, prepare(db, "SELECT name FROM main.sqlite_schema WHERE type='trigger' AND name GLOB ?1"));
+  std::string pattern = trigger_prefix(table.id) + "*";
+  s.bind_text(1, pattern);
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    present.emplace_back(s.text(0));
+  }
+  std::sort(wanted.begin(), wanted.end());
+  std::sort(present.begin(), present.end());
+  return wanted == present;
 }
 
 Status drop_triggers(sqlite3* db, uint64_t table_id) {

@@ -18,7 +18,9 @@ inline uint32_t chunk_mask(int64_t bits) { return static_cast<uint32_t>(bits & 0
 // Name that every capture trigger of a table starts with.
 std::string trigger_prefix(uint64_t table_id);
 std::vector<std::string> create_triggers(const Table& table);
-// DROP statements for the triggers of this table that exist.
+// Are the capture triggers that exist those that the table needs (as its columns and UNIQUE indexes are now)?
+Result<bool> has_triggers(sqlite3* db, const Table& table);
+// Drops the capture triggers of this table that exist.
 Status drop_triggers(sqlite3* db, uint64_t table_id);
 
 }  // namespace rejoin::sqlite

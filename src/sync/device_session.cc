@@ -72,6 +72,9 @@ Instruction DeviceSession::next_request() {
   SyncRequest request;
   nonce_.clear();
   push_more_ = false;
+  auto state = store_.state();
+  if (!state.ok()) return react(state.error(), 0);
+  if (!facts_known_) facts_ = state->facts;
   std::optional<PendingPush> pending;
   if (!push_off_) {
     const ServerFacts facts = facts_for_push();
@@ -79,9 +82,6 @@ Instruction DeviceSession::next_request() {
     if (!next.ok()) return react(next.error(), 0);
     pending = std::move(*next);
   }
-  auto state = store_.state();
-  if (!state.ok()) return react(state.error(), 0);
-  if (!facts_known_) facts_.may_relay = state->may_relay;
 
   request.hello.site = state->site;
   request.hello.contract_fingerprint = state->contract_fingerprint;

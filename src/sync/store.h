@@ -45,15 +45,6 @@ struct PendingPush {
   bool more = false;  // further changes wait behind this chunk
 };
 
-struct DeviceState {
-  crdt::SiteId site;
-  std::string contract_json;
-  std::string contract_fingerprint;
-  Bytes pull_cursor;       // empty: from the beginning
-  Bytes chain_token;       // as the last acknowledgement gave it; empty before the first
-  bool may_relay = false;  // the server said so in an earlier reply
-};
-
 // What a server told in a reply, for the store to keep.
 struct ServerFacts {
   int64_t now_ms = 0;
@@ -61,6 +52,15 @@ struct ServerFacts {
   uint64_t max_frame_bytes = 0;
   uint64_t max_value_bytes = 0;
   std::string schema;  // fingerprint of the tables that the server has; empty: not said
+};
+
+struct DeviceState {
+  crdt::SiteId site;
+  std::string contract_json;
+  std::string contract_fingerprint;
+  Bytes pull_cursor;  // empty: from the beginning
+  Bytes chain_token;  // as the last acknowledgement gave it; empty before the first
+  ServerFacts facts;  // as the server told in an earlier reply; without its clock
 };
 
 class DeviceStore {
