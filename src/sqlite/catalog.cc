@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "sqlite/sql.h"
 
@@ -139,10 +140,8 @@ Affinity affinity_of(std::string_view declared_type) {
 Result<Table> describe_table(sqlite3* db, const std::string& name) {
   Table table;
   {
-    REJOIN_ASSIGN(
-        Statement s,
-        prepare(db,
-                "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE"));
+    REJOIN_ASSIGN(Statement s,
+                  prepare(db, "SELECT name, type, wr, strict FROM pragma_table_list(?1) WHERE schema='main'"));
     s.bind_text(1, name);
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) return fail(Code::not_found, "no such table: " + name);
@@ -219,22 +218,31 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
   }
   table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
 
-  for (const char* schema : {"main.sqlite_schema", "sqlite_temp_schema"}) {
-    REJOIN_ASSIGN(
-        Statement triggers,
-        prepare(
-            db,
-            std::string("SELECT 1 FROM ") + schema +
-                " WHERE type='trigger' AND tbl_name=?1 COLLATE NOCASE AND name NOT GLOB 'rejoin_capture_*' LIMIT 1"));
-    triggers.bind_text(1, table.name);
-    REJOIN_ASSIGN(bool row, triggers.step());
-    table.app_triggers |= row;
-  }
   return table;
 }
 
+namespace {
+
+// Names of the tables on which the application has triggers, in lower case.
+Result<std::set<std::string>> tables_with_triggers(sqlite3* db) {
+  std::set<std::string> out;
+  for (const char* schema : {"main.sqlite_schema", "sqlite_temp_schema"}) {
+    REJOIN_ASSIGN(Statement s, prepare(db, std::string("SELECT DISTINCT lower(tbl_name) FROM ") + schema +
+                                               " WHERE type='trigger' AND name NOT GLOB 'rejoin_capture_*'"));
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s.step());
+      if (!row) break;
+      out.emplace(s.text(0));
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
   Catalog catalog;
+  REJOIN_ASSIGN(std::set<std::string> with_triggers, tables_with_triggers(db));
   REJOIN_ASSIGN(Statement s,
                 prepare(db, "SELECT id, name, allow_integer_key, keep_deleted FROM main.rejoin_table ORDER BY id"));
   REJOIN_ASSIGN(Statement ids, prepare(db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
@@ -252,6 +260,10 @@ Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
     table->id = static_cast<uint64_t>(s.integer(0));
     table->allow_integer_key = s.integer(2) != 0;
     table->keep_deleted = s.integer(3) != 0;
+    std::string lower(table->name);
+    for (char& c : lower)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    table->app_triggers = with_triggers.contains(lower);
     std::vector<Column> declared = std::move(table->columns);
     table->columns.clear();
     std::vector<bool> used(declared.size());

@@ -82,8 +82,8 @@ struct Catalog {
 
 Affinity affinity_of(std::string_view declared_type);
 
-// How a base table is declared. Errors: not_found. Fills everything of Table but id, options and ids of columns (all
-// stored non-key columns in declaration order).
+// How a base table is declared. Errors: not_found. Fills everything of Table but id, options, app_triggers and ids of
+// columns (all stored non-key columns in declaration order).
 Result<Table> describe_table(sqlite3* db, const std::string& name);
 
 // Reads rejoin_table and rejoin_column and joins them with the declarations. Tracked tables that were dropped are left

@@ -23,8 +23,8 @@ struct Findings {
 
 Status check_table(Context& ctx, Table& table, Findings& findings) {
   size_t keys = table.key.size();
-  REJOIN_ASSIGN(bool triggers, has_triggers(ctx.db, table));
-  if (!triggers)
+  REJOIN_ASSIGN(std::set<std::string> triggers, capture_triggers(ctx.db));
+  if (!has_triggers(triggers, table))
     findings.add("triggers", table.name, "",
                  "its capture triggers (rejoin_capture_…) are not those that it needs; they are made anew at the next "
                  "use of Rejoin that can write to the database");

@@ -195,7 +195,19 @@ class SqliteTenantStore final : public sync::TenantStore {
     std::string fingerprint = contract::fingerprint(contract);
     REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
     if (may_create) {
-      for (const contract::Table& wanted : contract.tables) REJOIN_TRY(make_room_for(wanted));
+      for (const contract::Table& wanted : contract.tables) {
+        // A table that cannot be made here (another one of that name is in the way) must not keep the others out; its
+        // rows are refused one by one.
+        REJOIN_TRY(exec(ctx_.db, "SAVEPOINT rejoin_room"));
+        if (Status made = make_room_for(wanted); !made.ok()) {
+          if (code_retryable(made.error().code)) return made;
+          ctx_.statements.clear();
+          REJOIN_TRY(exec(ctx_.db, "ROLLBACK TO rejoin_room"));
+          ctx_.forget();
+        }
+        REJOIN_TRY(exec(ctx_.db, "RELEASE rejoin_room"));
+      }
+      REJOIN_TRY(refresh_catalog(ctx_));
     }
     // One that could not be fully taken is asked for again when a token comes that may create what is missing.
     bool taken = true;

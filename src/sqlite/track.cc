@@ -371,9 +371,9 @@ Status adopt_schema_changes(Work& work) {
   }
   if (changed) REJOIN_TRY(refresh_catalog(ctx));
   // UNIQUE indexes may have come or gone.
+  REJOIN_ASSIGN(std::set<std::string> present, capture_triggers(ctx.db));
   for (const auto& t : ctx.catalog.tables) {
-    REJOIN_ASSIGN(bool right, has_triggers(ctx.db, *t));
-    if (right) continue;
+    if (has_triggers(present, *t)) continue;
     REJOIN_TRY(drop_triggers(ctx.db, t->id));
     for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
     changed = true;

@@ -1,7 +1,5 @@
 #include "sqlite/triggers.h"
 
-#include <algorithm>
-
 #include "sqlite/layout.h"
 #include "sqlite/sql.h"
 
@@ -188,23 +186,30 @@ std::vector<std::string> create_triggers(const Table& t) {
   return out;
 }
 
-Result<bool> has_triggers(sqlite3* db, const Table& table) {
-  std::vector<std::string> wanted, present;
-  for (const std::string& sql : create_triggers(table)) {
-    const size_t from = sql.find('"') + 1;  // CREATE TRIGGER main."name" …
-    wanted.push_back(sql.substr(from, sql.find('"', from) - from));
-  }
-  REJOIN_ASSIGN(Statement s, prepare(db, "SELECT name FROM main.sqlite_schema WHERE type='trigger' AND name GLOB ?1"));
-  std::string pattern = trigger_prefix(table.id) + "*";
-  s.bind_text(1, pattern);
+Result<std::set<std::string>> capture_triggers(sqlite3* db) {
+  std::set<std::string> out;
+  REJOIN_ASSIGN(Statement s, prepare(db,
+                                     "SELECT name FROM main.sqlite_schema WHERE type='trigger' AND name GLOB "
+                                     "'rejoin_capture_*'"));
   for (;;) {
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) break;
-    present.emplace_back(s.text(0));
+    out.emplace(s.text(0));
   }
-  std::sort(wanted.begin(), wanted.end());
-  std::sort(present.begin(), present.end());
-  return wanted == present;
+  return out;
+}
+
+bool has_triggers(const std::set<std::string>& present, const Table& table) {
+  size_t wanted = 0;
+  for (const std::string& sql : create_triggers(table)) {
+    const size_t from = sql.find('"') + 1;  // CREATE TRIGGER main."name" …
+    if (!present.contains(sql.substr(from, sql.find('"', from) - from))) return false;
+    ++wanted;
+  }
+  const std::string prefix = trigger_prefix(table.id);
+  size_t count = 0;
+  for (auto it = present.lower_bound(prefix); it != present.end() && it->starts_with(prefix); ++it) ++count;
+  return count == wanted;
 }
 
 Status drop_triggers(sqlite3* db, uint64_t table_id) {
