@@ -147,6 +147,18 @@ TEST(Restore, IsRefusedWithoutValues) {
   }
 }
 
+TEST(Restore, ValuesOfAnEarlierLifeAreNotTakenForThoseOfALaterOne) {
+  Peer a(kSchema, {"t"});
+  a.run("INSERT INTO t VALUES('k', 'old', 1); DELETE FROM t");
+  ASSERT_TRUE(a.rejoin().fold().ok());
+  sqlite::TrackOptions options;
+  options.keep_deleted = false;
+  a.track("t", options);
+  a.run("INSERT INTO t VALUES('k', 'new', 2); DELETE FROM t");
+  EXPECT_NE(restore_code(a, "t", kKey), Code::ok);
+  EXPECT_EQ(a.rows(kAll), "");
+}
+
 TEST(Restore, CompositeKeysAndQuotedNames) {
   const char* schema = "CREATE TABLE \"my lines\"(\"a b\" TEXT, no INTEGER, v, PRIMARY KEY(no, \"a b\")) WITHOUT ROWID";
   Peer a(schema, {"my lines"});

@@ -43,7 +43,7 @@ Status stage(Context& ctx, BytesView source, const Stream& stream, BytesView fra
   {
     REJOIN_ASSIGN(
         Statement * s,
-        ctx.statement("INSERT OR REPLACE INTO main.rejoin_stream(source, start, next, horizon) VALUES(?1, 0, ?2, ?3)"));
+        ctx.statement("INSERT OR REPLACE INTO main.rejoin_stream(source, next, horizon) VALUES(?1, ?2, ?3)"));
     Use use(*s);
     s->bind_blob(1, source);
     s->bind_blob(2, stream.next);
@@ -134,6 +134,8 @@ Result<sync::ApplyOutcome> apply_in(Work& work, BytesView frame, const ApplyOpti
   if (whole) {
     REJOIN_TRY(merge.frame(reader));
     REJOIN_TRY(merge.finish());
+    // What waited for the same positions has come with it.
+    if (stream.open && info.from.empty() && info.through >= stream.horizon) REJOIN_TRY(drop_stream(ctx, source));
     return std::move(merge.outcome());
   }
   if (stream.open) {

@@ -192,10 +192,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     if (facts.may_relay)
       REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL, frozen_cursor=NULL WHERE url=?1 AND may_relay=0"));
     {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET server_ms=?2, may_relay=?3, max_frame_bytes=?4, "
+      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET may_relay=?3, max_frame_bytes=?4, "
                                         "max_value_bytes=?5, schema=coalesce(?6, schema) WHERE url=?1"));
       Use use(*s);
-      s->bind(2, facts.now_ms);
       s->bind(3, static_cast<int64_t>(facts.may_relay));
       s->bind(4, static_cast<int64_t>(facts.max_frame_bytes));
       s->bind(5, static_cast<int64_t>(facts.max_value_bytes));

@@ -86,7 +86,7 @@ class TableFold {
       if (stored.data() && !crdt::decode_record(stored, ctx_.sites.size(), record))
         return fail(Code::corrupt, "the record of a row in \"" + table_.name + "\" is damaged; run rejoin doctor");
     }
-    bool came_alive = false, changed = false;
+    bool came_alive = false, changed = false, born = false;
     for (size_t i = begin; i < end; ++i) {
       const Entry& e = chunk.entries[i];
       crdt::Stamp stamp{e.stamp, work_.state.site};
@@ -95,7 +95,7 @@ class TableFold {
           record.insert(stamp, columns_);
           drop_absent(record);
           record.hidden = false;
-          came_alive = changed = true;
+          came_alive = changed = born = true;
           break;
         case kUpdate: {
           uint32_t mask = chunk_mask(e.bits);
@@ -136,7 +136,8 @@ class TableFold {
       crdt::canonicalise(record, ctx_.sites);
       writer_.add(key, record);
     }
-    if (came_alive && shadow_used_) return drop_shadow(key);
+    // What was kept of an earlier life says nothing about a later one whose values were not kept.
+    if (shadow_used_ && (came_alive || (born && !table_.keep_deleted))) return drop_shadow(key);
     return {};
   }
 

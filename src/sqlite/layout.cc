@@ -19,11 +19,11 @@ CREATE TABLE main.rejoin_parked(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL
 CREATE INDEX main.rejoin_parked_key ON rejoin_parked(table_name, k);
 CREATE TABLE main.rejoin_lost(id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, k BLOB NOT NULL, col INTEGER NOT NULL, hlc INTEGER NOT NULL, site INTEGER NOT NULL, value);
 CREATE INDEX main.rejoin_lost_key ON rejoin_lost(tbl, k);
-CREATE TABLE main.rejoin_stream(source BLOB PRIMARY KEY, start INTEGER NOT NULL, next BLOB NOT NULL, horizon INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE main.rejoin_staged(id INTEGER PRIMARY KEY, source BLOB NOT NULL, origin BLOB, frame BLOB NOT NULL);
+CREATE TABLE main.rejoin_stream(source BLOB PRIMARY KEY, next BLOB NOT NULL, horizon INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE main.rejoin_staged(id INTEGER PRIMARY KEY, source BLOB NOT NULL, frame BLOB NOT NULL);
 CREATE TABLE main.rejoin_peer(url TEXT PRIMARY KEY, token TEXT, is_default INTEGER NOT NULL DEFAULT 0, site BLOB, pull_cursor BLOB, push_cursor BLOB, pushed INTEGER NOT NULL DEFAULT 0,
   chain_token BLOB, nonce BLOB, frozen BLOB, frozen_cursor BLOB, frozen_through INTEGER, frozen_rows INTEGER, frozen_more INTEGER,
-  server_ms INTEGER, may_relay INTEGER NOT NULL DEFAULT 0, max_frame_bytes INTEGER, max_value_bytes INTEGER, schema TEXT,
+  may_relay INTEGER NOT NULL DEFAULT 0, max_frame_bytes INTEGER, max_value_bytes INTEGER, schema TEXT,
   pushed_rows INTEGER NOT NULL DEFAULT 0, pulled_rows INTEGER NOT NULL DEFAULT 0, last_sync INTEGER, last_error TEXT) WITHOUT ROWID;
 CREATE TABLE main.rejoin_device(device TEXT NOT NULL, site BLOB NOT NULL, counter INTEGER NOT NULL, token BLOB NOT NULL, nonce BLOB, reply BLOB, last_seen INTEGER NOT NULL,
   acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(device, site)) WITHOUT ROWID;

@@ -102,7 +102,7 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
     // With the condition the partial index itself finds the rows. An update that moves a row into the index by another
     // column is seen too.
     if (!index.where.empty()) match += " AND (" + index.where + ")", of.clear();
-    if (match.empty()) continue;  // an index of expressions only: documented as not covered
+    if (match.empty()) continue;  // an index of expressions only: docs/sql.md names it
     auto body = [&](const char* self) {
       std::string from = " FROM " + quote(t.name) + " WHERE " + match + " AND NOT (" + key_equals(t, "", self) + ");";
       std::string keys = t.key_list();
