@@ -357,7 +357,19 @@ void add_uint(pbf_writer& out, uint32_t tag, uint64_t value) {
   if (value) out.add_uint64(tag, value);
 }
 
-void write_ack(const Ack& ack, pbf_writer out) {
+// A message in a field of another one, by write(pbf_writer&). Presence says something even when nothing is in it, but a
+// writer takes an empty one back.
+template <class Write>
+void add_message(Bytes& bytes, pbf_writer& out, uint32_t tag, Write write) {
+  const size_t before = bytes.size();
+  {
+    pbf_writer inner(out, tag);
+    write(inner);
+  }
+  if (bytes.size() == before) out.add_message(tag, "", 0);
+}
+
+void write_ack(const Ack& ack, pbf_writer& out) {
   add_bytes(out, 1, ack.nonce);
   add_bytes(out, 2, ack.next_chain_token);
   for (const RefusedRow& row : ack.refused) {
@@ -384,19 +396,19 @@ Bytes encode_request(const SyncRequest& request) {
     add_bytes(hello, 3, request.hello.contract_json);
     add_bytes(hello, 4, request.hello.client_version);
   }
-  if (request.push) {
-    pbf_writer push(out, 3);
-    push.reserve(request.push->frame.size() + 128);
-    add_bytes(push, 1, request.push->chain_token);
-    add_bytes(push, 2, request.push->nonce);
-    add_bytes(push, 3, request.push->frame);
-  }
-  if (request.pull) {
-    pbf_writer pull(out, 4);
-    add_bytes(pull, 1, request.pull->cursor);
-    add_uint(pull, 2, request.pull->max_bytes);
-    add_bytes(pull, 3, request.pull->chain_token);
-  }
+  if (request.push)
+    add_message(bytes, out, 3, [&](pbf_writer& push) {
+      push.reserve(request.push->frame.size() + 128);
+      add_bytes(push, 1, request.push->chain_token);
+      add_bytes(push, 2, request.push->nonce);
+      add_bytes(push, 3, request.push->frame);
+    });
+  if (request.pull)
+    add_message(bytes, out, 4, [&](pbf_writer& pull) {
+      add_bytes(pull, 1, request.pull->cursor);
+      add_uint(pull, 2, request.pull->max_bytes);
+      add_bytes(pull, 3, request.pull->chain_token);
+    });
   return bytes;
 }
 
@@ -413,16 +425,16 @@ Bytes encode_response(const SyncResponse& response) {
     add_bytes(facts, 4, response.facts.schema);
   }
   add_bool(out, 4, response.need_contract);
-  if (response.ack) write_ack(*response.ack, pbf_writer(out, 5));
-  if (response.page) {
-    pbf_writer page(out, 6);
-    page.reserve(response.page->frame.size() + 128);
-    add_bytes(page, 1, response.page->frame);
-    add_bytes(page, 2, response.page->next_cursor);
-    add_bool(page, 3, response.page->more);
-    add_bool(page, 4, response.page->restarted);
-    add_uint(page, 5, response.page->rows);
-  }
+  if (response.ack) add_message(bytes, out, 5, [&](pbf_writer& ack) { write_ack(*response.ack, ack); });
+  if (response.page)
+    add_message(bytes, out, 6, [&](pbf_writer& page) {
+      page.reserve(response.page->frame.size() + 128);
+      add_bytes(page, 1, response.page->frame);
+      add_bytes(page, 2, response.page->next_cursor);
+      add_bool(page, 3, response.page->more);
+      add_bool(page, 4, response.page->restarted);
+      add_uint(page, 5, response.page->rows);
+    });
   if (response.error) {
     pbf_writer error(out, 7);
     add_uint(error, 1, static_cast<uint64_t>(response.error->code));

@@ -41,6 +41,23 @@ TEST(Messages, RequestSurvivesItsEncoding) {
   EXPECT_EQ(*back, full_request());
 }
 
+TEST(Messages, WhatIsThereButEmptyStaysThere) {
+  // A first pull of an empty database, and the answer that there is nothing.
+  SyncRequest request;
+  request.hello.site = some_site();
+  request.pull.emplace();
+  const Result<SyncRequest> back = decode_request(encode_request(request));
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_TRUE(back->pull);
+  SyncResponse response;
+  response.page.emplace();
+  response.ack.emplace();
+  const Result<SyncResponse> answer = decode_response(encode_response(response));
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  EXPECT_TRUE(answer->page);
+  EXPECT_TRUE(answer->ack);
+}
+
 TEST(Messages, RequestWithoutPushAndPullSurvives) {
   SyncRequest request;
   request.hello.site = some_site();
