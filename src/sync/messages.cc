@@ -75,6 +75,9 @@ uint64_t find_protocol(pbf_reader reader) {
   return protocol;
 }
 
+// protozero's get_bool() looks at a byte before it knows that there is one.
+bool get_flag(pbf_reader& reader) { return reader.get_uint64() != 0; }
+
 void read_hello(pbf_reader reader, Decoder& d, Hello& hello) {
   const MessageLimits& limits = d.limits();
   bool site = false;
@@ -145,7 +148,7 @@ void read_facts(pbf_reader reader, Decoder& d, ServerFacts& facts) {
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
       case tag_and_type(1, kVarint):
-        facts.may_relay = reader.get_bool();
+        facts.may_relay = get_flag(reader);
         break;
       case tag_and_type(2, kVarint):
         facts.max_frame_bytes = reader.get_uint64();
@@ -229,10 +232,10 @@ void read_page(pbf_reader reader, Decoder& d, PageMessage& page) {
         page.next_cursor = d.bytes(reader, limits.cursor_bytes, "cursor");
         break;
       case tag_and_type(3, kVarint):
-        page.more = reader.get_bool();
+        page.more = get_flag(reader);
         break;
       case tag_and_type(4, kVarint):
-        page.restarted = reader.get_bool();
+        page.restarted = get_flag(reader);
         break;
       case tag_and_type(5, kVarint):
         page.rows = reader.get_uint64();
@@ -307,7 +310,7 @@ void read_response(pbf_reader reader, Decoder& d, SyncResponse& response) {
         read_facts(reader.get_message(), d, response.facts);
         break;
       case tag_and_type(4, kVarint):
-        response.need_contract = reader.get_bool();
+        response.need_contract = get_flag(reader);
         break;
       case tag_and_type(5, kLength):
         d.once(response.ack.has_value(), "ack");
