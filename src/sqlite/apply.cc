@@ -41,9 +41,8 @@ Status drop_stream(Context& ctx, BytesView source) {
 
 Status stage(Context& ctx, BytesView source, const Stream& stream, BytesView frame) {
   {
-    REJOIN_ASSIGN(
-        Statement * s,
-        ctx.statement("INSERT OR REPLACE INTO main.rejoin_stream(source, next, horizon) VALUES(?1, ?2, ?3)"));
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("INSERT OR REPLACE INTO main.rejoin_stream(source, next, horizon) VALUES(?1, ?2, ?3)"));
     Use use(*s);
     s->bind_blob(1, source);
     s->bind_blob(2, stream.next);
