@@ -9,12 +9,15 @@
 #include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/rejections.h"
+#include "sqlite/roomy_cache.h"
 
 namespace rejoin::sqlite {
 namespace {
 
 using codec::Cursor;
 
+// So many rows are worth a larger page cache.
+constexpr size_t kManyEntries = 8'192;
 // A page holds one log entry at least, and a merged one names up to 1,024 rows; above this a scan takes its place.
 constexpr uint64_t kMostOfOneEntry = 4 << 20;
 
@@ -190,6 +193,7 @@ class TableExtract {
 // Reads records from (cursor.table, cursor.key) on until the page is full. Returns false when everything has been read.
 Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec::ChangesetWriter& writer, Page& page) {
   Context& ctx = work.ctx();
+  RoomyCache cache(ctx.db);
   TableExtract extract(work, request, writer, page);
   if (request.skip_origin) {
     int64_t skipped = ctx.sites.find(*request.skip_origin);
@@ -224,6 +228,8 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, feed_request));
   through = feed.through;
+  std::optional<RoomyCache> cache;
+  if (feed.entries > kManyEntries) cache.emplace(ctx.db);
   TableExtract extract(work, request, writer, page);
   uint64_t too_much = request.max_bytes > ~uint64_t{0} / 4 ? ~uint64_t{0} : request.max_bytes * 2;
   for (const TableTouches& t : feed.tables) {

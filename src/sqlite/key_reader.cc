@@ -2,8 +2,9 @@
 
 namespace rejoin::sqlite {
 namespace {
-constexpr int kStepsBeforeSeek = 4;
-}
+// How far a reader steps towards a key before it seeks: further while that leads somewhere, once otherwise.
+constexpr int kMostSteps = 4;
+}  // namespace
 
 void encode_row_key(const Statement& s, int first, size_t n, Bytes& out) {
   out.clear();
@@ -38,10 +39,16 @@ Result<bool> RecordReader::step() {
 Result<BytesView> RecordReader::find(BytesView key) {
   if (finished_) return BytesView();
   int order = -1;
-  for (int steps = 0; active_ && steps <= kStepsBeforeSeek; ++steps) {
+  for (int steps = 0; active_; ++steps) {
     order = s_->blob(0).compare(key);
-    if (order >= 0) break;
-    if (steps == kStepsBeforeSeek) break;
+    if (order >= 0) {
+      if (order == 0) patience_ = kMostSteps;
+      break;
+    }
+    if (steps == patience_) {
+      patience_ = 1;
+      break;
+    }
     REJOIN_TRY(step());
   }
   if (finished_) return BytesView();
@@ -87,10 +94,17 @@ Result<bool> RowReader::step() {
 Result<bool> RowReader::find(BytesView key) {
   // A table whose keys are of several types is ordered differently by SQLite than by encoded keys, so a row that is not
   // met by stepping is always sought.
-  for (int steps = 0; active_ && steps <= kStepsBeforeSeek; ++steps) {
+  for (int steps = 0; active_; ++steps) {
     int order = current_ == key ? 0 : BytesView(current_).compare(key);
-    if (order == 0) return true;
-    if (order > 0 || steps == kStepsBeforeSeek) break;
+    if (order == 0) {
+      patience_ = kMostSteps;
+      return true;
+    }
+    if (order > 0) break;
+    if (steps == patience_) {
+      patience_ = 1;
+      break;
+    }
     REJOIN_TRY(step());
   }
   s_->reset();

@@ -17,7 +17,11 @@ class RecordReader {
  public:
   static Result<RecordReader> open(Context& ctx, const Table& table);
   RecordReader(RecordReader&& o) noexcept
-      : s_(std::exchange(o.s_, nullptr)), active_(o.active_), finished_(o.finished_), bound_(std::move(o.bound_)) {}
+      : s_(std::exchange(o.s_, nullptr)),
+        active_(o.active_),
+        finished_(o.finished_),
+        patience_(o.patience_),
+        bound_(std::move(o.bound_)) {}
   RecordReader& operator=(RecordReader&&) = delete;
   ~RecordReader() { reset(); }  // a statement that stands on a row would hold a snapshot
   // The record's bytes, or nothing (data() == nullptr). Valid until the next call.
@@ -31,6 +35,7 @@ class RecordReader {
   Statement* s_;
   bool active_ = false;    // standing on a row
   bool finished_ = false;  // nothing at or after the last key
+  int patience_ = 1;       // steps before a seek
   std::string bound_;
 };
 
@@ -44,6 +49,7 @@ class RowReader {
         table_(o.table_),
         column_at_(std::move(o.column_at_)),
         active_(o.active_),
+        patience_(o.patience_),
         current_(std::move(o.current_)),
         scratch_(std::move(o.scratch_)),
         bound_(std::move(o.bound_)),
@@ -62,6 +68,7 @@ class RowReader {
   const Table* table_;
   std::vector<int> column_at_;  // by column id: result column, or -1
   bool active_ = false;
+  int patience_ = 1;     // steps before a seek
   std::string current_;  // encoded key of the row it stands on
   std::string scratch_;
   std::string bound_;

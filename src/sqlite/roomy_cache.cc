@@ -1,0 +1,28 @@
+#include "sqlite/roomy_cache.h"
+
+#include <string>
+
+#include "sqlite/sql.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+constexpr int64_t kKibibytes = 32 * 1024;
+
+}  // namespace
+
+RoomyCache::RoomyCache(sqlite3* db) : db_(db) {
+  auto size = query_int(db, "PRAGMA main.cache_size");
+  auto page = query_int(db, "PRAGMA main.page_size");
+  if (!size.ok() || !page.ok() || !*size || !*page) return;
+  // Negative is in KiB, positive in pages.
+  const int64_t kib = **size < 0 ? -**size : **size * **page / 1024;
+  if (kib >= kKibibytes || **size == 0) return;
+  if (exec(db, "PRAGMA main.cache_size=" + std::to_string(-kKibibytes)).ok()) before_ = **size;
+}
+
+RoomyCache::~RoomyCache() {
+  if (before_) (void)exec(db_, "PRAGMA main.cache_size=" + std::to_string(before_)).ok();
+}
+
+}  // namespace rejoin::sqlite
