@@ -147,6 +147,42 @@ TEST(Restore, IsRefusedWithoutValues) {
   }
 }
 
+// The log is folded in chunks: the chunk with the insert must not forget what the later delete kept.
+TEST(Restore, OfARowThatWasInsertedLongBeforeItsDeletionInOneUnfoldedLog) {
+  Peer a(kSchema, {"t"});
+  a.run("INSERT INTO t VALUES('k', 'old', 1); DELETE FROM t");
+  ASSERT_TRUE(a.rejoin().fold().ok());
+  a.run(
+      "INSERT INTO t VALUES('k', 'kept', 2); "
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 70000) "
+      "INSERT INTO t(id, v) SELECT 'row ' || i, i FROM n; "
+      "DELETE FROM t WHERE id = 'k' OR v <> 7");
+  EXPECT_TRUE(a.restore("t", kKey));
+  EXPECT_EQ(a.rows(kAll), "'k'|'kept'|2\n'row 7'|7|5\n");
+  EXPECT_EQ(a.number("SELECT count(*) FROM t__rejoin_dead"), 69'999);
+  EXPECT_EQ(a.number("SELECT count(*) FROM t__rejoin_gone"), 0);
+  a.expect_sound();
+}
+
+TEST(Restore, TakesTheValuesOfTheLastOfSeveralDeletions) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, v, w UNIQUE)", {"t"});
+  a.run(
+      "INSERT INTO t VALUES('k', 1, 1); DELETE FROM t; INSERT INTO t VALUES('k', 2, 2); DELETE FROM t; "
+      "INSERT INTO t VALUES('k', 3, 3); REPLACE INTO t VALUES('l', 4, 3)");
+  EXPECT_EQ(a.rows(kAll), "'l'|4|3\n");
+  a.run("UPDATE t SET w = 5");
+  EXPECT_TRUE(a.restore("t", kKey));
+  EXPECT_EQ(a.rows(kAll), "'k'|3|3\n'l'|4|5\n");
+  a.expect_sound();
+}
+
+TEST(Restore, OfARowWhoseColumnsAreNamedAfterSqlitesRowNumber) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, _rowid_, \"RowID\")", {"t"});
+  a.run("INSERT INTO t VALUES('k', 9, 8); DELETE FROM t; INSERT INTO t VALUES('k', 1, 2); DELETE FROM t");
+  EXPECT_TRUE(a.restore("t", kKey));
+  EXPECT_EQ(a.rows(kAll), "'k'|1|2\n");
+}
+
 TEST(Restore, ValuesOfAnEarlierLifeAreNotTakenForThoseOfALaterOne) {
   Peer a(kSchema, {"t"});
   a.run("INSERT INTO t VALUES('k', 'old', 1); DELETE FROM t");

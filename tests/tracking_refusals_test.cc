@@ -98,10 +98,18 @@ TEST(TrackingRefusals, IntegerPrimaryKeyUnlessAllowed) {
 TEST(TrackingRefusals, RejoinsAndSqlitesOwnTables) {
   Peer p("CREATE TABLE t(id TEXT PRIMARY KEY, n INTEGER)", {"t"});
   p.run("CREATE TABLE auto(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO auto DEFAULT VALUES");
-  for (const char* table : {"rejoin_log", "t__rejoin", "t__rejoin_dead", "sqlite_sequence", "sqlite_schema"}) {
+  for (const char* table :
+       {"rejoin_log", "t__rejoin", "t__rejoin_dead", "t__rejoin_gone", "sqlite_sequence", "sqlite_schema"}) {
     Refusal r = refused(p, table);
     EXPECT_TRUE(r.code == Code::untrackable || r.code == Code::not_found) << table << ": " << r.message;
   }
+}
+
+TEST(TrackingRefusals, ColumnsThatTakeEveryNameOfTheRowNumber) {
+  Peer p("CREATE TABLE t(id TEXT PRIMARY KEY, rowid, OID, _rowid_)");
+  Refusal r = refused(p, "t");
+  EXPECT_EQ(r.code, Code::untrackable);
+  EXPECT_TRUE(has(r.message, "_rowid_")) << r.message;
 }
 
 TEST(TrackingRefusals, ANameInTheWay) {

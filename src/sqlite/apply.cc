@@ -28,15 +28,19 @@ Result<Stream> load_stream(Context& ctx, BytesView source) {
   return stream;
 }
 
+Status drop_staged(Context& ctx, BytesView source) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_staged WHERE source=?1"));
+  Use use(*s);
+  s->bind_blob(1, source);
+  return s->run("dropping staged pages");
+}
+
 Status drop_stream(Context& ctx, BytesView source) {
-  for (const char* sql :
-       {"DELETE FROM main.rejoin_stream WHERE source=?1", "DELETE FROM main.rejoin_staged WHERE source=?1"}) {
-    REJOIN_ASSIGN(Statement * s, ctx.statement(sql));
-    Use use(*s);
-    s->bind_blob(1, source);
-    REJOIN_TRY(s->run("ending a stream"));
-  }
-  return {};
+  REJOIN_TRY(drop_staged(ctx, source));
+  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_stream WHERE source=?1"));
+  Use use(*s);
+  s->bind_blob(1, source);
+  return s->run("ending a stream");
 }
 
 Status stage(Context& ctx, BytesView source, const Stream& stream, BytesView frame) {
@@ -133,8 +137,8 @@ Result<sync::ApplyOutcome> apply_in(Work& work, BytesView frame, const ApplyOpti
   if (whole) {
     REJOIN_TRY(merge.frame(reader));
     REJOIN_TRY(merge.finish());
-    // What waited for the same positions has come with it.
-    if (stream.open && info.from.empty() && info.through >= stream.horizon) REJOIN_TRY(drop_stream(ctx, source));
+    // What waited for the same positions has come with it. The stream stays open: its reader may go on with its pages.
+    if (stream.open && info.from.empty() && info.through >= stream.horizon) REJOIN_TRY(drop_staged(ctx, source));
     return std::move(merge.outcome());
   }
   if (stream.open) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sqlite/gone.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 
@@ -31,7 +32,7 @@ Status forget_captured(Context& ctx, const Table& table, int64_t after, const st
     drop->bind(1, seq);
     REJOIN_TRY(drop->run("forgetting a captured merge"));
   }
-  return {};
+  return forget_gone(ctx, table, keys);
 }
 
 }  // namespace rejoin::sqlite

@@ -101,10 +101,18 @@ std::string join_names(const std::vector<Column>& columns) {
 
 std::string records_table(std::string_view table) { return std::string(table) + "__rejoin"; }
 std::string shadow_table(std::string_view table) { return std::string(table) + "__rejoin_dead"; }
+std::string gone_table(std::string_view table) { return std::string(table) + "__rejoin_gone"; }
 
 std::string Table::quoted() const { return "main." + quote(name); }
 std::string Table::key_list() const { return join_names(key); }
 std::string Table::column_list() const { return join_names(columns); }
+std::string Table::rowid_name() const {
+  for (const char* name : {"_rowid_", "rowid", "oid"}) {
+    auto taken = [&](const Column& c) { return same_name(c.name, name); };
+    if (std::none_of(key.begin(), key.end(), taken) && std::none_of(columns.begin(), columns.end(), taken)) return name;
+  }
+  return "";
+}
 std::string Table::key_match(int first) const {
   std::string out;
   for (const Column& c : key) {
@@ -157,6 +165,7 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
   }
   table.records_name = "main." + quote(records_table(table.name));
   table.shadow_name = "main." + quote(shadow_table(table.name));
+  table.gone_name = "main." + quote(gone_table(table.name));
   REJOIN_ASSIGN(
       Statement s,
       prepare(db, "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid"));

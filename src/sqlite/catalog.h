@@ -64,7 +64,10 @@ struct Table {
   std::string quoted() const;
   std::string records() const { return records_name; }  // "t__rejoin", quoted
   std::string shadow() const { return shadow_name; }    // "t__rejoin_dead", quoted
-  std::string records_name, shadow_name;
+  std::string gone() const { return gone_name; }        // "t__rejoin_gone", quoted
+  std::string records_name, shadow_name, gone_name;
+  // The name by which a table with these columns calls its rowid; "" when columns have taken all three.
+  std::string rowid_name() const;
   // SQL text fragments: `"k1", "k2"`, `"a", "b"`, `"k1"=?1 AND "k2"=?2`
   std::string key_list() const;
   std::string column_list() const;
@@ -73,6 +76,7 @@ struct Table {
 
 std::string records_table(std::string_view table);
 std::string shadow_table(std::string_view table);
+std::string gone_table(std::string_view table);
 
 struct Catalog {
   std::vector<std::unique_ptr<Table>> tables;  // by id

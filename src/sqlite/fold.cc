@@ -5,6 +5,7 @@
 
 #include "crdt/key.h"
 #include "crdt/record.h"
+#include "sqlite/gone.h"
 #include "sqlite/hidden.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
@@ -39,6 +40,7 @@ uint64_t key_prefix(BytesView key) {
 struct Chunk {
   Bytes keys;
   std::vector<Entry> entries;
+  bool deletes = false;
   BytesView key(const Entry& e) const { return BytesView(keys).substr(e.key_at, e.key_size); }
 };
 
@@ -109,10 +111,7 @@ class TableFold {
         }
         case kSuspect: {
           REJOIN_ASSIGN(bool there, exists(key));
-          if (there) {
-            came_alive = true;  // it was not displaced, or is back: forget the copy of its values
-            break;
-          }
+          if (there) break;  // it was not displaced, or is back
           [[fallthrough]];
         }
         case kDelete:
@@ -272,6 +271,7 @@ Result<bool> fold_log(Work& work) {
           for (size_t i = 0; i < values.size(); ++i) values[i] = log->value(5 + static_cast<int>(i));
           crdt::encode_key(values, chunk.keys);
         }
+        chunk.deletes |= op == kDelete || op == kSuspect;
         Entry e;
         e.key_at = static_cast<uint32_t>(at);
         e.key_size = static_cast<uint32_t>(chunk.keys.size() - at);
@@ -293,6 +293,7 @@ Result<bool> fold_log(Work& work) {
   REJOIN_TRY(end_batch(ctx, work.state.folded, work.state.site));
   bool more = false;
   for (const auto& [table, chunk] : chunks) {
+    if (chunk.deletes) REJOIN_TRY(shelve_gone(ctx, *table));
     REJOIN_ASSIGN(bool wrote, retry_hidden(ctx, *table));
     more |= wrote;
   }

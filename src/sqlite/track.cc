@@ -63,7 +63,9 @@ Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options
   contract::Contract contract;
   contract.tables.push_back(to_contract(t));
   if (auto fit = contract::check(contract); !fit.ok()) return refuse(fit.error().message);
-  for (const std::string& name : {records_table(t.name), shadow_table(t.name)}) {
+  if (t.rowid_name().empty())
+    return refuse("columns have taken all names of SQLite's row number (rowid, oid, _rowid_); rename one of them");
+  for (const std::string& name : {records_table(t.name), shadow_table(t.name), gone_table(t.name)}) {
     REJOIN_ASSIGN(bool taken, exists(ctx.db, "main.sqlite_schema", name));
     if (taken) return refuse("a table \"" + name + "\" is in the way; drop or rename it");
   }
@@ -74,8 +76,9 @@ Status create_side_tables(Context& ctx, const Table& t) {
   REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + t.records() + "(k BLOB PRIMARY KEY, rec BLOB NOT NULL) WITHOUT ROWID"));
   std::string columns = t.column_list();
   // No types and no constraints: any value of the real table fits and comes back bit for bit.
-  return exec(ctx.db, "CREATE TABLE " + t.shadow() + "(" + t.key_list() + (columns.empty() ? "" : ", " + columns) +
-                          ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID");
+  std::string all = t.key_list() + (columns.empty() ? "" : ", " + columns);
+  REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + t.gone() + "(" + all + ")"));
+  return exec(ctx.db, "CREATE TABLE " + t.shadow() + "(" + all + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID");
 }
 
 Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::string>& names, size_t first) {
@@ -133,8 +136,8 @@ Status record_existing_rows(Work& work, const Table& t) {
 
 Status purge(Context& ctx, uint64_t id, const std::string& name) {
   REJOIN_TRY(drop_triggers(ctx.db, id));
-  REJOIN_TRY(exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(records_table(name))));
-  REJOIN_TRY(exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(shadow_table(name))));
+  for (const std::string& side : {records_table(name), shadow_table(name), gone_table(name)})
+    REJOIN_TRY(exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(side)));
   std::string number = std::to_string(id);
   // The newest log row stays, blanked: SQLite would give its number out again.
   for (const std::string& sql : {
@@ -304,10 +307,8 @@ Status adopt_schema_changes(Work& work) {
     } else if (sqlite3_stricmp(k.now.c_str(), k.name.c_str()) != 0) {
       ctx.statements.clear();
       REJOIN_TRY(drop_triggers(ctx.db, k.id));
-      REJOIN_TRY(exec(
-          ctx.db, "ALTER TABLE main." + quote(records_table(k.name)) + " RENAME TO " + quote(records_table(k.now))));
-      REJOIN_TRY(
-          exec(ctx.db, "ALTER TABLE main." + quote(shadow_table(k.name)) + " RENAME TO " + quote(shadow_table(k.now))));
+      for (auto side : {records_table, shadow_table, gone_table})
+        REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(side(k.name)) + " RENAME TO " + quote(side(k.now))));
       REJOIN_TRY(
           exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(k.now) + " WHERE id=" + std::to_string(k.id)));
       ctx.catalog_main = -1;
@@ -336,7 +337,8 @@ Status adopt_schema_changes(Work& work) {
     size_t first = t->columns.size();
     REJOIN_TRY(add_column_ids(ctx, t->id, t->unannounced, first));
     for (const std::string& name : t->unannounced)
-      REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + t->shadow() + " ADD COLUMN " + quote(name)));
+      for (const std::string& side : {t->shadow(), t->gone()})
+        REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + side + " ADD COLUMN " + quote(name)));
     replay.push_back(t->name);
     changed = true;
   }

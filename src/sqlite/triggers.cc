@@ -57,6 +57,11 @@ std::string all_values(const Table& t, const char* row) {
   return columns_of(row, t.key) + (columns.empty() ? "" : ", ") + columns;
 }
 
+// Deleted rows are appended to a table without an index, whatever their keys: the fold sorts them.
+std::string into_gone(const Table& t) {
+  return " INSERT INTO " + quote(gone_table(t.name)) + "(" + all_columns(t) + ")";
+}
+
 std::string key_equals(const Table& t, const char* left, const char* right) {
   std::string out;
   for (const Column& c : t.key)
@@ -108,12 +113,7 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
       std::string keys = t.key_list();
       std::string b = log_columns(t, false) + " SELECT " + std::to_string(t.id) + ", " + std::to_string(kSuspect) +
                       ", " + kNow + ", " + keys + from;
-      if (t.keep_deleted) {
-        // By hand instead of OR REPLACE: the conflict clause of the statement that fires a trigger overrides it.
-        std::string shadow = quote(shadow_table(t.name));
-        b += " DELETE FROM " + shadow + " WHERE (" + keys + ") IN (SELECT " + keys + from.substr(0, from.size() - 1) +
-             "); INSERT INTO " + shadow + "(" + all_columns(t) + ") SELECT " + all_columns(t) + from;
-      }
+      if (t.keep_deleted) b += into_gone(t) + " SELECT " + all_columns(t) + from;
       return b;
     };
     // Named after what it does, so that an index that was made, dropped or changed later is noticed.
@@ -136,11 +136,11 @@ std::vector<std::string> create_triggers(const Table& t) {
     out.push_back("CREATE TRIGGER main." + quote(prefix + kind) + " AFTER " + when + " BEGIN " + body + " END");
   };
   std::string on = " ON " + quote(t.name);
-  std::string keep_old = " INSERT OR REPLACE INTO " + quote(shadow_table(t.name)) + "(" + all_columns(t) + ") VALUES(" +
-                         all_values(t, "OLD") + ");";
+  std::string keep_old;
+  if (t.keep_deleted) keep_old = into_gone(t) + " VALUES(" + all_values(t, "OLD") + ");";
 
   trigger("insert", "INSERT" + on, log_row(t, kInsert, "NEW"));
-  trigger("delete", "DELETE" + on, (t.keep_deleted ? keep_old : "") + " " + log_row(t, kDelete, "OLD"));
+  trigger("delete", "DELETE" + on, keep_old + " " + log_row(t, kDelete, "OLD"));
 
   auto update = [&](size_t first, size_t count) {
     std::vector<const Column*> chunk;
@@ -164,9 +164,8 @@ std::vector<std::string> create_triggers(const Table& t) {
     for (size_t first = 0; first < t.columns.size(); first += kUpdateChunk)
       update(first, std::min(kUpdateChunk, t.columns.size() - first));
 
-  // A changed key is a delete of the old row and an insert of the new one. The shadow row is replaced by hand: the
-  // conflict clause of the statement that fires a trigger overrides the one inside it. An integer key can also be set
-  // through the name rowid, which UPDATE OF does not see.
+  // A changed key is a delete of the old row and an insert of the new one. An integer key can also be set through the
+  // name rowid, which UPDATE OF does not see.
   std::string key_of;
   for (const Column& c : t.key) key_of += (key_of.empty() ? "" : ", ") + quote(c.name);
   std::string changed;
@@ -175,12 +174,8 @@ std::vector<std::string> create_triggers(const Table& t) {
     changed += (changed.empty() ? "" : " OR ") + ("OLD." + name + " COLLATE BINARY IS NOT NEW." + name);
     if (c.affinity == Affinity::blob) changed += " OR typeof(OLD." + name + ") <> typeof(NEW." + name + ")";
   }
-  std::string body;
-  if (t.keep_deleted)
-    body = "DELETE FROM " + quote(shadow_table(t.name)) + " WHERE " + key_equals(t, "", "OLD") + "; INSERT INTO " +
-           quote(shadow_table(t.name)) + "(" + all_columns(t) + ") VALUES(" + all_values(t, "OLD") + "); ";
-  body += log_row(t, kDelete, "OLD") + " " + log_row(t, kInsert, "NEW");
-  trigger("key", "UPDATE" + (t.integer_key ? std::string() : " OF " + key_of) + on + " WHEN " + changed, body);
+  trigger("key", "UPDATE" + (t.integer_key ? std::string() : " OF " + key_of) + on + " WHEN " + changed,
+          keep_old + " " + log_row(t, kDelete, "OLD") + " " + log_row(t, kInsert, "NEW"));
 
   add_suspect_triggers(t, prefix, out);
   return out;
