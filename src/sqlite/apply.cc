@@ -1,12 +1,18 @@
 #include "sqlite/apply.h"
 
+#include <optional>
+
 #include "codec/changeset.h"
 #include "sqlite/fold.h"
 #include "sqlite/merge.h"
 #include "sqlite/parked.h"
+#include "sqlite/roomy_cache.h"
 
 namespace rejoin::sqlite {
 namespace {
+
+// So many rows are worth a larger page cache: more than a page of a sync has.
+constexpr uint64_t kManyRows = 32'768;
 
 // A source's pages that wait for their horizon.
 struct Stream {
@@ -94,7 +100,11 @@ Status merge_staged(Context& ctx, Merge& merge, BytesView source, const codec::L
 
 Result<sync::ApplyOutcome> apply(Context& ctx, BytesView frame, const ApplyOptions& options) {
   // Damage is found before a lock is taken or anything is created.
-  REJOIN_TRY(codec::ChangesetReader::open(frame, options.limits));
+  REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame, options.limits));
+  uint64_t rows = 0;
+  for (const codec::BlockInfo& block : reader.blocks()) rows += block.rows;
+  std::optional<RoomyCache> cache;  // until after the commit, which writes what it holds
+  if (rows >= kManyRows) cache.emplace(ctx.db);
   REJOIN_ASSIGN(Work work, Work::write(ctx, true));
   REJOIN_ASSIGN(sync::ApplyOutcome outcome, apply_in(work, frame, options));
   if (options.whole && !outcome.refused.empty()) {

@@ -107,9 +107,10 @@ std::string Table::quoted() const { return "main." + quote(name); }
 std::string Table::key_list() const { return join_names(key); }
 std::string Table::column_list() const { return join_names(columns); }
 std::string Table::rowid_name() const {
-  for (const char* name : {"_rowid_", "rowid", "oid"}) {
-    auto taken = [&](const Column& c) { return same_name(c.name, name); };
-    if (std::none_of(key.begin(), key.end(), taken) && std::none_of(columns.begin(), columns.end(), taken)) return name;
+  for (const char* alias : {"_rowid_", "rowid", "oid"}) {
+    auto taken = [&](const Column& c) { return same_name(c.name, alias); };
+    if (std::none_of(key.begin(), key.end(), taken) && std::none_of(columns.begin(), columns.end(), taken))
+      return alias;
   }
   return "";
 }

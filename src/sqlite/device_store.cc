@@ -19,8 +19,7 @@ constexpr int64_t kLatestServerClockMs = 7'258'118'400'000;
 
 class SqliteDeviceStore final : public sync::DeviceStore {
  public:
-  SqliteDeviceStore(Replica& replica, std::string url)
-      : replica_(replica), ctx_(replica.impl().ctx), url_(std::move(url)) {}
+  SqliteDeviceStore(Replica& replica, std::string url) : ctx_(replica.impl().ctx), url_(std::move(url)) {}
 
   Result<sync::DeviceState> state() override {
     REJOIN_ASSIGN(Work work, begin());
@@ -357,7 +356,6 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return newest;
   }
 
-  Replica& replica_;
   Context& ctx_;
   std::string url_;
 };

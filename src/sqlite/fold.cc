@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "crdt/key.h"
 #include "crdt/record.h"
@@ -10,6 +11,7 @@
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/record_writer.h"
+#include "sqlite/roomy_cache.h"
 #include "sqlite/triggers.h"
 
 namespace rejoin::sqlite {
@@ -18,6 +20,7 @@ namespace {
 constexpr size_t kChunkEntries = 65'536;     // bounds a fold's memory at about 6 MB
 constexpr size_t kChunkKeyBytes = 16 << 20;  // the same for long keys
 constexpr size_t kFlushRows = 2'048;
+constexpr int64_t kManyEntries = 32'768;  // so many are worth a larger page cache
 
 struct Entry {
   uint64_t prefix;  // first bytes of the key, big-endian: most comparisons end here
@@ -217,6 +220,8 @@ Result<bool> fold_log(Work& work) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   if (tail <= work.state.folded) return false;
+  std::optional<RoomyCache> cache;
+  if (tail - work.state.folded >= kManyEntries) cache.emplace(ctx.db);
   size_t key_columns = 1;
   for (const auto& t : ctx.catalog.tables) key_columns = std::max(key_columns, t->key.size());
   std::string keys;

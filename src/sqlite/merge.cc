@@ -321,6 +321,26 @@ Status Merge::show(Block& b, bool from_shadow) {
   return park_hidden(ctx_, b.table, b.cursor.key(), reason);
 }
 
+// What the row shall hold when `columns` have been written: the old values are read only if some of them stay.
+Status Merge::intend(Block& b, const crdt::ColumnSet& columns, std::vector<OwnedValue>& values) {
+  bool all = true;
+  for (uint32_t c = 0; c < b.table.columns.size(); ++c) all &= columns.has(c) || !b.table.columns[c].present;
+  bool found = false;
+  if (!all) {
+    if (!b.rows) {
+      REJOIN_ASSIGN(RowReader r, RowReader::open(ctx_, b.table, false));
+      b.rows.emplace(std::move(r));
+    }
+    b.rows->reset();
+    REJOIN_ASSIGN(found, b.rows->find(b.cursor.key()));
+  }
+  values.reserve(b.table.columns.size());
+  for (uint32_t c = 0; c < b.table.columns.size(); ++c)
+    values.push_back(OwnedValue::of(columns.has(c) || !found ? b.row.values[c] : b.rows->value(c)));
+  if (b.rows) b.rows->reset();
+  return {};
+}
+
 // A visible row gets new values.
 Status Merge::change(Block& b) {
   crdt::ColumnSet columns = b.join.won;
@@ -342,17 +362,9 @@ Status Merge::change(Block& b) {
   }
   // Triggers of the application's may write to the row again; what they do to synced columns is undone, because the
   // origin's own side effects travel as its changes.
-  if (!b.rows) {
-    REJOIN_ASSIGN(RowReader r, RowReader::open(ctx_, b.table, false));
-    b.rows.emplace(std::move(r));
-  }
-  b.rows->reset();
-  REJOIN_ASSIGN(bool found, b.rows->find(b.cursor.key()));
   Block::Intended intended;
   intended.key = b.cursor.key();
-  for (uint32_t c = 0; c < b.table.columns.size(); ++c)
-    intended.values.push_back(OwnedValue::of(columns.has(c) || !found ? b.row.values[c] : b.rows->value(c)));
-  b.rows->reset();
+  REJOIN_TRY(intend(b, columns, intended.values));
   REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
   if (wrote != Wrote::done) return hide(b, columns, b.base.reason());
   b.repairs.push_back(std::move(intended));

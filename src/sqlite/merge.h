@@ -34,6 +34,7 @@ class Merge {
   Status write(Block& b, bool was_visible, bool was_known);
   Status show(Block& b, bool from_shadow);
   Status change(Block& b);
+  Status intend(Block& b, const crdt::ColumnSet& columns, std::vector<OwnedValue>& values);
   Status hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason);
   Status note_losers(Block& b, const crdt::RowRecord& before, bool was_visible);
   Status flush(Block& b);

@@ -1,4 +1,4 @@
-// More page cache for as long as many rows are read in an order that is not theirs on disk.
+// More page cache for as long as many rows are read or written in an order that is not theirs on disk.
 #pragma once
 
 #include "base/result.h"
