@@ -93,15 +93,15 @@ Error in_file(const std::string& path, const Error& error) {
 
 Result<std::vector<std::string>> application_tables(sqlite::Database& database) {
   std::vector<std::string> names;
-  REJOIN_TRY(sqlite::query(database.handle(),
-                           "SELECT name FROM pragma_table_list WHERE schema='main' AND type='table' AND name NOT LIKE "
-                           "'sqlite\\_%' ESCAPE '\\'"
-                           " AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\' AND name NOT LIKE '%\\_\\_rejoin' ESCAPE '\\'"
-                           " AND name NOT LIKE '%\\_\\_rejoin\\_dead' ESCAPE '\\' ORDER BY name",
-                           {}, [&](sqlite::QueryRow row) {
-                             names.emplace_back(row[0].bytes);
-                             return true;
-                           }));
+  REJOIN_TRY(sqlite::query(
+      database.handle(),
+      "SELECT name FROM pragma_table_list WHERE schema='main' AND type='table' AND name NOT LIKE "
+      "'sqlite\\_%' ESCAPE '\\'"
+      " AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\' AND name NOT LIKE '%\\_\\_rejoin%' ESCAPE '\\' ORDER BY name",
+      {}, [&](sqlite::QueryRow row) {
+        names.emplace_back(row[0].bytes);
+        return true;
+      }));
   return names;
 }
 
