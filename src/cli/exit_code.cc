@@ -13,6 +13,7 @@ ExitCode exit_code_of(Code code) {
     case Code::forbidden:
     case Code::schema_refused:
     case Code::read_only:
+    case Code::refused:
     case Code::too_large:
       return kRefused;
     case Code::network:

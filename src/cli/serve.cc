@@ -12,18 +12,19 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/open.h"
+#include "cli/serve_auth.h"
 #include "cli/serve_log.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
 #include "server/json_log.h"
-#include "server/secret.h"
 #include "server/server.h"
 
 namespace rejoin::cli {
 namespace {
 
 struct Arguments {
-  std::string data, port_file, secret_file;
+  std::string data, port_file;
+  AuthArguments auth;
   std::string listen = "127.0.0.1:8427";
   std::string schema = "auto";
   bool dev = false;
@@ -68,9 +69,7 @@ Result<server::Settings> settings_of(const Arguments& arguments) {
   if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes)
     return fail(Code::bad_argument, "--max-value " + arguments.max_value + " does not fit into half of --max-body " +
                                         arguments.max_body + "; make the one smaller or the other larger");
-  if (!arguments.dev || !arguments.secret_file.empty()) {
-    REJOIN_ASSIGN(settings.secret, server::find_secret(arguments.data, arguments.secret_file));
-  }
+  REJOIN_TRY(fill_auth(arguments.auth, settings));
   return settings;
 }
 
@@ -112,7 +111,7 @@ Result<int> run_serve(const Arguments& arguments, Output& output) {
   else
     output.line("serving " + url + "  (data in " + arguments.data + "; Ctrl-C stops)");
   std::fflush(stdout);
-  if (first_run && !arguments.dev && is_terminal(2))
+  if (first_run && !settings.secret.empty() && !arguments.dev && is_terminal(2))
     output.hint("no tenant yet; mint the first device's token: rejoin token --data " + shell_word(arguments.data) +
                 " --tenant NAME --device NAME --schema");
   if (!arguments.port_file.empty()) REJOIN_TRY(write_port_file(arguments.port_file, running->port()));
@@ -128,10 +127,13 @@ void add_serve(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = commands.add(
       "serve", "Run a server",
-      "Devices sync through it with the tokens that `rejoin token` mints. It prints one line with its URL when it is "
-      "ready and\n"
-      "logs to standard error. Ctrl-C and SIGTERM stop it gracefully.",
-      "rejoin serve --data server\nrejoin serve --data server --listen 0.0.0.0:8427 --secret-file /etc/rejoin/secret");
+      "Devices sync through it with the tokens that `rejoin token` mints, or with those of an identity service whose\n"
+      "public keys it is given. It prints one line with its URL when it is ready and logs to standard error. Ctrl-C "
+      "and\n"
+      "SIGTERM stop it gracefully.",
+      "rejoin serve --data server\nrejoin serve --data server --listen 0.0.0.0:8427 --secret-file /etc/rejoin/secret\n"
+      "rejoin serve --data server --jwt-key issuer.pem --jwt-audience rejoin --jwt-issuer https://login.example.com\n"
+      "rejoin serve --data server --supabase-url https://abcdefgh.supabase.co");
   command->add_option("--data", arguments->data, "The folder for its databases and its secret; made when missing")
       ->type_name("DIR")
       ->required();
@@ -142,10 +144,7 @@ void add_serve(Commands& commands) {
       ->envname("REJOIN_LISTEN");
   command->add_option("--port-file", arguments->port_file, "Write the port into this file when ready")
       ->type_name("FILE");
-  command
-      ->add_option("--secret-file", arguments->secret_file,
-                   "The secret that tokens are signed with (else REJOIN_SECRET, else DIR/secret)")
-      ->type_name("FILE");
+  add_auth_options(*command, arguments->auth);
   command->add_option("--schema", arguments->schema, "auto: tokens with the claim may create tables; fixed: nobody may")
       ->type_name("auto|fixed")
       ->check(CLI::IsMember({"auto", "fixed"}));

@@ -16,7 +16,7 @@ namespace {
 int sign(int v) { return (v > 0) - (v < 0); }
 
 // Owns what a ValueRef looks at.
-struct OwnedValue {
+struct AnyValue {
   ValueType type = ValueType::null;
   int64_t integer = 0;
   double real = 0;
@@ -37,7 +37,7 @@ struct OwnedValue {
     return {};
   }
 };
-void showValue(const OwnedValue& v, std::ostream& out) { out << value_json(v.ref()); }
+void showValue(const AnyValue& v, std::ostream& out) { out << value_json(v.ref()); }
 
 rc::Gen<double> real() {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
@@ -45,15 +45,15 @@ rc::Gen<double> real() {
                         rc::gen::arbitrary<double>());
 }
 
-rc::Gen<OwnedValue> value() {
-  return rc::gen::build<OwnedValue>(
-      rc::gen::set(&OwnedValue::type, rc::gen::element(ValueType::null, ValueType::integer, ValueType::real,
-                                                       ValueType::text, ValueType::blob)),
-      rc::gen::set(&OwnedValue::integer, rc::gen::oneOf(rc::gen::inRange<int64_t>(-2, 3), rc::gen::arbitrary<int64_t>(),
-                                                        rc::gen::element(std::numeric_limits<int64_t>::min(),
-                                                                         std::numeric_limits<int64_t>::max()))),
-      rc::gen::set(&OwnedValue::real, real()),
-      rc::gen::set(&OwnedValue::bytes, rc::gen::container<Bytes>(rc::gen::element('\0', 'a', '\x7f', '\x80', '\xff'))));
+rc::Gen<AnyValue> value() {
+  return rc::gen::build<AnyValue>(
+      rc::gen::set(&AnyValue::type, rc::gen::element(ValueType::null, ValueType::integer, ValueType::real,
+                                                     ValueType::text, ValueType::blob)),
+      rc::gen::set(&AnyValue::integer, rc::gen::oneOf(rc::gen::inRange<int64_t>(-2, 3), rc::gen::arbitrary<int64_t>(),
+                                                      rc::gen::element(std::numeric_limits<int64_t>::min(),
+                                                                       std::numeric_limits<int64_t>::max()))),
+      rc::gen::set(&AnyValue::real, real()),
+      rc::gen::set(&AnyValue::bytes, rc::gen::container<Bytes>(rc::gen::element('\0', 'a', '\x7f', '\x80', '\xff'))));
 }
 
 RC_GTEST_PROP(TotalOrder, VersionsAreTotallyOrdered, ()) {

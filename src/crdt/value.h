@@ -42,6 +42,19 @@ struct ValueRef {
   }
 };
 
+// A value that owns its bytes.
+struct OwnedValue {
+  ValueRef scalar;
+  Bytes bytes;
+  static OwnedValue of(const ValueRef& v) { return {v, Bytes(v.bytes)}; }
+  // Lives as long as this does, unmoved.
+  ValueRef ref() const {
+    ValueRef r = scalar;
+    r.bytes = bytes;
+    return r;
+  }
+};
+
 // Same type and same value; reals by their bits, so that -0.0 and 0.0 differ and a NaN equals itself.
 bool same_value(const ValueRef& a, const ValueRef& b);
 

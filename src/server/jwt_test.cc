@@ -65,7 +65,7 @@ TEST(Jwt, AlgorithmTricks) {
   for (const char* alg : {"none", "None", "nOnE", "", "HS384", "HS512", "RS256", "ES256", "hs256", "HS256 "}) {
     const std::string header = std::string(R"({"alg":")") + alg + R"("})";
     expect_refused(sign(header, payload()), alg, "HS256");
-    expect_refused(base64url(header) + "." + base64url(payload()) + ".", alg, "does not verify");
+    expect_refused(base64url(header) + "." + base64url(payload()) + ".", alg, "HS256");
   }
   expect_refused(sign("{}", payload()), "no alg", "HS256");
   expect_refused(sign(R"({"alg":["HS256"]})", payload()), "alg is an array", "HS256");

@@ -77,6 +77,12 @@ class Fields {
     return refuse(name, "must be a whole number that is not negative"), 0;
   }
 
+  int64_t signed_number(std::string_view name) {
+    const uint64_t v = number(name);
+    if (v > static_cast<uint64_t>(INT64_MAX)) return refuse(name, "must be below 2 to the 63rd"), 0;
+    return static_cast<int64_t>(v);
+  }
+
   bool flag(std::string_view name) {
     const json::value* value = find(name);
     if (!value) return false;
@@ -173,7 +179,7 @@ Result<sync::SyncResponse> response_from_json(std::string_view text, const sync:
   response.protocol = static_cast<uint32_t>(top.number("protocol"));
   if (!error && response.protocol != sync::kProtocol)
     return fail(Code::unsupported, "the response is of another protocol version");
-  response.facts.now_ms = static_cast<int64_t>(top.number("now_ms"));
+  response.facts.now_ms = top.signed_number("now_ms");
   Fields facts(top.find("facts"), "facts", &error);
   response.facts.may_relay = facts.flag("may_relay");
   response.facts.max_frame_bytes = facts.number("max_frame_bytes");

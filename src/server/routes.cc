@@ -6,7 +6,6 @@
 
 #include "base/bytes.h"
 #include "net/url.h"
-#include "server/jwt.h"
 #include "server/message_json.h"
 #include "server/tenant_files.h"
 #include "server/utf8.h"
@@ -91,8 +90,15 @@ struct Routes::Context {
   std::optional<Error> error;
 };
 
-Routes::Routes(const Settings& settings, Tenants& tenants, Metrics& metrics, Log& log, Clock& clock, Random& random)
-    : settings_(settings), tenants_(tenants), metrics_(metrics), log_(log), clock_(clock), random_(random) {}
+Routes::Routes(const Settings& settings, TokenVerifier& verifier, Tenants& tenants, Metrics& metrics, Log& log,
+               Clock& clock, Random& random)
+    : settings_(settings),
+      verifier_(verifier),
+      tenants_(tenants),
+      metrics_(metrics),
+      log_(log),
+      clock_(clock),
+      random_(random) {}
 
 std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   auto context = std::make_shared<Context>();
@@ -130,7 +136,8 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   if (context->route == &kReady) return std::nullopt;
 
   if (Status known = authenticate(request, *context); !known.ok()) {
-    HttpResponse response = error_reply(*context, known.error(), 0);
+    HttpResponse response =
+        error_reply(*context, known.error(), code_retryable(known.error().code) ? kRetryAfterMs : 0);
     if (known.error().code == Code::unauthorized)
       response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"rejoin\"");
     return response;
@@ -157,15 +164,15 @@ Status Routes::authenticate(const HttpRequest& request, Context& context) const 
     if (const std::string host = host_name(request.header("host")); !host.empty() && !net::is_loopback_host(host))
       return fail(Code::forbidden, "a server in development mode answers as localhost only, not as '" +
                                        host.substr(0, 80) + "'; use http://127.0.0.1 or http://localhost");
-  } else if (settings_.secret.empty()) {
+  } else if (!verifier_.any_key()) {
     if (!settings_.dev || !request.loopback)
-      return fail(Code::unauthorized, "this server has no secret to verify tokens with");
+      return fail(Code::unauthorized, "this server has no key to verify tokens with");
   } else {
     if (lower(header.substr(0, 7)) != "bearer ")
       return fail(Code::unauthorized, "the Authorization header must read: Bearer TOKEN");
     std::string_view token = header.substr(7);
     while (token.starts_with(' ')) token.remove_prefix(1);
-    REJOIN_ASSIGN(const Claims claims, verify_token(token, settings_.secret, clock_.now_ms()));
+    REJOIN_ASSIGN(const Claims claims, verifier_.verify(token, clock_.now_ms()));
     if (Status name = check_tenant_name(claims.tenant); !name.ok())
       return fail(Code::unauthorized, "the access token's tenant cannot be used: " + name.error().message);
     context.tenant = claims.tenant;
@@ -180,7 +187,9 @@ Status Routes::authenticate(const HttpRequest& request, Context& context) const 
 HttpResponse Routes::handle(HttpRequest& request) {
   Context& context = **std::any_cast<std::shared_ptr<Context>>(&request.context);
   if (context.route == &kReady) {
-    if (Status ready = tenants_.probe(); !ready.ok()) {
+    Status ready = tenants_.probe();
+    if (ready.ok()) ready = verifier_.ready();
+    if (!ready.ok()) {
       context.error = ready.error();
       HttpResponse response = error_reply(context, ready.error(), 0);
       response.status = 503;

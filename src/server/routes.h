@@ -13,13 +13,15 @@
 #include "server/metrics.h"
 #include "server/settings.h"
 #include "server/tenants.h"
+#include "server/token_verifier.h"
 
 namespace rejoin::server {
 
 // Thread-safe.
 class Routes {
  public:
-  Routes(const Settings& settings, Tenants& tenants, Metrics& metrics, Log& log, Clock& clock, Random& random);
+  Routes(const Settings& settings, TokenVerifier& verifier, Tenants& tenants, Metrics& metrics, Log& log, Clock& clock,
+         Random& random);
 
   std::optional<net::HttpResponse> admit(net::HttpRequest& request);
   net::HttpResponse handle(net::HttpRequest& request);
@@ -37,6 +39,7 @@ class Routes {
   net::HttpResponse error_reply(Context& context, const Error& error, int64_t retry_after_ms) const;
 
   const Settings& settings_;
+  TokenVerifier& verifier_;
   Tenants& tenants_;
   Metrics& metrics_;
   Log& log_;

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "net/url.h"
-#include "server/jwt.h"
 #include "server/metrics.h"
 #include "server/routes.h"
 #include "server/secret.h"
 #include "server/tenants.h"
+#include "server/token_verifier.h"
 
 namespace rejoin::server {
 namespace {
@@ -17,13 +17,10 @@ namespace {
 Status check(const Settings& settings) {
   if (settings.data_dir.empty())
     return fail(Code::bad_argument, "the server needs a folder for its data; give one with --data DIR");
-  if (settings.secret.empty() && !settings.dev)
+  if (settings.secret.empty() && !settings.tokens.any_key() && !settings.dev)
     return fail(Code::unauthorized,
-                "without a secret no token can be verified, so this server does not start; give one by file or by "
-                "REJOIN_SECRET, or use --dev on a loopback address");
-  if (!settings.secret.empty() && settings.secret.size() < kLeastSecretBytes)
-    return fail(Code::bad_argument, "the secret has " + std::to_string(settings.secret.size()) + " bytes; at least " +
-                                        std::to_string(kLeastSecretBytes) + " are needed (try: openssl rand -hex 32)");
+                "without a key no token can be verified, so this server does not start; give a secret by file or by "
+                "REJOIN_SECRET, public keys with --jwt-key, --jwks or --jwks-url, or use --dev on a loopback address");
   if (settings.dev && !net::is_loopback_host(settings.http.address))
     return fail(Code::bad_argument,
                 "--dev lets anyone in without a token, so it listens on loopback addresses only; '" +
@@ -37,14 +34,16 @@ Status check(const Settings& settings) {
 }  // namespace
 
 struct Server::Impl {
-  Impl(const Settings& s, Log& l, Clock& clock, Random& random)
+  Impl(const Settings& s, std::unique_ptr<TokenVerifier> v, Log& l, Clock& clock, Random& random)
       : settings(s),
         log(l),
+        verifier(std::move(v)),
         tenants(s.data_dir + "/tenants", std::max(s.open_tenants, s.http.workers), s.busy_timeout_ms, clock),
-        routes(settings, tenants, metrics, l, clock, random) {}
+        routes(settings, *verifier, tenants, metrics, l, clock, random) {}
 
   const Settings settings;
   Log& log;
+  const std::unique_ptr<TokenVerifier> verifier;
   Metrics metrics;
   Tenants tenants;
   Routes routes;
@@ -59,7 +58,8 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   REJOIN_TRY(check(settings));
   REJOIN_TRY(make_folder(settings.data_dir));
   REJOIN_TRY(make_folder(settings.data_dir + "/tenants"));
-  auto impl = std::make_unique<Impl>(settings, log, clock, random);
+  REJOIN_ASSIGN(std::unique_ptr<TokenVerifier> verifier, TokenVerifier::start(settings.tokens, settings.secret, log));
+  auto impl = std::make_unique<Impl>(settings, std::move(verifier), log, clock, random);
   REJOIN_TRY(impl->tenants.probe());
 
   Routes& routes = impl->routes;
@@ -89,6 +89,7 @@ uint16_t Server::port() const { return impl_->http->port(); }
 void Server::stop() {
   if (!impl_) return;
   impl_->http->stop();
+  impl_->verifier->stop();
   impl_->tenants.close();
 }
 

@@ -14,9 +14,9 @@ namespace rejoin::server {
 
 class Server {
  public:
-  // Listens when it returns. Errors: unauthorized (no secret and not `dev`), bad_argument (settings that contradict
-  // each other), network (the port), disk and not_found (the data folder); each with the cure. `log`, `clock` and
-  // `random` must outlive the server and be thread-safe.
+  // Listens when it returns. Errors: unauthorized (no key of tokens and not `dev`), bad_argument (settings that
+  // contradict each other), network (the port), disk and not_found (the data folder); each with the cure. `log`,
+  // `clock` and `random` must outlive the server and be thread-safe.
   static Result<std::unique_ptr<Server>> start(const Settings& settings, Log& log, Clock& clock = system_clock(),
                                                Random& random = system_random());
   ~Server();

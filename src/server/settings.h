@@ -5,14 +5,16 @@
 #include <string>
 
 #include "net/http_server.h"
+#include "server/token_verifier.h"
 #include "sync/server_session.h"
 
 namespace rejoin::server {
 
 struct Settings {
   std::string data_dir;
-  std::string secret;  // key of the access tokens; see secret.h. Empty: only `dev` may start
-  bool dev = false;    // requests need no token: tenant "dev", device = the site of the hello. Loopback addresses only
+  std::string secret;    // of HS256 tokens; see secret.h. May be empty when `tokens` has keys, and with `dev`
+  TokenSettings tokens;  // other keys, and what tokens must say
+  bool dev = false;  // requests need no token: tenant "dev", device = the site of the hello. Loopback addresses only
   net::HttpServerOptions http;
   sync::ServerSettings sync;
   size_t open_tenants = 64;      // database handles that are kept open

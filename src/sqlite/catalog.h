@@ -13,17 +13,7 @@
 
 namespace rejoin::sqlite {
 
-// A value that owns its bytes.
-struct OwnedValue {
-  crdt::ValueRef scalar;
-  std::string bytes;
-  static OwnedValue of(const crdt::ValueRef& v) { return {v, std::string(v.bytes)}; }
-  crdt::ValueRef ref() const {
-    crdt::ValueRef r = scalar;
-    r.bytes = bytes;
-    return r;
-  }
-};
+using crdt::OwnedValue;
 
 enum class Affinity : char { blob, text, numeric, integer, real };
 

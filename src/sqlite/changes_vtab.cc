@@ -4,13 +4,13 @@
 #include <new>
 #include <unordered_map>
 
+#include "codec/merged_list.h"
 #include "crdt/key.h"
 #include "sqlite/explain.h"
 #include "sqlite/functions.h"
 #include "sqlite/impl.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
-#include "sqlite/merged_list.h"
 #include "sqlite/sql.h"
 
 namespace rejoin::sqlite {
@@ -61,7 +61,7 @@ Status read_positions(Cursor& c, Context& ctx, const Table& t) {
     if (!row) return {};
     int64_t op = log.integer(1);
     if (op == kMerged) {
-      MergedListReader list(log.blob(2));
+      codec::MergedListReader list(log.blob(2));
       while (list.next()) c.newest[std::string(list.key)] = log.integer(0);
     } else if (op >= kInsert && op <= kSuspect) {
       encode_row_key(log, 2, t.key.size(), key);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "codec/merged_list.h"
 #include "crdt/key.h"
 #include "sqlite/layout.h"
-#include "sqlite/merged_list.h"
 #include "sqlite/triggers.h"
 
 namespace rejoin::sqlite {
@@ -88,7 +88,7 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
         ++feed.entries;
         continue;
       }
-      MergedListReader list(log->blob(4));
+      codec::MergedListReader list(log->blob(4));
       while (list.next()) {
         size_t at = into->keys.size();
         into->keys += list.key;

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "codec/merged_list.h"
 #include "crdt/key.h"
 #include "sqlite/captured.h"
 #include "sqlite/fold.h"
 #include "sqlite/hidden.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
-#include "sqlite/merged_list.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 
@@ -44,7 +44,7 @@ struct Merge::Block {
   std::optional<RowReader> rows, shadow;  // old values, where needed
   RecordWriter records;
   BaseWriter base;
-  MergedListWriter list;
+  codec::MergedListWriter list;
   crdt::ColumnSet present;
   std::vector<uint32_t> local;  // by position in the block: local column id or kNoColumn
   bool unknown_columns = false;

@@ -1,9 +1,9 @@
 #include "sqlite/rejections.h"
 
 #include "codec/changeset.h"
+#include "codec/merged_list.h"
 #include "sqlite/fold.h"
 #include "sqlite/layout.h"
-#include "sqlite/merged_list.h"
 
 namespace rejoin::sqlite {
 
@@ -78,7 +78,7 @@ Result<bool> retry_rejections(Work& work) {
     REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k FROM main.rejoin_rejections WHERE table_name=?1 ORDER BY k"));
     Use use(*s);
     s->bind_text(1, table->name);
-    MergedListWriter list;
+    codec::MergedListWriter list;
     auto flush = [&]() -> Status {
       if (list.empty()) return {};
       any = true;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "codec/cursor.h"
 #include "contract/contract.h"
@@ -8,53 +9,10 @@
 #include "sqlite/fold.h"
 #include "sqlite/impl.h"
 #include "sqlite/track.h"
+#include "sync/chain.h"
 
 namespace rejoin::sqlite {
 namespace {
-
-// A chain token: be64 counter, 8 random bytes. The counter tells an old token (a copied device) from one that this
-// store never gave out (this store was restored).
-Bytes make_token(Random& random, uint64_t counter) {
-  Bytes token;
-  put_be64(token, counter);
-  return token + random.bytes(8);
-}
-
-Bytes encode_outcome(const sync::ApplyOutcome& o) {
-  Bytes out;
-  put_varint(out, o.rows_seen);
-  put_varint(out, o.rows_changed);
-  put_varint(out, o.rows_parked);
-  put_u8(out, o.staged);
-  put_varint(out, o.refused.size());
-  for (const auto& r : o.refused) {
-    put_bytes(out, r.table);
-    put_bytes(out, r.key);
-    put_bytes(out, r.key_json);
-    put_varint(out, static_cast<uint64_t>(r.code));
-    put_bytes(out, r.reason);
-  }
-  return out;
-}
-
-sync::ApplyOutcome decode_outcome(BytesView in) {
-  sync::ApplyOutcome o;
-  ByteReader r(in);
-  o.rows_seen = r.varint();
-  o.rows_changed = r.varint();
-  o.rows_parked = r.varint();
-  o.staged = r.u8();
-  for (uint64_t n = r.count(5); n > 0 && r.ok(); --n) {
-    sync::RefusedRow row;
-    row.table = r.bytes();
-    row.key = r.bytes();
-    row.key_json = r.bytes();
-    row.code = code_from_number(r.varint()).value_or(Code::internal);
-    row.reason = r.bytes();
-    o.refused.push_back(std::move(row));
-  }
-  return o;
-}
 
 class SqliteTenantStore final : public sync::TenantStore {
  public:
@@ -63,45 +21,33 @@ class SqliteTenantStore final : public sync::TenantStore {
   Result<sync::PushReply> push(const sync::PushRequest& request) override {
     if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
     REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
-    uint64_t counter = 0;
-    bool known = false;
-    {
-      REJOIN_ASSIGN(
-          Statement * s,
-          ctx_.statement("SELECT counter, token, nonce, reply FROM main.rejoin_device WHERE device=?1 AND site=?2"));
-      Use use(*s);
-      s->bind_text(1, request.device);
-      s->bind_blob(2, request.site.view());
-      REJOIN_ASSIGN(known, s->step("reading a device"));
-      if (known) {
-        counter = static_cast<uint64_t>(s->integer(0));
-        Bytes token(s->blob(1));
-        if (!s->is_null(2) && s->blob(2) == request.nonce) {
-          sync::PushReply reply;
-          reply.next_chain_token = token;
-          reply.outcome = decode_outcome(s->blob(3));
-          reply.repeated = true;
-          s->reset();
-          REJOIN_TRY(work.commit());
-          return reply;
-        }
-        if (request.chain_token != token) {
-          uint64_t theirs = request.chain_token.size() == 16 ? load_be64(request.chain_token.data()) : 0;
-          if (theirs < counter) return stale_chain();
-          s->reset();
-          return forget_device(work, request);
-        }
-      }
-    }
-    if (!known) {
+    REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
+    bool taken = false;
+    if (!chain) {
       // A site belongs to the device that brought it first.
       REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1"));
       Use use(*s);
       s->bind_blob(1, request.site.view());
-      REJOIN_ASSIGN(bool taken, s->step("looking for a site's device"));
-      if (taken) return stale_chain();
+      REJOIN_ASSIGN(taken, s->step("looking for a site's device"));
     }
-    if (!known && !request.chain_token.empty()) return unknown_chain();
+    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
+      case sync::Link::repeat: {
+        sync::PushReply reply;
+        reply.next_chain_token = chain->token;
+        reply.outcome = sync::decode_outcome(chain->reply);
+        reply.repeated = true;
+        REJOIN_TRY(work.commit());
+        return reply;
+      }
+      case sync::Link::stale:
+        return sync::stale_chain();
+      case sync::Link::unknown:
+        if (chain) return forget_device(work, request);
+        return sync::unknown_chain();
+      case sync::Link::next:
+        break;
+    }
+    const uint64_t counter = chain ? chain->counter : 0;
 
     ApplyOptions options;
     if (!request.may_relay) options.only_site = request.site;
@@ -112,7 +58,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     options.limits = request.limits;
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
-    reply.next_chain_token = make_token(ctx_.random, counter + 1);
+    reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1);
     {
       REJOIN_ASSIGN(
           Statement * s,
@@ -121,7 +67,7 @@ class SqliteTenantStore final : public sync::TenantStore {
               "?3, ?4, ?5, ?6, ?7) "
               "ON CONFLICT(device, site) DO UPDATE SET counter=?3, token=?4, nonce=?5, reply=?6, last_seen=?7"));
       Use use(*s);
-      Bytes outcome = encode_outcome(reply.outcome);
+      Bytes outcome = sync::encode_outcome(reply.outcome);
       s->bind_text(1, request.device);
       s->bind_blob(2, request.site.view());
       s->bind(3, static_cast<int64_t>(counter + 1));
@@ -232,34 +178,30 @@ class SqliteTenantStore final : public sync::TenantStore {
   }
 
  private:
-  static Error stale_chain() {
-    return fail(
-        Code::stale_chain,
-        "this database file was copied or restored from a backup: another copy has pushed since. It takes a new "
-        "site id and keeps its unsent writes");
-  }
-
-  static Error unknown_chain() {
-    return fail(
-        Code::unknown_chain,
-        "the server does not know this device's last acknowledgement: it was restored from a backup or replaced. "
-        "The device sends everything again");
+  Result<std::optional<sync::Chain>> load_chain(const std::string& device, const crdt::SiteId& site) {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT counter, token, nonce, reply FROM main.rejoin_device WHERE "
+                                                "device=?1 AND site=?2"));
+    Use use(*s);
+    s->bind_text(1, device);
+    s->bind_blob(2, site.view());
+    REJOIN_ASSIGN(bool known, s->step("reading a device"));
+    if (!known) return std::optional<sync::Chain>();
+    return std::optional(
+        sync::Chain{static_cast<uint64_t>(s->integer(0)), Bytes(s->blob(1)), Bytes(s->blob(2)), Bytes(s->blob(3))});
   }
 
   // A device that asks without pushing: what came from its site is left out, so it must not be an older state of it.
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty()) return {};
-    REJOIN_ASSIGN(Statement * s,
-                  ctx_.statement("SELECT counter, token FROM main.rejoin_device WHERE device=?1 AND site=?2"));
-    Use use(*s);
-    s->bind_text(1, request.device);
-    s->bind_blob(2, request.site.view());
-    REJOIN_ASSIGN(bool known, s->step("reading a device"));
-    if (!known) return unknown_chain();
-    if (s->blob(1) == request.chain_token) return {};
-    uint64_t theirs = request.chain_token.size() == 16 ? load_be64(request.chain_token.data()) : 0;
-    if (theirs < static_cast<uint64_t>(s->integer(0))) return stale_chain();
-    return unknown_chain();
+    REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
+    switch (sync::link_of_pull(chain ? &*chain : nullptr, request.chain_token)) {
+      case sync::Link::stale:
+        return sync::stale_chain();
+      case sync::Link::unknown:
+        return sync::unknown_chain();
+      default:
+        return {};
+    }
   }
 
   Result<sync::PushReply> forget_device(Work& work, const sync::PushRequest& request) {
@@ -273,7 +215,7 @@ class SqliteTenantStore final : public sync::TenantStore {
       REJOIN_TRY(s->run("forgetting a device's chain"));
     }
     REJOIN_TRY(work.commit());
-    return unknown_chain();
+    return sync::unknown_chain();
   }
 
   static bool has_column(const Table& table, const std::string& name) {

@@ -1,10 +1,10 @@
 #include "sqlite/track.h"
 
+#include "codec/merged_list.h"
 #include "sqlite/fold.h"
 #include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
-#include "sqlite/merged_list.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/triggers.h"
@@ -109,7 +109,7 @@ Status record_existing_rows(Work& work, const Table& t) {
   REJOIN_ASSIGN(Statement log,
                 prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
   RecordWriter writer(ctx, t);
-  MergedListWriter list;
+  codec::MergedListWriter list;
   crdt::RowRecord record;
   record.insert({crdt::kBeforeTrackingHlc, work.state.site}, static_cast<uint32_t>(t.columns.size()));
   auto flush = [&]() -> Status {
@@ -178,7 +178,7 @@ Status announce_rows(Work& work, const Table& t) {
   REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT k FROM " + t.records() + " ORDER BY k"));
   REJOIN_ASSIGN(Statement log,
                 prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
-  MergedListWriter list;
+  codec::MergedListWriter list;
   auto flush = [&]() -> Status {
     if (list.empty()) return {};
     Bytes blob = list.finish();

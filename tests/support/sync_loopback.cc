@@ -28,6 +28,9 @@ std::string difference(const std::string& one, const std::string& other) {
 
 LoopbackServer::LoopbackServer() : peer_(std::make_unique<Peer>()) { open(); }
 
+LoopbackServer::LoopbackServer(std::unique_ptr<sync::TenantStore> store)
+    : peer_(std::make_unique<Peer>()), store_(std::move(store)) {}
+
 void LoopbackServer::open() { store_ = sqlite::make_tenant_store(peer_->rejoin()); }
 
 void LoopbackServer::backup() {

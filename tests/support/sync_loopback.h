@@ -21,6 +21,8 @@ std::string difference(const std::string& one, const std::string& other);
 class LoopbackServer {
  public:
   LoopbackServer();
+  // With another store than a database of its own; `peer()` then only keeps the clock.
+  explicit LoopbackServer(std::unique_ptr<sync::TenantStore> store);
   // The tenant's database.
   Peer& peer() { return *peer_; }
   // The state now, as a backup would have it, and back to it.

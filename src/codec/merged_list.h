@@ -1,11 +1,11 @@
-// The list of rows that a merge changed, as one log row per chunk (log.op = kMerged, log.k0).
+// The list of rows that a merge changed, as one row of a change log holds it.
 #pragma once
 
 #include "base/bytes.h"
 #include "crdt/column_set.h"
 #include "crdt/record.h"
 
-namespace rejoin::sqlite {
+namespace rejoin::codec {
 
 // varint count, then per row: varint key size, key, u8 flags (1: liveness changed, send it; 2: send the whole row),
 // column set as a varint word count and words.
@@ -36,4 +36,4 @@ class MergedListReader {
   uint64_t left_ = 0;
 };
 
-}  // namespace rejoin::sqlite
+}  // namespace rejoin::codec

@@ -1,6 +1,6 @@
-#include "sqlite/merged_list.h"
+#include "codec/merged_list.h"
 
-namespace rejoin::sqlite {
+namespace rejoin::codec {
 
 void MergedListWriter::add(BytesView key, bool life, bool whole, const crdt::ColumnSet& columns) {
   put_bytes(body_, key);
@@ -37,4 +37,4 @@ bool MergedListReader::next() {
   return in_.ok();
 }
 
-}  // namespace rejoin::sqlite
+}  // namespace rejoin::codec

@@ -1,0 +1,79 @@
+#include "sync/chain.h"
+
+namespace rejoin::sync {
+namespace {
+
+Link link_of_token(const Chain& known, BytesView token) {
+  if (token == known.token) return Link::next;
+  const uint64_t theirs = token.size() == 16 ? load_be64(token.data()) : 0;
+  return theirs < known.counter ? Link::stale : Link::unknown;
+}
+
+}  // namespace
+
+Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce) {
+  if (!known) return taken ? Link::stale : token.empty() ? Link::next : Link::unknown;
+  if (!known->nonce.empty() && known->nonce == nonce) return Link::repeat;
+  return link_of_token(*known, token);
+}
+
+Link link_of_pull(const Chain* known, BytesView token) {
+  if (token.empty()) return Link::next;
+  return known ? link_of_token(*known, token) : Link::unknown;
+}
+
+Error stale_chain() {
+  return fail(Code::stale_chain,
+              "this database file was copied or restored from a backup: another copy has pushed since. It takes a new "
+              "site id and keeps its unsent writes");
+}
+
+Error unknown_chain() {
+  return fail(Code::unknown_chain,
+              "the server does not know this device's last acknowledgement: it was restored from a backup or replaced. "
+              "The device sends everything again");
+}
+
+Bytes make_chain_token(Random& random, uint64_t counter) {
+  Bytes token;
+  put_be64(token, counter);
+  return token + random.bytes(8);
+}
+
+Bytes encode_outcome(const ApplyOutcome& o) {
+  Bytes out;
+  put_varint(out, o.rows_seen);
+  put_varint(out, o.rows_changed);
+  put_varint(out, o.rows_parked);
+  put_u8(out, o.staged);
+  put_varint(out, o.refused.size());
+  for (const auto& r : o.refused) {
+    put_bytes(out, r.table);
+    put_bytes(out, r.key);
+    put_bytes(out, r.key_json);
+    put_varint(out, static_cast<uint64_t>(r.code));
+    put_bytes(out, r.reason);
+  }
+  return out;
+}
+
+ApplyOutcome decode_outcome(BytesView in) {
+  ApplyOutcome o;
+  ByteReader r(in);
+  o.rows_seen = r.varint();
+  o.rows_changed = r.varint();
+  o.rows_parked = r.varint();
+  o.staged = r.u8();
+  for (uint64_t n = r.count(5); n > 0 && r.ok(); --n) {
+    RefusedRow row;
+    row.table = r.bytes();
+    row.key = r.bytes();
+    row.key_json = r.bytes();
+    row.code = code_from_number(r.varint()).value_or(Code::internal);
+    row.reason = r.bytes();
+    o.refused.push_back(std::move(row));
+  }
+  return o;
+}
+
+}  // namespace rejoin::sync

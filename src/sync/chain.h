@@ -1,0 +1,44 @@
+// A server's end of a device's push chain: what a store keeps per device and site, and what the next token means.
+// docs/protocol.md, "Pushing".
+#pragma once
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "sync/store.h"
+
+namespace rejoin::sync {
+
+// What a store knows of a device's chain.
+struct Chain {
+  uint64_t counter = 0;
+  Bytes token;  // given last
+  Bytes nonce;  // of the chunk that was taken last; empty: none
+  Bytes reply;  // encode_outcome() of what was said to it
+};
+
+enum class Link {
+  next,     // the next chunk of the chain, or its first
+  repeat,   // the chunk that was taken last, once more
+  stale,    // another copy of the file has pushed since, or the site is another device's
+  unknown,  // this store never gave the token: it went back in time, or is another one
+};
+
+// `known`: nothing when the store has no chain of this device and site. `taken`: another device brought this site.
+Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce);
+// The same for a pull, which has no nonce; an empty token is not checked.
+Link link_of_pull(const Chain* known, BytesView token);
+
+// The errors that stale and unknown are answered with.
+Error stale_chain();
+Error unknown_chain();
+
+// be64 counter, 8 random bytes. The counter tells an old token (a copied device) from one that this store never gave
+// out (this store was restored).
+Bytes make_chain_token(Random& random, uint64_t counter);
+
+// At rest, beside the chain: what a repeated push is answered with.
+Bytes encode_outcome(const ApplyOutcome& outcome);
+ApplyOutcome decode_outcome(BytesView in);
+
+}  // namespace rejoin::sync
