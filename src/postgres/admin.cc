@@ -1,0 +1,96 @@
+#include "postgres/admin.h"
+
+#include "postgres/capture.h"
+#include "postgres/install.sql.h"
+
+namespace rejoin::postgres {
+
+Result<bool> init(Connection& db, const std::string& role) {
+  REJOIN_ASSIGN(Rows there, db.query("SELECT to_regclass('rejoin.meta') IS NOT NULL"));
+  bool installed = false;
+  if (there.integer(0, 0) == 0) {
+    REJOIN_TRY(db.script(std::string("BEGIN;") + kInstallSql + "COMMIT;"));
+    installed = true;
+  }
+  REJOIN_ASSIGN(int64_t version, installed_version(db));
+  if (version > kSchemaVersion)
+    return fail(Code::unsupported, "the schema rejoin in this database has version " + std::to_string(version) +
+                                       ", this build knows " + std::to_string(kSchemaVersion) +
+                                       "; use the newer Rejoin");
+  if (!role.empty()) {
+    const std::string r = quote(role);
+    REJOIN_TRY(
+        db.script("BEGIN; GRANT USAGE ON SCHEMA rejoin TO " + r +
+                  "; GRANT SELECT ON rejoin.meta, rejoin.tracked, "
+                  "rejoin.tracked_column TO " +
+                  r + "; GRANT SELECT, INSERT, UPDATE ON rejoin.tenant TO " + r +
+                  "; GRANT SELECT, INSERT, UPDATE, DELETE ON rejoin.site, rejoin.record, rejoin.log, rejoin.outbox, "
+                  "rejoin.device, rejoin.stream, rejoin.staged, rejoin.contract TO " +
+                  r + "; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA rejoin TO " + r + "; COMMIT;"));
+  }
+  return installed;
+}
+
+Result<int64_t> installed_version(Connection& db) {
+  auto rows = db.query("SELECT version::int8 FROM rejoin.meta");
+  if (!rows.ok()) {
+    const std::string& state = db.last_error().state;
+    if (state == "42P01" || state == "3F000")
+      return fail(Code::not_found, "this PostgreSQL database has no schema rejoin; run: rejoin pg init --postgres URL");
+    if (state == "42501")
+      return fail(Code::forbidden,
+                  "this PostgreSQL role may not read the schema rejoin; grant it with: rejoin pg init "
+                  "--postgres URL-OF-THE-OWNER --role ROLE");
+    return rows.error();
+  }
+  if (rows->empty()) return fail(Code::corrupt, "rejoin.meta is empty; restore the schema rejoin from a backup");
+  return rows->integer(0, 0);
+}
+
+Status untrack(Connection& db, const std::string& name) {
+  REJOIN_TRY(installed_version(db));
+  REJOIN_ASSIGN(Catalog catalog, load_catalog(db));
+  const Table* table = catalog.find(name);
+  for (const Table& t : catalog.tables)
+    if (!table && (t.display == name || t.sql == name)) table = &t;
+  if (!table) return fail(Code::not_tracked, "there is no synced table " + name + " in this database");
+  const std::string id = std::to_string(table->id);
+  std::string sql =
+      "BEGIN; SET LOCAL rejoin.all_tenants = 'on'; SET LOCAL lock_timeout = '5s';" + drop_capture_sql(*table);
+  for (const char* of : {"outbox", "record", "log"})
+    sql += "DELETE FROM rejoin." + std::string(of) + " WHERE tbl = " + id + ";";
+  return db.script(sql + "DELETE FROM rejoin.tracked WHERE id = " + id +
+                   "; UPDATE rejoin.meta SET catalog = catalog + 1; COMMIT;");
+}
+
+Result<StoreStatus> status(Connection& db) {
+  StoreStatus out;
+  REJOIN_ASSIGN(out.version, installed_version(db));
+  REJOIN_ASSIGN(Catalog catalog, load_catalog(db));
+  db.send("BEGIN READ ONLY");
+  db.send("SELECT set_config('rejoin.all_tenants', 'on', true)");
+  db.send(
+      "SELECT tbl::int8, count(*), count(*) FILTER (WHERE get_byte(rec, 0) & 1 = 1) FROM rejoin.record GROUP BY tbl");
+  db.send(
+      "SELECT (SELECT count(*) FROM rejoin.tenant), (SELECT count(*) FROM rejoin.device), (SELECT count(*) FROM "
+      "rejoin.outbox), (SELECT count(*) FROM rejoin.log)");
+  db.send("COMMIT");
+  REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  for (const Table& t : catalog.tables) {
+    TableStatus s;
+    s.name = t.name;
+    s.relation = t.display;
+    if (t.tenant) s.tenant_column = t.tenant->name;
+    s.unannounced = t.unannounced;
+    for (size_t i = 0; i < all[2].size(); ++i)
+      if (all[2].integer(i, 0) == t.id) s.records = all[2].integer(i, 1), s.alive = all[2].integer(i, 2);
+    out.tables.push_back(std::move(s));
+  }
+  out.tenants = all[3].integer(0, 0);
+  out.devices = all[3].integer(0, 1);
+  out.outbox = all[3].integer(0, 2);
+  out.log_rows = all[3].integer(0, 3);
+  return out;
+}
+
+}  // namespace rejoin::postgres

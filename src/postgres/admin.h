@@ -1,0 +1,59 @@
+// What `rejoin pg …` does, under the migration role: installing the schema, tracking tables, looking at it all.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "postgres/catalog.h"
+
+namespace rejoin::postgres {
+
+// Installs the schema "rejoin", or brings an older one up to date; again is a no-op. `role`: the server's runtime role,
+// which is given what it needs and no more ("" for none). Returns true when anything was installed. Errors: unsupported
+// (a newer schema), forbidden.
+Result<bool> init(Connection& db, const std::string& role);
+
+// The installed version. Errors: not_found (with the cure).
+Result<int64_t> installed_version(Connection& db);
+
+struct TrackRequest {
+  std::string relation;       // public.todos
+  std::string name;           // what devices call it; the table's own name when empty
+  std::string tenant_column;  // the column that names a row's tenant
+  std::string tenant;         // whose the rows are, without a tenant column
+};
+struct Tracked {
+  std::string name;
+  int64_t rows = 0;  // rows that were there and are synced now
+  int64_t columns = 0;
+  bool already = false;
+};
+// Makes a table a synced one. Writers wait for the moment that creating the triggers takes; the rows are recorded
+// afterwards, in batches. Again: takes up new columns and what an interrupted run left. `progress(rows so far)`.
+Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
+                      const std::function<void(int64_t)>& progress);
+// Makes a table from a device's contract, in the schema `public`, and tracks it. Errors: forbidden (the role may not),
+// untrackable (something of that name is in the way).
+Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random);
+// Stops, removes triggers and all metadata of the table. Errors: not_tracked.
+Status untrack(Connection& db, const std::string& name);
+
+struct TableStatus {
+  std::string name, relation, tenant_column;
+  int64_t records = 0, alive = 0;
+  std::vector<std::string> unannounced;
+};
+struct StoreStatus {
+  int64_t version = 0;
+  std::vector<TableStatus> tables;
+  int64_t tenants = 0, devices = 0, outbox = 0, log_rows = 0;
+};
+Result<StoreStatus> status(Connection& db);
+
+// What looks wrong, one line each, with the cure: missing triggers, unannounced columns, rows without records and
+// records without rows, a superuser as runtime role.
+Result<std::vector<std::string>> doctor(Connection& db);
+
+}  // namespace rejoin::postgres

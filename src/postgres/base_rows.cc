@@ -1,0 +1,156 @@
+#include "postgres/base_rows.h"
+
+#include "crdt/key.h"
+
+namespace rejoin::postgres {
+namespace {
+
+// Builds `unnest($1::text[], …) WITH ORDINALITY AS u(k0, …, c0, …, n)` and counts the parameters.
+class Statement {
+ public:
+  Statement(Work& work, const Table& table) : work_(work), table_(table) {}
+
+  std::string source(size_t columns) const {
+    std::string arrays, names;
+    const size_t keys = table_.key.size();
+    for (size_t i = 0; i < keys + columns; ++i) {
+      arrays += (i ? ", $" : "$") + std::to_string(i + 1) + "::text[]";
+      names += (i < keys ? "k" + std::to_string(i) : "c" + std::to_string(i - keys)) + ", ";
+    }
+    return "unnest(" + arrays + ") WITH ORDINALITY AS u(" + names + "n)";
+  }
+  std::string match() const {
+    std::string out;
+    for (size_t i = 0; i < table_.key.size(); ++i)
+      out += (i ? " AND t." : "t.") + table_.key[i].quoted + " = " +
+             write_expression(table_.key[i].type, "u.k" + std::to_string(i));
+    return out;
+  }
+  // The tenant's rows only; the name is the parameter after the arrays.
+  std::string of_tenant(size_t columns) const {
+    if (!table_.tenant) return "";
+    return " AND t." + table_.tenant->quoted + " = " + tenant_value(columns);
+  }
+  std::string tenant_value(size_t columns) const {
+    return "($" + std::to_string(table_.key.size() + columns + 1) + "::text)::" + table_.tenant->type.sql;
+  }
+  std::string reads(const crdt::ColumnSet& columns, const std::string& row) const {
+    std::string out;
+    columns.each([&](uint32_t c) {
+      out += ", " + read_expression(table_.columns[c].type, row + "." + table_.columns[c].quoted);
+    });
+    return out;
+  }
+  void send(const std::string& sql, const KeyArrays& keys, const std::vector<Array>& values) const {
+    Params params;
+    keys.append_to(params);
+    for (const Array& a : values) params.array(a);
+    if (table_.tenant) params.text(work_.tenant().name);
+    work_.db().send(sql, params);
+  }
+
+ private:
+  Work& work_;
+  const Table& table_;
+};
+
+crdt::ColumnSet present(const Table& table) {
+  crdt::ColumnSet out;
+  for (uint32_t c = 0; c < table.columns.size(); ++c)
+    if (table.columns[c].present) out.add(c);
+  return out;
+}
+
+}  // namespace
+
+Status KeyArrays::add(BytesView key) {
+  if (!crdt::decode_key(key, table_->key.size(), values_, scratch_))
+    return fail(Code::corrupt, "a key of table \"" + table_->name + "\" is damaged");
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < values_.size(); ++i) {
+    REJOIN_ASSIGN(std::string text, key_text_of(table_->key[i].type, values_[i]));
+    texts.push_back(std::move(text));
+  }
+  for (size_t i = 0; i < texts.size(); ++i) arrays_[i].add(BytesView(texts[i]));
+  return {};
+}
+
+Bytes encode_text_key(const Table& table, std::span<const TextElement> texts) {
+  std::vector<crdt::OwnedValue> values;
+  std::vector<crdt::ValueRef> refs;
+  for (size_t i = 0; i < table.key.size(); ++i) values.push_back(value_of(table.key[i].type, texts[i].text));
+  for (const auto& v : values) refs.push_back(v.ref());
+  Bytes out;
+  crdt::encode_key(refs, out);
+  return out;
+}
+
+void send_lock(Work& work, const Table& table, const KeyArrays& keys) {
+  Statement s(work, table);
+  s.send("SELECT u.n FROM " + s.source(0) + " JOIN " + table.sql + " AS t ON " + s.match() + s.of_tenant(0) +
+             " ORDER BY u.n FOR NO KEY UPDATE OF t",
+         keys, {});
+}
+
+void send_select(Work& work, const Table& table, const KeyArrays& keys) {
+  Statement s(work, table);
+  s.send("SELECT u.n" + s.reads(present(table), "t") + " FROM " + s.source(0) + " JOIN " + table.sql + " AS t ON " +
+             s.match() + s.of_tenant(0),
+         keys, {});
+}
+
+void send_update(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
+                 const std::vector<Array>& values, const crdt::ColumnSet& check) {
+  Statement s(work, table);
+  std::string set;
+  size_t n = 0;
+  columns.each([&](uint32_t c) {
+    set += (n ? ", " : "") + table.columns[c].quoted + " = " +
+           write_expression(table.columns[c].type, "u.c" + std::to_string(n));
+    ++n;
+  });
+  s.send("UPDATE " + table.sql + " AS t SET " + set + " FROM " + s.source(n) + " WHERE " + s.match() + s.of_tenant(n) +
+             " RETURNING u.n" + s.reads(check, "t"),
+         keys, values);
+}
+
+void send_insert(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
+                 const std::vector<Array>& values, const crdt::ColumnSet& check) {
+  Statement s(work, table);
+  std::string names, sources, conflict, returned;
+  size_t n = 0;
+  for (size_t i = 0; i < table.key.size(); ++i) {
+    const Column& c = table.key[i];
+    names += (i ? ", " : "") + c.quoted;
+    sources += (i ? ", " : "") + write_expression(c.type, "u.k" + std::to_string(i));
+    conflict += (i ? ", " : "") + c.quoted;
+    returned += (i ? ", " : "") + read_expression(c.type, "t." + c.quoted);
+  }
+  columns.each([&](uint32_t c) {
+    names += ", " + table.columns[c].quoted;
+    sources += ", " + write_expression(table.columns[c].type, "u.c" + std::to_string(n++));
+  });
+  if (table.tenant) {
+    names += ", " + table.tenant->quoted;
+    sources += ", " + s.tenant_value(n);
+    if (table.tenant_in_key) conflict += ", " + table.tenant->quoted;
+  }
+  s.send("INSERT INTO " + table.sql + " AS t (" + names + ") OVERRIDING SYSTEM VALUE SELECT " + sources + " FROM " +
+             s.source(n) + " ORDER BY u.n ON CONFLICT (" + conflict + ") DO NOTHING RETURNING " + returned +
+             s.reads(check, "t"),
+         keys, values);
+}
+
+void send_delete(Work& work, const Table& table, const KeyArrays& keys) {
+  Statement s(work, table);
+  s.send("DELETE FROM " + table.sql + " AS t USING " + s.source(0) + " WHERE " + s.match() + s.of_tenant(0) +
+             " RETURNING u.n" + s.reads(present(table), "t"),
+         keys, {});
+}
+
+crdt::OwnedValue read_value(const Rows& rows, size_t row, int at, const Type& type) {
+  if (rows.is_null(row, at)) return {};
+  return value_of(type, rows.bytes(row, at));
+}
+
+}  // namespace rejoin::postgres

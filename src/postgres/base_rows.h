@@ -1,0 +1,51 @@
+// SQL over the application's table, for many rows at once: one array parameter per column, unnested.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crdt/column_set.h"
+#include "postgres/work.h"
+
+namespace rejoin::postgres {
+
+// Keys of a batch, one text array per key column.
+class KeyArrays {
+ public:
+  explicit KeyArrays(const Table& table) : table_(&table), arrays_(table.key.size(), Array::texts()) {}
+  // `key` as crdt::encode_key() made it. Errors: bad_argument (a key that the columns cannot hold), corrupt.
+  Status add(BytesView key);
+  size_t size() const { return arrays_.front().size(); }
+  void append_to(Params& params) const {
+    for (const Array& a : arrays_) params.array(a);
+  }
+
+ private:
+  const Table* table_;
+  std::vector<Array> arrays_;
+  std::vector<crdt::ValueRef> values_;
+  Bytes scratch_;
+};
+
+// Encodes the key of a row from text forms.
+Bytes encode_text_key(const Table& table, std::span<const TextElement> texts);
+
+// Each queues one statement; the row numbers in their results count the batch's rows from 1.
+// (number) of the rows that exist; they are locked, in the order of the batch.
+void send_lock(Work& work, const Table& table, const KeyArrays& keys);
+// (number, values of all present columns)
+void send_select(Work& work, const Table& table, const KeyArrays& keys);
+// (number, values of `check`) of the rows that were updated. `values`: one array per member of `columns`.
+void send_update(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
+                 const std::vector<Array>& values, const crdt::ColumnSet& check);
+// (key columns…, values of `check`) of the rows that were inserted; keys that exist are passed over.
+void send_insert(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
+                 const std::vector<Array>& values, const crdt::ColumnSet& check);
+// (number, values of all present columns) of the rows that were deleted.
+void send_delete(Work& work, const Table& table, const KeyArrays& keys);
+
+// The value in column `at` of a result, which read_expression() made.
+crdt::OwnedValue read_value(const Rows& rows, size_t row, int at, const Type& type);
+
+}  // namespace rejoin::postgres

@@ -1,0 +1,278 @@
+#include "postgres/catalog.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+
+namespace rejoin::postgres {
+namespace {
+
+bool same_name(std::string_view a, std::string_view b) {
+  auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+// Columns of relations, with the type under a domain. Generated columns are nobody's to write.
+constexpr const char* kColumns =
+    "SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod), "
+    "  coalesce(b.typtype, t.typtype)::text, coalesce(b.typcategory, t.typcategory)::text, "
+    "  coalesce(b.typname, t.typname)::text, a.attnotnull, a.atthasdef OR a.attidentity <> '', "
+    "  coalesce(array_position(i.indkey::int2[], a.attnum), -1)::int8, coalesce(l.collisdeterministic, true) "
+    "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype "
+    "LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary "
+    "LEFT JOIN pg_collation l ON l.oid = a.attcollation "
+    "WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND ";
+
+struct Declared {
+  Column column;
+  bool typed = true;
+  std::string type;
+  int64_t key_at = -1;
+  bool deterministic = true;
+};
+
+Declared declared(const Rows& rows, size_t i) {
+  Declared d;
+  d.column.name = rows.text(i, 1);
+  d.column.quoted = quote(d.column.name);
+  d.type = rows.text(i, 2);
+  auto type = type_of(rows.text(i, 3), rows.text(i, 4), rows.text(i, 5), d.type);
+  d.typed = type.has_value();
+  if (type) d.column.type = *type;
+  d.column.not_null = rows.integer(i, 6) != 0;
+  d.column.has_default = rows.integer(i, 7) != 0;
+  d.key_at = rows.integer(i, 8);
+  d.deterministic = rows.integer(i, 9) != 0;
+  return d;
+}
+
+constexpr const char* kBeforeTriggers =
+    "SELECT DISTINCT tgrelid::int8 FROM pg_trigger WHERE NOT tgisinternal AND tgtype & 2 = 2 AND tgtype & 1 = 1 AND "
+    "tgenabled <> 'D'";
+
+void order_by_parents(Catalog& catalog) {
+  std::vector<int> state(catalog.tables.size());
+  std::function<void(size_t)> visit = [&](size_t at) {
+    if (state[at]) return;
+    state[at] = 1;
+    for (int64_t parent : catalog.tables[at].parents)
+      if (const Table* t = catalog.find(parent)) visit(catalog.index_of(*t));
+    catalog.parents_first.push_back(at);
+  };
+  for (size_t i = 0; i < catalog.tables.size(); ++i) visit(i);
+}
+
+}  // namespace
+
+std::string quote(std::string_view name) { return contract::quote_name(name); }
+
+std::string quote_text(std::string_view text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'') out += '\'';
+    out += c;
+  }
+  // With a backslash the E form says what is meant, whatever standard_conforming_strings says.
+  if (out.find('\\') == std::string::npos) return out + "'";
+  std::string escaped = "E'";
+  for (char c : out.substr(1)) {
+    if (c == '\\') escaped += '\\';
+    escaped += c;
+  }
+  return escaped + "'";
+}
+
+const Table* Catalog::find(std::string_view name) const {
+  for (const Table& t : tables)
+    if (same_name(t.name, name)) return &t;
+  return nullptr;
+}
+
+const Table* Catalog::find(int64_t id) const {
+  for (const Table& t : tables)
+    if (t.id == id) return &t;
+  return nullptr;
+}
+
+Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& tenant) {
+  const std::string tracked = "(SELECT relation::oid FROM rejoin.tracked)";
+  db.send("SELECT catalog FROM rejoin.meta");
+  db.send(
+      "SELECT k.id::int8, k.name, k.tenant_column, n.nspname::text, c.relname::text, c.oid::int8, k.tenant FROM "
+      "rejoin.tracked k "
+      "JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY k.id");
+  db.send("SELECT tbl::int8, id::int8, name FROM rejoin.tracked_column ORDER BY tbl, id");
+  db.send(std::string(kColumns) + "a.attrelid IN " + tracked + " ORDER BY a.attrelid, a.attnum");
+  db.send(std::string(kBeforeTriggers) + " AND tgrelid IN " + tracked);
+  db.send("SELECT conrelid::int8, confrelid::int8 FROM pg_constraint WHERE contype = 'f' AND conrelid IN " + tracked +
+          " AND confrelid IN " + tracked + " AND conrelid <> confrelid");
+  REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  Catalog catalog;
+  catalog.version = all[0].empty() ? 0 : all[0].integer(0, 0);
+  std::map<int64_t, size_t> by_oid;
+  const Rows& tables = all[1];
+  for (size_t i = 0; i < tables.size(); ++i) {
+    Table t;
+    t.id = tables.integer(i, 0);
+    t.name = tables.text(i, 1);
+    if (!tables.is_null(i, 2)) {
+      t.tenant.emplace();
+      t.tenant->name = tables.text(i, 2);
+    } else {
+      t.owner = tables.text(i, 6);
+      if (tenant && t.owner != *tenant) continue;
+    }
+    t.sql = quote(tables.text(i, 3)) + "." + quote(tables.text(i, 4));
+    t.display = tables.text(i, 3) + "." + tables.text(i, 4);
+    by_oid[tables.integer(i, 5)] = catalog.tables.size();
+    catalog.tables.push_back(std::move(t));
+  }
+  const Rows& ids = all[2];
+  for (size_t i = 0; i < ids.size(); ++i) {
+    Table* t = const_cast<Table*>(catalog.find(ids.integer(i, 0)));
+    if (!t) continue;
+    Column c;
+    c.name = ids.text(i, 2);
+    c.present = false;
+    t->columns.resize(std::max(t->columns.size(), static_cast<size_t>(ids.integer(i, 1)) + 1));
+    t->columns[static_cast<size_t>(ids.integer(i, 1))] = std::move(c);
+  }
+  const Rows& columns = all[3];
+  std::map<size_t, std::vector<std::pair<int64_t, Column>>> keys;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const auto found = by_oid.find(columns.integer(i, 0));
+    if (found == by_oid.end()) continue;
+    const size_t at = found->second;
+    Table& t = catalog.tables[at];
+    Declared d = declared(columns, i);
+    if (t.tenant && t.tenant->name == d.column.name) {
+      t.tenant_in_key = d.key_at >= 0;
+      t.tenant = d.column;
+      continue;
+    }
+    if (d.key_at >= 0) {
+      keys[at].emplace_back(d.key_at, d.column);
+      continue;
+    }
+    auto known =
+        std::find_if(t.columns.begin(), t.columns.end(), [&](const Column& c) { return c.name == d.column.name; });
+    if (known == t.columns.end() || !d.typed)
+      t.unannounced.push_back(d.column.name);
+    else
+      *known = d.column;
+  }
+  for (auto& [at, key] : keys) {
+    std::sort(key.begin(), key.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (auto& [order, column] : key) catalog.tables[at].key.push_back(std::move(column));
+  }
+  auto by_relation = [&](int64_t oid) {
+    auto it = by_oid.find(oid);
+    return it == by_oid.end() ? nullptr : &catalog.tables[it->second];
+  };
+  for (size_t i = 0; i < all[4].size(); ++i)
+    if (Table* t = by_relation(all[4].integer(i, 0))) t->before_triggers = true;
+  for (size_t i = 0; i < all[5].size(); ++i) {
+    Table *child = by_relation(all[5].integer(i, 0)), *parent = by_relation(all[5].integer(i, 1));
+    if (child && parent) child->parents.push_back(parent->id);
+  }
+  order_by_parents(catalog);
+  return catalog;
+}
+
+Result<Table> describe_table(Connection& db, const std::string& relation, const std::string& tenant_column) {
+  db.send("SELECT to_regclass($1)::oid::int8", Params().text(relation));
+  REJOIN_ASSIGN(std::vector<Rows> found, db.sync());
+  if (found[0].empty() || found[0].is_null(0, 0))
+    return fail(Code::not_found,
+                "there is no table " + relation +
+                    " in this PostgreSQL database; write SCHEMA.TABLE, with double quotes around names "
+                    "that need them");
+  const int64_t oid = found[0].integer(0, 0);
+  db.send(
+      "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relispartition FROM "
+      "pg_class "
+      "c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid",
+      Params().integer(oid));
+  db.send(std::string(kColumns) + "a.attrelid = $1::oid ORDER BY a.attnum", Params().integer(oid));
+  db.send(std::string(kBeforeTriggers) + " AND tgrelid = $1::oid", Params().integer(oid));
+  REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  if (all[0].empty()) return fail(Code::not_found, "table " + relation + " was dropped meanwhile");
+  Table t;
+  t.sql = quote(all[0].text(0, 0)) + "." + quote(all[0].text(0, 1));
+  t.display = all[0].text(0, 0) + "." + all[0].text(0, 1);
+  t.name = all[0].text(0, 1);
+  auto refuse = [&](const std::string& why) {
+    return fail(Code::untrackable, "cannot track " + t.display + ": " + why);
+  };
+  const std::string kind = all[0].text(0, 2);
+  if (all[0].text(0, 0) == "rejoin") return refuse("it belongs to Rejoin itself");
+  if (kind == "v" || kind == "m") return refuse("it is a view; track the tables that it reads");
+  if (kind == "f") return refuse("it is a foreign table, whose writes elsewhere no trigger sees");
+  if (kind == "p" || all[0].integer(0, 4)) return refuse("partitioned tables are not supported yet");
+  if (kind != "r") return refuse("it is no table");
+  if (all[0].text(0, 3) != "p") return refuse("it is temporary or unlogged, so a crash would lose acknowledged writes");
+  std::vector<std::pair<int64_t, Column>> key;
+  bool tenant_found = false;
+  for (size_t i = 0; i < all[1].size(); ++i) {
+    Declared d = declared(all[1], i);
+    if (!d.typed)
+      return refuse("its column " + d.column.name + " has the type " + d.type +
+                    ", which has no counterpart on devices; keep it in a table of its own");
+    if (!tenant_column.empty() && d.column.name == tenant_column) {
+      if (d.column.type.kind != TypeClass::text && d.column.type.kind != TypeClass::uuid &&
+          d.column.type.kind != TypeClass::integer)
+        return refuse("its tenant column " + tenant_column + " has the type " + d.type +
+                      "; text, uuid and integers can name a tenant");
+      t.tenant = d.column;
+      t.tenant_in_key = d.key_at >= 0;
+      tenant_found = true;
+      continue;
+    }
+    if (d.key_at < 0) {
+      t.columns.push_back(d.column);
+      continue;
+    }
+    if (!fits_key(d.column.type))
+      return refuse("its key column " + d.column.name + " has the type " + d.type +
+                    ", whose values have several spellings; text, varchar, integers, uuid, dates, timestamps and bytea "
+                    "can be keys");
+    if (!d.deterministic)
+      return refuse("its key column " + d.column.name +
+                    " has a nondeterministic collation, by which different keys are equal");
+    key.emplace_back(d.key_at, d.column);
+  }
+  if (!tenant_column.empty() && !tenant_found) return refuse("it has no column " + tenant_column + " for the tenant");
+  std::sort(key.begin(), key.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [order, column] : key) t.key.push_back(std::move(column));
+  if (t.key.empty())
+    return refuse("it has no PRIMARY KEY (besides the tenant column), so rows cannot be told apart on devices");
+  t.before_triggers = !all[2].empty();
+  return t;
+}
+
+contract::Contract to_contract(const Catalog& catalog) {
+  contract::Contract out;
+  for (const Table& t : catalog.tables) {
+    contract::Table table;
+    table.name = t.name;
+    auto add = [&](const Column& c, bool key) {
+      contract::Column column;
+      column.name = c.name;
+      column.type = contract_type(c.type);
+      column.not_null = key;
+      table.columns.push_back(std::move(column));
+    };
+    for (const Column& c : t.key) {
+      add(c, true);
+      table.key.push_back(c.name);
+    }
+    for (const Column& c : t.columns)
+      if (c.present) add(c, false);
+    out.tables.push_back(std::move(table));
+  }
+  std::sort(out.tables.begin(), out.tables.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return out;
+}
+
+}  // namespace rejoin::postgres

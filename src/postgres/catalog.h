@@ -1,0 +1,62 @@
+// The tracked tables as PostgreSQL declares them now.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "contract/contract.h"
+#include "postgres/connection.h"
+#include "postgres/types.h"
+
+namespace rejoin::postgres {
+
+struct Column {
+  std::string name;
+  std::string quoted;
+  Type type;
+  bool not_null = false;
+  bool has_default = false;  // or is an identity column
+  bool present = true;       // false: dropped from the table; the id stays taken
+};
+
+struct Table {
+  int64_t id = 0;
+  std::string name;                      // in the contract: what devices call it
+  std::string sql;                       // "public"."todos"
+  std::string display;                   // public.todos
+  std::vector<Column> key;               // in key order, without the tenant column
+  std::vector<Column> columns;           // the others, by stable id
+  std::vector<std::string> unannounced;  // columns without an id yet: track again
+  std::optional<Column> tenant;          // the column that holds the tenant's name
+  std::string owner;                     // without such a column: the tenant whose rows they are
+  bool tenant_in_key = false;
+  bool before_triggers = false;  // a row may be stored otherwise than it was sent
+  std::vector<int64_t> parents;  // tracked tables that its foreign keys reference
+};
+
+struct Catalog {
+  int64_t version = -1;
+  std::vector<Table> tables;                       // by id
+  std::vector<size_t> parents_first;               // indexes into `tables`
+  const Table* find(std::string_view name) const;  // as SQLite compares names: ASCII case-insensitive
+  const Table* find(int64_t id) const;
+  size_t index_of(const Table& table) const { return static_cast<size_t>(&table - tables.data()); }
+};
+
+std::string quote(std::string_view name);
+std::string quote_text(std::string_view text);
+
+// Reads rejoin.tracked and the declarations of its tables. Tables that were dropped are left out, and so are another
+// tenant's when `tenant` is given.
+Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& tenant = std::nullopt);
+
+// One table as declared, before it is tracked: `relation` is what to_regclass() takes. Everything of Table but id, name
+// and parents; columns in declaration order. Errors: not_found, untrackable (with the cure).
+Result<Table> describe_table(Connection& db, const std::string& relation, const std::string& tenant_column);
+
+contract::Contract to_contract(const Catalog& catalog);
+
+}  // namespace rejoin::postgres

@@ -1,0 +1,232 @@
+#include "postgres/connection.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace rejoin::postgres {
+namespace {
+
+constexpr int kBinary = 1;
+
+std::string field(const PGresult* result, int code) {
+  const char* text = PQresultErrorField(result, code);
+  return text ? text : "";
+}
+
+std::string one_line(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+}  // namespace
+
+Rows::~Rows() {
+  if (result_) PQclear(result_);
+}
+size_t Rows::size() const { return result_ ? static_cast<size_t>(PQntuples(result_)) : 0; }
+bool Rows::is_null(size_t row, int column) const { return PQgetisnull(result_, static_cast<int>(row), column); }
+BytesView Rows::bytes(size_t row, int column) const {
+  return BytesView(PQgetvalue(result_, static_cast<int>(row), column),
+                   static_cast<size_t>(PQgetlength(result_, static_cast<int>(row), column)));
+}
+int64_t Rows::integer(size_t row, int column) const {
+  BytesView b = bytes(row, column);
+  if (b.empty()) return 0;
+  int64_t v = static_cast<signed char>(b[0]);  // the sign comes from the first byte
+  for (char c : b.substr(1)) v = static_cast<int64_t>(static_cast<uint64_t>(v) << 8 | static_cast<uint8_t>(c));
+  return v;
+}
+uint64_t Rows::affected() const {
+  const char* text = result_ ? PQcmdTuples(result_) : "";
+  return *text ? std::stoull(text) : 0;
+}
+
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+Code code_of_state(std::string_view state) {
+  auto is = [&](std::string_view prefix) { return state.starts_with(prefix); };
+  if (is("08") || is("57P")) return Code::network;
+  if (state == "57014") return Code::interrupted;
+  if (is("40") || state == "55P03" || state == "55006") return Code::busy;
+  if (state == "53100") return Code::disk;
+  if (is("53")) return Code::overloaded;
+  if (state == "25006") return Code::read_only;
+  if (state == "42501") return Code::forbidden;
+  if (is("28") || state == "3D000") return Code::unauthorized;
+  if (state == "3F000" || state == "42P01" || state == "42703") return Code::not_found;
+  if (is("58") || is("XX")) return Code::disk;
+  return Code::internal;
+}
+
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
+  char* why = nullptr;
+  if (PQconninfoOption* parsed = PQconninfoParse(url.c_str(), &why)) {
+    PQconninfoFree(parsed);
+  } else {
+    std::string reason = one_line(why ? why : "");
+    PQfreemem(why);
+    return fail(Code::bad_argument, "this is no PostgreSQL address: " + reason +
+                                        "; write postgres://USER@HOST:PORT/DATABASE, as psql takes it");
+  }
+  const char* keys[] = {"dbname", "application_name", "connect_timeout", "client_encoding", nullptr};
+  const char* values[] = {url.c_str(), "rejoin", "10", "UTF8", nullptr};
+  std::unique_ptr<Connection> out(new Connection(PQconnectdbParams(keys, values, 1)));
+  if (PQstatus(out->db_) != CONNECTION_OK) {
+    std::string reason = one_line(PQerrorMessage(out->db_));
+    const bool refused =
+        reason.find("authentication") != std::string::npos || reason.find("password") != std::string::npos;
+    return fail(refused ? Code::unauthorized : Code::network,
+                "cannot connect to PostgreSQL: " + reason + "; check the address with psql");
+  }
+  if (PQserverVersion(out->db_) < 130000)
+    return fail(Code::unsupported, "PostgreSQL " + std::to_string(PQserverVersion(out->db_) / 10000) +
+                                       " is too old; Rejoin needs 13 or newer");
+  PQsetNoticeProcessor(
+      out->db_, [](void*, const char*) {}, nullptr);
+  if (PQsetnonblocking(out->db_, 1) != 0 || PQenterPipelineMode(out->db_) != 1)
+    return fail(Code::internal, "libpq does not enter pipeline mode");
+  return out;
+}
+
+Connection::~Connection() { PQfinish(db_); }
+bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queue_.empty(); }
+bool Connection::in_transaction() const { return PQtransactionStatus(db_) != PQTRANS_IDLE; }
+int Connection::server_version() const { return PQserverVersion(db_); }
+
+Error Connection::broken(const std::string& doing) {
+  error_ = {};
+  error_.message = one_line(PQerrorMessage(db_));
+  queue_.clear();
+  prepared_.clear();
+  return fail(Code::network,
+              "the connection to PostgreSQL broke while " + doing + ": " + error_.message + "; try again");
+}
+
+Error Connection::error_of(const PGresult* result) {
+  error_.state = field(result, PG_DIAG_SQLSTATE);
+  error_.message = field(result, PG_DIAG_MESSAGE_PRIMARY);
+  error_.detail = field(result, PG_DIAG_MESSAGE_DETAIL);
+  error_.constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
+  return fail(code_of_state(error_.state), "PostgreSQL: " + error_.message +
+                                               (error_.detail.empty() ? "" : " (" + error_.detail + ")") + " [" +
+                                               error_.state + "]");
+}
+
+void Connection::send(const std::string& sql, const Params& params) { queue_.push_back({sql, params}); }
+
+void Connection::cancel() {
+  if (PGcancel* handle = PQgetCancel(db_)) {
+    char why[256];
+    PQcancel(handle, why, sizeof why);
+    PQfreeCancel(handle);
+  }
+}
+
+Status Connection::wait() {
+  bool cancelled = false;
+  for (;;) {
+    const int left = PQflush(db_);
+    if (left < 0 || !PQconsumeInput(db_)) return broken("waiting for an answer");
+    if (left == 0 && !PQisBusy(db_)) return {};
+    int timeout = -1;
+    if (deadline_ && !cancelled) {
+      auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline_ - std::chrono::steady_clock::now());
+      timeout = static_cast<int>(std::clamp<int64_t>(ms.count(), 0, 1 << 30));
+    }
+    pollfd fd{PQsocket(db_), static_cast<short>(POLLIN | (left > 0 ? POLLOUT : 0)), 0};
+    const int ready = ::poll(&fd, 1, timeout);
+    if (ready < 0 && errno != EINTR) return broken("waiting for an answer");
+    if (ready == 0) cancel(), cancelled = true;
+  }
+}
+
+Result<std::vector<Rows>> Connection::sync() {
+  std::vector<Queued> queue = std::exchange(queue_, {});
+  if (PQstatus(db_) != CONNECTION_OK) return broken("sending");
+  ++round_trips_;
+  std::vector<bool> prepares;  // a statement's prepare comes first and has a result of its own
+  std::vector<std::string> fresh;
+  for (const Queued& q : queue) {
+    const auto values = q.params.values();
+    const auto lengths = q.params.lengths();
+    const std::vector<int> formats(q.params.size(), kBinary);
+    const int n = static_cast<int>(q.params.size());
+    int sent;
+    if (prepare_) {
+      auto [it, made] = prepared_.try_emplace(q.sql);
+      prepares.push_back(made);
+      if (made) {
+        it->second = "rejoin_" + std::to_string(next_name_++);
+        fresh.push_back(q.sql);
+        if (!PQsendPrepare(db_, it->second.c_str(), q.sql.c_str(), n, q.params.oids())) return broken("sending");
+      }
+      sent = PQsendQueryPrepared(db_, it->second.c_str(), n, values.data(), lengths.data(), formats.data(), kBinary);
+    } else {
+      prepares.push_back(false);
+      sent = PQsendQueryParams(db_, q.sql.c_str(), n, q.params.oids(), values.data(), lengths.data(), formats.data(),
+                               kBinary);
+    }
+    if (!sent) return broken("sending");
+  }
+  if (!PQpipelineSync(db_)) return broken("sending");
+
+  std::vector<Rows> out;
+  std::optional<Error> failure;
+  size_t at = 0;
+  bool preparing = !queue.empty() && prepares[0];
+  for (;;) {
+    REJOIN_TRY(wait());
+    PGresult* result = PQgetResult(db_);
+    if (!result) continue;  // the end of one statement
+    const ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_SYNC) {
+      PQclear(result);
+      break;
+    }
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+      if (preparing) {
+        PQclear(result);
+        preparing = false;
+        continue;
+      }
+      out.emplace_back(result);
+      ++at;
+      preparing = at < queue.size() && prepares[at];
+      continue;
+    }
+    if (status == PGRES_FATAL_ERROR && !failure) failure = error_of(result);
+    PQclear(result);
+    if (PQstatus(db_) != CONNECTION_OK) return broken("running a statement");
+  }
+  if (failure) {
+    // Those after the failed statement were never prepared.
+    for (const std::string& sql : fresh) prepared_.erase(sql);
+    if (failure->code == Code::interrupted && deadline_ && std::chrono::steady_clock::now() >= *deadline_)
+      failure->code = Code::timeout;
+    return *failure;
+  }
+  return out;
+}
+
+Result<Rows> Connection::query(const std::string& sql, const Params& params) {
+  send(sql, params);
+  REJOIN_ASSIGN(std::vector<Rows> all, sync());
+  return std::move(all.back());
+}
+
+Status Connection::script(const std::string& sql) {
+  if (!PQexitPipelineMode(db_) || PQsetnonblocking(db_, 0) != 0) return broken("leaving pipeline mode");
+  PGresult* result = PQexec(db_, sql.c_str());
+  const ExecStatusType status = PQresultStatus(result);
+  Status outcome;
+  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) outcome = error_of(result);
+  PQclear(result);
+  if (!outcome.ok() && PQtransactionStatus(db_) != PQTRANS_IDLE) PQclear(PQexec(db_, "ROLLBACK"));
+  if (PQsetnonblocking(db_, 1) != 0 || !PQenterPipelineMode(db_)) return broken("entering pipeline mode");
+  return outcome;
+}
+
+}  // namespace rejoin::postgres

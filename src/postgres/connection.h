@@ -1,0 +1,104 @@
+// A connection to PostgreSQL in pipeline mode: statements are queued and sent together, one round trip for all.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "postgres/wire.h"
+
+struct pg_conn;
+struct pg_result;
+
+namespace rejoin::postgres {
+
+// The rows of one statement, in binary format.
+class Rows {
+ public:
+  Rows() = default;
+  explicit Rows(pg_result* result) : result_(result) {}
+  Rows(Rows&& o) noexcept : result_(std::exchange(o.result_, nullptr)) {}
+  Rows& operator=(Rows&& o) noexcept {
+    std::swap(result_, o.result_);
+    return *this;
+  }
+  ~Rows();
+  size_t size() const;
+  bool empty() const { return size() == 0; }
+  bool is_null(size_t row, int column) const;
+  BytesView bytes(size_t row, int column) const;  // of text and bytea
+  std::string text(size_t row, int column) const { return std::string(bytes(row, column)); }
+  int64_t integer(size_t row, int column) const;  // of smallint, integer, bigint, boolean
+  uint64_t affected() const;
+
+ private:
+  pg_result* result_ = nullptr;
+};
+
+// What PostgreSQL said about a failed statement.
+struct SqlError {
+  std::string state;  // SQLSTATE; empty: the connection broke
+  std::string message, detail, constraint;
+};
+
+class Connection {
+ public:
+  // `url` as libpq takes it (postgres://… or key=value). Errors: bad_argument (malformed), network, unauthorized.
+  static Result<std::unique_ptr<Connection>> open(const std::string& url);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Queues a statement. Statements are prepared on their first use unless set_prepare(false): behind a pooler that
+  // gives out another server connection for each transaction.
+  void send(const std::string& sql, const Params& params = {});
+  // How many statements wait; the next one's result has this place in what sync() gives.
+  size_t queued() const { return queue_.size(); }
+  // Sends what is queued, waits for all results, in order. After an error the rest of the queue was not executed, and a
+  // transaction that was open is a failed one. Errors: see error_of().
+  Result<std::vector<Rows>> sync();
+  // One statement, after those that are queued; one round trip.
+  Result<Rows> query(const std::string& sql, const Params& params = {});
+  // Statements without results and parameters, separated by semicolons, in the simple protocol; nothing may be queued.
+  // After an error a transaction that was begun is rolled back.
+  Status script(const std::string& sql);
+
+  // After it a sync is cancelled on the server and fails with `timeout`.
+  void set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) { deadline_ = deadline; }
+  void set_prepare(bool prepare) { prepare_ = prepare; }
+  const SqlError& last_error() const { return error_; }
+  bool usable() const;
+  bool in_transaction() const;
+  int server_version() const;  // 150018
+  uint64_t round_trips() const { return round_trips_; }
+
+ private:
+  explicit Connection(pg_conn* db) : db_(db) {}
+  Error broken(const std::string& doing);
+  Error error_of(const pg_result* result);
+  // Flushes and reads until a result can be had without blocking.
+  Status wait();
+  void cancel();
+
+  struct Queued {
+    std::string sql;
+    Params params;
+  };
+  pg_conn* db_;
+  std::vector<Queued> queue_;
+  std::unordered_map<std::string, std::string> prepared_;
+  uint64_t next_name_ = 0;
+  uint64_t round_trips_ = 0;
+  bool prepare_ = true;
+  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  SqlError error_;
+};
+
+// The code that a SQLSTATE stands for when the statement was ours and right.
+Code code_of_state(std::string_view state);
+
+}  // namespace rejoin::postgres

@@ -1,0 +1,59 @@
+#include "postgres/admin.h"
+#include "postgres/install.sql.h"
+
+namespace rejoin::postgres {
+
+Result<std::vector<std::string>> doctor(Connection& db) {
+  std::vector<std::string> out;
+  REJOIN_ASSIGN(int64_t version, installed_version(db));
+  if (version != kSchemaVersion)
+    out.push_back("the schema rejoin has version " + std::to_string(version) + ", this build knows " +
+                  std::to_string(kSchemaVersion) + "; run rejoin pg init");
+  REJOIN_ASSIGN(Catalog catalog, load_catalog(db));
+  REJOIN_ASSIGN(Rows role, db.query("SELECT rolsuper OR rolbypassrls, rolname::text FROM pg_roles WHERE rolname = "
+                                    "current_user"));
+  if (!role.empty() && role.integer(0, 0) != 0)
+    out.push_back(
+        "role " + role.text(0, 1) +
+        " is a superuser or bypasses row-level security; let the server use a role that may only read and write: "
+        "rejoin pg init --role ROLE");
+  if (!role.empty() && role.text(0, 1) == "rejoin")
+    out.push_back(
+        "the role is called rejoin like the schema, so tables that it makes without naming a schema land there; "
+        "use another role");
+  REJOIN_ASSIGN(Rows gone,
+                db.query("SELECT k.name FROM rejoin.tracked k LEFT JOIN pg_class c ON c.oid = k.relation WHERE "
+                         "c.oid IS NULL"));
+  for (size_t i = 0; i < gone.size(); ++i)
+    out.push_back("the synced table \"" + gone.text(i, 0) +
+                  "\" was dropped; its metadata can go: DELETE FROM "
+                  "rejoin.tracked WHERE name = " +
+                  quote_text(gone.text(i, 0)));
+  for (const Table& t : catalog.tables) {
+    for (const std::string& name : t.unannounced)
+      out.push_back("column " + name + " of " + t.display + " is not synced yet; run rejoin pg track " + t.display);
+    REJOIN_ASSIGN(Rows triggers,
+                  db.query("SELECT count(*) FILTER (WHERE tgenabled <> 'D'), count(*) FROM pg_trigger WHERE tgrelid = "
+                           "to_regclass($1) AND tgname LIKE 'rejoin\\_capture\\_%'",
+                           Params().text(t.sql)));
+    if (triggers.integer(0, 0) != 4)
+      out.push_back(t.display +
+                    " lacks capture triggers, or they are disabled, so writes go unseen; run rejoin pg track " +
+                    t.display);
+    db.send("BEGIN READ ONLY");
+    db.send("SELECT set_config('rejoin.all_tenants', 'on', true)");
+    db.send("SELECT (SELECT count(*) FROM " + t.sql +
+                "), (SELECT count(*) FROM rejoin.record WHERE tbl = $1::integer AND "
+                "get_byte(rec, 0) & 1 = 1), (SELECT count(*) FROM rejoin.outbox WHERE tbl = $1::integer)",
+            Params().integer(t.id));
+    db.send("COMMIT");
+    REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+    const int64_t rows = all[2].integer(0, 0), alive = all[2].integer(0, 1), waiting = all[2].integer(0, 2);
+    if (rows != alive && waiting == 0)
+      out.push_back(t.display + " has " + std::to_string(rows) + " rows, but records know of " + std::to_string(alive) +
+                    "; rows were written while capture was off. Run rejoin pg track " + t.display);
+  }
+  return out;
+}
+
+}  // namespace rejoin::postgres

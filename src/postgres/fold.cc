@@ -1,0 +1,174 @@
+#include "postgres/fold.h"
+
+#include <algorithm>
+#include <map>
+
+#include "postgres/base_rows.h"
+#include "postgres/capture.h"
+#include "postgres/records.h"
+
+namespace rejoin::postgres {
+namespace {
+
+constexpr int64_t kChunkEntries = 10'000;
+
+struct Entry {
+  int op = 0;
+  crdt::Stamp stamp;
+  bool all = false;         // columns are not known: any may have changed
+  crdt::ColumnSet columns;  // of an update
+  Held was;                 // of a delete
+};
+
+struct TableEntries {
+  std::map<Bytes, std::vector<Entry>> by_key;
+};
+
+std::optional<uint32_t> column_id(const Table& table, std::string_view name) {
+  for (uint32_t c = 0; c < table.columns.size(); ++c)
+    if (table.columns[c].present && table.columns[c].name == name) return c;
+  return std::nullopt;
+}
+
+Entry read_entry(const Table& table, const Rows& rows, size_t i) {
+  Entry e;
+  e.op = static_cast<int>(rows.integer(i, 2));
+  std::vector<TextElement> texts;
+  if (e.op == kUpdated) {
+    e.all = rows.is_null(i, 5) || !read_text_array(rows.bytes(i, 5), texts);
+    for (const TextElement& t : texts)
+      if (auto c = column_id(table, t.text)) e.columns.add(*c);
+  } else if (e.op == kDeleted && !rows.is_null(i, 6) && read_text_array(rows.bytes(i, 6), texts)) {
+    for (size_t k = 0; k + 1 < texts.size(); k += 2)
+      if (auto c = column_id(table, texts[k].text))
+        e.was.emplace(*c, texts[k + 1].null ? crdt::OwnedValue() : value_of(table.columns[*c].type, texts[k + 1].text));
+  }
+  return e;
+}
+
+// Columns that the table has lost get no cells.
+void drop_absent(const Table& table, crdt::RowRecord& record) {
+  crdt::ColumnSet absent;
+  for (uint32_t c = 0; c < table.columns.size(); ++c)
+    if (!table.columns[c].present) absent.add(c);
+  if (!absent.empty()) record.write(absent, {});
+}
+
+Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatch& log) {
+  std::vector<BytesView> keys;
+  KeyArrays arrays(table);
+  std::vector<size_t> doubtful;  // deleted and inserted within one fold: the table tells what came last
+  for (const auto& entry : entries.by_key) {
+    const Bytes& key = entry.first;
+    const std::vector<Entry>& list = entry.second;
+    auto has = [&list](int op) {
+      return std::any_of(list.begin(), list.end(), [&](const Entry& e) { return e.op == op; });
+    };
+    if (has(kDeleted) && has(kInserted)) {
+      REJOIN_TRY(arrays.add(key));
+      doubtful.push_back(keys.size());
+    }
+    keys.push_back(key);
+  }
+  send_records(work, table, keys);
+  if (!doubtful.empty()) send_select(work, table, arrays);
+  REJOIN_ASSIGN(std::vector<Rows> all, work.db().sync());
+  const Rows& present = all.back();
+  std::vector<StoredRow> stored(keys.size());
+  REJOIN_TRY(read_records(work, table, all[doubtful.empty() ? all.size() - 1 : all.size() - 2], stored));
+  std::vector<bool> exists(keys.size(), false);
+  if (!doubtful.empty())
+    for (size_t i = 0; i < present.size(); ++i) exists[doubtful[static_cast<size_t>(present.integer(i, 0) - 1)]] = true;
+
+  RecordBatch records;
+  const auto columns = static_cast<uint32_t>(table.columns.size());
+  size_t at = 0;
+  for (auto& [key, list] : entries.by_key) {
+    StoredRow& row = stored[at];
+    const bool in_doubt = std::find(doubtful.begin(), doubtful.end(), at) != doubtful.end();
+    if (!row.known && list.front().op != kInserted) row.record = before_tracking(table);
+    bool life = false, whole = false;
+    crdt::ColumnSet changed;
+    for (Entry& e : list) {
+      switch (e.op) {
+        case kInserted:
+          row.record.insert(e.stamp, columns);
+          drop_absent(table, row.record);
+          row.held.clear();
+          life = whole = true;
+          break;
+        case kUpdated:
+          if (e.all)
+            for (uint32_t c = 0; c < columns; ++c)
+              if (table.columns[c].present) e.columns.add(c);
+          row.record.write(e.columns, e.stamp);
+          changed |= e.columns;
+          break;
+        case kDeleted:
+          row.record.alive = false;
+          row.record.live = e.stamp;
+          row.held = std::move(e.was);
+          life = true;
+          break;
+        default:
+          break;
+      }
+    }
+    if (in_doubt && exists[at] != row.record.alive) {
+      // Triggers wrote down the one before the other although it happened the other way round.
+      row.record.alive = exists[at];
+      if (exists[at]) row.held.clear();
+      whole |= exists[at];
+    }
+    crdt::canonicalise(row.record, work.sites());
+    records.add(key, row.record, row.held);
+    log.add(table, Work::kOwnSite, key, life, whole && row.record.alive, changed);
+    ++at;
+  }
+  records.send(work, table);
+  return {};
+}
+
+}  // namespace
+
+Status fold(Work& work) {
+  Connection& db = work.db();
+  db.send(
+      "DECLARE rejoin_fold NO SCROLL CURSOR FOR SELECT id, tbl::int8, op::int8, ms, key, columns, was FROM "
+      "rejoin.outbox "
+      "WHERE tenant = current_setting('rejoin.tenant') ORDER BY id");
+  // The query is the cursor's: one snapshot, so that a batch is a union of whole transactions.
+  crdt::FoldClock clock(work.state.last);
+  LogBatch log;
+  bool any = false;
+  for (;;) {
+    db.send("FETCH " + std::to_string(kChunkEntries) + " FROM rejoin_fold");
+    REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+    const Rows& rows = all.back();
+    if (rows.empty()) break;
+    any = true;
+    std::map<int64_t, TableEntries> tables;
+    Array done = Array::integers();
+    std::vector<TextElement> key;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      done.add(rows.integer(i, 0));
+      const Table* table = work.catalog().find(rows.integer(i, 1));
+      if (!table || table->key.empty()) continue;  // untracked since
+      if (!read_text_array(rows.bytes(i, 4), key) || key.size() != table->key.size()) continue;
+      Entry e = read_entry(*table, rows, i);
+      e.stamp = {clock.stamp(rows.integer(i, 3)), Work::kOwnSite};
+      tables[table->id].by_key[encode_text_key(*table, key)].push_back(std::move(e));
+    }
+    db.send("DELETE FROM rejoin.outbox WHERE id = ANY($1::bigint[])", Params().array(done));
+    for (auto& [id, entries] : tables) REJOIN_TRY(fold_table(work, *work.catalog().find(id), entries, log));
+  }
+  db.send("CLOSE rejoin_fold");
+  if (any) {
+    work.state.last = std::max(work.state.last, clock.last());
+    log.send(work);
+  }
+  work.outbox_waits = false;
+  return {};
+}
+
+}  // namespace rejoin::postgres

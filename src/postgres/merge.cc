@@ -1,0 +1,547 @@
+#include "postgres/merge.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "crdt/key.h"
+#include "postgres/fold.h"
+
+namespace rejoin::postgres {
+namespace {
+
+constexpr size_t kChunkRows = 10'000;
+constexpr size_t kChunkBytes = 16 << 20;
+constexpr int kMostRounds = 4;  // of meeting rows that others insert at the same moment
+
+// The part of a record that one site wrote.
+crdt::RowRecord own_part(const crdt::RowRecord& all, uint32_t site) {
+  auto own = [&](crdt::Stamp s) { return s.bottom() || s.site == site; };
+  crdt::RowRecord part = all;
+  if (!own(all.live)) part.live = {}, part.alive = false;
+  if (!own(all.birth)) part.birth = {};
+  std::erase_if(part.groups, [&](const crdt::CellGroup& g) { return !own(g.stamp); });
+  return part;
+}
+
+bool all_own(const crdt::RowRecord& r, uint32_t site) {
+  auto own = [&](crdt::Stamp s) { return s.bottom() || s.site == site; };
+  return own(r.live) && own(r.birth) &&
+         std::all_of(r.groups.begin(), r.groups.end(), [&](const crdt::CellGroup& g) { return own(g.stamp); });
+}
+
+// Will PostgreSQL give back exactly this value? False: look.
+bool comes_back(const Type& type, const crdt::ValueRef& v) {
+  using crdt::ValueType;
+  if (v.type == ValueType::null) return true;
+  switch (type.kind) {
+    case TypeClass::integer:
+    case TypeClass::boolean:
+      return v.type == ValueType::integer;
+    case TypeClass::real:
+      return v.type == ValueType::real && !type.single;
+    case TypeClass::numeric:
+      return v.type == ValueType::integer && type.sql == "numeric";
+    case TypeClass::text:
+      return v.type == ValueType::text && type.sql == "text";
+    case TypeClass::json:
+      return v.type == ValueType::text && type.sql == "json";
+    case TypeClass::bytea:
+      return true;
+    case TypeClass::uuid:
+    case TypeClass::date:
+      return key_text_of(type, v).ok();
+    default:
+      return false;
+  }
+}
+
+// Is a failed statement the fault of a row, and not of the connection, the server or ourselves?
+bool fault_of_a_row(std::string_view state) {
+  auto is = [&](std::string_view prefix) { return state.starts_with(prefix); };
+  return is("22") || is("23") || is("P0") || is("44") || is("42501") || is("21") || is("27") || is("38") || is("39") ||
+         state == "428C9" || state == "54000" || state == "54001";
+}
+
+}  // namespace
+
+struct Merge::Incoming {
+  const Table* table = nullptr;
+  Bytes key;
+  crdt::RowRecord theirs;
+  bool foreign = false;                         // part of it was left out
+  bool unknown = false;                         // it has columns that the table lacks
+  std::map<uint32_t, crdt::OwnedValue> values;  // by column id
+  crdt::Hlc newest = 0;
+};
+
+// What becomes of one row.
+struct Merge::Plan {
+  Incoming* row = nullptr;
+  bool exists = false;  // in the application's table
+  StoredRow stored;
+  crdt::JoinOutcome join;
+  bool was_alive = false;
+  enum Action { nothing, insert, update, erase } action = nothing;
+  crdt::ColumnSet columns;  // to be written
+  std::map<uint32_t, crdt::OwnedValue> values;
+  crdt::ColumnSet echoed;  // what PostgreSQL stored otherwise
+  bool done = true;
+};
+
+Merge::Merge(Work& work, const MergeOptions& options) : work_(work), options_(options) {}
+Merge::~Merge() = default;
+
+Status Merge::frame(const codec::ChangesetReader& reader) {
+  site_map_.clear();
+  for (const crdt::SiteId& id : reader.sites()) site_map_.push_back(work_.intern(id));
+  origin_ = work_.intern(options_.origin);
+  uint64_t rows = 0;
+  for (const auto& b : reader.blocks()) rows += b.rows;
+  limit_ = std::max(crdt::hlc_of_ms(options_.now_ms + options_.drift_ms), work_.state.last + rows);
+  for (size_t i = 0; i < reader.blocks().size(); ++i) REJOIN_TRY(block(reader, i));
+  // By key within a table: locks are always taken in one order.
+  std::vector<Incoming*> all;
+  for (auto& row : rows_) all.push_back(row.get());
+  for (size_t first = 0; first < all.size();) {
+    size_t end = first, bytes = 0;
+    for (; end < all.size() && end - first < kChunkRows && bytes < kChunkBytes; ++end)
+      for (const auto& [c, v] : all[end]->values) bytes += v.bytes.size() + 16;
+    REJOIN_TRY(merge_rows(std::span(all).subspan(first, end - first), 0));
+    first = end;
+  }
+  rows_.clear();
+  return {};
+}
+
+Status Merge::refuse_unknown(const codec::ChangesetReader& reader, size_t index) {
+  const codec::BlockInfo& info = reader.blocks()[index];
+  const codec::WireTable& wire = reader.tables()[info.table];
+  std::vector<uint32_t> identity(wire.columns.size());
+  for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
+  codec::BlockCursor raw = reader.rows(index, site_map_, identity);
+  while (raw.next()) {
+    ++outcome_.rows_seen;
+    sync::RefusedRow row;
+    row.table = wire.name;
+    row.key = raw.key();
+    row.key_json = crdt::key_json(raw.key(), wire.key.size());
+    row.code = Code::schema_refused;
+    row.reason = "the server's PostgreSQL has no synced table \"" + wire.name +
+                 "\" with this key; create it there and run rejoin pg track";
+    outcome_.refused.push_back(std::move(row));
+  }
+  return raw.ok() ? Status() : fail(Code::corrupt, "the changeset's rows of table \"" + wire.name + "\" are damaged");
+}
+
+Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
+  const codec::BlockInfo& info = reader.blocks()[index];
+  const codec::WireTable& wire = reader.tables()[info.table];
+  const Table* table = work_.catalog().find(wire.name);
+  auto same = [](std::string_view a, std::string_view b) {
+    auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+  };
+  bool same_key = table && wire.key.size() == table->key.size();
+  for (size_t i = 0; same_key && i < wire.key.size(); ++i) same_key = same(wire.key[i], table->key[i].name);
+  if (!same_key) return refuse_unknown(reader, index);
+  std::vector<uint32_t> column_map;
+  for (const std::string& name : wire.columns) {
+    uint32_t id = codec::kNoColumn;
+    for (uint32_t c = 0; c < table->columns.size(); ++c)
+      if (table->columns[c].present && same(table->columns[c].name, name)) id = c;
+    column_map.push_back(id);
+  }
+  std::vector<std::string> lacking;
+  for (uint32_t position : info.columns)
+    if (column_map[position] == codec::kNoColumn) lacking.push_back(wire.columns[position]);
+
+  codec::BlockCursor cursor = reader.rows(index, site_map_, column_map);
+  const int64_t only = options_.only_site ? work_.sites().find(*options_.only_site) : -1;
+  while (cursor.next()) {
+    ++outcome_.rows_seen;
+    auto row = std::make_unique<Incoming>();
+    row->table = table;
+    row->key = cursor.key();
+    row->newest = cursor.newest();
+    if (row->newest > limit_)
+      return fail(Code::clock_ahead, "a change to \"" + table->name + "\" " +
+                                         crdt::key_json(row->key, table->key.size()) + " is stamped " +
+                                         iso8601(crdt::ms_of_hlc(row->newest)) +
+                                         ", further ahead of this clock than allowed; set the sender's clock");
+    row->theirs = cursor.record();
+    if (options_.only_site && !all_own(row->theirs, static_cast<uint32_t>(only))) {
+      row->foreign = true;
+      row->theirs = own_part(row->theirs, static_cast<uint32_t>(only));
+    }
+    row->unknown = !lacking.empty();
+    size_t largest = 0;
+    auto values = cursor.values();
+    for (size_t i = 0; i < values.size(); ++i) {
+      largest = std::max(largest, values[i].bytes.size());
+      const uint32_t id = column_map[info.columns[i]];
+      if (id != codec::kNoColumn) row->values[id] = crdt::OwnedValue::of(values[i]);
+    }
+    if (largest > options_.limits.value_bytes) {
+      refuse(*row, Code::too_large,
+             "a value of " + std::to_string(largest) + " bytes is above the limit of " +
+                 std::to_string(options_.limits.value_bytes) + "; shorten it, or raise the limit");
+      continue;
+    }
+    if (!lacking.empty())
+      refuse(*row, Code::schema_refused,
+             "the server's table " + table->display + " has no column \"" + lacking[0] +
+                 "\"; add it there and run rejoin pg track again. The other columns were taken");
+    rows_.push_back(std::move(row));
+  }
+  return cursor.ok() ? Status()
+                     : fail(Code::corrupt, "the changeset's rows of table \"" + wire.name +
+                                               "\" are damaged; nothing was merged. Ask its source for it again");
+}
+
+void Merge::refuse(const Incoming& row, Code code, const std::string& reason) {
+  sync::RefusedRow out;
+  out.table = row.table->name;
+  out.key = row.key;
+  out.key_json = crdt::key_json(row.key, row.table->key.size());
+  out.code = code;
+  out.reason = reason;
+  outcome_.refused.push_back(std::move(out));
+}
+
+// Merges the rows, or, when PostgreSQL refuses one of them, halves until it stands alone.
+Status Merge::merge_rows(Rows_ rows, int depth) {
+  if (rows.empty()) return {};
+  std::vector<Incoming*> again;
+  const State before = work_.state;
+  const size_t refused_before = outcome_.refused.size();
+  const bool outbox_before = work_.outbox_waits;
+  REJOIN_ASSIGN(bool done, try_rows(rows, again));
+  if (done) {
+    if (again.empty()) return {};
+    if (depth < kMostRounds) return merge_rows(again, depth + 1);
+    for (Incoming* row : again)
+      refuse(*row, Code::refused,
+             "PostgreSQL did not take the row: a policy or a trigger kept it out, or its key is another tenant's");
+    return {};
+  }
+  const SqlError error = work_.db().last_error();
+  work_.state = before;
+  work_.outbox_waits = outbox_before;
+  outcome_.refused.resize(refused_before);
+  work_.db().send("ROLLBACK TO SAVEPOINT rejoin_rows");
+  if (rows.size() > 1) {
+    REJOIN_TRY(merge_rows(rows.first(rows.size() / 2), 0));
+    return merge_rows(rows.subspan(rows.size() / 2), 0);
+  }
+  // A parent or a free place may come with a later row.
+  if (!last_try_ && (error.state == "23503" || error.state == "23505")) {
+    waiting_.push_back(std::make_unique<Incoming>(*rows[0]));
+    return {};
+  }
+  refuse(*rows[0], error.state == "42501" ? Code::forbidden : Code::refused,
+         "PostgreSQL refused the row: " + error.message + (error.detail.empty() ? "" : " (" + error.detail + ")") +
+             " [" + error.state + "]");
+  return {};
+}
+
+// False: PostgreSQL refused one of the rows; the savepoint holds what was before.
+Result<bool> Merge::try_rows(Rows_ rows, std::vector<Incoming*>& again) {
+  work_.db().send("SAVEPOINT rejoin_rows");
+  std::vector<Plan> plans;
+  Status status = read(rows, plans);
+  if (status.ok() && !plans.empty()) status = write(plans, again);
+  if (status.ok()) {
+    // The records go out with the next round trip; only now is it certain that they stay.
+    keep(plans);
+    work_.db().send("RELEASE SAVEPOINT rejoin_rows");
+    return true;
+  }
+  if (status.error().code == Code::network || !fault_of_a_row(work_.db().last_error().state)) return status.error();
+  return false;
+}
+
+// Locks the rows, then reads what is known of them, so that nobody writes them in between; folds what was captured
+// until then.
+Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
+  struct Group {
+    const Table* table;
+    KeyArrays arrays;
+    std::vector<BytesView> keys;
+    std::vector<Incoming*> rows;
+    size_t locked_at = 0, records_at = 0;
+  };
+  std::vector<Group> groups;
+  for (Incoming* row : rows) {
+    auto it = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.table == row->table; });
+    if (it == groups.end()) it = groups.insert(it, Group{row->table, KeyArrays(*row->table), {}, {}, 0, 0});
+    if (Status fits = it->arrays.add(row->key); !fits.ok()) {
+      if (fits.error().code == Code::corrupt) return fits;
+      refuse(*row, Code::schema_refused, fits.error().message);
+      continue;
+    }
+    it->keys.push_back(row->key);
+    it->rows.push_back(row);
+  }
+  std::erase_if(groups, [](const Group& g) { return g.rows.empty(); });
+  Connection& db = work_.db();
+  constexpr const char* kWaits =
+      "SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = current_setting('rejoin.tenant'))";
+  // Those that were queued before, whose results are skipped.
+  size_t at = db.queued();
+  for (Group& g : groups) send_lock(work_, *g.table, g.arrays), g.locked_at = at++;
+  db.send(kWaits);
+  const size_t waits_at = at++;
+  for (Group& g : groups) send_records(work_, *g.table, g.keys), g.records_at = at++;
+  REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  if (all[waits_at].integer(0, 0) != 0) {
+    REJOIN_TRY(fold(work_));
+    size_t again_at = db.queued();
+    for (Group& g : groups) send_records(work_, *g.table, g.keys), g.records_at = again_at++;
+    REJOIN_ASSIGN(std::vector<Rows> fresh, db.sync());
+    for (Group& g : groups) std::swap(all[g.locked_at + 1 + groups.size()], fresh[g.records_at]);
+    for (Group& g : groups) g.records_at = g.locked_at + 1 + groups.size();
+  }
+  for (Group& g : groups) {
+    std::vector<StoredRow> stored(g.rows.size());
+    REJOIN_TRY(read_records(work_, *g.table, all[g.records_at], stored));
+    std::vector<bool> exists(g.rows.size(), false);
+    const Rows& locked = all[g.locked_at];
+    for (size_t i = 0; i < locked.size(); ++i) exists[static_cast<size_t>(locked.integer(i, 0) - 1)] = true;
+    for (size_t i = 0; i < g.rows.size(); ++i) {
+      Plan plan;
+      plan.row = g.rows[i];
+      plan.exists = exists[i];
+      plan.stored = std::move(stored[i]);
+      if (!plan.stored.known && plan.exists) plan.stored.record = before_tracking(*g.table);
+      REJOIN_TRY(join(plan));
+      plans.push_back(std::move(plan));
+    }
+  }
+  return {};
+}
+
+Status Merge::join(Plan& plan) {
+  Incoming& row = *plan.row;
+  crdt::RowRecord& mine = plan.stored.record;
+  plan.was_alive = mine.alive;
+  crdt::join(mine, row.theirs, work_.sites(), plan.join);
+  if (!plan.join.changed()) {
+    if (row.foreign) {
+      refuse(
+          row, Code::forbidden,
+          "it carries another replica's changes and this token may not relay; ask for a token with relay, or let the "
+          "other replica push them");
+    }
+    return {};
+  }
+  const Table& table = *row.table;
+  if (mine.alive) {
+    for (uint32_t c = 0; c < table.columns.size(); ++c) {
+      if (!table.columns[c].present) continue;
+      auto sent = row.values.find(c);
+      if (plan.join.won.has(c)) {
+        if (sent != row.values.end()) plan.columns.add(c), plan.values[c] = sent->second;
+      } else if (plan.exists) {
+        if (plan.join.dropped.has(c)) plan.columns.add(c), plan.values[c] = {};
+      } else if (!mine.stamp_of(c).bottom()) {
+        // Values that were kept of the dead row, or that are in the frame although they are no news.
+        if (auto held = plan.stored.held.find(c); held != plan.stored.held.end())
+          plan.columns.add(c), plan.values[c] = held->second;
+        else if (sent != row.values.end() && row.theirs.stamp_of(c) == mine.stamp_of(c))
+          plan.columns.add(c), plan.values[c] = sent->second;
+      }
+    }
+    plan.action = !plan.exists ? Plan::insert : plan.columns.empty() ? Plan::nothing : Plan::update;
+    return {};
+  }
+  plan.join.won.each([&](uint32_t c) {
+    if (auto sent = row.values.find(c); sent != row.values.end()) plan.values[c] = sent->second;
+  });
+  if (plan.exists) {
+    plan.action = Plan::erase;
+  } else {
+    for (auto& [c, v] : plan.values) plan.stored.held[c] = v;
+  }
+  return {};
+}
+
+namespace {
+
+struct Batch {
+  const Table* table = nullptr;
+  KeyArrays keys;
+  crdt::ColumnSet columns, check;
+  std::vector<Array> values;
+  std::vector<size_t> plans;
+  size_t result = 0;
+  explicit Batch(const Table& t) : table(&t), keys(t) {}
+};
+
+}  // namespace
+
+// Parents first, then their children, deletions the other way round and last: no foreign key is broken on the way, and
+// no cascade runs that the pushing device has not seen itself.
+Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
+  std::vector<Batch> batches;
+  Connection& db = work_.db();
+  size_t results = db.queued();
+  auto gather = [&](const Table& table, Plan::Action action) -> Status {
+    std::map<crdt::ColumnSet, size_t> by_columns;
+    for (size_t p = 0; p < plans.size(); ++p) {
+      Plan& plan = plans[p];
+      if (plan.row->table != &table || plan.action != action) continue;
+      std::vector<std::string> texts;
+      Status fits;
+      if (action != Plan::erase)
+        plan.columns.each([&](uint32_t c) {
+          if (!fits.ok()) return;
+          auto text = text_of(table.columns[c].type, plan.values[c].ref());
+          if (text.ok())
+            texts.push_back(std::move(*text));
+          else
+            fits = fail(text.error().code, "column \"" + table.columns[c].name + "\": " + text.error().message);
+        });
+      if (!fits.ok()) {
+        refuse(*plan.row, Code::refused, fits.error().message);
+        plan.done = false;
+        plan.action = Plan::nothing;
+        continue;
+      }
+      auto [it, made] =
+          by_columns.try_emplace(action == Plan::erase ? crdt::ColumnSet() : plan.columns, batches.size());
+      if (made) {
+        batches.emplace_back(table);
+        if (action != Plan::erase) batches.back().columns = plan.columns;
+        batches.back().values.assign(texts.size(), Array::texts());
+      }
+      Batch& b = batches[it->second];
+      REJOIN_TRY(b.keys.add(plan.row->key));
+      b.plans.push_back(p);
+      size_t i = 0;
+      if (action != Plan::erase)
+        plan.columns.each([&](uint32_t c) {
+          if (plan.values[c].scalar.type == crdt::ValueType::null)
+            b.values[i].add_null();
+          else
+            b.values[i].add(BytesView(texts[i]));
+          if (table.before_triggers || !comes_back(table.columns[c].type, plan.values[c].ref())) b.check.add(c);
+          ++i;
+        });
+    }
+    for (auto& [columns, at] : by_columns) {
+      Batch& b = batches[at];
+      for (uint32_t c = 0; c < table.columns.size(); ++c)
+        if (table.columns[c].present && !b.columns.has(c) &&
+            (table.before_triggers || (action == Plan::insert && table.columns[c].has_default)))
+          b.check.add(c);
+      b.result = results++;
+      if (action == Plan::insert)
+        send_insert(work_, table, b.keys, b.columns, b.values, b.check);
+      else if (action == Plan::update)
+        send_update(work_, table, b.keys, b.columns, b.values, b.check);
+      else
+        send_delete(work_, table, b.keys);
+    }
+    return {};
+  };
+  const Catalog& catalog = work_.catalog();
+  for (size_t at : catalog.parents_first) {
+    REJOIN_TRY(gather(catalog.tables[at], Plan::insert));
+    REJOIN_TRY(gather(catalog.tables[at], Plan::update));
+  }
+  for (size_t i = catalog.parents_first.size(); i > 0; --i)
+    REJOIN_TRY(gather(catalog.tables[catalog.parents_first[i - 1]], Plan::erase));
+  if (batches.empty()) return {};
+  REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+
+  for (Batch& b : batches) {
+    const Table& table = *b.table;
+    const Rows& rows = all[b.result];
+    const Plan::Action action = plans[b.plans[0]].action;
+    std::vector<bool> met(b.plans.size(), false);
+    std::unordered_map<std::string_view, size_t> by_key;
+    if (action == Plan::insert)
+      for (size_t i = 0; i < b.plans.size(); ++i) by_key[plans[b.plans[i]].row->key] = i;
+    std::vector<TextElement> key;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      size_t i;
+      int column = 1;
+      if (action == Plan::insert) {
+        key.clear();
+        for (size_t k = 0; k < table.key.size(); ++k) key.push_back({false, rows.bytes(r, static_cast<int>(k))});
+        const Bytes encoded = encode_text_key(table, key);
+        auto found = by_key.find(encoded);
+        if (found == by_key.end()) continue;  // a trigger gave it another key
+        i = found->second;
+        column = static_cast<int>(table.key.size());
+      } else {
+        i = static_cast<size_t>(rows.integer(r, 0) - 1);
+      }
+      met[i] = true;
+      Plan& plan = plans[b.plans[i]];
+      if (action == Plan::erase) {
+        // The last values, the news that came with the deletion included.
+        for (uint32_t c = 0; c < table.columns.size(); ++c) {
+          if (!table.columns[c].present) continue;
+          plan.stored.held[c] = read_value(rows, r, column++, table.columns[c].type);
+        }
+        for (auto& [c, v] : plan.values) plan.stored.held[c] = v;
+        continue;
+      }
+      b.check.each([&](uint32_t c) {
+        crdt::OwnedValue now = read_value(rows, r, column++, table.columns[c].type);
+        auto sent = plan.values.find(c);
+        const bool differs = sent != plan.values.end() ? !crdt::same_value(now.ref(), sent->second.ref())
+                             : action == Plan::insert  ? now.scalar.type != crdt::ValueType::null
+                                                       : false;
+        if (differs) plan.echoed.add(c);
+      });
+    }
+    for (size_t i = 0; i < met.size(); ++i) {
+      if (met[i]) continue;
+      plans[b.plans[i]].done = false;
+      again.push_back(plans[b.plans[i]].row);
+    }
+  }
+  return {};
+}
+
+// What was written becomes records and log entries.
+void Merge::keep(std::vector<Plan>& plans) {
+  for (const Plan& plan : plans)
+    if (plan.done) work_.state.last = std::max(work_.state.last, plan.row->newest);
+  // What PostgreSQL's own triggers and defaults made of a row is a write of the server's.
+  const crdt::Stamp echo{std::max(crdt::hlc_of_ms(options_.now_ms), work_.state.last + 1), Work::kOwnSite};
+  std::map<int64_t, RecordBatch> records;
+  for (Plan& plan : plans) {
+    if (!plan.done) continue;
+    if (!plan.join.changed()) continue;
+    const Table& table = *plan.row->table;
+    crdt::RowRecord& record = plan.stored.record;
+    if (record.alive) plan.stored.held.clear();
+    if (!plan.echoed.empty()) {
+      record.write(plan.echoed, echo);
+      crdt::canonicalise(record, work_.sites());
+      work_.state.last = echo.hlc;
+      log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.echoed);
+    }
+    records[table.id].add(plan.row->key, record, plan.stored.held);
+    log_.add(table, origin_, plan.row->key, plan.join.live_won || plan.join.birth_won, record.alive && !plan.was_alive,
+             plan.join.won);
+    ++outcome_.rows_changed;
+  }
+  for (auto& [id, batch] : records) batch.send(work_, *work_.catalog().find(id));
+}
+
+Status Merge::finish() {
+  last_try_ = true;
+  std::vector<std::unique_ptr<Incoming>> waiting = std::move(waiting_);
+  std::vector<Incoming*> rows;
+  for (auto& row : waiting) rows.push_back(row.get());
+  REJOIN_TRY(merge_rows(rows, 0));
+  log_.send(work_);
+  return {};
+}
+
+}  // namespace rejoin::postgres

@@ -1,0 +1,61 @@
+// Merges the rows of pushed frames into the application's tables, many rows a statement.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+
+#include "codec/changeset.h"
+#include "postgres/base_rows.h"
+#include "postgres/records.h"
+#include "sync/store.h"
+
+namespace rejoin::postgres {
+
+struct MergeOptions {
+  crdt::SiteId origin;                    // who pushes
+  std::optional<crdt::SiteId> only_site;  // cells of other sites are refused
+  int64_t now_ms = 0;
+  int64_t drift_ms = 0;
+  codec::Limits limits;
+};
+
+class Merge {
+ public:
+  Merge(Work& work, const MergeOptions& options);
+  ~Merge();
+  // Merges all rows of one verified frame. Errors: clock_ahead, corrupt, and what PostgreSQL reports of itself; rows
+  // that it refuses are listed in the outcome, each with its reason.
+  Status frame(const codec::ChangesetReader& reader);
+  // Tries rows again that waited for others, writes the log. Once, after the last frame.
+  Status finish();
+  sync::ApplyOutcome& outcome() { return outcome_; }
+
+ private:
+  struct Incoming;
+  struct Plan;
+  using Rows_ = std::span<Incoming*>;
+  Status block(const codec::ChangesetReader& reader, size_t index);
+  Status merge_rows(Rows_ rows, int depth);
+  Result<bool> try_rows(Rows_ rows, std::vector<Incoming*>& again);
+  Status read(Rows_ rows, std::vector<Plan>& plans);
+  Status join(Plan& plan);
+  Status write(std::vector<Plan>& plans, std::vector<Incoming*>& again);
+  void keep(std::vector<Plan>& plans);
+  void refuse(const Incoming& row, Code code, const std::string& reason);
+  Status refuse_unknown(const codec::ChangesetReader& reader, size_t index);
+
+  Work& work_;
+  const MergeOptions& options_;
+  sync::ApplyOutcome outcome_;
+  std::vector<uint32_t> site_map_;
+  uint32_t origin_ = 0;
+  crdt::Hlc limit_ = 0;
+  LogBatch log_;
+  std::vector<std::unique_ptr<Incoming>> waiting_;  // refused for now: what they need may come with later rows
+  std::vector<std::unique_ptr<Incoming>> rows_;
+  bool last_try_ = false;
+};
+
+}  // namespace rejoin::postgres

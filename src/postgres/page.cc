@@ -1,0 +1,362 @@
+#include "postgres/page.h"
+
+#include <algorithm>
+#include <map>
+
+#include "codec/changeset.h"
+#include "codec/cursor.h"
+#include "postgres/base_rows.h"
+#include "postgres/capture.h"
+#include "postgres/records.h"
+
+namespace rejoin::postgres {
+namespace {
+
+using codec::Cursor;
+
+constexpr size_t kBatchRows = 2'000;  // rows that are read at a time
+
+struct Touch {
+  bool life = false, whole = false;
+  crdt::ColumnSet columns;
+};
+using Touches = std::map<Bytes, Touch>;
+
+codec::WireTable wire_table(const Table& table) {
+  codec::WireTable wire;
+  wire.name = table.name;
+  for (const Column& c : table.key) wire.key.push_back(c.name);
+  for (const Column& c : table.columns) wire.columns.push_back(c.name);
+  return wire;
+}
+
+// The cells of which a newer value stands in the table than the record knows of.
+struct Pending {
+  std::map<int64_t, std::map<Bytes, Touch>> tables;
+  bool any = false;
+};
+
+Result<Pending> read_pending(Work& work) {
+  Pending pending;
+  REJOIN_ASSIGN(Rows rows, work.db().query("SELECT tbl::int8, op::int8, key, columns FROM rejoin.outbox WHERE tenant = "
+                                           "current_setting('rejoin.tenant') ORDER BY id"));
+  std::vector<TextElement> texts;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    pending.any = true;
+    const Table* table = work.catalog().find(rows.integer(i, 0));
+    if (!table || !read_text_array(rows.bytes(i, 2), texts) || texts.size() != table->key.size()) continue;
+    Touch& touch = pending.tables[table->id][encode_text_key(*table, texts)];
+    if (rows.integer(i, 1) != kUpdated || rows.is_null(i, 3) || !read_text_array(rows.bytes(i, 3), texts)) {
+      touch.whole = true;
+      continue;
+    }
+    for (const TextElement& t : texts)
+      for (uint32_t c = 0; c < table->columns.size(); ++c)
+        if (table->columns[c].name == t.text) touch.columns.add(c);
+  }
+  return pending;
+}
+
+class PageWriter {
+ public:
+  PageWriter(Work& work, const sync::PullRequest& request, codec::ChangesetWriter& writer, const Pending& pending)
+      : work_(work), request_(request), writer_(writer), pending_(pending) {}
+
+  // Rows of which every stamp is this site's are left out.
+  void skip_site(uint32_t site) { skip_ = site; }
+
+  // `touches` in key order; null: whole rows. Stops when the page is full; returns how many keys it took.
+  Result<size_t> add(const Table& table, const std::vector<BytesView>& keys, const std::vector<const Touch*>& touches) {
+    KeyArrays arrays(table);
+    for (BytesView key : keys) REJOIN_TRY(arrays.add(key));
+    send_records(work_, table, keys);
+    send_select(work_, table, arrays);
+    REJOIN_ASSIGN(std::vector<Rows> all, work_.db().sync());
+    std::vector<StoredRow> stored(keys.size());
+    REJOIN_TRY(read_records(work_, table, all[0], stored));
+    std::vector<int64_t> at(keys.size(), -1);
+    for (size_t i = 0; i < all[1].size(); ++i)
+      at[static_cast<size_t>(all[1].integer(i, 0) - 1)] = static_cast<int64_t>(i);
+    for (size_t i = 0; i < keys.size(); ++i) {
+      if (writer_.bytes() >= request_.max_bytes && writer_.rows() > 0) return i;
+      if (stored[i].known) add_row(table, keys[i], stored[i], all[1], at[i], touches.empty() ? nullptr : touches[i]);
+    }
+    return keys.size();
+  }
+
+ private:
+  void add_row(const Table& table, BytesView key, const StoredRow& row, const Rows& base, int64_t at,
+               const Touch* touch) {
+    const bool whole = !touch || touch->whole;
+    bool life = whole || touch->life;
+    crdt::ColumnSet send;
+    for (const crdt::CellGroup& g : row.record.groups) {
+      crdt::ColumnSet part = g.columns;
+      if (!whole) part &= touch->columns;
+      send |= part;
+    }
+    for (uint32_t c = 0; c < table.columns.size(); ++c)
+      if (!table.columns[c].present) send.remove(c);
+    if (!touch && skip_ != kNoSite && all_from_skipped(row.record)) return;
+    // What was captured since the fold.
+    if (auto t = pending_.tables.find(table.id); t != pending_.tables.end())
+      if (auto p = t->second.find(Bytes(key)); p != t->second.end()) {
+        if (p->second.whole)
+          send.clear();
+        else
+          send -= p->second.columns;
+      }
+    life = life && !row.record.live.bottom();
+    std::vector<crdt::OwnedValue> values;
+    if (row.record.alive && at < 0) send.clear();  // its deletion is on its way, or was never captured
+    crdt::ColumnSet have;
+    send.each([&](uint32_t c) {
+      if (row.record.alive) {
+        int column = 1;
+        for (uint32_t k = 0; k < c; ++k) column += table.columns[k].present;
+        values.push_back(read_value(base, static_cast<size_t>(at), column, table.columns[c].type));
+        have.add(c);
+      } else if (auto held = row.held.find(c); held != row.held.end()) {
+        values.push_back(held->second);
+        have.add(c);
+      }
+    });
+    if (have.empty() && !life) return;
+    if (named_ != &table) writer_.begin_table(wire_table(table)), named_ = &table;
+    std::vector<crdt::ValueRef> refs;
+    for (const auto& v : values) refs.push_back(v.ref());
+    writer_.add(key, row.record, have, life, refs);
+  }
+
+  bool all_from_skipped(const crdt::RowRecord& r) const {
+    auto from_it = [&](crdt::Stamp s) { return s.bottom() || s.site == skip_; };
+    return from_it(r.live) && from_it(r.birth) &&
+           std::all_of(r.groups.begin(), r.groups.end(), [&](const crdt::CellGroup& g) { return from_it(g.stamp); });
+  }
+
+  static constexpr uint32_t kNoSite = ~uint32_t{0};
+  Work& work_;
+  const sync::PullRequest& request_;
+  codec::ChangesetWriter& writer_;
+  const Pending& pending_;
+  const Table* named_ = nullptr;
+  uint32_t skip_ = kNoSite;
+};
+
+// The token of the batch that holds a position.
+Result<std::optional<int64_t>> batch_token(Work& work, int64_t position) {
+  REJOIN_ASSIGN(Rows rows,
+                work.db().query("SELECT token FROM rejoin.log WHERE tenant = $1::integer AND seq >= $2 ORDER "
+                                "BY seq LIMIT 1",
+                                Params().integer(work.state.id).integer(position)));
+  if (rows.empty()) return std::optional<int64_t>();
+  return std::optional<int64_t>(rows.integer(0, 0));
+}
+
+// Is a position the end of a batch?
+Result<bool> is_batch_end(Work& work, int64_t position) {
+  if (position == 0) return true;
+  REJOIN_ASSIGN(Rows rows,
+                work.db().query("SELECT token FROM rejoin.log WHERE tenant = $1::integer AND seq >= $2 ORDER "
+                                "BY seq LIMIT 2",
+                                Params().integer(work.state.id).integer(position)));
+  return rows.size() < 2 || rows.integer(0, 0) != rows.integer(1, 0);
+}
+
+Bytes name_of(Cursor cursor) {
+  if (cursor == Cursor()) return {};
+  cursor.horizon = 0;
+  return codec::encode_cursor(cursor);
+}
+
+// Records from (cursor.table, cursor.key) on, until the page is full. True when more are left.
+Result<bool> scan(Work& work, const sync::PullRequest& request, Cursor& cursor, codec::ChangesetWriter& writer,
+                  PageWriter& page) {
+  for (const Table& table : work.catalog().tables) {
+    const auto id = static_cast<uint64_t>(table.id);
+    if (id < cursor.table) continue;
+    if (id > cursor.table) cursor.table = id, cursor.key.clear();
+    for (;;) {
+      if (writer.bytes() >= request.max_bytes && writer.rows() > 0) return true;
+      REJOIN_ASSIGN(
+          Rows rows,
+          work.db().query("SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
+                          "$3 ORDER BY k LIMIT " +
+                              std::to_string(kBatchRows),
+                          Params().integer(work.state.id).integer(table.id).bytea(cursor.key)));
+      if (rows.empty()) break;
+      std::vector<BytesView> keys;
+      for (size_t i = 0; i < rows.size(); ++i) keys.push_back(rows.bytes(i, 0));
+      REJOIN_ASSIGN(size_t taken, page.add(table, keys, {}));
+      if (taken > 0) cursor.key = keys[taken - 1];
+      if (taken < keys.size()) return true;
+      if (rows.size() < kBatchRows) break;
+    }
+    cursor.key.clear();
+    ++cursor.table;
+  }
+  return false;
+}
+
+// Rows that the log names after `after`. False when the page came out too large: ask for fewer entries.
+Result<bool> follow(Work& work, const sync::PullRequest& request, int64_t after, size_t most, int64_t skip_origin,
+                    codec::ChangesetWriter& writer, PageWriter& page, int64_t& through) {
+  std::map<int64_t, Touches> tables;
+  size_t entries = 0;
+  through = after;
+  while (entries < most) {
+    const size_t lists = std::min<size_t>(64, most);
+    REJOIN_ASSIGN(Rows rows,
+                  work.db().query("SELECT seq, tbl::int8, origin::int8, entries FROM rejoin.log WHERE tenant = "
+                                  "$1::integer AND seq > $2 ORDER BY seq LIMIT " +
+                                      std::to_string(lists),
+                                  Params().integer(work.state.id).integer(through)));
+    size_t i = 0;
+    for (; i < rows.size() && entries < most; ++i) {
+      through = rows.integer(i, 0);
+      const Table* table = work.catalog().find(rows.integer(i, 1));
+      if (!table || rows.integer(i, 2) == skip_origin) {
+        ++entries;
+        continue;
+      }
+      codec::MergedListReader list(rows.bytes(i, 3));
+      while (list.next()) {
+        Touch& touch = tables[table->id][Bytes(list.key)];
+        touch.life |= list.life;
+        touch.whole |= list.whole;
+        touch.columns |= list.columns;
+        ++entries;
+      }
+      if (!list.ok())
+        return fail(Code::corrupt, "log entry " + std::to_string(through) + " of tenant " + work.tenant().name +
+                                       " is damaged; run rejoin pg doctor");
+    }
+    if (i == rows.size() && rows.size() < lists) {
+      through = work.state.tail;
+      break;
+    }
+  }
+  const uint64_t too_much = request.max_bytes > ~uint64_t{0} / 4 ? ~uint64_t{0} : request.max_bytes * 2;
+  for (auto& [id, touches] : tables) {
+    const Table& table = *work.catalog().find(id);
+    std::vector<BytesView> keys;
+    std::vector<const Touch*> each;
+    auto flush = [&]() -> Status {
+      REJOIN_TRY(page.add(table, keys, each));
+      keys.clear(), each.clear();
+      return {};
+    };
+    for (const auto& [key, touch] : touches) {
+      keys.push_back(key);
+      each.push_back(&touch);
+      if (keys.size() < kBatchRows) continue;
+      REJOIN_TRY(flush());
+      if (writer.bytes() > too_much && most > 1) return false;
+    }
+    if (!keys.empty()) REJOIN_TRY(flush());
+    if (writer.bytes() > too_much && most > 1) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) {
+  sync::PullReply reply;
+  auto decoded = codec::decode_cursor(request.cursor);
+  if (!decoded) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
+  Cursor cursor = *decoded;
+  const int64_t tail = work.state.tail;
+  REJOIN_ASSIGN(Pending pending, read_pending(work));
+
+  bool from_start = !cursor.scanning && cursor.position == 0;
+  if (!from_start) {
+    const auto position = static_cast<int64_t>(cursor.position);
+    REJOIN_ASSIGN(auto token, batch_token(work, position));
+    const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == cursor.token;
+    if (position >= 0 && position < work.state.floor && position <= tail) {
+      from_start = true;  // compacted away: the records tell what the log forgot
+    } else if (!known && !(cursor.scanning && position == 0 && cursor.token == 0)) {
+      from_start = true;
+      reply.restarted = true;
+    }
+  }
+  if (from_start) {
+    cursor = Cursor();
+    cursor.scanning = true;
+    cursor.position = static_cast<uint64_t>(tail);
+    REJOIN_ASSIGN(auto token, batch_token(work, tail));
+    cursor.token = static_cast<uint64_t>(token.value_or(0));
+  }
+
+  codec::FrameInfo info;
+  info.source = work.sites()[Work::kOwnSite];
+  info.from = name_of(decoded->position == 0 && !decoded->scanning ? Cursor() : *decoded);
+  // What was left out comes with the next position: until then the page waits at its receiver.
+  info.horizon = static_cast<uint64_t>(tail) + (pending.any ? 1 : 0);
+  const int64_t skip_origin = work.sites().find(request.site);
+
+  Cursor next = cursor;
+  auto finish = [&](codec::ChangesetWriter& writer, uint64_t through) {
+    next.horizon = through < info.horizon ? info.horizon : 0;
+    reply.next_cursor = codec::encode_cursor(next);
+    reply.rows = writer.rows();
+    writer.info().next = name_of(next);
+    writer.info().through = through;
+    writer.info().last = !reply.more;
+  };
+  if (cursor.scanning) {
+    info.starts_batch = from_start;
+    codec::ChangesetWriter writer(info, work.sites());
+    PageWriter page(work, request, writer, pending);
+    if (skip_origin >= 0) page.skip_site(static_cast<uint32_t>(skip_origin));
+    REJOIN_ASSIGN(bool more, scan(work, request, next, writer, page));
+    uint64_t through = 0;
+    if (!more) {
+      next.scanning = false;
+      next.table = 0;
+      next.key.clear();
+      through = next.position;
+    }
+    reply.more = more || static_cast<int64_t>(next.position) < tail || pending.any;
+    finish(writer, through);
+    if (reply.rows > 0 || !from_start || more) reply.frame = writer.finish();
+    return reply;
+  }
+
+  if (static_cast<int64_t>(cursor.position) >= tail) {
+    reply.next_cursor = request.cursor;
+    reply.more = pending.any && cursor.horizon > static_cast<uint64_t>(tail);
+    return reply;
+  }
+  REJOIN_ASSIGN(info.starts_batch, is_batch_end(work, static_cast<int64_t>(cursor.position)));
+  // A first guess of 64 bytes a row; a page that comes out too large is read again with fewer entries.
+  size_t most = std::clamp<size_t>(request.max_bytes / 64, 16, 100'000);
+  sync::PullRequest unlimited = request;
+  unlimited.max_bytes = ~uint64_t{0};
+  for (;;) {
+    codec::ChangesetWriter writer(info, work.sites());
+    PageWriter page(work, unlimited, writer, pending);
+    int64_t through = 0;
+    REJOIN_ASSIGN(bool fits, follow(work, request, static_cast<int64_t>(cursor.position), most, skip_origin, writer,
+                                    page, through));
+    if (!fits) {
+      most = std::max<size_t>(1, most / 4);
+      continue;
+    }
+    next.position = static_cast<uint64_t>(through);
+    REJOIN_ASSIGN(auto token, batch_token(work, through));
+    next.token = static_cast<uint64_t>(token.value_or(0));
+    reply.more = through < tail || pending.any;
+    finish(writer, static_cast<uint64_t>(through));
+    if (reply.rows == 0 && info.starts_batch && cursor.horizon == 0 && !pending.any) {
+      // Nothing in this stretch (all of it came from the asker).
+      REJOIN_ASSIGN(bool clean, is_batch_end(work, through));
+      if (clean && !reply.more) return reply;
+    }
+    reply.frame = writer.finish();
+    return reply;
+  }
+}
+
+}  // namespace rejoin::postgres

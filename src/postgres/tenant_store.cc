@@ -1,0 +1,236 @@
+#include <algorithm>
+
+#include "codec/cursor.h"
+#include "contract/contract.h"
+#include "postgres/admin.h"
+#include "postgres/fold.h"
+#include "postgres/merge.h"
+#include "postgres/page.h"
+#include "postgres/store.h"
+#include "postgres/streams.h"
+#include "sync/chain.h"
+
+namespace rejoin::postgres {
+namespace {
+
+// A device that has not been seen for so long holds nothing back.
+constexpr int64_t kForgetDeviceMs = int64_t{30} * 24 * 3600 * 1000;
+// So many log rows and the log is compacted by itself.
+constexpr int64_t kCompactAt = 10'000;
+
+class PostgresTenantStore final : public sync::TenantStore {
+ public:
+  PostgresTenantStore(Connection& db, Tenant& tenant, bool auto_schema)
+      : db_(db), tenant_(tenant), auto_schema_(auto_schema) {}
+
+  Result<sync::PushReply> push(const sync::PushRequest& request) override {
+    if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
+    // Damage is found before a lock is taken.
+    REJOIN_TRY(codec::ChangesetReader::open(request.frame, request.limits));
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    REJOIN_ASSIGN(auto chain, load_chain(request.device, request.site));
+    bool taken = false;
+    if (!chain) {
+      // A site belongs to the device that brought it first.
+      REJOIN_ASSIGN(Rows rows,
+                    db_.query("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND "
+                              "site = $1)",
+                              Params().bytea(request.site.view())));
+      taken = rows.integer(0, 0) != 0;
+    }
+    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
+      case sync::Link::repeat: {
+        sync::PushReply reply;
+        reply.next_chain_token = chain->token;
+        reply.outcome = sync::decode_outcome(chain->reply);
+        reply.repeated = true;
+        return reply;
+      }
+      case sync::Link::stale:
+        return sync::stale_chain();
+      case sync::Link::unknown:
+        if (chain) {
+          // The device knows a later token than this store gave out: the store went back in time.
+          db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
+                   Params().text(request.device).bytea(request.site.view()));
+          REJOIN_TRY(work.commit());
+        }
+        return sync::unknown_chain();
+      case sync::Link::next:
+        break;
+    }
+    if (work.outbox_waits) REJOIN_TRY(fold(work));
+    MergeOptions options;
+    options.origin = request.site;
+    if (!request.may_relay) options.only_site = request.site;
+    options.now_ms = request.now_ms;
+    options.drift_ms = request.drift_ms;
+    options.limits = request.limits;
+    sync::PushReply reply;
+    REJOIN_ASSIGN(reply.outcome, apply_frame(work, request.frame, options));
+    const uint64_t counter = (chain ? chain->counter : 0) + 1;
+    reply.next_chain_token = sync::make_chain_token(tenant_.random, counter);
+    db_.send(
+        "INSERT INTO rejoin.device(tenant, device, site, counter, token, nonce, reply, last_seen) VALUES "
+        "(rejoin.tenant_id(), $1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, device, site) DO UPDATE SET counter = "
+        "$3, "
+        "token = $4, nonce = $5, reply = $6, last_seen = $7",
+        Params()
+            .text(request.device)
+            .bytea(request.site.view())
+            .integer(static_cast<int64_t>(counter))
+            .bytea(reply.next_chain_token)
+            .bytea(request.nonce)
+            .bytea(sync::encode_outcome(reply.outcome))
+            .integer(request.now_ms));
+    if (work.state.tail - work.state.floor > kCompactAt) REJOIN_TRY(compact(work, request.now_ms));
+    REJOIN_TRY(work.commit());
+    return reply;
+  }
+
+  Result<sync::PullReply> pull(const sync::PullRequest& request) override {
+    auto cursor = codec::decode_cursor(request.cursor);
+    if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
+    sync::PullReply reply;
+    for (;;) {
+      REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+      if (look.state.id != 0 && !look.outbox_waits) {
+        REJOIN_TRY(check_chain(request));
+        REJOIN_ASSIGN(reply, read_page(look, request));
+        REJOIN_TRY(look.commit());
+        break;
+      }
+      REJOIN_TRY(look.commit());
+      // The tenant is new, or others have written.
+      REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+      REJOIN_TRY(fold(work));
+      REJOIN_TRY(work.commit());
+      REJOIN_ASSIGN(Work fresh, Work::begin(db_, tenant_, Work::Mode::look));
+      REJOIN_TRY(check_chain(request));
+      REJOIN_ASSIGN(reply, read_page(fresh, request));
+      REJOIN_TRY(fresh.commit());
+      break;
+    }
+    // Only a cursor that this store gave out says what the device has.
+    if (!cursor->scanning && cursor->position > 0 && !reply.restarted)
+      REJOIN_TRY(note_acknowledged(request, static_cast<int64_t>(cursor->position)));
+    return reply;
+  }
+
+  Result<std::string> contract_fingerprint() override {
+    REJOIN_TRY(know_catalog());
+    return contract::fingerprint(to_contract(*tenant_.catalog));
+  }
+
+  Result<std::string> contract_json() override {
+    REJOIN_TRY(know_catalog());
+    return contract::to_json(to_contract(*tenant_.catalog));
+  }
+
+  Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override {
+    REJOIN_TRY(know_catalog());
+    if (contract::fingerprint(to_contract(*tenant_.catalog)) == fingerprint) return true;
+    REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+    REJOIN_ASSIGN(Rows rows, db_.query("SELECT complete FROM rejoin.contract WHERE tenant = rejoin.tenant_id() AND "
+                                       "fingerprint = $1",
+                                       Params().text(fingerprint)));
+    REJOIN_TRY(look.commit());
+    return !rows.empty() && (!may_create || !auto_schema_ || rows.integer(0, 0) != 0);
+  }
+
+  Status adopt_contract(const std::string& json, bool may_create) override {
+    REJOIN_ASSIGN(contract::Contract contract, contract::from_json(json));
+    if (may_create && auto_schema_) {
+      REJOIN_TRY(know_catalog());
+      for (const contract::Table& wanted : contract.tables)
+        if (!tenant_.catalog->find(wanted.name)) {
+          // A table that cannot be made here must not keep the others out; its rows are refused one by one.
+          Status made = create_and_track(db_, wanted, tenant_.name, tenant_.random);
+          if (!made.ok() && code_retryable(made.error().code)) return made;
+        }
+      tenant_.catalog.reset();
+    }
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    bool complete = true;
+    for (const contract::Table& wanted : contract.tables) complete &= work.catalog().find(wanted.name) != nullptr;
+    db_.send(
+        "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, $3 <> 0) "
+        "ON "
+        "CONFLICT (tenant, fingerprint) DO UPDATE SET complete = EXCLUDED.complete",
+        Params().text(contract::fingerprint(contract)).text(contract::to_json(contract)).integer(complete));
+    return work.commit();
+  }
+
+ private:
+  // Reads the catalog when it is not known yet; every transaction looks whether it is still the newest.
+  Status know_catalog() {
+    if (tenant_.catalog) return {};
+    REJOIN_ASSIGN(Catalog catalog, load_catalog(db_, tenant_.name));
+    tenant_.catalog = std::make_shared<const Catalog>(std::move(catalog));
+    return {};
+  }
+
+  Result<std::optional<sync::Chain>> load_chain(const std::string& device, const crdt::SiteId& site) {
+    REJOIN_ASSIGN(Rows rows, db_.query("SELECT counter, token, nonce, reply FROM rejoin.device WHERE tenant = "
+                                       "rejoin.tenant_id() AND device = $1 AND site = $2",
+                                       Params().text(device).bytea(site.view())));
+    if (rows.empty()) return std::optional<sync::Chain>();
+    return std::optional(sync::Chain{static_cast<uint64_t>(rows.integer(0, 0)), Bytes(rows.bytes(0, 1)),
+                                     Bytes(rows.bytes(0, 2)), Bytes(rows.bytes(0, 3))});
+  }
+
+  Status check_chain(const sync::PullRequest& request) {
+    if (request.chain_token.empty()) return {};
+    REJOIN_ASSIGN(auto chain, load_chain(request.device, request.site));
+    switch (sync::link_of_pull(chain ? &*chain : nullptr, request.chain_token)) {
+      case sync::Link::stale:
+        return sync::stale_chain();
+      case sync::Link::unknown:
+        return sync::unknown_chain();
+      default:
+        return {};
+    }
+  }
+
+  // Removes log rows that every device has which was seen lately. The row at the floor stays, so that a cursor that
+  // stands there is still known.
+  Status compact(Work& work, int64_t now_ms) {
+    REJOIN_ASSIGN(Rows rows, db_.query("SELECT coalesce(min(acknowledged), 0) FROM rejoin.device WHERE tenant = "
+                                       "rejoin.tenant_id() AND last_seen > $1",
+                                       Params().integer(now_ms - kForgetDeviceMs)));
+    const int64_t floor = std::min(rows.integer(0, 0), work.state.tail);
+    if (floor <= work.state.floor) return {};
+    db_.send("DELETE FROM rejoin.log WHERE tenant = rejoin.tenant_id() AND seq < $1", Params().integer(floor));
+    work.state.floor = floor;
+    return {};
+  }
+
+  // An idle poll writes nothing.
+  Status note_acknowledged(const sync::PullRequest& request, int64_t position) {
+    REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+    REJOIN_ASSIGN(Rows rows, db_.query("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND "
+                                       "device = $1 AND site = $2 AND acknowledged < $3)",
+                                       Params().text(request.device).bytea(request.site.view()).integer(position)));
+    REJOIN_TRY(look.commit());
+    if (rows.integer(0, 0) == 0) return {};
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    db_.send(
+        "UPDATE rejoin.device SET acknowledged = $3, last_seen = $4 WHERE tenant = rejoin.tenant_id() AND device = $1 "
+        "AND "
+        "site = $2",
+        Params().text(request.device).bytea(request.site.view()).integer(position).integer(tenant_.clock.now_ms()));
+    return work.commit();
+  }
+
+  Connection& db_;
+  Tenant& tenant_;
+  bool auto_schema_;
+};
+
+}  // namespace
+
+std::unique_ptr<sync::TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema) {
+  return std::make_unique<PostgresTenantStore>(db, tenant, auto_schema);
+}
+
+}  // namespace rejoin::postgres

@@ -1,0 +1,66 @@
+// PostgreSQL's types as SQLite's five values, both ways. docs/postgres.md has the table.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "crdt/value.h"
+
+namespace rejoin::postgres {
+
+enum class TypeClass {
+  integer,
+  real,
+  boolean,
+  numeric,
+  text,
+  uuid,
+  timestamptz,
+  timestamp,
+  date,
+  time,
+  json,
+  bytea,
+  array
+};
+
+struct Type {
+  TypeClass kind = TypeClass::text;
+  std::string sql;      // as format_type() says it, for casts: "character varying(40)", "public.mood", "integer[]"
+  bool single = false;  // real: single precision
+  int64_t least = 0, most = 0;  // integer: its range
+};
+
+// The type of a column, or nothing: one that has no counterpart. `kind`: pg_type.typtype; `category`: typcategory;
+// `base`: name of the type, of the domain's base type if it is a domain; `sql`: format_type().
+std::optional<Type> type_of(std::string_view kind, std::string_view category, std::string_view base,
+                            const std::string& sql);
+
+// May a column of this type be in a key? Only types whose text form is one for each value.
+bool fits_key(const Type& type);
+
+// What the contract calls it: INTEGER, REAL, BOOLEAN, NUMERIC, TEXT, BLOB, ….
+std::string contract_type(const Type& type);
+// The PostgreSQL type that a contract's type is created as: INTEGER -> bigint, TEXT -> text, ….
+std::string sql_type(std::string_view contract_type);
+
+// How a column is read: as text (bytea as hex), whatever the session's settings but those of begin_settings(). `column`
+// is quoted.
+std::string read_expression(const Type& type, const std::string& column);
+// How a text parameter becomes a value of the type.
+std::string write_expression(const Type& type, const std::string& parameter);
+
+// A value from its text form. Never fails: what is no number for SQLite (NaN) stays text.
+crdt::OwnedValue value_of(const Type& type, std::string_view text);
+// The text form that write_expression() takes, or an error that says why the type cannot hold the value (bad_argument).
+// PostgreSQL itself judges the rest. Null is not for here.
+Result<std::string> text_of(const Type& type, const crdt::ValueRef& value);
+// The same for a key's value, which must be the one spelling that PostgreSQL gives back.
+Result<std::string> key_text_of(const Type& type, const crdt::ValueRef& value);
+
+// Well-formed UTF-8 without NUL: what a text in PostgreSQL can be.
+bool is_storable_text(std::string_view text);
+
+}  // namespace rejoin::postgres

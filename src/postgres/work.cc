@@ -1,0 +1,113 @@
+#include "postgres/work.h"
+
+namespace rejoin::postgres {
+namespace {
+
+// Everything is local to the transaction, so that a pooler may give the connection to others afterwards. The settings
+// fix how values look as text (types.h).
+std::string begin_settings(bool merging) {
+  return std::string("SELECT set_config('rejoin.tenant', $1, true), set_config('rejoin.merging', '") +
+         (merging ? "on" : "") +
+         "', true), set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), "
+         "set_config('extra_float_digits', '1', true), set_config('IntervalStyle', 'postgres', true), "
+         "set_config('search_path', 'pg_catalog', true), set_config('standard_conforming_strings', 'on', true)" +
+         (merging ? ", set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', "
+                    "'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+                  : "");
+}
+
+}  // namespace
+
+Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
+  const bool merging = mode == Mode::merge;
+  static const std::string kMergeSettings = begin_settings(true), kLookSettings = begin_settings(false);
+  Work work(db, tenant);
+  for (int attempt = 0;; ++attempt) {
+    db.send(merging ? "BEGIN ISOLATION LEVEL READ COMMITTED" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    db.send(merging ? kMergeSettings : kLookSettings, Params().text(tenant.name));
+    db.send(
+        "SELECT set_config('rejoin.tenant_id', coalesce((SELECT id::text FROM rejoin.tenant WHERE name = $1), ''), "
+        "true)",
+        Params().text(tenant.name));
+    db.send(
+        std::string("SELECT id::int8, last, tail, floor, (SELECT catalog FROM rejoin.meta) FROM rejoin.tenant WHERE "
+                    "name = $1") +
+            (merging ? " FOR NO KEY UPDATE" : ""),
+        Params().text(tenant.name));
+    db.send("SELECT site FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND id >= $1 ORDER BY id",
+            Params().integer(static_cast<int64_t>(tenant.sites.size())));
+    db.send("SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = ANY($1))", Params().array([&] {
+      Array names = Array::texts();
+      names.add(BytesView(tenant.name));
+      return names;
+    }()));
+    auto all = db.sync();
+    if (!all.ok()) {
+      if (db.last_error().state == "3F000" || db.last_error().state == "42P01")
+        return fail(Code::not_found,
+                    "this PostgreSQL database has no schema rejoin; run: rejoin pg init --postgres URL");
+      return all.error();
+    }
+    const Rows& state = (*all)[3];
+    if (state.empty()) {
+      if (!merging) return work;
+      if (attempt > 0) return fail(Code::internal, "tenant " + tenant.name + " cannot be made");
+      db.send("INSERT INTO rejoin.tenant(name) VALUES ($1) ON CONFLICT DO NOTHING", Params().text(tenant.name));
+      db.send("SELECT set_config('rejoin.tenant_id', (SELECT id::text FROM rejoin.tenant WHERE name = $1), true)",
+              Params().text(tenant.name));
+      db.send("INSERT INTO rejoin.site(tenant, id, site) VALUES (rejoin.tenant_id(), 0, $1) ON CONFLICT DO NOTHING",
+              Params().bytea(tenant.random.bytes(16)));
+      db.send("COMMIT");
+      REJOIN_TRY(db.sync());
+      tenant.sites = {};
+      continue;
+    }
+    work.state.id = state.integer(0, 0);
+    work.state.last = static_cast<crdt::Hlc>(state.integer(0, 1));
+    work.state.tail = state.integer(0, 2);
+    work.state.floor = state.integer(0, 3);
+    work.saved_ = work.state;
+    const Rows& sites = (*all)[4];
+    for (size_t i = 0; i < sites.size(); ++i) {
+      if (sites.bytes(i, 0).size() != 16) return fail(Code::corrupt, "a site in rejoin.site is damaged");
+      tenant.sites.intern(crdt::SiteId::from(sites.bytes(i, 0)));
+    }
+    work.outbox_waits = (*all)[5].integer(0, 0) != 0;
+    if (!tenant.catalog || tenant.catalog->version != state.integer(0, 4)) {
+      REJOIN_ASSIGN(Catalog catalog, load_catalog(db, tenant.name));
+      tenant.catalog = std::make_shared<const Catalog>(std::move(catalog));
+    }
+    return work;
+  }
+}
+
+Work::~Work() {
+  if (!open_) return;
+  // Sites that were interned in this transaction are gone with it.
+  tenant_->sites = {};
+  (void)db_->sync().ok();
+  if (!db_->in_transaction()) return;
+  db_->send("ROLLBACK");
+  (void)db_->sync().ok();
+}
+
+Status Work::commit() {
+  if (state.last != saved_.last || state.tail != saved_.tail || state.floor != saved_.floor)
+    db_->send("UPDATE rejoin.tenant SET last = $1, tail = $2, floor = $3 WHERE id = rejoin.tenant_id()",
+              Params().integer(static_cast<int64_t>(state.last)).integer(state.tail).integer(state.floor));
+  db_->send("COMMIT");
+  REJOIN_TRY(db_->sync());
+  open_ = false;
+  return {};
+}
+
+uint32_t Work::intern(const crdt::SiteId& id) {
+  const size_t before = tenant_->sites.size();
+  const uint32_t index = tenant_->sites.intern(id);
+  if (tenant_->sites.size() != before)
+    db_->send("INSERT INTO rejoin.site(tenant, id, site) VALUES (rejoin.tenant_id(), $1::integer, $2)",
+              Params().integer(index).bytea(id.view()));
+  return index;
+}
+
+}  // namespace rejoin::postgres

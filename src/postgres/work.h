@@ -1,0 +1,72 @@
+// A transaction for one tenant, with the tenant's state, its sites and the catalog loaded.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "crdt/version.h"
+#include "postgres/catalog.h"
+
+namespace rejoin::postgres {
+
+// What a process keeps of a tenant between requests. Used by one request at a time.
+struct Tenant {
+  Tenant(std::string n, Clock& c, Random& r) : name(std::move(n)), clock(c), random(r) {}
+  std::string name;
+  Clock& clock;
+  Random& random;
+  crdt::SiteTable sites;  // ids are never reused, so what is known stays right
+  std::shared_ptr<const Catalog> catalog;
+};
+
+// The row of rejoin.tenant.
+struct State {
+  int64_t id = 0;
+  crdt::Hlc last = 0;  // newest stamp given or merged
+  int64_t tail = 0;    // newest log position
+  int64_t floor = 0;   // log positions up to here may be gone
+};
+
+class Work {
+ public:
+  enum class Mode {
+    merge,  // READ COMMITTED, the tenant locked against other merges and folds, nothing of ours captured
+    look,   // one snapshot, read only, no lock
+  };
+  // Makes the tenant when it is new (merge only; a look at a tenant that is not there gives state.id 0).
+  static Result<Work> begin(Connection& db, Tenant& tenant, Mode mode);
+  Work(Work&& o) noexcept
+      : state(o.state),
+        outbox_waits(o.outbox_waits),
+        db_(o.db_),
+        tenant_(o.tenant_),
+        saved_(o.saved_),
+        open_(std::exchange(o.open_, false)) {}
+  Work& operator=(Work&&) = delete;
+  ~Work();
+  // Saves the state and commits, durably.
+  Status commit();
+
+  Connection& db() { return *db_; }
+  Tenant& tenant() { return *tenant_; }
+  crdt::SiteTable& sites() { return tenant_->sites; }
+  const Catalog& catalog() const { return *tenant_->catalog; }
+  // The tenant's own site has index 0: what others write with plain SQL is its writing.
+  static constexpr uint32_t kOwnSite = 0;
+  // The index of a site; a new one is queued to be stored.
+  uint32_t intern(const crdt::SiteId& id);
+
+  State state;
+  bool outbox_waits = false;  // there were captured writes when the transaction began
+
+ private:
+  Work(Connection& db, Tenant& tenant) : db_(&db), tenant_(&tenant) {}
+  Connection* db_;
+  Tenant* tenant_;
+  State saved_;
+  bool open_ = true;
+};
+
+}  // namespace rejoin::postgres

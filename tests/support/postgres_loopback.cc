@@ -1,0 +1,51 @@
+#include "tests/support/postgres_loopback.h"
+
+namespace rejoin::testing {
+
+PostgresWorld::PostgresWorld(const std::string& schema, const std::vector<std::string>& tracked,
+                             const std::string& tenant_column, bool auto_schema)
+    : url(PostgresServer::shared().fresh_database()), sql(url), auto_schema_(auto_schema) {
+  auto installed = postgres::init(sql.connection(), "");
+  EXPECT_TRUE(installed.ok()) << (installed.ok() ? "" : installed.error().message);
+  if (!schema.empty()) sql.run(schema);
+  for (const std::string& table : tracked) track(table, "", tenant_column);
+}
+
+postgres::Tracked PostgresWorld::track(const std::string& relation, const std::string& name,
+                                       const std::string& tenant_column) {
+  postgres::TrackRequest request;
+  request.relation = relation;
+  request.name = name;
+  request.tenant_column = tenant_column;
+  request.tenant = "main";
+  auto done = postgres::track(sql.connection(), request, system_random(), {});
+  EXPECT_TRUE(done.ok()) << (done.ok() ? "" : done.error().message);
+  return done.ok() ? *done : postgres::Tracked();
+}
+
+LoopbackServer& PostgresWorld::server(const std::string& name) {
+  Node& node = nodes_[name];
+  if (!node.server) {
+    auto db = postgres::Connection::open(url);
+    EXPECT_TRUE(db.ok());
+    node.db = std::move(*db);
+    node.tenant = std::make_unique<postgres::Tenant>(name.substr(0, name.find('#')), system_clock(), system_random());
+    node.server = std::make_unique<LoopbackServer>(postgres::make_tenant_store(*node.db, *node.tenant, auto_schema_));
+  }
+  node.server->peer().clock().set(system_clock().now_ms());
+  return *node.server;
+}
+
+sync::SyncTotals PostgresWorld::sync_as(LoopbackDevice& device, const std::string& tenant) {
+  device.peer.clock().set(system_clock().now_ms());
+  return device.must_sync(server(tenant));
+}
+
+void PostgresWorld::expect_sound() {
+  auto findings = postgres::doctor(sql.connection());
+  ASSERT_TRUE(findings.ok()) << findings.error().message;
+  for (const std::string& finding : *findings)
+    if (finding.find("superuser") == std::string::npos) ADD_FAILURE() << finding;
+}
+
+}  // namespace rejoin::testing

@@ -1,0 +1,39 @@
+// Devices over a loopback with the PostgreSQL store at the other end, and a plain SQL client beside them.
+#pragma once
+
+#include "postgres/admin.h"
+#include "postgres/store.h"
+#include "tests/support/postgres_server.h"
+#include "tests/support/sync_loopback.h"
+
+namespace rejoin::testing {
+
+// A database with the schema rejoin and these tables, tracked.
+class PostgresWorld {
+ public:
+  explicit PostgresWorld(const std::string& schema = "", const std::vector<std::string>& tracked = {},
+                         const std::string& tenant_column = "", bool auto_schema = false);
+  postgres::Tracked track(const std::string& relation, const std::string& name = "",
+                          const std::string& tenant_column = "");
+  // Sets the clock of the device to the real one, which PostgreSQL's triggers read, and syncs; must succeed.
+  sync::SyncTotals sync(LoopbackDevice& device) { return sync_as(device, "main"); }
+  sync::SyncTotals sync_as(LoopbackDevice& device, const std::string& tenant);
+  // What another tenant's or another node's server would be: a store over a connection of its own.
+  LoopbackServer& server(const std::string& tenant = "main");
+  // pg doctor finds nothing (but that the role is a superuser).
+  void expect_sound();
+
+  std::string url;
+  SqlClient sql;
+
+ private:
+  struct Node {
+    std::unique_ptr<postgres::Connection> db;
+    std::unique_ptr<postgres::Tenant> tenant;
+    std::unique_ptr<LoopbackServer> server;
+  };
+  bool auto_schema_;
+  std::map<std::string, Node> nodes_;
+};
+
+}  // namespace rejoin::testing
