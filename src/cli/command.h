@@ -78,6 +78,7 @@ void add_sync(Commands& commands);
 void add_merge(Commands& commands);
 void add_serve(Commands& commands);
 void add_token(Commands& commands);
+void add_pg(Commands& commands);
 void add_inspect(Commands& commands);
 void add_doctor(Commands& commands);
 void add_compact(Commands& commands);

@@ -26,7 +26,9 @@ struct Arguments {
   std::string data, port_file;
   AuthArguments auth;
   std::string listen = "127.0.0.1:8427";
-  std::string schema = "auto";
+  std::string schema;
+  server::PostgresSettings postgres;
+  bool unprepared = false;
   bool dev = false;
   std::string max_body = "32M", max_value = "8M", request_timeout = "2m", drift = "5m";
   uint64_t max_rows = 1 << 20;
@@ -53,7 +55,13 @@ Status parse_listen(const std::string& text, net::HttpServerOptions& http) {
 
 Result<server::Settings> settings_of(const Arguments& arguments) {
   server::Settings settings;
+  if (arguments.data.empty() && arguments.postgres.url.empty())
+    return fail(Code::bad_argument,
+                "say where the data is: --data DIR for the embedded store, or --postgres URL for PostgreSQL");
   settings.data_dir = arguments.data;
+  settings.postgres = arguments.postgres;
+  settings.postgres.prepare = !arguments.unprepared;
+  settings.http.workers = std::max<size_t>(settings.http.workers, arguments.postgres.url.empty() ? 0 : 8);
   settings.dev = arguments.dev;
   REJOIN_TRY(parse_listen(arguments.listen, settings.http));
   REJOIN_ASSIGN(settings.http.max_body, parse_size(arguments.max_body));
@@ -63,7 +71,8 @@ Result<server::Settings> settings_of(const Arguments& arguments) {
   settings.http.connections = arguments.max_connections;
   settings.http.body_budget = std::max(settings.http.body_budget, settings.http.max_body);
   settings.sync.max_frame_rows = arguments.max_rows;
-  settings.sync.auto_schema = arguments.schema == "auto";
+  // Tables of a database that others use too are made only when told to.
+  settings.sync.auto_schema = arguments.schema.empty() ? arguments.postgres.url.empty() : arguments.schema == "auto";
   // A request is its frame and a little around it; JSON takes a third more.
   settings.sync.max_frame_bytes = std::min<uint64_t>(codec::Limits{}.frame_bytes, settings.http.max_body / 2);
   if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes)
@@ -101,7 +110,8 @@ Result<int> run_serve(const Arguments& arguments, Output& output) {
   } else {
     REJOIN_ASSIGN(log, server::make_json_log(*server::log_level_from(arguments.log_level)));
   }
-  bool first_run = !has_tenants(arguments.data);
+  bool first_run = arguments.postgres.url.empty() && !has_tenants(arguments.data);
+  const std::string where = arguments.postgres.url.empty() ? "data in " + arguments.data : "data in PostgreSQL";
   REJOIN_ASSIGN(std::unique_ptr<server::Server> running, server::Server::start(settings, *log));
   bool ipv6 = settings.http.address.find(':') != std::string::npos;
   std::string url = "http://" + (ipv6 ? "[" + settings.http.address + "]" : settings.http.address) + ":" +
@@ -109,7 +119,7 @@ Result<int> run_serve(const Arguments& arguments, Output& output) {
   if (output.json())
     output.document({{"url", url}, {"port", running->port()}, {"data", arguments.data}});
   else
-    output.line("serving " + url + "  (data in " + arguments.data + "; Ctrl-C stops)");
+    output.line("serving " + url + "  (" + where + "; Ctrl-C stops)");
   std::fflush(stdout);
   if (first_run && !settings.secret.empty() && !arguments.dev && is_terminal(2))
     output.hint("no tenant yet; mint the first device's token: rejoin token --data " + shell_word(arguments.data) +
@@ -133,10 +143,23 @@ void add_serve(Commands& commands) {
       "SIGTERM stop it gracefully.",
       "rejoin serve --data server\nrejoin serve --data server --listen 0.0.0.0:8427 --secret-file /etc/rejoin/secret\n"
       "rejoin serve --data server --jwt-key issuer.pem --jwt-audience rejoin --jwt-issuer https://login.example.com\n"
-      "rejoin serve --data server --supabase-url https://abcdefgh.supabase.co");
+      "rejoin serve --data server --supabase-url https://abcdefgh.supabase.co\n"
+      "rejoin serve --postgres postgres://app_sync@localhost/app --data server");
   command->add_option("--data", arguments->data, "The folder for its databases and its secret; made when missing")
-      ->type_name("DIR")
-      ->required();
+      ->type_name("DIR");
+  command
+      ->add_option("--postgres", arguments->postgres.url,
+                   "PostgreSQL as the store, as psql takes it; with {tenant} in it a database for each tenant")
+      ->type_name("URL")
+      ->envname("REJOIN_POSTGRES");
+  command
+      ->add_option("--postgres-connections", arguments->postgres.connections,
+                   "Most connections to each PostgreSQL database (10)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000))
+      ->envname("REJOIN_POSTGRES_CONNECTIONS");
+  command->add_flag("--postgres-unprepared", arguments->unprepared,
+                    "Prepare no statements: for poolers in transaction mode that keep none");
   command
       ->add_option("--listen", arguments->listen,
                    "Where to listen (127.0.0.1:8427 unless told); port 0 takes a free one")
@@ -145,7 +168,9 @@ void add_serve(Commands& commands) {
   command->add_option("--port-file", arguments->port_file, "Write the port into this file when ready")
       ->type_name("FILE");
   add_auth_options(*command, arguments->auth);
-  command->add_option("--schema", arguments->schema, "auto: tokens with the claim may create tables; fixed: nobody may")
+  command
+      ->add_option("--schema", arguments->schema,
+                   "auto: tokens with the claim may create tables; fixed: nobody may. auto, and fixed with --postgres")
       ->type_name("auto|fixed")
       ->check(CLI::IsMember({"auto", "fixed"}));
   command->add_flag("--dev", arguments->dev, "Accept requests without a token, as tenant 'dev'; loopback only");

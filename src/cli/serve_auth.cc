@@ -93,6 +93,10 @@ Status fill_auth(const AuthArguments& arguments, server::Settings& settings) {
   const char* variable = std::getenv("REJOIN_SECRET");
   const bool given = !arguments.secret_file.empty() || (variable && *variable && !settings.dev);
   if (given || (!settings.dev && !tokens.any_key())) {
+    if (!given && settings.data_dir.empty())
+      return fail(Code::unauthorized,
+                  "without a key no token can be verified; give --data DIR, where a secret is made, or a secret or "
+                  "public keys (rejoin serve --help)");
     REJOIN_ASSIGN(settings.secret, server::find_secret(settings.data_dir, arguments.secret_file));
   }
   return {};

@@ -47,6 +47,19 @@ Result<int64_t> installed_version(Connection& db) {
   return rows->integer(0, 0);
 }
 
+Status check_version(Connection& db) {
+  REJOIN_ASSIGN(int64_t version, installed_version(db));
+  if (version == kSchemaVersion) return {};
+  return fail(Code::unsupported, "the schema rejoin in this PostgreSQL database has version " +
+                                     std::to_string(version) + ", this build needs " + std::to_string(kSchemaVersion) +
+                                     (version < kSchemaVersion ? "; run rejoin pg init" : "; use the newer Rejoin"));
+}
+
+Result<bool> bypasses_row_security(Connection& db) {
+  REJOIN_ASSIGN(Rows role, db.query("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"));
+  return !role.empty() && role.integer(0, 0) != 0;
+}
+
 Status untrack(Connection& db, const std::string& name) {
   REJOIN_TRY(installed_version(db));
   REJOIN_ASSIGN(Catalog catalog, load_catalog(db));

@@ -18,6 +18,11 @@ Result<bool> init(Connection& db, const std::string& role);
 // The installed version. Errors: not_found (with the cure).
 Result<int64_t> installed_version(Connection& db);
 
+// Is the installed schema one that this build can serve? Errors: not_found, forbidden, unsupported; each with the cure.
+Status check_version(Connection& db);
+// May this role see through row-level security?
+Result<bool> bypasses_row_security(Connection& db);
+
 struct TrackRequest {
   std::string relation;       // public.todos
   std::string name;           // what devices call it; the table's own name when empty

@@ -93,6 +93,12 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
 
 Connection::~Connection() { PQfinish(db_); }
 bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queue_.empty(); }
+bool Connection::alive() {
+  pollfd fd{PQsocket(db_), POLLIN, 0};
+  // Something to read although nothing was asked: a farewell, or a notice.
+  if (::poll(&fd, 1, 0) != 0 && !PQconsumeInput(db_)) return false;
+  return PQstatus(db_) == CONNECTION_OK && ::poll(&fd, 1, 0) == 0;
+}
 bool Connection::in_transaction() const { return PQtransactionStatus(db_) != PQTRANS_IDLE; }
 int Connection::server_version() const { return PQserverVersion(db_); }
 

@@ -72,6 +72,8 @@ class Connection {
   void set_prepare(bool prepare) { prepare_ = prepare; }
   const SqlError& last_error() const { return error_; }
   bool usable() const;
+  // For a connection that was idle: has the server closed it meanwhile?
+  bool alive();
   bool in_transaction() const;
   int server_version() const;  // 150018
   uint64_t round_trips() const { return round_trips_; }

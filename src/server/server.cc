@@ -5,17 +5,18 @@
 #include <utility>
 
 #include "net/url.h"
+#include "server/embedded_tenants.h"
 #include "server/metrics.h"
+#include "server/postgres_tenants.h"
 #include "server/routes.h"
 #include "server/secret.h"
-#include "server/tenants.h"
 #include "server/token_verifier.h"
 
 namespace rejoin::server {
 namespace {
 
 Status check(const Settings& settings) {
-  if (settings.data_dir.empty())
+  if (settings.data_dir.empty() && settings.postgres.url.empty())
     return fail(Code::bad_argument, "the server needs a folder for its data; give one with --data DIR");
   if (settings.secret.empty() && !settings.tokens.any_key() && !settings.dev)
     return fail(Code::unauthorized,
@@ -31,21 +32,32 @@ Status check(const Settings& settings) {
   return {};
 }
 
+Result<std::unique_ptr<Tenants>> open_tenants(const Settings& settings, Log& log, Clock& clock, Random& random) {
+  if (!settings.postgres.url.empty())
+    return PostgresTenants::start(settings.postgres, settings.sync.auto_schema, log, clock, random);
+  REJOIN_TRY(make_folder(settings.data_dir));
+  REJOIN_TRY(make_folder(settings.data_dir + "/tenants"));
+  return std::unique_ptr<Tenants>(std::make_unique<EmbeddedTenants>(
+      settings.data_dir + "/tenants", std::max(settings.open_tenants, settings.http.workers), settings.busy_timeout_ms,
+      clock));
+}
+
 }  // namespace
 
 struct Server::Impl {
-  Impl(const Settings& s, std::unique_ptr<TokenVerifier> v, Log& l, Clock& clock, Random& random)
+  Impl(const Settings& s, std::unique_ptr<TokenVerifier> v, std::unique_ptr<Tenants> t, Log& l, Clock& clock,
+       Random& random)
       : settings(s),
         log(l),
         verifier(std::move(v)),
-        tenants(s.data_dir + "/tenants", std::max(s.open_tenants, s.http.workers), s.busy_timeout_ms, clock),
-        routes(settings, *verifier, tenants, metrics, l, clock, random) {}
+        tenants(std::move(t)),
+        routes(settings, *verifier, *tenants, metrics, l, clock, random) {}
 
   const Settings settings;
   Log& log;
   const std::unique_ptr<TokenVerifier> verifier;
   Metrics metrics;
-  Tenants tenants;
+  const std::unique_ptr<Tenants> tenants;
   Routes routes;
   std::atomic<net::HttpServer*> listening = nullptr;
   std::unique_ptr<net::HttpServer> http;  // last: its threads use all of the above
@@ -56,11 +68,10 @@ Server::~Server() { stop(); }
 
 Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log, Clock& clock, Random& random) {
   REJOIN_TRY(check(settings));
-  REJOIN_TRY(make_folder(settings.data_dir));
-  REJOIN_TRY(make_folder(settings.data_dir + "/tenants"));
   REJOIN_ASSIGN(std::unique_ptr<TokenVerifier> verifier, TokenVerifier::start(settings.tokens, settings.secret, log));
-  auto impl = std::make_unique<Impl>(settings, std::move(verifier), log, clock, random);
-  REJOIN_TRY(impl->tenants.probe());
+  REJOIN_ASSIGN(std::unique_ptr<Tenants> tenants, open_tenants(settings, log, clock, random));
+  REJOIN_TRY(tenants->probe());
+  auto impl = std::make_unique<Impl>(settings, std::move(verifier), std::move(tenants), log, clock, random);
 
   Routes& routes = impl->routes;
   Impl* self = impl.get();
@@ -90,7 +101,7 @@ void Server::stop() {
   if (!impl_) return;
   impl_->http->stop();
   impl_->verifier->stop();
-  impl_->tenants.close();
+  impl_->tenants->close();
 }
 
 }  // namespace rejoin::server

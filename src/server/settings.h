@@ -10,8 +10,16 @@
 
 namespace rejoin::server {
 
+// PostgreSQL as the store. docs/postgres.md.
+struct PostgresSettings {
+  std::string url;          // as libpq takes it; {tenant} in it: a database for each tenant. Empty: the embedded store
+  size_t connections = 10;  // of each database, at most
+  bool prepare = true;      // false behind a pooler in transaction mode that keeps no prepared statements
+};
+
 struct Settings {
-  std::string data_dir;
+  std::string data_dir;  // may be empty with PostgreSQL and keys from elsewhere
+  PostgresSettings postgres;
   std::string secret;    // of HS256 tokens; see secret.h. May be empty when `tokens` has keys, and with `dev`
   TokenSettings tokens;  // other keys, and what tokens must say
   bool dev = false;  // requests need no token: tenant "dev", device = the site of the hello. Loopback addresses only

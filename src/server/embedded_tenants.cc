@@ -1,4 +1,4 @@
-#include "server/tenants.h"
+#include "server/embedded_tenants.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -13,27 +13,27 @@
 
 namespace rejoin::server {
 
-struct Tenants::Entry {
+struct EmbeddedTenants::Entry {
   std::string tenant;
   // Used by whoever set `busy`.
   std::unique_ptr<sqlite::Database> database;
   std::unique_ptr<sync::TenantStore> store;  // borrows the database, so it goes first
-  // Guarded by Tenants::mutex_.
+  // Guarded by EmbeddedTenants::mutex_.
   bool busy = false;
   int users = 0;  // those that wait included
   std::condition_variable freed;
   std::list<std::string>::iterator recent;
 };
 
-Tenants::Tenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock)
+EmbeddedTenants::EmbeddedTenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock)
     : folder_(std::move(folder)),
       most_open_(most_open ? most_open : 1),
       busy_timeout_ms_(busy_timeout_ms),
       clock_(clock) {}
 
-Tenants::~Tenants() = default;
+EmbeddedTenants::~EmbeddedTenants() = default;
 
-std::shared_ptr<Tenants::Entry> Tenants::find(const std::string& tenant) {
+std::shared_ptr<EmbeddedTenants::Entry> EmbeddedTenants::find(const std::string& tenant) {
   std::shared_ptr<Entry>& entry = entries_[tenant];
   if (!entry) {
     entry = std::make_shared<Entry>();
@@ -45,7 +45,7 @@ std::shared_ptr<Tenants::Entry> Tenants::find(const std::string& tenant) {
   return entry;
 }
 
-std::vector<std::shared_ptr<Tenants::Entry>> Tenants::unused(size_t beyond) {
+std::vector<std::shared_ptr<EmbeddedTenants::Entry>> EmbeddedTenants::unused(size_t beyond) {
   std::vector<std::shared_ptr<Entry>> out;
   for (auto it = recent_.end(); entries_.size() > beyond && it != recent_.begin();) {
     --it;
@@ -58,7 +58,7 @@ std::vector<std::shared_ptr<Tenants::Entry>> Tenants::unused(size_t beyond) {
   return out;
 }
 
-Status Tenants::open_entry(Entry& entry) {
+Status EmbeddedTenants::open_entry(Entry& entry) {
   if (entry.store) return {};
   sqlite::DatabaseOptions options;
   options.full_sync = true;  // an acknowledgement promises that the write survives a loss of power
@@ -69,7 +69,8 @@ Status Tenants::open_entry(Entry& entry) {
   return {};
 }
 
-Status Tenants::with(const std::string& tenant, std::chrono::steady_clock::time_point deadline, const Use& use) {
+Status EmbeddedTenants::with(const std::string& tenant, std::chrono::steady_clock::time_point deadline,
+                             const Use& use) {
   REJOIN_TRY(check_tenant_name(tenant));
   std::vector<std::shared_ptr<Entry>> closing;  // goes outside the lock: the last close of a WAL file writes
   std::unique_lock lock(mutex_);
@@ -96,18 +97,18 @@ Status Tenants::with(const std::string& tenant, std::chrono::steady_clock::time_
   return outcome;
 }
 
-size_t Tenants::open() const {
+size_t EmbeddedTenants::open() const {
   std::lock_guard lock(mutex_);
   return entries_.size();
 }
 
-void Tenants::close() {
+void EmbeddedTenants::close() {
   std::vector<std::shared_ptr<Entry>> closing;  // outlives the lock
   std::lock_guard lock(mutex_);
   closing = unused(0);
 }
 
-Status Tenants::probe() const {
+Status EmbeddedTenants::probe() {
   const std::string path = folder_ + "/.ready-" + std::to_string(::getpid());
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   const bool written = fd >= 0 && ::write(fd, "ready\n", 6) == 6;

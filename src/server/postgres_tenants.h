@@ -1,0 +1,56 @@
+// PostgreSQL as the store: a pool of connections for each database, and what is known of each tenant.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "postgres/store.h"
+#include "server/settings.h"
+#include "server/tenants.h"
+
+namespace rejoin::server {
+
+class PostgresTenants final : public Tenants {
+ public:
+  // Errors: bad_argument (the address), network, unauthorized, not_found (the schema rejoin is not installed),
+  // unsupported (another version of it). With a database for each tenant nothing is connected to yet.
+  static Result<std::unique_ptr<Tenants>> start(const PostgresSettings& settings, bool auto_schema, Log& log,
+                                                Clock& clock, Random& random);
+  ~PostgresTenants() override;
+
+  Status with(const std::string& tenant, std::chrono::steady_clock::time_point deadline, const Use& use) override;
+  size_t open() const override;
+  void close() override;
+  Status probe() override;
+
+ private:
+  struct Entry;
+  struct Pool;
+  PostgresTenants(const PostgresSettings& settings, bool auto_schema, Log& log, Clock& clock, Random& random);
+  bool database_per_tenant() const;
+  std::string url_of(const std::string& tenant) const;
+  std::shared_ptr<Pool> pool_of(const std::string& url);
+  // A connection that works, from the pool or new.
+  Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline);
+  void give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection);
+  Status look_at(postgres::Connection& connection);
+
+  const PostgresSettings settings_;
+  const bool auto_schema_;
+  Log& log_;
+  Clock& clock_;
+  Random& random_;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<Entry>> entries_;
+  std::map<std::string, std::shared_ptr<Pool>> pools_;
+};
+
+}  // namespace rejoin::server
