@@ -73,6 +73,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       REJOIN_TRY(work.commit());
       return std::optional(std::move(push));
     }
+    REJOIN_TRY(retry_due_rejections(work));
     request.max_bytes = max_bytes;
     request.whole_if_rejected = true;
     if (facts.max_value_bytes) request.max_value_bytes = facts.max_value_bytes;
@@ -186,7 +187,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     }
     REJOIN_ASSIGN(Work work, begin());
     REJOIN_TRY(fold(work));
-    REJOIN_ASSIGN(bool again, retry_rejections(work));
+    REJOIN_ASSIGN(int64_t again, retry_rejections(work));
     // Changes of other sites were passed over while this device might not relay: they are looked for again.
     if (facts.may_relay)
       REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL, frozen_cursor=NULL WHERE url=?1 AND may_relay=0"));
@@ -204,7 +205,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       REJOIN_TRY(s->run("keeping what the server said"));
     }
     REJOIN_TRY(work.commit());
-    return again;
+    return again > 0;
   }
 
   Status take_new_identity(BytesView refused_token) override {

@@ -149,6 +149,14 @@ void fn_restore(sqlite3_context* c, int n, sqlite3_value** v) {
   });
 }
 
+void fn_retry(sqlite3_context* c, int, sqlite3_value**) {
+  guarded(c, "rejoin_retry", [&] {
+    auto r = replica_of(c).retry();
+    if (!r.ok()) return result_error(c, "rejoin_retry", r.error());
+    sqlite3_result_int64(c, *r);
+  });
+}
+
 void fn_compact(sqlite3_context* c, int, sqlite3_value**) {
   guarded(c, "rejoin_compact", [&] {
     auto r = replica_of(c).compact();
@@ -249,7 +257,7 @@ Status register_functions(sqlite3* db, Replica& replica) {
       {"rejoin_explain", -1, fn_explain}, {"rejoin_restore", -1, fn_restore},    {"rejoin_compact", 0, fn_compact},
       {"rejoin_doctor", 0, fn_doctor},    {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
       {"rejoin_uuid", 0, fn_uuid},        {"rejoin_connect", 1, fn_connect},     {"rejoin_connect", 2, fn_connect},
-      {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},
+      {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},       {"rejoin_retry", 0, fn_retry},
   };
   for (const Function& f : kFunctions) {
     bool harmless = f.body == fn_uuid || f.body == fn_version;

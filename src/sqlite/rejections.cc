@@ -70,18 +70,25 @@ Status forget_rejections(Context& ctx, BytesView frame) {
   return {};
 }
 
-Result<bool> retry_rejections(Work& work) {
+namespace {
+
+constexpr int64_t kRetryAfterMs = 10 * 60 * 1000;
+
+// Those that were refused, or tried again, before `before`.
+Result<int64_t> retry_older(Work& work, const std::string& which, const std::string& before) {
   Context& ctx = work.ctx();
   constexpr uint64_t kRowsPerEntry = 1'024;
-  bool any = false;
+  int64_t rows = 0;
   for (const auto& table : ctx.catalog.tables) {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k FROM main.rejoin_rejections WHERE table_name=?1 ORDER BY k"));
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT k FROM main.rejoin_rejections WHERE table_name=?1 AND at<?2 AND " + which +
+                                " ORDER BY k"));
     Use use(*s);
     s->bind_text(1, table->name);
+    s->bind_text(2, before);
     codec::MergedListWriter list;
     auto flush = [&]() -> Status {
       if (list.empty()) return {};
-      any = true;
       Bytes blob = list.finish();
       REJOIN_ASSIGN(Statement * log,
                     ctx.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
@@ -96,15 +103,34 @@ Result<bool> retry_rejections(Work& work) {
       REJOIN_ASSIGN(bool row, s->step("reading the rejections"));
       if (!row) break;
       list.add(s->blob(0), true, true, {});
+      ++rows;
       if (list.rows() >= kRowsPerEntry) REJOIN_TRY(flush());
     }
     REJOIN_TRY(flush());
   }
-  if (!any) return false;
+  if (rows == 0) return rows;
+  REJOIN_ASSIGN(Statement * tried, ctx.statement("UPDATE main.rejoin_rejections SET at=?1 WHERE at<?2 AND " + which));
+  {
+    Use use(*tried);
+    const std::string now = iso8601(ctx.clock.now_ms());
+    tried->bind_text(1, now);
+    tried->bind_text(2, before);
+    REJOIN_TRY(tried->run("trying refused rows again"));
+  }
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   work.state.folded = std::max(work.state.folded, tail);
   REJOIN_TRY(end_batch(ctx, tail, work.state.site));
-  return true;
+  return rows;
+}
+
+}  // namespace
+
+Result<int64_t> retry_rejections(Work& work) { return retry_older(work, "true", "~"); }
+
+Result<int64_t> retry_due_rejections(Work& work) {
+  REJOIN_ASSIGN(bool any, has_rejections(work.ctx()));
+  if (!any) return int64_t{0};
+  return retry_older(work, "code='refused'", iso8601(work.ctx().clock.now_ms() - kRetryAfterMs));
 }
 
 }  // namespace rejoin::sqlite

@@ -15,8 +15,11 @@ Result<bool> has_rejections(Context& ctx);
 Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key);
 // The server has taken what is in this frame: its rows are not listed any more.
 Status forget_rejections(Context& ctx, BytesView frame);
-// Puts all listed rows into the feed again, as this replica's own news. True when there were any. Everything must have
-// been folded.
-Result<bool> retry_rejections(Work& work);
+// Puts all listed rows into the feed again, as this replica's own news. Returns how many. Everything must have been
+// folded.
+Result<int64_t> retry_rejections(Work& work);
+// The same for rows that a database's own constraints refused, and that have not been tried for a while: what they lack
+// (a parent, a free unique value) may be there by now.
+Result<int64_t> retry_due_rejections(Work& work);
 
 }  // namespace rejoin::sqlite

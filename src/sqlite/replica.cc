@@ -10,6 +10,7 @@
 #include "sqlite/identity.h"
 #include "sqlite/impl.h"
 #include "sqlite/layout.h"
+#include "sqlite/rejections.h"
 #include "sqlite/track.h"
 
 namespace rejoin::sqlite {
@@ -112,6 +113,14 @@ Result<std::string> Replica::explain(const std::string& table, const std::vector
 }
 Result<bool> Replica::restore(const std::string& table, const std::vector<crdt::ValueRef>& key) {
   return sqlite::restore(impl_->ctx, table, key);
+}
+
+Result<int64_t> Replica::retry() {
+  REJOIN_ASSIGN(Work work, Work::write(impl_->ctx));
+  REJOIN_TRY(sqlite::fold(work));
+  REJOIN_ASSIGN(int64_t rows, retry_rejections(work));
+  REJOIN_TRY(work.commit());
+  return rows;
 }
 
 Status Replica::fold() {

@@ -101,6 +101,9 @@ class Replica {
   Result<std::string> explain(const std::string& table, const std::vector<crdt::ValueRef>& key);  // JSON
   Result<bool> restore(const std::string& table, const std::vector<crdt::ValueRef>& key);  // false: it is alive already
 
+  // Rows that a server refused are sent once more with the next sync. Returns how many.
+  Result<int64_t> retry();
+
   // --- upkeep
   Status fold();
   // Forgets log entries up to `keep_after` that every connected peer has acknowledged. Returns how many went.

@@ -13,6 +13,8 @@ class PostgresWorld {
  public:
   explicit PostgresWorld(const std::string& schema = "", const std::vector<std::string>& tracked = {},
                          const std::string& tenant_column = "", bool auto_schema = false);
+  // Over a database that is there already.
+  static std::unique_ptr<PostgresWorld> over(const std::string& url);
   postgres::Tracked track(const std::string& relation, const std::string& name = "",
                           const std::string& tenant_column = "");
   // Sets the clock of the device to the real one, which PostgreSQL's triggers read, and syncs; must succeed.
@@ -20,6 +22,10 @@ class PostgresWorld {
   sync::SyncTotals sync_as(LoopbackDevice& device, const std::string& tenant);
   // What another tenant's or another node's server would be: a store over a connection of its own.
   LoopbackServer& server(const std::string& tenant = "main");
+  // Closes the tenant's servers, of all nodes.
+  void close(const std::string& tenant) {
+    std::erase_if(nodes_, [&](const auto& n) { return n.first.substr(0, n.first.find('#')) == tenant; });
+  }
   // pg doctor finds nothing (but that the role is a superuser).
   void expect_sound();
 
@@ -27,12 +33,16 @@ class PostgresWorld {
   SqlClient sql;
 
  private:
+  struct Existing {
+    std::string url;
+  };
+  explicit PostgresWorld(const Existing& database);
   struct Node {
     std::unique_ptr<postgres::Connection> db;
     std::unique_ptr<postgres::Tenant> tenant;
     std::unique_ptr<LoopbackServer> server;
   };
-  bool auto_schema_;
+  bool auto_schema_ = false;
   std::map<std::string, Node> nodes_;
 };
 

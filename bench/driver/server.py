@@ -1,0 +1,124 @@
+"""`rejoin serve --postgres` under load, against the same rows written with plain batched SQL in the same run."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+from common import BUILD, ROOT, aligned, build, describe, die, heading, markdown, number, save, say
+from postgres import Postgres
+from processes import cpu_of, peak_kb_of
+
+REJOIN = os.path.join(BUILD, "dist", "rejoin")
+LOAD = os.path.join(BUILD, "bench", "bench_server")
+ROWS = 500  # changed rows a request
+CELLS_OF_A_CELL_DESIGN = 2500  # cells a second that one row per cell reaches in one tenant; the issue's measurement
+
+
+class Serve:
+    def __init__(self, folder, url):
+        self.data = os.path.join(folder, "server")
+        port = os.path.join(folder, "port")
+        self.log = open(os.path.join(folder, "server.log"), "w")
+        self.process = subprocess.Popen([REJOIN, "serve", "--data", self.data, "--postgres", url, "--listen", "127.0.0.1:0",
+                                         "--port-file", port, "--max-connections", "4096", "--log-level", "warning"],
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+        for _ in range(200):
+            if os.path.exists(port):
+                self.url = f"http://127.0.0.1:{open(port).read().strip()}"
+                urllib.request.urlopen(f"{self.url}/ready", timeout=5).close()
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        self.stop()
+        die(f"rejoin serve does not start:\n{open(self.log.name).read()}")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+def load(*arguments):
+    done = subprocess.run([LOAD, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        die(f"bench_server {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def measure(folder, seconds):
+    postgres = Postgres(folder)
+    results = []
+    try:
+        postgres.psql("postgres", "CREATE DATABASE app")
+        url = postgres.url("app")
+        columns = "title text, done boolean NOT NULL DEFAULT false, priority bigint"
+        postgres.psql("app", f"CREATE TABLE todos(org text, id uuid, {columns}, PRIMARY KEY(org, id))",
+                      f"CREATE TABLE todos_plain(id uuid PRIMARY KEY, {columns})")
+        for words in (["init"], ["track", "public.todos", "--tenant-column", "org"]):
+            subprocess.run([REJOIN, "pg", *words, "--postgres", url], check=True, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        for connections in (1, 8):
+            say(f"bench: plain SQL, {connections} connections")
+            results.append({"case": "sql", "connections": connections, **load("sql", url, connections, ROWS, seconds)})
+        plain = max(r["rows"] / r["seconds"] for r in results)
+        serve = Serve(folder, url)
+        try:
+            for tenants in (1, 16):
+                for devices in (1, 16, 256):
+                    if devices < tenants:
+                        continue
+                    say(f"bench: {devices} devices push into {tenants} tenants")
+                    cpu = cpu_of(serve.process.pid)
+                    result = load("push", serve.url, serve.data + "/secret", tenants, devices, ROWS, seconds)
+                    results.append({"case": "push", "tenants": tenants, "devices": devices,
+                                    "server_cpu": cpu_of(serve.process.pid) - cpu,
+                                    "ratio": result["rows"] / result["seconds"] / plain, **result})
+            for devices in (1, 16):
+                say(f"bench: {devices} devices pull everything")
+                results.append({"case": "pull", "tenants": 1, "devices": devices,
+                                **load("pull", serve.url, serve.data + "/secret", 1, devices, seconds)})
+                say(f"bench: {devices} devices ask for news")
+                results.append({"case": "idle", "tenants": 1, "devices": devices,
+                                **load("idle", serve.url, serve.data + "/secret", 1, devices, seconds)})
+            peak = peak_kb_of(serve.process.pid)
+        finally:
+            serve.stop()
+    finally:
+        postgres.stop()
+    return {"rows_per_request": ROWS, "plain_rows_per_second": plain, "server_peak_kb": peak, "results": results}
+
+
+HEADER = ["case", "tenants", "devices", "rows/s", "requests/s", "p50 ms", "p99 ms", "/ plain SQL"]
+
+
+def cells(r):
+    what = {"sql": "plain SQL, unnest upserts", "push": "push", "pull": "pull everything", "idle": "ask for news"}[r["case"]]
+    return [what, str(r.get("tenants", "-")), str(r.get("devices", r.get("connections"))), f"{r['rows'] / r['seconds']:,.0f}",
+            f"{r['requests'] / r['seconds']:,.0f}", number(r["p50_ms"]), number(r["p99_ms"]), number(r.get("ratio"))]
+
+
+def main(options, command):
+    build("benches")
+    folder = tempfile.mkdtemp(prefix="rejoin-server-bench-")
+    try:
+        data = {**heading(command), **measure(folder, options.seconds)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    rows = [cells(r) for r in data["results"]]
+    one = max(r["rows"] / r["seconds"] for r in data["results"] if r["case"] == "push" and r["tenants"] == 1)
+    # Half of the rows are new and have three cells besides the key, half change one.
+    notes = (f"{ROWS} changed rows a request, half of them new; server, PostgreSQL (fsync on) and load share the machine. Must / aim: pushes at "
+             f"least 0.25 / 0.5 of plain SQL, and 10 times a design with a row per cell ({CELLS_OF_A_CELL_DESIGN:,} cells/s in one tenant): "
+             f"{2 * one:,.0f} cells/s, {2 * one / CELLS_OF_A_CELL_DESIGN:.0f} times. Peak memory of the server: {data['server_peak_kb'] / 1024:.0f} MB.")
+    if options.json:
+        print(json.dumps(data, indent=1))
+    else:
+        print(describe(data) + "\n" + notes + "\n")
+        print(aligned(HEADER, rows))
+    if not options.no_save:
+        path = save("server", data, f"# A server on PostgreSQL\n\n{describe(data)}\n\n{notes}\n\n{markdown(HEADER, rows)}\n")
+        say(f"written: {os.path.relpath(path, ROOT)}.json and .md")
