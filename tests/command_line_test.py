@@ -17,7 +17,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
 from support import REJOIN, TODOS, FolderTest, Run, Server, extended, plain, rows  # noqa: E402
 
-COMMANDS = ["track", "untrack", "status", "changes", "explain", "restore", "merge", "sync", "serve", "token", "inspect", "doctor",
+COMMANDS = ["track", "untrack", "status", "changes", "explain", "restore", "merge", "sync", "serve", "pg", "token", "inspect", "doctor",
             "compact", "errors"]
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import unittest
@@ -61,6 +62,52 @@ class DemoTest(FolderTest):
         done = self.demo("--dir", "demo", REJOIN_BIN=fake)
         self.assertNotEqual(done.returncode, 0, done.stdout)
         self.assertNotIn("Yes:", done.stdout)
+
+
+class PostgresDemoTest(DemoTest):
+    """The same with PostgreSQL as the server's store."""
+
+    def demo(self, *arguments, **env):
+        return super().demo("--postgres", *arguments, **env)
+
+    # What does not depend on the store is tested above.
+    test_it_runs_again_over_its_own_files_but_deletes_no_others = None
+    test_a_terminal_without_utf8_is_no_reason_to_end = None
+    test_devices_that_differ_end_it_with_an_error = None
+
+    def test_it_succeeds_and_what_it_says_to_try_next_works(self):
+        done = self.demo("--dir", "demo")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stderr, "")
+        for promised in ("both devices and PostgreSQL have the same rows", "kept for a restore", "psql, as role clerk", "Hotel is booked", "sound: nothing wrong"):
+            self.assertIn(promised, done.stdout)
+        for name in ("visits", "currencies", "languages", "countries", "subdivisions", "scripts"):
+            self.assertEqual(rows(self.path("demo", "a.db"), name), rows(self.path("demo", "b.db"), name))
+        self.assertIn(("01936f5f-01", "IT-RM", "ita", "2026-07-01", "Hotel is booked", None), rows(self.path("demo", "a.db"), "visits"))
+        self.nothing_is_left(done.stdout)
+        for line in re.findall(r"^  (\S.*?)\s+# ", done.stdout.split("Try next")[1], re.M):
+            tried = subprocess.run(shlex.split(line), capture_output=True, text=True, check=False, cwd=self.folder, stdin=subprocess.DEVNULL)
+            self.assertEqual(tried.returncode, 0, line + "\n" + tried.stdout + tried.stderr)
+
+    def nothing_is_left(self, told):
+        folder = re.search(r"below (/\S+):", told).group(1)
+        self.assertFalse(os.path.exists(folder), folder)
+        self.assertNotEqual(subprocess.run(["pgrep", "-f", folder], check=False, stdout=subprocess.DEVNULL).returncode, 0, "PostgreSQL still runs")
+
+    def test_whoever_stops_it_finds_nothing_left(self):
+        for how, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with subprocess.Popen(["/usr/bin/python3", DEMO, "--postgres", "--dir", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  cwd=self.folder, env={**os.environ, "REJOIN_BIN": REJOIN, "REJOIN_SO": EXTENSION}) as process:
+                told = ""
+                while "below /" not in told:
+                    line = process.stdout.readline()
+                    self.assertTrue(line, told)
+                    told += line
+                process.send_signal(how)
+                told += process.stdout.read()
+                err = process.stderr.read()
+            self.assertEqual((process.returncode, err), (code, ""), told)
+            self.nothing_is_left(told)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The fenced `console` blocks run in one shell, in order, in an empty folder with `dist` in it. Lines after a command are what it must
 print: `…` stands for anything, a line of `…` alone for any lines, blanks count as one, and empty lines at the end do not count. The
-port of the examples is replaced by a free one.
+ports of the examples are replaced by free ones, and their PostgreSQL by a private one.
 """
 
 import os
@@ -14,9 +14,13 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scripts", "lib"))
+from private_postgres import PrivatePostgres  # noqa: E402
+
 ROOT = os.environ.get("REJOIN_SOURCE_DIR", os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DIST = os.environ.get("REJOIN_DIST", os.path.join(ROOT, "dist"))
-PORT = "8427"
+PORTS = ("8427", "8428")
+POSTGRES = "localhost"
 
 
 def commands(text):
@@ -89,6 +93,12 @@ class Shell:
         self.process.wait(60)
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 def main():
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         text = file.read()
@@ -100,19 +110,23 @@ def main():
         if "://" not in target and not os.path.exists(os.path.join(ROOT, target)):
             failures.append(f"{target} is named but does not exist")
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    ports = {port: free_port() for port in PORTS}
     env = {k: v for k, v in os.environ.items() if not k.startswith("REJOIN_")}
-    env.update(REJOIN_LISTEN=f"127.0.0.1:{port}", TERM="dumb", HOME="/nonexistent", LC_ALL="C.UTF-8")
+    env.update(REJOIN_LISTEN=f"127.0.0.1:{ports[PORTS[0]]}", TERM="dumb", HOME="/nonexistent", LC_ALL="C.UTF-8")
     folder = tempfile.mkdtemp(prefix="rejoin-readme-")
     os.symlink(DIST, os.path.join(folder, "dist"))
+    postgres = PrivatePostgres().__enter__()
     shell = Shell(folder, env)
     told = commands(text)
     try:
+        postgres.psql("CREATE ROLE owner LOGIN; CREATE ROLE app_sync LOGIN; CREATE DATABASE app OWNER owner")
+        places = {**ports, f"@{POSTGRES}/": f"@{postgres.host}/"}
         for number, command, expected in told:
-            status, got = shell.run(command.replace(PORT, port))
-            got = [line.replace(port, PORT) for line in got]
+            for there, here in places.items():
+                command = command.replace(there, here)
+            status, got = shell.run(command)
+            for there, here in places.items():
+                got = [line.replace(here, there) for line in got]
             while got and not got[-1].strip():  # what the sqlite3 shell prints for a NULL
                 got.pop()
             ok = status == 0 and matches(expected, got)
@@ -122,6 +136,7 @@ def main():
                                 "\n  got:\n    " + "\n    ".join(got))
     finally:
         shell.stop()
+        postgres.__exit__()
         shutil.rmtree(folder, ignore_errors=True)
     if len(told) < 10:
         failures.append("hardly any command was found in README.md; are its blocks still fenced as `console`?")

@@ -1,4 +1,4 @@
-"""Every example of docs/sql.md and docs/cli.md works as it is printed there."""
+"""Every example of docs/sql.md, docs/cli.md and docs/postgres.md works as it is printed there."""
 
 import json
 import os
@@ -9,7 +9,8 @@ import subprocess
 import sys
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *f) for f in (("interop",), ("..", "scripts", "lib"))]
+from private_postgres import PrivatePostgres  # noqa: E402
 from support import DIST, EXTENSION, REJOIN, ROOT, FolderTest, Server, plain  # noqa: E402
 
 SCHEMA = """
@@ -114,8 +115,8 @@ class CommandLineReferenceTest(FolderTest):
             commands = [line for _, line in examples("cli.md", "rejoin|sqlite3")]
             self.assertGreater(len(commands), 20)
             for line in commands:
-                if line.startswith("rejoin serve"):
-                    continue  # ServerTest of command_line_test.py
+                if line.startswith(("rejoin serve", "rejoin pg")):
+                    continue  # ServerTest of command_line_test.py; below
                 if line.startswith("rejoin inspect todos"):
                     subprocess.run(["sqlite3", "-batch", "-bail", self.path("app.db"), f".load {EXTENSION}",
                                     f"SELECT writefile('{self.path('todos.changeset')}', rejoin_changeset(0))"], check=True, capture_output=True)
@@ -125,6 +126,19 @@ class CommandLineReferenceTest(FolderTest):
                 self.assertEqual(done.returncode, 0, f"{told}\n{done.stdout}{done.stderr}")
                 if "untrack" in told:
                     self.ok("track", self.path("app.db"), "todos", "lists")
+
+    def test_every_command_for_postgres_runs(self):
+        with PrivatePostgres() as postgres:
+            for page, least in (("cli.md", 3), ("postgres.md", 2)):
+                postgres.psql("DROP DATABASE IF EXISTS app; DROP ROLE IF EXISTS owner, app_sync; CREATE ROLE owner LOGIN; CREATE ROLE app_sync LOGIN")
+                postgres.psql("CREATE DATABASE app OWNER owner")
+                postgres.psql("""CREATE TABLE todos(id text PRIMARY KEY, title text); CREATE SCHEMA billing;
+                                 CREATE TABLE billing.invoices(org_id text, id text, total numeric, PRIMARY KEY(org_id, id))""", "owner", "app")
+                commands = [line for _, line in examples(page, "rejoin pg")]
+                self.assertGreaterEqual(len(commands), least)
+                for line in commands:
+                    words = shlex.split(line.split(" #")[0].replace("@localhost/", f"@{postgres.host}/"))[1:]
+                    self.ok(*words, env={"REJOIN_POSTGRES": postgres.url("owner", "app")})
 
     def test_the_exit_statuses_of_the_table_are_those_of_the_errors(self):
         with open(os.path.join(ROOT, "docs", "cli.md"), encoding="utf-8") as file:
@@ -137,7 +151,11 @@ class CommandLineReferenceTest(FolderTest):
         for command in re.findall(r"^  (\w+) ", self.ok("--help").out.split("Subcommands:")[1].split("Begin")[0], re.M):
             for line in re.findall(r"^  (rejoin .*)$", self.ok(command, "--help").out.split("Example")[1], re.M):
                 words = shlex.split(line)[1:]
-                if words[0] not in ("serve", "token", "errors"):
+                if words[0] == "pg":
+                    words = ["postgres://nobody@%2Fnowhere/none" if "://" in w else w for w in words]
+                    done = self.refused(4, *words, "--json", env={"REJOIN_POSTGRES": "postgres://nobody@%2Fnowhere/none"})
+                    self.assertEqual(done.json["error"]["code"], "network", line)
+                elif words[0] not in ("serve", "token", "errors"):
                     words = [w if not w.endswith((".db", ".changeset", ".token")) else self.path("none-" + w) for w in words]
                     self.assertEqual(self.refused(6, *words, "--json").json["error"]["code"], "not_found", line)
 

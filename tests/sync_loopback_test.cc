@@ -105,7 +105,7 @@ TEST_F(SyncLoopback, ColumnsEditedAtBothSidesBothSurvive) {
 TEST_F(SyncLoopback, AnyMessageMayBeLostRepeatedCutOrChanged) {
   for (const int attempts : {3, 1}) {
     for (const Fault fault : {Fault::lose_request, Fault::lose_response, Fault::repeat_request, Fault::cut_request,
-                              Fault::cut_response, Fault::flip_response}) {
+                              Fault::cut_response, Fault::flip_response, Fault::refuse}) {
       for (uint64_t at = 0; at < 6; ++at) {
         SCOPED_TRACE("fault " + std::to_string(static_cast<int>(fault)) + " at exchange " + std::to_string(at) + ", " +
                      std::to_string(attempts) + " attempts");
@@ -134,6 +134,14 @@ TEST_F(SyncLoopback, AnyMessageMayBeLostRepeatedCutOrChanged) {
       }
     }
   }
+}
+
+// Whatever was under way when a server said "not now", the contract that it had asked for included, comes again.
+TEST_F(SyncLoopback, ARefusalInHasteOnlyTakesLonger) {
+  write(a, "a", 0, 60);
+  a.fault = [](uint64_t number) { return number % 2 == 1 ? Fault::refuse : Fault::none; };
+  a.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 60);
 }
 
 TEST_F(SyncLoopback, AServerThatDropsHalfOfEverythingOnlyTakesLonger) {

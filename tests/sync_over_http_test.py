@@ -41,7 +41,7 @@ class Between:
                     reply = upstream.getresponse()
                     content = reply.read()
                     upstream.close()
-                except OSError:
+                except (OSError, http.client.HTTPException):
                     return
                 between.after(number)
                 if fate == "drop reply":

@@ -1,18 +1,23 @@
 """Two devices edit copies of one database offline, then sync through a server. Run it as scripts/demo.
 
+The server's store is its own, or PostgreSQL with --postgres (postgres_store.py).
+
 Steps are functions, in the order of the story; what must be true is checked, and the exit status tells.
 """
 
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
-from device import REJOIN, ROOT, Server, connect, connect_with_extension, digest, rejoin
-from show import bold, dim, green, heading, red, table
+from device import REJOIN, ROOT, Server, connect, connect_with_extension, digest, rejoin, values
+from show import bold, dim, green, heading, red, short, step, table
+import embedded_store
 import iso_codes
+import postgres_store
 
 TABLES = ["languages", "scripts", "countries", "subdivisions", "currencies", "visits"]
 
@@ -50,7 +55,7 @@ NEW_ROWS = "New rows on both devices"
 
 
 def prepare(folder):
-    heading("1  An ordinary SQLite file, and a copy of it for each device")
+    step("An ordinary SQLite file, and a copy of it for each device")
     start = time.monotonic()
     counts = iso_codes.load(os.path.join(folder, "app.db"))
     print(f"  {folder}/app.db: Debian's iso-codes, {sum(counts.values()):,} rows, loaded in {time.monotonic() - start:.1f} s")
@@ -70,7 +75,7 @@ def prepare(folder):
 
 
 def edit_offline(folder):
-    heading("2  Both edit offline, with plain SQL and without the extension")
+    step("Both edit offline, with plain SQL and without the extension")
     for device, who in (("a", "device A, in an aeroplane"), ("b", "device B, in the mountains, a moment later")):
         print("  " + bold(who))
         db = connect(os.path.join(folder, f"{device}.db"))
@@ -79,18 +84,6 @@ def edit_offline(folder):
             print("    " + sql)
         db.close()
         time.sleep(0.02)  # so that "later" shows in the times below
-
-
-def values(path, name, key, columns):
-    """Column values of a row as text; None when there is no such row."""
-    db = connect(path)
-    row = db.execute(f'SELECT {", ".join(columns)} FROM "{name}" WHERE {key_column(name)} = ?', (key,)).fetchone()
-    db.close()
-    return None if row is None else ["NULL" if v is None else str(v) for v in row]
-
-
-def key_column(name):
-    return "id" if name == "visits" else "code"
 
 
 def snapshot(folder, device):
@@ -107,7 +100,7 @@ def new_rows(folder, device):
 
 
 def sync_until_quiet(folder, server):
-    heading("3  Back online: both sync through one server")
+    step("Back online: both sync through one server")
     data = server.data
     tokens = {}
     for device in "ab":
@@ -157,7 +150,7 @@ def why(folder, name, key, column, sites):
 
 
 def report(folder, had, now, sites):
-    heading("4  What became of it, and why")
+    step("What became of it, and why")
     widths = [13, 16, 16, 16, 29]
     table(["", "device A had", "device B had", "both have now", "why (from rejoin explain)"], [], widths)
     for title, name, key, columns in STORY:
@@ -178,15 +171,17 @@ def raw_explanation(folder):
         print("  " + line)
 
 
-def compare(folder, server_file):
-    heading("5  Are they equal?")
-    paths = {"device A": os.path.join(folder, "a.db"), "device B": os.path.join(folder, "b.db"), "server": server_file}
+def compare(folder, store):
+    step("Are they equal?")
+    paths = {f"device {d.upper()}": os.path.join(folder, f"{d}.db") for d in "ab"}
     sums = {who: digest(path, TABLES) for who, path in paths.items()}
-    table(["", "rows", "SHA-256 over all rows of all tables", "file in " + folder],
-          [[who, f"{rows:,}", total[:32], os.path.relpath(paths[who], folder)] for who, (rows, total, _) in sums.items()], [9, 7, 36, 40])
+    sums[store.name] = store.digest(TABLES)
+    where = {**paths, store.name: store.where()}
+    table(["", "rows", "SHA-256 over all rows of all tables", "read from"],
+          [[who, f"{rows:,}", total[:32], where[who]] for who, (rows, total, _) in sums.items()], [10, 7, 36, 39])
     reference = sums["device A"]
     if all(s[1] == reference[1] for s in sums.values()):
-        print(green("\n  Yes: both devices and the server have the same rows, to the last byte."))
+        print(green(f"\n  Yes: {store.equal}, to the last byte."))
         return True
     for who, (_, _, by_table) in sums.items():
         different = [t for t in TABLES if by_table[t] != reference[2][t]]
@@ -224,12 +219,6 @@ def expected(folder):
         yield f"the edit of the deleted row HRK was not kept: {kept}"
 
 
-def short(path):
-    """The path as one would type it here."""
-    relative = os.path.relpath(path)
-    return os.path.abspath(path) if relative.startswith("..") else relative
-
-
 def fresh(folder):
     """Empties the folder, but only one that an earlier demo made."""
     marker = os.path.join(folder, ".rejoin-demo")
@@ -241,30 +230,44 @@ def fresh(folder):
         pass
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dir", default=os.path.join(ROOT, "build", "demo"), help="where the files go; made anew")
-    folder = short(parser.parse_args().dir)
-    sys.stdout.reconfigure(errors="replace", line_buffering=True)  # a terminal without UTF-8 shows ? instead of ending the demo
-    start = time.monotonic()
-    fresh(folder)
-    print(bold("Rejoin: two devices, offline edits, one server"))
+def show(folder, store):
+    print(bold(store.title))
     prepare(folder)
+    store.prepare(TABLES)
     sites = {rejoin("status", os.path.join(folder, f"{d}.db"))["site"]: d.upper() for d in "ab"}
     edit_offline(folder)
     had = {device: snapshot(folder, device) for device in "ab"}
     had_new = {device: new_rows(folder, device) for device in "ab"}
-    with Server(os.path.join(folder, "server")) as server:
+    with Server(os.path.join(folder, "server"), *store.arguments) as server:
         sync_until_quiet(folder, server)
-    report(folder, had, {device: snapshot(folder, device) for device in "ab"}, sites)
-    new_rows_report(had_new, {device: new_rows(folder, device) for device in "ab"})
-    raw_explanation(folder)
-    equal = compare(folder, os.path.join(folder, "server", "tenants", "demo.db"))
-    wrong = list(expected(folder))
+        report(folder, had, {device: snapshot(folder, device) for device in "ab"}, sites)
+        new_rows_report(had_new, {device: new_rows(folder, device) for device in "ab"})
+        raw_explanation(folder)
+        wrong = list(expected(folder))
+        wrong += store.written_by_others()
+    equal = compare(folder, store)
+    store.check()
     for line in wrong:
         print(red("  Wrong: " + line))
-    if wrong or not equal:
-        return 1
+    return equal and not wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dir", default=os.path.join(ROOT, "build", "demo"), help="where the files go; made anew")
+    parser.add_argument("--postgres", action="store_true", help="with PostgreSQL as the server's store: a private one, which ends with the demo")
+    arguments = parser.parse_args()
+    folder = short(arguments.dir)
+    sys.stdout.reconfigure(errors="replace", line_buffering=True)  # a terminal without UTF-8 shows ? instead of ending the demo
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that blocks end and stop what they started
+    start = time.monotonic()
+    fresh(folder)
+    try:
+        with (postgres_store if arguments.postgres else embedded_store).Store(folder) as store:
+            if not show(folder, store):
+                return 1
+    except KeyboardInterrupt:
+        return 130
     what_next(folder)
     print(dim(f"\n  {time.monotonic() - start:.1f} s in all"))
     return 0

@@ -40,8 +40,9 @@ def connect_with_extension(path):
 class Server:
     """`rejoin serve` on a free port of the loopback interface, stopped with the block."""
 
-    def __init__(self, data):
+    def __init__(self, data, *arguments):
         self.data = data
+        self.arguments = arguments
         self.log = data + ".log"
 
     def __enter__(self):
@@ -50,7 +51,7 @@ class Server:
             os.remove(port_file)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [REJOIN, "serve", "--data", self.data, "--listen", "127.0.0.1:0", "--port-file", port_file],
+                [REJOIN, "serve", "--data", self.data, "--listen", "127.0.0.1:0", "--port-file", port_file, *self.arguments],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         for _ in range(1000):
             if self.process.poll() is not None:
@@ -74,17 +75,37 @@ class Server:
                 self.process.wait()
 
 
+def key_column(name):
+    return "id" if name == "visits" else "code"
+
+
+def values(path, name, key, columns):
+    """Column values of a row as text; None when there is no such row."""
+    db = connect(path)
+    row = db.execute(f'SELECT {", ".join(columns)} FROM "{name}" WHERE {key_column(name)} = ?', (key,)).fetchone()
+    db.close()
+    return None if row is None else ["NULL" if v is None else str(v) for v in row]
+
+
 def digest(path, tables):
     """Rows and a SHA-256 over every row of every table, with the values' types: equal digests mean equal tables."""
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    rows, sums = 0, {}
+    contents = {}
     for name in tables:
         columns = [r[1] for r in db.execute(f'PRAGMA table_info("{name}")')]
         listed = ", ".join(f'typeof("{c}"), "{c}"' for c in columns)
+        contents[name] = db.execute(f'SELECT {listed} FROM "{name}" ORDER BY 2').fetchall()
+    db.close()
+    return digest_of(contents)
+
+
+def digest_of(contents):
+    """Of {table: rows in the order of their keys, each as type, value, type, value, …}."""
+    rows, sums = 0, {}
+    for name, table in contents.items():
         sha = hashlib.sha256()
-        for row in db.execute(f'SELECT {listed} FROM "{name}" ORDER BY 2'):
+        for row in table:
             sha.update(repr(row).encode())
             rows += 1
         sums[name] = sha.hexdigest()
-    db.close()
     return rows, hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest(), sums

@@ -32,6 +32,8 @@ CREATE TABLE visits(                          -- what people write down on their
   id TEXT PRIMARY KEY, subdivision TEXT NOT NULL REFERENCES subdivisions(code) ON UPDATE CASCADE,
   language TEXT REFERENCES languages(code), day TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', rating INTEGER);
 """
+# The same tables for PostgreSQL, with its own types.
+POSTGRES_SCHEMA = SCHEMA.replace(" WITHOUT ROWID", "").replace("day TEXT", "day date").replace("note TEXT", "note varchar(200)")
 
 
 def entries(standard):

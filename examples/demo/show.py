@@ -1,5 +1,6 @@
 """What the demo prints with: headings, wrapped tables, colours on a terminal only."""
 
+import itertools
 import os
 import sys
 import unicodedata
@@ -54,6 +55,20 @@ def wrap(text, width):
 
 def heading(text):
     print("\n" + bold(text) + "\n" + dim("─" * WIDTH))
+
+
+steps = itertools.count(1)
+
+
+def step(text):
+    """A heading with the next number."""
+    heading(f"{next(steps)}  {text}")
+
+
+def short(path):
+    """The path as one would type it here."""
+    relative = os.path.relpath(path)
+    return os.path.abspath(path) if relative.startswith("..") else relative
 
 
 def table(header, rows, widths, styles=None):

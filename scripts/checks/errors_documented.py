@@ -108,7 +108,7 @@ def check_names(source, pattern, what):
 
 def main():
     check_codes()
-    check_names(METRICS, r'\.Name\("(\w+)"\)', "metric")
+    check_names(METRICS, r'"(rejoin_\w+)"', "metric")
     check_names(ROUTES, r'constexpr Route k\w+\{"(/[\w/]+)"', "route")
     print("\n".join(findings))
     return 1 if findings else 0

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 
 namespace rejoin::cli {
 
@@ -14,9 +15,14 @@ const std::atomic<bool>& interrupted();
 // For `serve`. Constructed before any thread starts: blocks both signals in this and all later threads.
 class StopSignal {
  public:
-  StopSignal();
-  // Sleeps until SIGINT or SIGTERM comes, then lets a second one kill. Returns its number.
-  int wait();
+  // With `hangup`, SIGHUP is for wait() too, and no end.
+  explicit StopSignal(bool hangup = false);
+  // Sleeps until SIGINT or SIGTERM comes, then lets a second one kill. Returns its number. Every SIGHUP meanwhile is a
+  // call of `on_hangup`.
+  int wait(const std::function<void()>& on_hangup);
+
+ private:
+  bool hangup_;
 };
 
 }  // namespace rejoin::cli

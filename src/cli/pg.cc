@@ -10,6 +10,7 @@
 #include "cli/terminal.h"
 #include "cli/units.h"
 #include "postgres/admin.h"
+#include "server/tenant_files.h"
 
 namespace rejoin::cli {
 namespace {
@@ -17,10 +18,60 @@ namespace {
 struct Arguments {
   std::string action;
   std::vector<std::string> tables;
-  std::string url, role, name, tenant = "main", tenant_column;
+  std::string url, role, name, tenant, tenant_column;
 };
 
+// Options that the action does not read are mistakes, not noise.
+Status check(const Arguments& arguments) {
+  const bool track = arguments.action == "track", tables = track || arguments.action == "untrack";
+  auto only = [&](const std::string& what, const std::string& action) {
+    return fail(Code::bad_argument,
+                what + " is for rejoin pg " + action + "; leave it out of rejoin pg " + arguments.action);
+  };
+  if (!tables && !arguments.tables.empty()) return only("a table's name", "track and untrack");
+  if (arguments.action != "init" && !arguments.role.empty()) return only("--role", "init");
+  if (!track && !arguments.name.empty()) return only("--as", "track");
+  if (!track && !arguments.tenant_column.empty()) return only("--tenant-column", "track");
+  if (!track && !arguments.tenant.empty()) return only("--tenant", "track");
+  if (tables && arguments.tables.empty())
+    return fail(Code::bad_argument, "name the tables to " + arguments.action + ", like public.todos");
+  if (arguments.tables.size() > 1 && !arguments.name.empty())
+    return fail(Code::bad_argument, "--as names one table; track the others apart");
+  if (!arguments.tenant.empty() && !arguments.tenant_column.empty())
+    return fail(Code::bad_argument, "--tenant-column says of each row whose it is; leave --tenant out");
+  if (!arguments.tenant.empty()) REJOIN_TRY(server::check_tenant_name(arguments.tenant));
+  if (arguments.url.empty())
+    return fail(Code::bad_argument, "name the database with --postgres URL, or set REJOIN_POSTGRES");
+  return {};
+}
+
+// With the cure that PostgreSQL's own words lack.
+Error explained(Error error, const postgres::Connection& db, const std::string& table = "") {
+  const std::string& state = db.last_error().state;
+  if (error.code == Code::busy && state == "55P03")
+    error.message = "table " + table + " is locked by others for more than 5 s; try again when they are done";
+  else if (!error.message.starts_with("PostgreSQL: "))
+    return error;
+  else if (state == "42602" || state == "42601" || state == "0A000")
+    return fail(Code::bad_argument, "'" + table +
+                                        "' is no table's name; write SCHEMA.TABLE, with double quotes around names "
+                                        "that need them: 'public.\"Odd Name\"'");
+  else if (error.code == Code::forbidden)
+    error.message += "; run this under the role that owns the database and its tables";
+  else if (error.code == Code::read_only)
+    error.message += "; name the primary if this is a standby, or turn default_transaction_read_only off";
+  return error;
+}
+
 Result<int> init(postgres::Connection& db, const Arguments& arguments, Output& output) {
+  if (!arguments.role.empty()) {
+    REJOIN_ASSIGN(const postgres::Rows roles, db.query("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)",
+                                                       postgres::Params().text(arguments.role)));
+    if (roles.integer(0, 0) == 0)
+      return fail(Code::not_found, "there is no role " + arguments.role +
+                                       " in this PostgreSQL; create it first: CREATE ROLE " +
+                                       postgres::quote(arguments.role) + " LOGIN PASSWORD '…'");
+  }
   REJOIN_ASSIGN(const bool installed, postgres::init(db, arguments.role));
   REJOIN_ASSIGN(const int64_t version, postgres::installed_version(db));
   if (output.json()) {
@@ -30,47 +81,76 @@ Result<int> init(postgres::Connection& db, const Arguments& arguments, Output& o
   output.line(std::string(installed ? "installed" : "there already:") + " schema rejoin, version " +
               std::to_string(version));
   if (!arguments.role.empty())
-    output.line("role " + arguments.role + " may use it; give it SELECT, INSERT, UPDATE and DELETE on your tables too");
+    output.line("role " + arguments.role +
+                " may use it; let it read and write your tables too: GRANT SELECT, INSERT, " +
+                "UPDATE, DELETE ON TABLE … TO " + postgres::quote(arguments.role));
   output.hint("next: rejoin pg track public.TABLE --postgres URL");
   return kOk;
 }
 
+// Are they all tables, and not synced under another name or for others? Before the first of them is touched.
+Status check_tables(postgres::Connection& db, const Arguments& arguments) {
+  REJOIN_TRY(postgres::installed_version(db));
+  REJOIN_ASSIGN(const postgres::Catalog catalog, postgres::load_catalog(db));
+  for (const std::string& table : arguments.tables) {
+    const auto wanted = postgres::describe_table(db, table, arguments.tenant_column);
+    if (!wanted.ok()) return explained(wanted.error(), db, table);
+    for (const postgres::Table& known : catalog.tables) {
+      if (known.sql != wanted->sql) continue;
+      const bool other =
+          (!arguments.name.empty() && arguments.name != known.name) ||
+          (!arguments.tenant.empty() && arguments.tenant != known.owner) ||
+          (!arguments.tenant_column.empty() && (!known.tenant || arguments.tenant_column != known.tenant->name));
+      if (other)
+        return fail(Code::untrackable,
+                    known.display + " is synced already, as \"" + known.name + "\", " +
+                        (known.tenant ? "with the tenant in " + known.tenant->name : "for tenant " + known.owner) +
+                        ", and stays so; to begin anew, rejoin pg untrack it first");
+    }
+  }
+  return {};
+}
+
 Result<int> track(postgres::Connection& db, const Arguments& arguments, Output& output) {
-  if (arguments.tables.empty()) return fail(Code::bad_argument, "name the tables to track, like public.todos");
-  if (arguments.tables.size() > 1 && !arguments.name.empty())
-    return fail(Code::bad_argument, "--as names one table; track the others apart");
+  REJOIN_TRY(check_tables(db, arguments));
+  const std::string tenant = arguments.tenant.empty() ? "main" : arguments.tenant;
+  bool fresh = false;
   boost::json::array tracked;
   for (const std::string& table : arguments.tables) {
     postgres::TrackRequest request;
     request.relation = table;
     request.name = arguments.name;
     request.tenant_column = arguments.tenant_column;
-    request.tenant = arguments.tenant;
+    request.tenant = tenant;
     Progress progress("recording the rows of " + table, output.json());
-    REJOIN_ASSIGN(const postgres::Tracked done, postgres::track(db, request, system_random(), [&](int64_t rows) {
-                    progress.set(static_cast<uint64_t>(rows));
-                  }));
+    const auto result =
+        postgres::track(db, request, system_random(), [&](int64_t rows) { progress.set(static_cast<uint64_t>(rows)); });
+    if (!result.ok()) return explained(result.error(), db, table);
+    const postgres::Tracked& done = *result;
+    fresh = fresh || !done.already;
     tracked.push_back({{"relation", table},
                        {"table", done.name},
                        {"rows", done.rows},
                        {"columns", done.columns},
                        {"already", done.already}});
-    if (!output.json()) {
-      std::string line = (done.already ? "tracked already: " : "tracking ") + table;
-      if (done.name != table) line += " as " + done.name;
-      line += " (" + counted(static_cast<uint64_t>(done.rows), "row") + (done.already ? " more" : "");
-      if (done.columns) line += ", " + counted(static_cast<uint64_t>(done.columns), "new column");
-      output.line(line + ")");
-    }
+    if (output.json()) continue;
+    std::string line = (done.already ? "tracked already: " : "tracking ") + table;
+    if (done.name == arguments.name) line += " as " + done.name;
+    line += " (" + counted(static_cast<uint64_t>(done.rows), done.already ? "new row" : "row");
+    if (done.columns) line += ", " + counted(static_cast<uint64_t>(done.columns), "new column");
+    output.line(line + ")");
   }
-  if (output.json()) output.document({{"tracked", std::move(tracked)}});
+  if (output.json())
+    output.document({{"tracked", std::move(tracked)}});
+  else if (arguments.tenant_column.empty() && fresh)
+    output.hint("its rows are those of tenant " + tenant + ": devices need a token with --tenant " +
+                shell_word(tenant));
   return kOk;
 }
 
 Result<int> untrack(postgres::Connection& db, const Arguments& arguments, Output& output) {
-  if (arguments.tables.empty()) return fail(Code::bad_argument, "name the tables to untrack");
   for (const std::string& table : arguments.tables) {
-    REJOIN_TRY(postgres::untrack(db, table));
+    if (const Status done = postgres::untrack(db, table); !done.ok()) return explained(done.error(), db, table);
     if (!output.json()) output.line("no longer synced: " + table);
   }
   if (output.json()) {
@@ -83,6 +163,11 @@ Result<int> untrack(postgres::Connection& db, const Arguments& arguments, Output
 
 Result<int> status(postgres::Connection& db, Output& output) {
   REJOIN_ASSIGN(const postgres::StoreStatus now, postgres::status(db));
+  REJOIN_ASSIGN(const postgres::Catalog catalog, postgres::load_catalog(db));
+  auto owner = [&](const std::string& name) {
+    const postgres::Table* table = catalog.find(name);
+    return table ? table->owner : "";
+  };
   if (output.json()) {
     boost::json::array tables;
     for (const auto& t : now.tables) {
@@ -91,6 +176,7 @@ Result<int> status(postgres::Connection& db, Output& output) {
       tables.push_back({{"table", t.name},
                         {"relation", t.relation},
                         {"tenant_column", t.tenant_column},
+                        {"tenant", owner(t.name)},
                         {"alive", t.alive},
                         {"records", t.records},
                         {"unannounced", std::move(unannounced)}});
@@ -111,7 +197,7 @@ Result<int> status(postgres::Connection& db, Output& output) {
     std::string line = "  " + t.relation + (t.relation == "public." + t.name ? "" : " as " + t.name) + ": " +
                        counted(static_cast<uint64_t>(t.alive), "row") + ", " + std::to_string(t.records - t.alive) +
                        " deleted";
-    if (!t.tenant_column.empty()) line += ", tenant in " + t.tenant_column;
+    line += t.tenant_column.empty() ? ", of tenant " + owner(t.name) : ", tenant in " + t.tenant_column;
     output.line(line);
     for (const std::string& name : t.unannounced)
       output.warning("column " + name + " is not synced yet; run: rejoin pg track " + t.relation);
@@ -135,14 +221,18 @@ Result<int> doctor(postgres::Connection& db, Output& output) {
 }
 
 Result<int> run_pg(const Arguments& arguments, Output& output) {
-  if (arguments.url.empty())
-    return fail(Code::bad_argument, "name the database with --postgres URL, or set REJOIN_POSTGRES");
-  REJOIN_ASSIGN(const auto db, postgres::Connection::open(arguments.url));
-  if (arguments.action == "init") return init(*db, arguments, output);
-  if (arguments.action == "track") return track(*db, arguments, output);
-  if (arguments.action == "untrack") return untrack(*db, arguments, output);
-  if (arguments.action == "status") return status(*db, output);
-  return doctor(*db, output);
+  REJOIN_TRY(check(arguments));
+  const auto opened = postgres::Connection::open(arguments.url);
+  // Of PostgreSQL's own roles and passwords: no token would help.
+  if (!opened.ok()) return output.error(opened.error());
+  postgres::Connection& db = **opened;
+  Result<int> done = arguments.action == "track"     ? track(db, arguments, output)
+                     : arguments.action == "untrack" ? untrack(db, arguments, output)
+                     : arguments.action == "init"    ? init(db, arguments, output)
+                     : arguments.action == "status"  ? status(db, output)
+                                                     : doctor(db, output);
+  if (done.ok()) return done;
+  return output.error(arguments.tables.empty() ? explained(done.error(), db) : done.error());
 }
 
 }  // namespace

@@ -13,7 +13,9 @@
 #include "cli/interrupt.h"
 #include "cli/open.h"
 #include "cli/serve_auth.h"
+#include "cli/serve_config.h"
 #include "cli/serve_log.h"
+#include "cli/serve_operations.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
 #include "server/json_log.h"
@@ -25,6 +27,8 @@ namespace {
 struct Arguments {
   std::string data, port_file;
   AuthArguments auth;
+  ConfigArguments config;
+  OperationsArguments operations;
   std::string listen = "127.0.0.1:8427";
   std::string schema;
   server::PostgresSettings postgres;
@@ -78,6 +82,7 @@ Result<server::Settings> settings_of(const Arguments& arguments) {
   if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes)
     return fail(Code::bad_argument, "--max-value " + arguments.max_value + " does not fit into half of --max-body " +
                                         arguments.max_body + "; make the one smaller or the other larger");
+  REJOIN_TRY(fill_operations(arguments.operations, settings));
   REJOIN_TRY(fill_auth(arguments.auth, settings));
   return settings;
 }
@@ -101,7 +106,8 @@ bool has_tenants(const std::string& data) {
 }
 
 Result<int> run_serve(const Arguments& arguments, Output& output) {
-  StopSignal stop;  // before the server's threads start
+  // Before the server's threads start. A server in a terminal without anything to reload ends with the terminal.
+  StopSignal stop(!arguments.operations.tls_cert.empty() || !is_terminal(2));
   REJOIN_ASSIGN(server::Settings settings, settings_of(arguments));
   std::string format = !arguments.log_format.empty() ? arguments.log_format : is_terminal(2) ? "text" : "json";
   std::unique_ptr<Log> log;
@@ -112,9 +118,13 @@ Result<int> run_serve(const Arguments& arguments, Output& output) {
   }
   bool first_run = arguments.postgres.url.empty() && !has_tenants(arguments.data);
   const std::string where = arguments.postgres.url.empty() ? "data in " + arguments.data : "data in PostgreSQL";
-  REJOIN_ASSIGN(std::unique_ptr<server::Server> running, server::Server::start(settings, *log));
+  auto started = server::Server::start(settings, *log);
+  // Its own keys, or its PostgreSQL's roles and passwords: no token would help.
+  if (!started.ok()) return output.error(started.error());
+  const std::unique_ptr<server::Server> running = std::move(*started);
   bool ipv6 = settings.http.address.find(':') != std::string::npos;
-  std::string url = "http://" + (ipv6 ? "[" + settings.http.address + "]" : settings.http.address) + ":" +
+  const std::string scheme = settings.http.tls_cert_file.empty() ? "http://" : "https://";
+  std::string url = scheme + (ipv6 ? "[" + settings.http.address + "]" : settings.http.address) + ":" +
                     std::to_string(running->port());
   if (output.json())
     output.document({{"url", url}, {"port", running->port()}, {"data", arguments.data}});
@@ -125,7 +135,7 @@ Result<int> run_serve(const Arguments& arguments, Output& output) {
     output.hint("no tenant yet; mint the first device's token: rejoin token --data " + shell_word(arguments.data) +
                 " --tenant NAME --device NAME --schema");
   if (!arguments.port_file.empty()) REJOIN_TRY(write_port_file(arguments.port_file, running->port()));
-  stop.wait();
+  stop.wait([&] { running->reload(); });
   log->write(LogLevel::info, "stopping", {});
   running->stop();
   return kOk;
@@ -192,7 +202,14 @@ void add_serve(Commands& commands) {
   command->add_option("--log-format", arguments->log_format, "text or json (text on a terminal, else json)")
       ->type_name("text|json")
       ->check(CLI::IsMember({"text", "json"}));
-  commands.on_run(command, [arguments](Output& output) { return run_serve(*arguments, output); });
+  add_operations_options(*command, arguments->operations);
+  add_config_options(*command, arguments->config);  // last: it knows the options above
+  commands.on_run(command, [arguments, command](Output& output) -> Result<int> {
+    REJOIN_TRY(apply_config(*command, arguments->config));
+    if (!arguments->config.print) return run_serve(*arguments, output);
+    print_config(*command, arguments->config, output);
+    return kOk;
+  });
 }
 
 }  // namespace rejoin::cli

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "net/http_session.h"
+#include "net/server_tls.h"
 
 namespace rejoin::net {
 
@@ -45,6 +46,7 @@ class Server final : public HttpServer {
   ~Server() override { stop(); }
 
   Status listen() {
+    REJOIN_TRY(reload());
     ErrorCode error;
     const std::string& wanted = hub_.options.address;
     const asio::ip::address address = asio::ip::make_address(wanted == "localhost" ? "127.0.0.1" : wanted, error);
@@ -72,7 +74,18 @@ class Server final : public HttpServer {
 
   HttpServerGauges gauges() const override {
     std::lock_guard lock(mutex_);
-    return {sessions_.size(), hub_.pool.waiting(), hub_.body_bytes.load()};
+    return {sessions_.size(), hub_.pool.waiting(), hub_.pool.running(), hub_.body_bytes.load(),
+            identity_ ? identity_->expires() : 0};
+  }
+
+  Status reload() override {
+    const HttpServerOptions& options = hub_.options;
+    if (options.tls_cert_file.empty() && options.tls_key_file.empty()) return {};
+    REJOIN_ASSIGN(std::shared_ptr<const TlsIdentity> identity,
+                  TlsIdentity::load(options.tls_cert_file, options.tls_key_file));
+    std::lock_guard lock(mutex_);
+    identity_ = std::move(identity);
+    return {};
   }
 
   void stop() override {
@@ -135,21 +148,21 @@ class Server final : public HttpServer {
 
   void take(tcp::socket socket) {
     std::shared_ptr<HttpSession> session;
+    std::shared_ptr<const TlsIdentity> identity;
     size_t count;
     {
       std::lock_guard lock(mutex_);
       count = sessions_.size();
+      identity = identity_;
     }
     if (count >= hub_.options.connections + kRefusedConnections) return;
-    session = std::make_shared<HttpSession>(hub_, std::move(socket));
+    session = std::make_shared<HttpSession>(
+        hub_, identity ? identity->accept(std::move(socket)) : make_plain_stream(std::move(socket)));
     {
       std::lock_guard lock(mutex_);
       sessions_.emplace(session.get(), session);
     }
-    if (count >= hub_.options.connections)
-      session->start_refused();
-    else
-      session->start();
+    session->start(count >= hub_.options.connections);
   }
 
   // Out of file descriptors, most likely: let some go before trying again.
@@ -164,6 +177,7 @@ class Server final : public HttpServer {
   mutable std::mutex mutex_;
   std::condition_variable empty_;
   std::unordered_map<HttpSession*, std::weak_ptr<HttpSession>> sessions_;
+  std::shared_ptr<const TlsIdentity> identity_;  // under mutex_; null: plain HTTP
   HttpHub hub_;
   asio::io_context context_;
   asio::executor_work_guard<asio::io_context::executor_type> guard_{context_.get_executor()};

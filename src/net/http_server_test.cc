@@ -330,6 +330,35 @@ TEST_F(HttpServerTest, TakenPortsAreNamed) {
   EXPECT_EQ(HttpServer::start(options, {}, log).error().code, Code::bad_argument);
 }
 
+TEST_F(HttpServerTest, AQueueThatDoesNotMoveTakesNoMore) {
+  HttpServerOptions options;
+  options.workers = 1;
+  options.queue_wait_ms = 20;
+  std::promise<void> open;
+  std::shared_future<void> gate = open.get_future().share();
+  handle = [gate](HttpRequest& request) {
+    gate.wait();
+    return HttpResponse{200, "text/plain", {}, std::move(request.body)};
+  };
+  start(options);
+  const auto ask = [this](const char* lane) { return HttpClient(url()).post("/", {{"Lane", lane}}, "x"); };
+  auto first = std::async(std::launch::async, ask, "a");
+  while (server->gauges().working != 1) std::this_thread::yield();
+  auto second = std::async(std::launch::async, ask, "b");
+  while (server->gauges().waiting != 1) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds(40));  // at least, and so long is too long
+  RawPeer late(server->port());
+  late.send("POST / HTTP/1.1\r\nHost: x\r\nLane: c\r\nContent-Length: 1000000\r\n\r\n");
+  const std::string refused = late.read_until("overloaded");
+  EXPECT_NE(refused.find("HTTP/1.1 503 "), std::string::npos) << refused;
+  EXPECT_NE(refused.find("Retry-After: 1\r\n"), std::string::npos) << refused;
+  EXPECT_EQ(HttpClient(url()).get("/now")->status, 200);  // needs no worker
+  open.set_value();
+  EXPECT_EQ(first.get()->status, 200);
+  EXPECT_EQ(second.get()->status, 200);
+  EXPECT_EQ(ask("c")->status, 200);
+}
+
 TEST_F(HttpServerTest, ManyClientsAtOnce) {
   start();
   std::vector<std::thread> threads;

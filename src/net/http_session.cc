@@ -22,6 +22,9 @@ namespace {
 constexpr size_t kWorthCompressing = 512;
 constexpr uint64_t kMostDiscarded = 256ull << 20;
 constexpr milliseconds kLinger{5'000};
+constexpr std::string_view kSpeakTls =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 47\r\nConnection: close\r\n\r\n"
+    "this port speaks TLS; use https:// in the URL\r\n";
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 std::string lower(std::string_view text) {
@@ -57,31 +60,45 @@ bool malformed(boost::system::error_code error) {
 
 }  // namespace
 
-HttpSession::HttpSession(HttpHub& hub, asio::ip::tcp::socket socket)
-    : hub_(hub), socket_(std::move(socket)), timer_(socket_.get_executor()) {}
+HttpSession::HttpSession(HttpHub& hub, std::unique_ptr<ServerStream> stream)
+    : hub_(hub), stream_(std::move(stream)), timer_(socket_.get_executor()) {}
 
 HttpSession::~HttpSession() {
   release();
   hub_.closed(this);
 }
 
-void HttpSession::start() {
-  ErrorCode ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  asio::dispatch(socket_.get_executor(), [self = shared_from_this()] { self->wait_for_request(); });
+void HttpSession::start(bool refused) {
+  asio::dispatch(socket_.get_executor(), [self = shared_from_this(), refused] {
+    ErrorCode ignored;
+    self->socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+    self->expire_after(milliseconds(self->hub_.options.head_timeout_ms));
+    self->stream_->handshake([self, refused](ErrorCode error) { self->on_handshake(error, refused); });
+  });
 }
 
-void HttpSession::start_refused() {
-  asio::dispatch(socket_.get_executor(), [self = shared_from_this()] {
-    self->idle_ = false;
-    self->body_unread_ = true;
-    self->request_.arrived = Clock::now();
-    self->respond(self->refuse(fail(Code::overloaded, "the server has as many connections as it allows (" +
-                                                          std::to_string(self->hub_.options.connections) +
-                                                          "); try again shortly"),
-                               1000),
-                  false);
+void HttpSession::on_handshake(ErrorCode error, bool refused) {
+  if (stream_->tls() && hub_.handlers.handshake)
+    hub_.handlers.handshake(!error ? "done" : is_plain_http(error) ? "plain_http" : timed_out_ ? "timeout" : "failed");
+  if (!error) return refused ? refuse_connection() : wait_for_request();
+  if (!is_plain_http(error)) return close();
+  expire_after(kLinger);
+  asio::async_write(socket_, asio::buffer(kSpeakTls), [self = shared_from_this()](ErrorCode failed, size_t) {
+    ErrorCode ignored;
+    self->socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+    if (failed) return self->close();
+    self->linger();
   });
+}
+
+void HttpSession::refuse_connection() {
+  idle_ = false;
+  body_unread_ = true;
+  request_.arrived = Clock::now();
+  respond(refuse(fail(Code::overloaded, "the server has as many connections as it allows (" +
+                                            std::to_string(hub_.options.connections) + "); try again shortly"),
+                 1000),
+          false);
 }
 
 void HttpSession::stop_when_idle() {
@@ -132,7 +149,7 @@ void HttpSession::wait_for_request() {
   parser_->body_limit(boost::none);  // checked in on_head, where there is a head to answer to
   if (buffer_.size() != 0) return read_head();
   expire_after(milliseconds(hub_.options.idle_timeout_ms));
-  socket_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](ErrorCode error, size_t bytes) {
+  stream_->read_some(buffer_.prepare(4096), [self = shared_from_this()](ErrorCode error, size_t bytes) {
     if (error) return self->close();
     self->buffer_.commit(bytes);
     self->read_head();
@@ -144,19 +161,22 @@ void HttpSession::read_head() {
   request_.arrived = Clock::now();
   request_.deadline = request_.arrived + milliseconds(hub_.options.request_timeout_ms);
   expire_after(left(hub_.options.head_timeout_ms));
-  http::async_read_header(socket_, buffer_, *parser_,
+  http::async_read_header(any_, buffer_, *parser_,
                           [self = shared_from_this()](ErrorCode error, size_t) { self->on_head(error); });
 }
 
 void HttpSession::on_head(ErrorCode error) {
   ErrorCode ignored;
   const auto endpoint = socket_.remote_endpoint(ignored);
-  const auto address = endpoint.address();
-  request_.remote = address.to_string();
-  request_.loopback =
-      address.is_loopback() || (address.is_v6() && address.to_v6().is_v4_mapped() &&
-                                asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback());
+  const auto identify = [&] {
+    Origin origin =
+        origin_of(endpoint.address().to_string(), stream_->tls(), request_.headers, hub_.options.trusted_proxies);
+    request_.remote = std::move(origin.address);
+    request_.loopback = origin.loopback;
+    request_.https = origin.https;
+  };
   if (error) {
+    identify();
     body_unread_ = true;
     if (error == http::error::header_limit) {
       HttpResponse refusal =
@@ -177,10 +197,15 @@ void HttpSession::on_head(ErrorCode error) {
   request_.method = std::string(head.method_string());
   request_.path = std::string(head.target().substr(0, head.target().find('?')));
   for (const auto& field : head) request_.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+  identify();
   body_unread_ = !parser_->is_done();
 
   std::optional<HttpResponse> answer = hub_.handlers.admit(request_);
   if (answer) return respond(std::move(*answer), !body_unread_ && head.keep_alive());
+  if (!request_.lane.empty() && crowded())
+    return respond(
+        refuse(fail(Code::overloaded, "the server has more requests than it can work on; try again shortly"), 1000),
+        !body_unread_ && head.keep_alive());
   const auto length = parser_->content_length();
   if (length && *length > hub_.options.max_body)
     return respond(
@@ -195,7 +220,7 @@ void HttpSession::on_head(ErrorCode error) {
   parser_->body_limit(hub_.options.max_body);
   if (lower(request_.header("expect")) == "100-continue") {
     expire_after(left(hub_.options.stall_timeout_ms));
-    asio::async_write(socket_, asio::buffer(kContinue), [self = shared_from_this()](ErrorCode failed, size_t) {
+    asio::async_write(any_, asio::buffer(kContinue), [self = shared_from_this()](ErrorCode failed, size_t) {
       if (failed) return self->close();
       self->read_body();
     });
@@ -206,7 +231,7 @@ void HttpSession::on_head(ErrorCode error) {
 
 void HttpSession::read_body() {
   expire_after(left(hub_.options.stall_timeout_ms));
-  http::async_read_some(socket_, buffer_, *parser_,
+  http::async_read_some(any_, buffer_, *parser_,
                         [self = shared_from_this()](ErrorCode error, size_t) { self->on_body(error); });
 }
 
@@ -227,6 +252,12 @@ void HttpSession::on_body(ErrorCode error) {
   if (!parser_->is_done()) return read_body();
   body_unread_ = false;
   dispatch();
+}
+
+// Would a body only be read to be refused, or to wait for longer than is of use?
+bool HttpSession::crowded() const {
+  return hub_.pool.waiting() >= hub_.options.queue ||
+         hub_.pool.longest_wait() >= milliseconds(hub_.options.queue_wait_ms);
 }
 
 // Takes part of the budget for bodies; false when it is used up.
@@ -254,6 +285,7 @@ void HttpSession::dispatch() {
   keep_ = parser_->get().keep_alive();
   request_.body = std::move(parser_->get().body());
   request_.wire_bytes = request_.body.size();
+  submitted_ = Clock::now();
   if (!hub_.pool.submit(request_.lane, [self = shared_from_this()] { self->run_job(); }))
     respond(refuse(fail(Code::overloaded, "the server has more requests than it can work on; try again shortly"), 1000),
             keep_);
@@ -262,6 +294,7 @@ void HttpSession::dispatch() {
 // On a pool thread. Nothing else touches the session meanwhile, but for close().
 void HttpSession::run_job() {
   HttpResponse answer;
+  request_.queued_seconds = std::chrono::duration<double>(Clock::now() - submitted_).count();
   try {
     const std::string_view encoding = request_.header("content-encoding");
     Status readable;
@@ -325,7 +358,7 @@ void HttpSession::respond(HttpResponse response, bool keep) {
   message_->result(static_cast<unsigned>(response_.status));
   message_->set(http::field::server, "rejoin");
   if (!response_.content_type.empty()) message_->set(http::field::content_type, response_.content_type);
-  for (const auto& [name, value] : response_.headers) message_->set(name, value);
+  for (const auto& [name, value] : response_.headers) message_->insert(name, value);
   message_->keep_alive(keep_);
   sent_ = response_.body.size();
   if (request_.method == "HEAD") {
@@ -341,7 +374,7 @@ void HttpSession::respond(HttpResponse response, bool keep) {
 
 void HttpSession::write() {
   expire_after(left(hub_.options.stall_timeout_ms));
-  http::async_write_some(socket_, *serializer_, [self = shared_from_this()](ErrorCode error, size_t) {
+  http::async_write_some(any_, *serializer_, [self = shared_from_this()](ErrorCode error, size_t) {
     if (error) {
       self->response_.status = 499;  // the peer went away; nginx's number for it
       self->after_write();
@@ -350,14 +383,17 @@ void HttpSession::write() {
     if (!self->serializer_->is_done()) return self->write();
     self->after_write();
     if (self->keep_ && !self->hub_.stopping) return self->wait_for_request();
-    ErrorCode ignored;
-    self->socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-    if (self->body_unread_) {
-      self->buffer_.clear();
-      self->expire_after(kLinger);
-      return self->linger();
-    }
-    self->close();
+    self->say_goodbye();
+  });
+}
+
+void HttpSession::say_goodbye() {
+  expire_after(kLinger);
+  stream_->finish([self = shared_from_this()](ErrorCode) {
+    if (!self->body_unread_) return self->close();
+    self->buffer_.clear();
+    self->expire_after(kLinger);
+    self->linger();
   });
 }
 

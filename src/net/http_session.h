@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "net/http_server.h"
+#include "net/server_stream.h"
 #include "net/worker_pool.h"
 
 namespace rejoin::net {
@@ -34,12 +35,11 @@ struct HttpHub {
 // Lives as long as an operation of its own is under way. Everything but the constructor runs on the socket's strand.
 class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
-  HttpSession(HttpHub& hub, boost::asio::ip::tcp::socket socket);
+  HttpSession(HttpHub& hub, std::unique_ptr<ServerStream> stream);
   ~HttpSession();
 
-  void start();
-  // For a connection above the limit: says so and closes.
-  void start_refused();
+  // `refused`: a connection above the limit, which is told so and closed.
+  void start(bool refused);
   // Thread-safe. Closes at once if no request is under way; otherwise after its answer.
   void stop_when_idle();
   // Thread-safe. Cuts whatever is under way.
@@ -51,11 +51,14 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   using Serializer = boost::beast::http::response_serializer<boost::beast::http::string_body>;
   using ErrorCode = boost::system::error_code;
 
+  void on_handshake(ErrorCode error, bool refused);
+  void refuse_connection();
   void wait_for_request();
   void read_head();
   void on_head(ErrorCode error);
   void read_body();
   void on_body(ErrorCode error);
+  bool crowded() const;
   bool reserve(uint64_t total);
   void release();
   void dispatch();
@@ -66,18 +69,22 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void respond(HttpResponse response, bool keep);
   void write();
   void after_write();
+  void say_goodbye();
   void linger();
   void close();
   void expire_after(std::chrono::milliseconds time);
   std::chrono::milliseconds left(int64_t at_most_ms) const;
 
   HttpHub& hub_;
-  boost::asio::ip::tcp::socket socket_;
+  const std::unique_ptr<ServerStream> stream_;
+  AnyStream any_{*stream_};
+  boost::asio::ip::tcp::socket& socket_ = stream_->socket();
   boost::asio::steady_timer timer_;
   bool timed_out_ = false;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   HttpRequest request_;
+  std::chrono::steady_clock::time_point submitted_;
   uint64_t reserved_ = 0;
   bool idle_ = true;
   bool body_unread_ = false;

@@ -22,7 +22,7 @@ bool WorkerPool::submit(const std::string& key, Job job) {
     lane.jobs.push_back(std::move(job));
     ++waiting_;
     if (lane.running || lane.jobs.size() > 1) return true;
-    ready_.push_back(name);
+    ready_.push_back({name, std::chrono::steady_clock::now()});
   }
   wake_.notify_one();
   return true;
@@ -31,6 +31,17 @@ bool WorkerPool::submit(const std::string& key, Job job) {
 size_t WorkerPool::waiting() const {
   std::lock_guard lock(mutex_);
   return waiting_;
+}
+
+size_t WorkerPool::running() const {
+  std::lock_guard lock(mutex_);
+  return running_;
+}
+
+std::chrono::steady_clock::duration WorkerPool::longest_wait() const {
+  std::lock_guard lock(mutex_);
+  if (ready_.empty()) return {};
+  return std::chrono::steady_clock::now() - ready_.front().since;
 }
 
 void WorkerPool::stop() {
@@ -48,22 +59,24 @@ void WorkerPool::work() {
   for (;;) {
     wake_.wait(lock, [this] { return !ready_.empty() || (stopping_ && waiting_ == 0); });
     if (ready_.empty()) return;
-    const std::string key = std::move(ready_.front());
+    const std::string key = std::move(ready_.front().key);
     ready_.pop_front();
     Lane& lane = lanes_[key];  // references into an unordered_map survive other keys' coming and going
     Job job = std::move(lane.jobs.front());
     lane.jobs.pop_front();
     lane.running = true;
     --waiting_;
+    ++running_;
     lock.unlock();
     job();
     job = nullptr;
     lock.lock();
     lane.running = false;
+    --running_;
     if (lane.jobs.empty())
       lanes_.erase(key);
     else
-      ready_.push_back(key), wake_.notify_one();
+      ready_.push_back({key, std::chrono::steady_clock::now()}), wake_.notify_one();
     if (stopping_) wake_.notify_all();
   }
 }

@@ -2,6 +2,7 @@
 // and a key with much work does not hold threads that others could use.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -28,6 +29,10 @@ class WorkerPool {
   // False: the queue is full, or the pool is stopping. An empty key is a key of its own each time. Thread-safe.
   bool submit(const std::string& key, Job job);
   size_t waiting() const;
+  size_t running() const;
+  // How long the job that is next has been able to run but for want of a thread; jobs that wait for another one of
+  // their own key don't count. Zero when none waits.
+  std::chrono::steady_clock::duration longest_wait() const;
   // No new jobs; waits for those that run and wait. Idempotent.
   void stop();
 
@@ -43,8 +48,13 @@ class WorkerPool {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::unordered_map<std::string, Lane> lanes_;
-  std::deque<std::string> ready_;  // keys with waiting jobs of which none runs
+  struct Ready {
+    std::string key;
+    std::chrono::steady_clock::time_point since;
+  };
+  std::deque<Ready> ready_;  // keys with waiting jobs of which none runs
   size_t waiting_ = 0;
+  size_t running_ = 0;
   size_t anonymous_ = 0;
   bool stopping_ = false;
   std::vector<std::thread> threads_;

@@ -71,6 +71,27 @@ TEST(WorkerPool, QueuesAreBounded) {
   EXPECT_EQ(pool.waiting(), 0u);
 }
 
+TEST(WorkerPool, OnlyWaitingForAThreadIsALongWait) {
+  WorkerPool pool(2, 100, 100);
+  std::promise<void> open, first, second, next;
+  std::shared_future<void> gate = open.get_future().share();
+  ASSERT_TRUE(pool.submit("a", [&, gate] { first.set_value(), gate.wait(); }));
+  first.get_future().wait();
+  ASSERT_TRUE(pool.submit("a", [] {}));
+  EXPECT_EQ(pool.longest_wait().count(), 0);  // it waits for its key, not for a thread
+  EXPECT_EQ(pool.running(), 1u);
+  ASSERT_TRUE(pool.submit("b", [&, gate] { second.set_value(), gate.wait(); }));
+  second.get_future().wait();
+  ASSERT_TRUE(pool.submit("c", [&] { next.set_value(); }));
+  EXPECT_EQ(pool.running(), 2u);
+  while (pool.longest_wait().count() == 0) std::this_thread::yield();
+  open.set_value();
+  next.get_future().wait();
+  pool.stop();
+  EXPECT_EQ(pool.longest_wait().count(), 0);
+  EXPECT_EQ(pool.running(), 0u);
+}
+
 TEST(WorkerPool, StopRunsWhatWaits) {
   std::atomic<int> ran = 0;
   {

@@ -60,8 +60,24 @@ Result<bool> bypasses_row_security(Connection& db) {
   return !role.empty() && role.integer(0, 0) != 0;
 }
 
+std::string forget_sql(int64_t table) {
+  const std::string id = std::to_string(table);
+  std::string sql = "SET LOCAL rejoin.all_tenants = 'on';";
+  for (const char* of : {"outbox", "record"})
+    sql += "DELETE FROM rejoin." + std::string(of) + " WHERE tbl = " + id + ";";
+  // Positions stay: cursors of devices stand on them.
+  return sql + "UPDATE rejoin.log SET tbl = 0, entries = '\\x00' WHERE tbl = " + id +
+         ";DELETE FROM rejoin.tracked WHERE id = " + id + ";UPDATE rejoin.meta SET catalog = catalog + 1;";
+}
+
 Status untrack(Connection& db, const std::string& name) {
   REJOIN_TRY(installed_version(db));
+  // One that was dropped is in no catalog.
+  REJOIN_ASSIGN(Rows gone,
+                db.query("SELECT k.id::int8 FROM rejoin.tracked k WHERE k.name = $1 AND NOT EXISTS (SELECT FROM "
+                         "pg_class c WHERE c.oid = k.relation)",
+                         Params().text(name)));
+  if (!gone.empty()) return db.script("BEGIN;" + forget_sql(gone.integer(0, 0)) + "COMMIT;");
   REJOIN_ASSIGN(Catalog catalog, load_catalog(db));
   const Table* table = catalog.find(name);
   for (const Table& t : catalog.tables)
@@ -70,10 +86,7 @@ Status untrack(Connection& db, const std::string& name) {
   const std::string id = std::to_string(table->id);
   std::string sql =
       "BEGIN; SET LOCAL rejoin.all_tenants = 'on'; SET LOCAL lock_timeout = '5s';" + drop_capture_sql(*table);
-  for (const char* of : {"outbox", "record", "log"})
-    sql += "DELETE FROM rejoin." + std::string(of) + " WHERE tbl = " + id + ";";
-  return db.script(sql + "DELETE FROM rejoin.tracked WHERE id = " + id +
-                   "; UPDATE rejoin.meta SET catalog = catalog + 1; COMMIT;");
+  return db.script(sql + forget_sql(table->id) + "COMMIT;");
 }
 
 Result<StoreStatus> status(Connection& db) {

@@ -42,6 +42,8 @@ Result<Tracked> track(Connection& db, const TrackRequest& request, Random& rando
 // Makes a table from a device's contract, in the schema `public`, and tracks it. Errors: forbidden (the role may not),
 // untrackable (something of that name is in the way).
 Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random);
+// SQL that removes all metadata of a table, for a transaction that is open.
+std::string forget_sql(int64_t table);
 // Stops, removes triggers and all metadata of the table. Errors: not_tracked.
 Status untrack(Connection& db, const std::string& name);
 

@@ -19,6 +19,17 @@ class Statement {
     }
     return "unnest(" + arrays + ") WITH ORDINALITY AS u(" + names + "n)";
   }
+  // Each row of the batch with what `wanted` says of the table's row `t` with its key. A lateral subquery, because a
+  // join could be planned the other way round, as a walk over the whole table; OFFSET 0 or a lock keeps it one.
+  std::string located(size_t columns, const std::string& wanted, const std::string& end) const {
+    return source(columns) + " CROSS JOIN LATERAL (SELECT " + wanted + " FROM " + table_.sql + " AS t WHERE " +
+           match() + of_tenant(columns) + " " + end + ")";
+  }
+  // For UPDATE and DELETE: the batch with the places of its rows, which were locked before.
+  std::string places(size_t columns) const {
+    return "(SELECT u.*, x.place FROM " + located(columns, "t.ctid AS place", "OFFSET 0") +
+           " AS x) AS u WHERE t.ctid = " + "u.place";
+  }
   std::string match() const {
     std::string out;
     for (size_t i = 0; i < table_.key.size(); ++i)
@@ -32,7 +43,7 @@ class Statement {
     return " AND t." + table_.tenant->quoted + " = " + tenant_value(columns);
   }
   std::string tenant_value(size_t columns) const {
-    return "($" + std::to_string(table_.key.size() + columns + 1) + "::text)::" + table_.tenant->type.sql;
+    return write_expression(table_.tenant->type, "($" + std::to_string(table_.key.size() + columns + 1) + "::text)");
   }
   std::string reads(const crdt::ColumnSet& columns, const std::string& row) const {
     std::string out;
@@ -54,21 +65,31 @@ class Statement {
   const Table& table_;
 };
 
-crdt::ColumnSet present(const Table& table) {
+}  // namespace
+
+crdt::ColumnSet present_columns(const Table& table) {
   crdt::ColumnSet out;
   for (uint32_t c = 0; c < table.columns.size(); ++c)
     if (table.columns[c].present) out.add(c);
   return out;
 }
 
-}  // namespace
+Status KeyArrays::add(BytesView key) { return add(key, false); }
 
-Status KeyArrays::add(BytesView key) {
+Status KeyArrays::add_foreign(BytesView key) {
+  if (key.size() > kMostKeyBytes)
+    return fail(Code::bad_argument, "its key has " + std::to_string(key.size()) + " bytes; PostgreSQL's indexes take " +
+                                        std::to_string(kMostKeyBytes));
+  return add(key, true);
+}
+
+Status KeyArrays::add(BytesView key, bool strict) {
   if (!crdt::decode_key(key, table_->key.size(), values_, scratch_))
     return fail(Code::corrupt, "a key of table \"" + table_->name + "\" is damaged");
   std::vector<std::string> texts;
   for (size_t i = 0; i < values_.size(); ++i) {
-    REJOIN_ASSIGN(std::string text, key_text_of(table_->key[i].type, values_[i]));
+    const Type& type = table_->key[i].type;
+    REJOIN_ASSIGN(std::string text, strict ? key_text_of(type, values_[i]) : text_of(type, values_[i]));
     texts.push_back(std::move(text));
   }
   for (size_t i = 0; i < texts.size(); ++i) arrays_[i].add(BytesView(texts[i]));
@@ -85,18 +106,15 @@ Bytes encode_text_key(const Table& table, std::span<const TextElement> texts) {
   return out;
 }
 
-void send_lock(Work& work, const Table& table, const KeyArrays& keys) {
+void send_lock(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads) {
   Statement s(work, table);
-  s.send("SELECT u.n FROM " + s.source(0) + " JOIN " + table.sql + " AS t ON " + s.match() + s.of_tenant(0) +
-             " ORDER BY u.n FOR NO KEY UPDATE OF t",
-         keys, {});
+  s.send("SELECT u.n" + s.reads(reads, "t") + " FROM " + s.located(0, "t.*", "FOR NO KEY UPDATE OF t") + " AS t", keys,
+         {});
 }
 
-void send_select(Work& work, const Table& table, const KeyArrays& keys) {
+void send_select(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads) {
   Statement s(work, table);
-  s.send("SELECT u.n" + s.reads(present(table), "t") + " FROM " + s.source(0) + " JOIN " + table.sql + " AS t ON " +
-             s.match() + s.of_tenant(0),
-         keys, {});
+  s.send("SELECT u.n" + s.reads(reads, "t") + " FROM " + s.located(0, "t.*", "OFFSET 0") + " AS t", keys, {});
 }
 
 void send_update(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
@@ -109,8 +127,7 @@ void send_update(Work& work, const Table& table, const KeyArrays& keys, const cr
            write_expression(table.columns[c].type, "u.c" + std::to_string(n));
     ++n;
   });
-  s.send("UPDATE " + table.sql + " AS t SET " + set + " FROM " + s.source(n) + " WHERE " + s.match() + s.of_tenant(n) +
-             " RETURNING u.n" + s.reads(check, "t"),
+  s.send("UPDATE " + table.sql + " AS t SET " + set + " FROM " + s.places(n) + " RETURNING u.n" + s.reads(check, "t"),
          keys, values);
 }
 
@@ -143,8 +160,8 @@ void send_insert(Work& work, const Table& table, const KeyArrays& keys, const cr
 
 void send_delete(Work& work, const Table& table, const KeyArrays& keys) {
   Statement s(work, table);
-  s.send("DELETE FROM " + table.sql + " AS t USING " + s.source(0) + " WHERE " + s.match() + s.of_tenant(0) +
-             " RETURNING u.n" + s.reads(present(table), "t"),
+  s.send("DELETE FROM " + table.sql + " AS t USING " + s.places(0) + " RETURNING u.n" +
+             s.reads(present_columns(table), "t"),
          keys, {});
 }
 

@@ -17,7 +17,7 @@ std::string key_of(const Table& t, const std::string& row) {
 }
 
 std::string tenant_of(const Table& t, const std::string& row) {
-  return t.tenant ? "coalesce(" + row + "." + t.tenant->quoted + "::text, '')" : quote_text(t.owner);
+  return t.tenant ? row + "." + t.tenant->quoted + "::text" : quote_text(t.owner);
 }
 
 // All columns by name and value, one after the other.
@@ -40,77 +40,93 @@ std::string changed_columns(const Table& t) {
   return "array_remove(ARRAY[" + out + "]::text[], NULL)";
 }
 
-std::string outbox(const Table& t, int op, const std::string& row, const std::string& more_columns = "",
-                   const std::string& more_values = "") {
-  return "INSERT INTO rejoin.outbox(tenant, tbl, op, ms, key" + more_columns + ") SELECT " + tenant_of(t, row) + ", " +
-         std::to_string(t.id) + ", " + std::to_string(op) + ", at, " + key_of(t, row) + more_values;
+std::string insert(const std::string& columns) {
+  return "INSERT INTO rejoin.outbox(tenant, tbl, op, ms, key" + columns + ") ";
+}
+
+// One entry for each row of `from`. Rows of no tenant are nobody's.
+std::string entries(const Table& t, OutboxOp op, const std::string& from, bool values) {
+  return insert(values ? ", was" : "") + "SELECT " + tenant_of(t, "r") + ", " + std::to_string(t.id) + ", " +
+         std::to_string(op) + ", v_at, " + key_of(t, "r") + (values ? ", " + values_of(t, "r") : "") + " FROM " + from +
+         " AS r" + (t.tenant ? " WHERE r." + t.tenant->quoted + " IS NOT NULL" : "") + ";\n";
+}
+
+// One entry for the row of an update.
+std::string entry(const Table& t, OutboxOp op, const std::string& which, const std::string& column,
+                  const std::string& value) {
+  return insert(column) + "VALUES (v_tenant_" + which + ", " + std::to_string(t.id) + ", " + std::to_string(op) +
+         ", v_at, v_key_" + which + value + ");\n";
+}
+
+// A dropped column must not make the application's writes fail: what names columns is tried apart, and the fallback
+// looks which of them the table still has.
+std::string or_else(const std::string& statements, const std::string& fallback) {
+  return "BEGIN\n" + statements + "EXCEPTION WHEN undefined_column THEN\n" + fallback + "END;\n";
+}
+
+// Sets v_list to the names and values of the columns of "r" that are left, as SQL.
+std::string list_present(const Table& t) {
+  std::string rows;
+  for (const Column& c : t.columns)
+    if (c.present)
+      rows += (rows.empty() ? "(" : ", (") + quote_text(c.name) + ", " +
+              quote_text(read_expression(c.type, "r." + c.quoted)) + ")";
+  if (rows.empty()) return "v_list := '';\n";
+  return "v_list := coalesce((SELECT string_agg(quote_literal(c.name) || ', ' || c.value, ', ') FROM (VALUES " + rows +
+         ") AS c(name, value) JOIN pg_attribute p ON p.attrelid = TG_RELID AND p.attname = c.name AND NOT "
+         "p.attisdropped), "
+         "'');\n";
+}
+
+// As entries() for deletions, with the columns that are left.
+std::string present_entries(const Table& t, const std::string& from) {
+  std::string statement = insert(", was") + "SELECT " + tenant_of(t, "r") + ", " + std::to_string(t.id) + ", " +
+                          std::to_string(kDeleted) + ", $1, " + key_of(t, "r") + ", ARRAY[";
+  const std::string rest =
+      "]::text[] FROM " + from + " AS r" + (t.tenant ? " WHERE r." + t.tenant->quoted + " IS NOT NULL" : "");
+  return list_present(t) + "EXECUTE " + quote_text(statement) + " || v_list || " + quote_text(rest) + " USING v_at;\n";
 }
 
 }  // namespace
 
 std::string capture_sql(const Table& t) {
   const std::string name = function_name(t);
-  // A dropped column must not make the application's writes fail: what names columns is tried apart, and the fallback
-  // says that anything may have changed. No row is written there, so the subtransaction costs no transaction number.
-  std::string body = "CREATE OR REPLACE FUNCTION " + name + R"sql(() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+  // The names of the variables win over those of columns, which are all written with their row.
+  std::string body = "CREATE OR REPLACE FUNCTION " + name +
+                     R"sql(() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, YMD' SET extra_float_digits = '1'
-SET "IntervalStyle" = 'postgres' SET row_security = on
+SET "IntervalStyle" = 'postgres' SET bytea_output = 'hex' SET row_security = on
 AS $capture$
+#variable_conflict use_variable
 DECLARE
-  at bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
-  changed text[];
-  old_key text[]; new_key text[]; old_tenant text; new_tenant text; was_row text[];
+  v_at bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+  v_changed text[]; v_was text[]; v_list text;
+  v_key_old text[]; v_key_new text[]; v_tenant_old text; v_tenant_new text;
 BEGIN
-  IF TG_OP = 'INSERT' THEN
-    )sql" + outbox(t, kInserted, "n") +
-                     R"sql( FROM new_rows AS n;
-  ELSIF TG_OP = 'DELETE' THEN
-    BEGIN
-      )sql" + outbox(t, kDeleted, "o", ", was", ", " + values_of(t, "o")) +
-                     R"sql( FROM old_rows AS o;
-    EXCEPTION WHEN undefined_column THEN
-      )sql" + outbox(t, kDeleted, "o") +
-                     R"sql( FROM old_rows AS o;
-    END;
-  ELSIF TG_OP = 'TRUNCATE' THEN
-    BEGIN
-      )sql" + outbox(t, kDeleted, "o", ", was", ", " + values_of(t, "o")) +
-                     " FROM " + t.sql + R"sql( AS o;
-    EXCEPTION WHEN undefined_column THEN
-      )sql" + outbox(t, kDeleted, "o") +
-                     " FROM " + t.sql + R"sql( AS o;
-    END;
-  ELSE
-    old_key := )sql" +
-                     key_of(t, "OLD") + "; new_key := " + key_of(t, "NEW") + "; old_tenant := " + tenant_of(t, "OLD") +
-                     "; new_tenant := " + tenant_of(t, "NEW") + R"sql(;
-    IF old_key = new_key AND old_tenant = new_tenant THEN
-      BEGIN
-        changed := )sql" +
-                     changed_columns(t) + R"sql(;
-      EXCEPTION WHEN undefined_column THEN
-        changed := NULL;
-      END;
-      IF changed IS NULL OR cardinality(changed) > 0 THEN
-        INSERT INTO rejoin.outbox(tenant, tbl, op, ms, key, columns) VALUES (new_tenant, )sql" +
-                     std::to_string(t.id) + ", " + std::to_string(kUpdated) + R"sql(, at, new_key, changed);
-      END IF;
-    ELSE
-      BEGIN
-        was_row := )sql" +
-                     values_of(t, "OLD") + R"sql(;
-      EXCEPTION WHEN undefined_column THEN
-        was_row := NULL;
-      END;
-      INSERT INTO rejoin.outbox(tenant, tbl, op, ms, key, was) VALUES (old_tenant, )sql" +
-                     std::to_string(t.id) + ", " + std::to_string(kDeleted) + R"sql(, at, old_key, was_row);
-      INSERT INTO rejoin.outbox(tenant, tbl, op, ms, key) VALUES (new_tenant, )sql" +
-                     std::to_string(t.id) + ", " + std::to_string(kInserted) + R"sql(, at, new_key);
-    END IF;
-  END IF;
-  RETURN NULL;
-END $capture$;
+IF TG_OP = 'INSERT' THEN
 )sql";
+  body += entries(t, kInserted, "new_rows", false);
+  body += "ELSIF TG_OP = 'DELETE' THEN\n";
+  body += or_else(entries(t, kDeleted, "old_rows", true), present_entries(t, "old_rows"));
+  body += "ELSIF TG_OP = 'TRUNCATE' THEN\n";
+  body += or_else(entries(t, kDeleted, t.sql, true), present_entries(t, t.sql));
+  body += "ELSE\n";
+  body += "v_key_old := " + key_of(t, "OLD") + "; v_key_new := " + key_of(t, "NEW") + ";\n";
+  body += "v_tenant_old := " + tenant_of(t, "OLD") + "; v_tenant_new := " + tenant_of(t, "NEW") + ";\n";
+  body += "IF v_key_old = v_key_new AND v_tenant_old IS NOT DISTINCT FROM v_tenant_new THEN\n";
+  body += or_else("v_changed := " + changed_columns(t) + ";\n",
+                  "v_changed := ARRAY(SELECT o.key FROM json_each_text(row_to_json(OLD)) AS o JOIN "
+                  "json_each_text(row_to_json(NEW)) AS w ON w.key = o.key WHERE o.value IS DISTINCT FROM w.value);\n");
+  body += "IF v_tenant_new IS NOT NULL AND (v_changed IS NULL OR cardinality(v_changed) > 0) THEN\n";
+  body += entry(t, kUpdated, "new", ", columns", ", v_changed");
+  body += "END IF;\nELSE\n";
+  body +=
+      or_else("v_was := " + values_of(t, "OLD") + ";\n",
+              list_present(t) +
+                  "EXECUTE 'SELECT ARRAY[' || v_list || ']::text[] FROM (SELECT ($1).*) AS r' INTO v_was USING OLD;\n");
+  body += "IF v_tenant_old IS NOT NULL THEN\n" + entry(t, kDeleted, "old", ", was", ", v_was") + "END IF;\n";
+  body += "IF v_tenant_new IS NOT NULL THEN\n" + entry(t, kInserted, "new", "", "") + "END IF;\n";
+  body += "END IF;\nEND IF;\nRETURN NULL;\nEND $capture$;\n";
   auto trigger = [&](const std::string& kind, const std::string& when, const std::string& rest) {
     body += "DROP TRIGGER IF EXISTS rejoin_capture_" + kind + " ON " + t.sql + ";\nCREATE TRIGGER rejoin_capture_" +
             kind + " " + when + " ON " + t.sql + " " + rest + " " + kNotOurs + " EXECUTE FUNCTION " + name + "();\n";

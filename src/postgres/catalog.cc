@@ -15,14 +15,30 @@ bool same_name(std::string_view a, std::string_view b) {
 
 // Columns of relations, with the type under a domain. Generated columns are nobody's to write.
 constexpr const char* kColumns =
-    "SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod), "
-    "  coalesce(b.typtype, t.typtype)::text, coalesce(b.typcategory, t.typcategory)::text, "
-    "  coalesce(b.typname, t.typname)::text, a.attnotnull, a.atthasdef OR a.attidentity <> '', "
-    "  coalesce(array_position(i.indkey::int2[], a.attnum), -1)::int8, coalesce(l.collisdeterministic, true) "
-    "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype "
+    "SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod), t.typtype::text, "
+    "  t.typcategory::text, t.typname::text, a.attnotnull OR d.not_null, "
+    "  a.atthasdef OR a.attidentity <> '' OR d.has_default, "
+    "  coalesce(array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum), -1)::int8, "
+    "  coalesce(l.collisdeterministic, true), CASE e.typtype WHEN 'b' THEN e.typname::text WHEN 'e' THEN 'enum' ELSE "
+    "'' END "
+    "FROM pg_attribute a CROSS JOIN LATERAL ("
+    "  WITH RECURSIVE under(oid, not_null, has_default, depth) AS ("
+    "    SELECT a.atttypid, false, false, 0 "
+    "    UNION ALL SELECT y.typbasetype, y.typnotnull, y.typdefault IS NOT NULL, depth + 1 FROM under u JOIN pg_type y "
+    "      ON y.oid = u.oid AND y.typtype = 'd') "
+    "  SELECT bool_or(not_null) AS not_null, bool_or(has_default) AS has_default, "
+    "    (array_agg(oid ORDER BY depth DESC))[1] AS oid FROM under) d "
+    "JOIN pg_type t ON t.oid = d.oid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' "
     "LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary "
     "LEFT JOIN pg_collation l ON l.oid = a.attcollation "
     "WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND ";
+
+// Names of types are read where the search path hides nothing: what is kept of them must mean the same whatever path a
+// later session has.
+constexpr const char* kPlainPath =
+    "SELECT set_config('rejoin.search_path', current_setting('search_path'), true), set_config('search_path', "
+    "'pg_catalog', true)";
+constexpr const char* kOwnPath = "SELECT set_config('search_path', current_setting('rejoin.search_path'), true)";
 
 struct Declared {
   Column column;
@@ -37,7 +53,7 @@ Declared declared(const Rows& rows, size_t i) {
   d.column.name = rows.text(i, 1);
   d.column.quoted = quote(d.column.name);
   d.type = rows.text(i, 2);
-  auto type = type_of(rows.text(i, 3), rows.text(i, 4), rows.text(i, 5), d.type);
+  auto type = type_of(rows.text(i, 3), rows.text(i, 4), rows.text(i, 5), d.type, rows.text(i, 10));
   d.typed = type.has_value();
   if (type) d.column.type = *type;
   d.column.not_null = rows.integer(i, 6) != 0;
@@ -64,6 +80,15 @@ void order_by_parents(Catalog& catalog) {
 }
 
 }  // namespace
+
+std::string shape_of(const std::string& oid) {
+  return "(SELECT coalesce(string_agg(a.attnum || ':' || a.xmin, ',' ORDER BY a.attnum), '') FROM pg_attribute a WHERE "
+         "a.attrelid = " +
+         oid +
+         " AND a.attnum > 0) || '/' || (SELECT coalesce(string_agg(g.oid || ':' || g.xmin, ',' ORDER BY g.oid), '') "
+         "FROM pg_trigger g WHERE g.tgrelid = " +
+         oid + ")";
+}
 
 std::string quote(std::string_view name) { return contract::quote_name(name); }
 
@@ -97,17 +122,27 @@ const Table* Catalog::find(int64_t id) const {
 
 Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& tenant) {
   const std::string tracked = "(SELECT relation::oid FROM rejoin.tracked)";
+  const size_t before = db.queued() + 1;
+  db.send(kPlainPath);
   db.send("SELECT catalog FROM rejoin.meta");
-  db.send(
-      "SELECT k.id::int8, k.name, k.tenant_column, n.nspname::text, c.relname::text, c.oid::int8, k.tenant FROM "
-      "rejoin.tracked k "
-      "JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY k.id");
+  db.send("SELECT k.id::int8, k.name, k.tenant_column, n.nspname::text, c.relname::text, c.oid::int8, k.tenant, " +
+          shape_of("c.oid") +
+          " FROM rejoin.tracked k JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = c.relnamespace "
+          "ORDER "
+          "BY k.id");
   db.send("SELECT tbl::int8, id::int8, name FROM rejoin.tracked_column ORDER BY tbl, id");
   db.send(std::string(kColumns) + "a.attrelid IN " + tracked + " ORDER BY a.attrelid, a.attnum");
   db.send(std::string(kBeforeTriggers) + " AND tgrelid IN " + tracked);
   db.send("SELECT conrelid::int8, confrelid::int8 FROM pg_constraint WHERE contype = 'f' AND conrelid IN " + tracked +
           " AND confrelid IN " + tracked + " AND conrelid <> confrelid");
+  db.send(
+      "SELECT DISTINCT i.indrelid::int8, a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = "
+      "i.indrelid "
+      "AND a.attnum = ANY(i.indkey) WHERE i.indisunique AND NOT i.indisprimary AND i.indrelid IN " +
+      tracked);
+  db.send(kOwnPath);
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(before));
   Catalog catalog;
   catalog.version = all[0].empty() ? 0 : all[0].integer(0, 0);
   std::map<int64_t, size_t> by_oid;
@@ -115,6 +150,8 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
   for (size_t i = 0; i < tables.size(); ++i) {
     Table t;
     t.id = tables.integer(i, 0);
+    t.oid = tables.integer(i, 5);
+    t.shape = tables.text(i, 7);
     t.name = tables.text(i, 1);
     if (!tables.is_null(i, 2)) {
       t.tenant.emplace();
@@ -176,6 +213,10 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
     Table *child = by_relation(all[5].integer(i, 0)), *parent = by_relation(all[5].integer(i, 1));
     if (child && parent) child->parents.push_back(parent->id);
   }
+  for (size_t i = 0; i < all[6].size(); ++i)
+    if (Table* t = by_relation(all[6].integer(i, 0)))
+      for (uint32_t c = 0; c < t->columns.size(); ++c)
+        if (t->columns[c].present && t->columns[c].name == all[6].text(i, 1)) t->unique.add(c);
   order_by_parents(catalog);
   return catalog;
 }
@@ -190,13 +231,18 @@ Result<Table> describe_table(Connection& db, const std::string& relation, const 
                     "that need them");
   const int64_t oid = found[0].integer(0, 0);
   db.send(
-      "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relispartition FROM "
-      "pg_class "
-      "c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid",
+      "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relispartition, "
+      "coalesce(i.indnkeyatts, 0)::int8, coalesce(i.indimmediate, true), EXISTS (SELECT FROM pg_inherits h WHERE "
+      "h.inhrelid = c.oid OR h.inhparent = c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT "
+      "JOIN "
+      "pg_index i ON i.indrelid = c.oid AND i.indisprimary WHERE c.oid = $1::oid",
       Params().integer(oid));
+  db.send(kPlainPath);
   db.send(std::string(kColumns) + "a.attrelid = $1::oid ORDER BY a.attnum", Params().integer(oid));
   db.send(std::string(kBeforeTriggers) + " AND tgrelid = $1::oid", Params().integer(oid));
+  db.send(kOwnPath);
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  all.erase(all.begin() + 1);
   if (all[0].empty()) return fail(Code::not_found, "table " + relation + " was dropped meanwhile");
   Table t;
   t.sql = quote(all[0].text(0, 0)) + "." + quote(all[0].text(0, 1));
@@ -212,6 +258,10 @@ Result<Table> describe_table(Connection& db, const std::string& relation, const 
   if (kind == "p" || all[0].integer(0, 4)) return refuse("partitioned tables are not supported yet");
   if (kind != "r") return refuse("it is no table");
   if (all[0].text(0, 3) != "p") return refuse("it is temporary or unlogged, so a crash would lose acknowledged writes");
+  if (all[0].integer(0, 7))
+    return refuse("it inherits from another table or is inherited from, so rows of one table show in the other");
+  if (!all[0].integer(0, 6))
+    return refuse("its PRIMARY KEY is DEFERRABLE, and ON CONFLICT cannot use such a key; make it NOT DEFERRABLE");
   std::vector<std::pair<int64_t, Column>> key;
   bool tenant_found = false;
   for (size_t i = 0; i < all[1].size(); ++i) {
@@ -247,6 +297,8 @@ Result<Table> describe_table(Connection& db, const std::string& relation, const 
   for (auto& [order, column] : key) t.key.push_back(std::move(column));
   if (t.key.empty())
     return refuse("it has no PRIMARY KEY (besides the tenant column), so rows cannot be told apart on devices");
+  if (static_cast<int64_t>(t.key.size()) + t.tenant_in_key != all[0].integer(0, 5))
+    return refuse("a column of its PRIMARY KEY is a generated one, which devices cannot write");
   t.before_triggers = !all[2].empty();
   return t;
 }

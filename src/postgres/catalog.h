@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "contract/contract.h"
+#include "crdt/column_set.h"
 #include "postgres/connection.h"
 #include "postgres/types.h"
 
@@ -24,6 +25,8 @@ struct Column {
 
 struct Table {
   int64_t id = 0;
+  int64_t oid = 0;
+  std::string shape;                     // shape_of() when it was read
   std::string name;                      // in the contract: what devices call it
   std::string sql;                       // "public"."todos"
   std::string display;                   // public.todos
@@ -34,6 +37,7 @@ struct Table {
   std::string owner;                     // without such a column: the tenant whose rows they are
   bool tenant_in_key = false;
   bool before_triggers = false;  // a row may be stored otherwise than it was sent
+  crdt::ColumnSet unique;        // columns of UNIQUE constraints and indexes besides the key
   std::vector<int64_t> parents;  // tracked tables that its foreign keys reference
 };
 
@@ -45,6 +49,10 @@ struct Catalog {
   const Table* find(int64_t id) const;
   size_t index_of(const Table& table) const { return static_cast<size_t>(&table - tables.data()); }
 };
+
+// An expression that changes with the columns and triggers of a table, whoever alters it: the catalog is kept between
+// requests, and a request that finds another shape reads it anew. `oid`: an expression too.
+std::string shape_of(const std::string& oid);
 
 std::string quote(std::string_view name);
 std::string quote_text(std::string_view text);

@@ -10,6 +10,8 @@ namespace rejoin::postgres {
 namespace {
 
 constexpr int kBinary = 1;
+// Statements differ by table and by the columns that a batch writes; each costs memory at the server.
+constexpr size_t kMostPrepared = 1'000;
 
 std::string field(const PGresult* result, int code) {
   const char* text = PQresultErrorField(result, code);
@@ -18,7 +20,8 @@ std::string field(const PGresult* result, int code) {
 
 std::string one_line(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
   return text;
 }
 
@@ -44,6 +47,8 @@ uint64_t Rows::affected() const {
   const char* text = result_ ? PQcmdTuples(result_) : "";
   return *text ? std::stoull(text) : 0;
 }
+
+std::string_view Rows::command() const { return result_ ? PQcmdStatus(result_) : ""; }
 
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 Code code_of_state(std::string_view state) {
@@ -76,9 +81,12 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
   std::unique_ptr<Connection> out(new Connection(PQconnectdbParams(keys, values, 1)));
   if (PQstatus(out->db_) != CONNECTION_OK) {
     std::string reason = one_line(PQerrorMessage(out->db_));
-    const bool refused =
-        reason.find("authentication") != std::string::npos || reason.find("password") != std::string::npos;
-    return fail(refused ? Code::unauthorized : Code::network,
+    auto says = [&](const char* words) { return reason.find(words) != std::string::npos; };
+    const bool missing = says("does not exist");
+    const bool refused = says("authentication") || says("password") || (missing && says("role \""));
+    return fail(refused                          ? Code::unauthorized
+                : missing && says("database \"") ? Code::not_found
+                                                 : Code::network,
                 "cannot connect to PostgreSQL: " + reason + "; check the address with psql");
   }
   if (PQserverVersion(out->db_) < 130000)
@@ -149,12 +157,25 @@ Status Connection::wait() {
   }
 }
 
+Status Connection::tidy_prepared() {
+  if (prepared_.size() <= kMostPrepared) return {};
+  prepared_.clear();
+  std::vector<Queued> queue = std::exchange(queue_, {});
+  const bool prepare = std::exchange(prepare_, false);
+  send("DEALLOCATE ALL");
+  auto done = sync();
+  prepare_ = prepare;
+  queue_ = std::move(queue);
+  return done.ok() ? Status() : done.error();
+}
+
 Result<std::vector<Rows>> Connection::sync() {
+  REJOIN_TRY(tidy_prepared());
   std::vector<Queued> queue = std::exchange(queue_, {});
   if (PQstatus(db_) != CONNECTION_OK) return broken("sending");
   ++round_trips_;
   std::vector<bool> prepares;  // a statement's prepare comes first and has a result of its own
-  std::vector<std::string> fresh;
+  std::vector<std::pair<size_t, std::string>> fresh;
   for (const Queued& q : queue) {
     const auto values = q.params.values();
     const auto lengths = q.params.lengths();
@@ -166,7 +187,7 @@ Result<std::vector<Rows>> Connection::sync() {
       prepares.push_back(made);
       if (made) {
         it->second = "rejoin_" + std::to_string(next_name_++);
-        fresh.push_back(q.sql);
+        fresh.emplace_back(prepares.size() - 1, q.sql);
         if (!PQsendPrepare(db_, it->second.c_str(), q.sql.c_str(), n, q.params.oids())) return broken("sending");
       }
       sent = PQsendQueryPrepared(db_, it->second.c_str(), n, values.data(), lengths.data(), formats.data(), kBinary);
@@ -203,13 +224,17 @@ Result<std::vector<Rows>> Connection::sync() {
       preparing = at < queue.size() && prepares[at];
       continue;
     }
-    if (status == PGRES_FATAL_ERROR && !failure) failure = error_of(result);
+    if (status == PGRES_FATAL_ERROR && !failure) {
+      failure = error_of(result);
+      // What was prepared before stays so, what comes behind never was.
+      const size_t sound = at + (preparing ? 0 : 1);
+      for (const auto& [place, sql] : fresh)
+        if (place >= sound) prepared_.erase(sql);
+    }
     PQclear(result);
     if (PQstatus(db_) != CONNECTION_OK) return broken("running a statement");
   }
   if (failure) {
-    // Those after the failed statement were never prepared.
-    for (const std::string& sql : fresh) prepared_.erase(sql);
     if (failure->code == Code::interrupted && deadline_ && std::chrono::steady_clock::now() >= *deadline_)
       failure->code = Code::timeout;
     return *failure;

@@ -34,6 +34,7 @@ class Rows {
   std::string text(size_t row, int column) const { return std::string(bytes(row, column)); }
   int64_t integer(size_t row, int column) const;  // of smallint, integer, bigint, boolean
   uint64_t affected() const;
+  std::string_view command() const;  // "COMMIT", "ROLLBACK", "INSERT 0 1", …
 
  private:
   pg_result* result_ = nullptr;
@@ -58,6 +59,8 @@ class Connection {
   void send(const std::string& sql, const Params& params = {});
   // How many statements wait; the next one's result has this place in what sync() gives.
   size_t queued() const { return queue_.size(); }
+  // Forgets what is queued: the request that wanted it has failed.
+  void drop_queue() { queue_.clear(); }
   // Sends what is queued, waits for all results, in order. After an error the rest of the queue was not executed, and a
   // transaction that was open is a failed one. Errors: see error_of().
   Result<std::vector<Rows>> sync();
@@ -82,6 +85,8 @@ class Connection {
   explicit Connection(pg_conn* db) : db_(db) {}
   Error broken(const std::string& doing);
   Error error_of(const pg_result* result);
+  // Closes all prepared statements when there are too many.
+  Status tidy_prepared();
   // Flushes and reads until a result can be had without blocking.
   Status wait();
   void cancel();

@@ -25,10 +25,8 @@ Result<std::vector<std::string>> doctor(Connection& db) {
                 db.query("SELECT k.name FROM rejoin.tracked k LEFT JOIN pg_class c ON c.oid = k.relation WHERE "
                          "c.oid IS NULL"));
   for (size_t i = 0; i < gone.size(); ++i)
-    out.push_back("the synced table \"" + gone.text(i, 0) +
-                  "\" was dropped; its metadata can go: DELETE FROM "
-                  "rejoin.tracked WHERE name = " +
-                  quote_text(gone.text(i, 0)));
+    out.push_back("the synced table \"" + gone.text(i, 0) + "\" was dropped; its metadata can go: rejoin pg untrack " +
+                  gone.text(i, 0));
   for (const Table& t : catalog.tables) {
     for (const std::string& name : t.unannounced)
       out.push_back("column " + name + " of " + t.display + " is not synced yet; run rejoin pg track " + t.display);

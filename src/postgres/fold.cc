@@ -38,40 +38,32 @@ Entry read_entry(const Table& table, const Rows& rows, size_t i) {
     e.all = rows.is_null(i, 5) || !read_text_array(rows.bytes(i, 5), texts);
     for (const TextElement& t : texts)
       if (auto c = column_id(table, t.text)) e.columns.add(*c);
-  } else if (e.op == kDeleted && !rows.is_null(i, 6) && read_text_array(rows.bytes(i, 6), texts)) {
-    for (size_t k = 0; k + 1 < texts.size(); k += 2)
-      if (auto c = column_id(table, texts[k].text))
-        e.was.emplace(*c, texts[k + 1].null ? crdt::OwnedValue() : value_of(table.columns[*c].type, texts[k + 1].text));
+  } else if (e.op == kDeleted && !rows.is_null(i, 6)) {
+    e.was = read_was(table, rows.bytes(i, 6));
   }
   return e;
 }
 
-// Columns that the table has lost get no cells.
-void drop_absent(const Table& table, crdt::RowRecord& record) {
-  crdt::ColumnSet absent;
-  for (uint32_t c = 0; c < table.columns.size(); ++c)
-    if (!table.columns[c].present) absent.add(c);
-  if (!absent.empty()) record.write(absent, {});
-}
-
-Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatch& log) {
+// `part`: other entries of the same transactions may stand in another chunk.
+Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatch& log, bool part) {
   std::vector<BytesView> keys;
   KeyArrays arrays(table);
-  std::vector<size_t> doubtful;  // deleted and inserted within one fold: the table tells what came last
+  // Deleted and written otherwise within one fold: the table tells what came last, as triggers and cascades are written
+  // down before the statement that set them off.
+  std::vector<size_t> doubtful;
   for (const auto& entry : entries.by_key) {
     const Bytes& key = entry.first;
     const std::vector<Entry>& list = entry.second;
-    auto has = [&list](int op) {
-      return std::any_of(list.begin(), list.end(), [&](const Entry& e) { return e.op == op; });
-    };
-    if (has(kDeleted) && has(kInserted)) {
+    const auto deleted = std::count_if(list.begin(), list.end(), [](const Entry& e) { return e.op == kDeleted; });
+    const bool lives = list.back().op != kUpdated || deleted > 0;
+    if (part ? lives : deleted > 0 && static_cast<size_t>(deleted) < list.size()) {
       REJOIN_TRY(arrays.add(key));
       doubtful.push_back(keys.size());
     }
     keys.push_back(key);
   }
   send_records(work, table, keys);
-  if (!doubtful.empty()) send_select(work, table, arrays);
+  if (!doubtful.empty()) send_select(work, table, arrays, {});
   REJOIN_ASSIGN(std::vector<Rows> all, work.db().sync());
   const Rows& present = all.back();
   std::vector<StoredRow> stored(keys.size());
@@ -85,11 +77,14 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
   size_t at = 0;
   for (auto& [key, list] : entries.by_key) {
     StoredRow& row = stored[at];
-    const bool in_doubt = std::find(doubtful.begin(), doubtful.end(), at) != doubtful.end();
+    const bool in_doubt = std::binary_search(doubtful.begin(), doubtful.end(), at);
     if (!row.known && list.front().op != kInserted) row.record = before_tracking(table);
     bool life = false, whole = false;
     crdt::ColumnSet changed;
+    Held last;  // of the newest deletion
     for (Entry& e : list) {
+      // Only a row that is there is updated: its insertion was not captured.
+      if (e.op == kUpdated && !row.record.alive && !in_doubt) e.op = kInserted;
       switch (e.op) {
         case kInserted:
           row.record.insert(e.stamp, columns);
@@ -107,7 +102,7 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
         case kDeleted:
           row.record.alive = false;
           row.record.live = e.stamp;
-          row.held = std::move(e.was);
+          row.held = last = std::move(e.was);
           life = true;
           break;
         default:
@@ -115,14 +110,24 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
       }
     }
     if (in_doubt && exists[at] != row.record.alive) {
-      // Triggers wrote down the one before the other although it happened the other way round.
-      row.record.alive = exists[at];
-      if (exists[at]) row.held.clear();
-      whole |= exists[at];
+      // It happened the other way round than it was written down.
+      const crdt::Stamp stamp = list.back().stamp;
+      life = true;
+      if (exists[at]) {
+        row.record.insert(stamp, columns);
+        drop_absent(table, row.record);
+        row.held.clear();
+        whole = true;
+      } else {
+        row.record.alive = false;
+        row.record.live = stamp;
+        row.held = std::move(last);
+      }
     }
     crdt::canonicalise(row.record, work.sites());
     records.add(key, row.record, row.held);
-    log.add(table, Work::kOwnSite, key, life, whole && row.record.alive, changed);
+    // Of a row that came and went within this fold too: who restores it shows these values.
+    log.add(table, Work::kOwnSite, key, life, whole, changed);
     ++at;
   }
   records.send(work, table);
@@ -130,6 +135,16 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
 }
 
 }  // namespace
+
+Held read_was(const Table& table, BytesView was) {
+  Held out;
+  std::vector<TextElement> texts;
+  if (!read_text_array(was, texts)) return out;
+  for (size_t k = 0; k + 1 < texts.size(); k += 2)
+    if (auto c = column_id(table, texts[k].text))
+      out.emplace(*c, texts[k + 1].null ? crdt::OwnedValue() : value_of(table.columns[*c].type, texts[k + 1].text));
+  return out;
+}
 
 Status fold(Work& work) {
   Connection& db = work.db();
@@ -140,13 +155,14 @@ Status fold(Work& work) {
   // The query is the cursor's: one snapshot, so that a batch is a union of whole transactions.
   crdt::FoldClock clock(work.state.last);
   LogBatch log;
-  bool any = false;
+  bool any = false, part = false;
   for (;;) {
     db.send("FETCH " + std::to_string(kChunkEntries) + " FROM rejoin_fold");
     REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
     const Rows& rows = all.back();
     if (rows.empty()) break;
     any = true;
+    part |= rows.size() == kChunkEntries;
     std::map<int64_t, TableEntries> tables;
     Array done = Array::integers();
     std::vector<TextElement> key;
@@ -155,16 +171,20 @@ Status fold(Work& work) {
       const Table* table = work.catalog().find(rows.integer(i, 1));
       if (!table || table->key.empty()) continue;  // untracked since
       if (!read_text_array(rows.bytes(i, 4), key) || key.size() != table->key.size()) continue;
+      Bytes encoded = encode_text_key(*table, key);
+      if (encoded.size() > kMostKeyBytes) continue;  // no record can be kept of it; rejoin pg doctor counts it
       Entry e = read_entry(*table, rows, i);
       e.stamp = {clock.stamp(rows.integer(i, 3)), Work::kOwnSite};
-      tables[table->id].by_key[encode_text_key(*table, key)].push_back(std::move(e));
+      tables[table->id].by_key[std::move(encoded)].push_back(std::move(e));
     }
     db.send("DELETE FROM rejoin.outbox WHERE id = ANY($1::bigint[])", Params().array(done));
-    for (auto& [id, entries] : tables) REJOIN_TRY(fold_table(work, *work.catalog().find(id), entries, log));
+    for (auto& [id, entries] : tables) REJOIN_TRY(fold_table(work, *work.catalog().find(id), entries, log, part));
   }
   db.send("CLOSE rejoin_fold");
   if (any) {
     work.state.last = std::max(work.state.last, clock.last());
+    // Pages that were read while these entries waited count on the log to go on, even when nothing came of them.
+    if (log.empty()) log.add_nothing();
     log.send(work);
   }
   work.outbox_waits = false;

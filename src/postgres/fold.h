@@ -1,12 +1,15 @@
 // Captured writes (rejoin.outbox) become row records and log entries, with the tenant's own site as their writer.
 #pragma once
 
-#include "postgres/work.h"
+#include "postgres/records.h"
 
 namespace rejoin::postgres {
 
 // Everything that is committed when it is called. The outbox is a queue, not read by watermark, so a transaction that
 // commits late is never skipped. Within a transaction of Mode::merge.
 Status fold(Work& work);
+
+// The values that an entry about a deletion holds (outbox.was). Columns that the table lost since are left out.
+Held read_was(const Table& table, BytesView was);
 
 }  // namespace rejoin::postgres

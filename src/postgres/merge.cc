@@ -4,15 +4,19 @@
 #include <map>
 #include <unordered_map>
 
+#include "base/uuid.h"
 #include "crdt/key.h"
 #include "postgres/fold.h"
 
 namespace rejoin::postgres {
 namespace {
 
+constexpr const char* kNotTaken =
+    "PostgreSQL did not take the row: a policy or a trigger kept it out, or its key is another tenant's";
 constexpr size_t kChunkRows = 10'000;
 constexpr size_t kChunkBytes = 16 << 20;
 constexpr int kMostRounds = 4;  // of meeting rows that others insert at the same moment
+constexpr int kMostPasses = 8;  // over rows that wait for each other
 
 // The part of a record that one site wrote.
 crdt::RowRecord own_part(const crdt::RowRecord& all, uint32_t site) {
@@ -56,11 +60,18 @@ bool comes_back(const Type& type, const crdt::ValueRef& v) {
   }
 }
 
-// Is a failed statement the fault of a row, and not of the connection, the server or ourselves?
-bool fault_of_a_row(std::string_view state) {
+// Is a failed statement the fault of a row, and not of the connection, the server or ourselves? `fresh`: the catalog
+// was read for this request; then an unknown name or a type that does not fit is a trigger's of the application.
+bool fault_of_a_row(std::string_view state, bool fresh) {
   auto is = [&](std::string_view prefix) { return state.starts_with(prefix); };
-  return is("22") || is("23") || is("P0") || is("44") || is("42501") || is("21") || is("27") || is("38") || is("39") ||
-         state == "428C9" || state == "54000" || state == "54001";
+  if (is("42") || is("0A")) return fresh || state == "42501" || state == "428C9";
+  return is("22") || is("23") || is("P0") || is("44") || is("21") || is("27") || is("2F") || is("38") || is("39") ||
+         is("54") || state == "55000";
+}
+
+// What a table held, where its triggers may change more than was sent.
+crdt::ColumnSet columns_before(const Table& table) {
+  return table.before_triggers ? present_columns(table) : crdt::ColumnSet();
 }
 
 }  // namespace
@@ -69,7 +80,7 @@ struct Merge::Incoming {
   const Table* table = nullptr;
   Bytes key;
   crdt::RowRecord theirs;
-  bool foreign = false;                         // part of it was left out
+  std::optional<crdt::RowRecord> whole;         // when part of it was left out, being another replica's
   bool unknown = false;                         // it has columns that the table lacks
   std::map<uint32_t, crdt::OwnedValue> values;  // by column id
   crdt::Hlc newest = 0;
@@ -85,7 +96,8 @@ struct Merge::Plan {
   enum Action { nothing, insert, update, erase } action = nothing;
   crdt::ColumnSet columns;  // to be written
   std::map<uint32_t, crdt::OwnedValue> values;
-  crdt::ColumnSet echoed;  // what PostgreSQL stored otherwise
+  std::map<uint32_t, crdt::OwnedValue> before;  // columns_before()
+  crdt::ColumnSet echoed;                       // what PostgreSQL stored otherwise
   bool done = true;
 };
 
@@ -103,12 +115,28 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   // By key within a table: locks are always taken in one order.
   std::vector<Incoming*> all;
   for (auto& row : rows_) all.push_back(row.get());
-  for (size_t first = 0; first < all.size();) {
-    size_t end = first, bytes = 0;
-    for (; end < all.size() && end - first < kChunkRows && bytes < kChunkBytes; ++end)
-      for (const auto& [c, v] : all[end]->values) bytes += v.bytes.size() + 16;
-    REJOIN_TRY(merge_rows(std::span(all).subspan(first, end - first), 0));
-    first = end;
+  std::stable_sort(all.begin(), all.end(), [](const Incoming* a, const Incoming* b) {
+    return a->table != b->table ? a->table->id < b->table->id : a->key < b->key;
+  });
+  while (!all.empty()) {
+    // A row that comes twice is merged twice, one after the other.
+    std::vector<Incoming*> twice;
+    auto end_of_once =
+        std::stable_partition(all.begin(), all.end(), [last = static_cast<Incoming*>(nullptr)](Incoming* row) mutable {
+          const bool again = last && last->table == row->table && last->key == row->key;
+          last = row;
+          return !again;
+        });
+    twice.assign(end_of_once, all.end());
+    all.erase(end_of_once, all.end());
+    for (size_t first = 0; first < all.size();) {
+      size_t end = first, bytes = 0;
+      for (; end < all.size() && end - first < kChunkRows && bytes < kChunkBytes; ++end)
+        for (const auto& [c, v] : all[end]->values) bytes += v.bytes.size() + 16;
+      REJOIN_TRY(merge_rows(std::span(all).subspan(first, end - first), 0));
+      first = end;
+    }
+    all = std::move(twice);
   }
   rows_.clear();
   return {};
@@ -127,8 +155,8 @@ Status Merge::refuse_unknown(const codec::ChangesetReader& reader, size_t index)
     row.key = raw.key();
     row.key_json = crdt::key_json(raw.key(), wire.key.size());
     row.code = Code::schema_refused;
-    row.reason = "the server's PostgreSQL has no synced table \"" + wire.name +
-                 "\" with this key; create it there and run rejoin pg track";
+    row.reason = "the server has no synced table \"" + wire.name +
+                 "\" with this key for this tenant; create it in its PostgreSQL and run rejoin pg track";
     outcome_.refused.push_back(std::move(row));
   }
   return raw.ok() ? Status() : fail(Code::corrupt, "the changeset's rows of table \"" + wire.name + "\" are damaged");
@@ -171,7 +199,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
                                          ", further ahead of this clock than allowed; set the sender's clock");
     row->theirs = cursor.record();
     if (options_.only_site && !all_own(row->theirs, static_cast<uint32_t>(only))) {
-      row->foreign = true;
+      row->whole = row->theirs;
       row->theirs = own_part(row->theirs, static_cast<uint32_t>(only));
     }
     row->unknown = !lacking.empty();
@@ -220,16 +248,16 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
   if (done) {
     if (again.empty()) return {};
     if (depth < kMostRounds) return merge_rows(again, depth + 1);
-    for (Incoming* row : again)
-      refuse(*row, Code::refused,
-             "PostgreSQL did not take the row: a policy or a trigger kept it out, or its key is another tenant's");
+    for (Incoming* row : again) refuse(*row, Code::refused, kNotTaken);
     return {};
   }
-  const SqlError error = work_.db().last_error();
+  const SqlError error = fault_ ? *std::exchange(fault_, std::nullopt) : work_.db().last_error();
   work_.state = before;
   work_.outbox_waits = outbox_before;
   outcome_.refused.resize(refused_before);
+  work_.db().drop_queue();
   work_.db().send("ROLLBACK TO SAVEPOINT rejoin_rows");
+  work_.db().send("RELEASE SAVEPOINT rejoin_rows");
   if (rows.size() > 1) {
     REJOIN_TRY(merge_rows(rows.first(rows.size() / 2), 0));
     return merge_rows(rows.subspan(rows.size() / 2), 0);
@@ -239,9 +267,13 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
     waiting_.push_back(std::make_unique<Incoming>(*rows[0]));
     return {};
   }
+  // "Failing row contains …": with columns that devices don't see.
+  const bool whole_row = error.state == "23502" || error.state == "23514";
   refuse(*rows[0], error.state == "42501" ? Code::forbidden : Code::refused,
-         "PostgreSQL refused the row: " + error.message + (error.detail.empty() ? "" : " (" + error.detail + ")") +
-             " [" + error.state + "]");
+         error.state.empty()
+             ? error.message
+             : "PostgreSQL refused the row: " + error.message +
+                   (error.detail.empty() || whole_row ? "" : " (" + error.detail + ")") + " [" + error.state + "]");
   return {};
 }
 
@@ -257,7 +289,10 @@ Result<bool> Merge::try_rows(Rows_ rows, std::vector<Incoming*>& again) {
     work_.db().send("RELEASE SAVEPOINT rejoin_rows");
     return true;
   }
-  if (status.error().code == Code::network || !fault_of_a_row(work_.db().last_error().state)) return status.error();
+  if (fault_) return false;
+  if (status.error().code == Code::network || status.error().code == Code::corrupt ||
+      !fault_of_a_row(work_.db().last_error().state, work_.tenant().catalog_fresh))
+    return status.error();
   return false;
 }
 
@@ -269,13 +304,17 @@ Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
     KeyArrays arrays;
     std::vector<BytesView> keys;
     std::vector<Incoming*> rows;
-    size_t locked_at = 0, records_at = 0;
+    size_t locked_at = 0, records_at = 0, shape_at = 0;
   };
   std::vector<Group> groups;
   for (Incoming* row : rows) {
     auto it = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.table == row->table; });
     if (it == groups.end()) it = groups.insert(it, Group{row->table, KeyArrays(*row->table), {}, {}, 0, 0});
-    if (Status fits = it->arrays.add(row->key); !fits.ok()) {
+    Status fits = it->arrays.add_foreign(row->key);
+    if (fits.ok() && row->table->tenant && !names_tenant(row->table->tenant->type, work_.tenant().name))
+      fits = fail(Code::bad_argument, "the tenant's name cannot stand in column \"" + row->table->tenant->name +
+                                          "\" of " + row->table->display + ", which says whose a row is");
+    if (!fits.ok()) {
       if (fits.error().code == Code::corrupt) return fits;
       refuse(*row, Code::schema_refused, fits.error().message);
       continue;
@@ -289,11 +328,13 @@ Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
       "SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = current_setting('rejoin.tenant'))";
   // Those that were queued before, whose results are skipped.
   size_t at = db.queued();
-  for (Group& g : groups) send_lock(work_, *g.table, g.arrays), g.locked_at = at++;
+  for (Group& g : groups) send_lock(work_, *g.table, g.arrays, columns_before(*g.table)), g.locked_at = at++;
   db.send(kWaits);
   const size_t waits_at = at++;
   for (Group& g : groups) send_records(work_, *g.table, g.keys), g.records_at = at++;
+  for (Group& g : groups) send_shape(work_, *g.table), g.shape_at = at++;
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  for (Group& g : groups) REJOIN_TRY(check_shape(work_, *g.table, all[g.shape_at]));
   if (all[waits_at].integer(0, 0) != 0) {
     REJOIN_TRY(fold(work_));
     size_t again_at = db.queued();
@@ -305,13 +346,21 @@ Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
   for (Group& g : groups) {
     std::vector<StoredRow> stored(g.rows.size());
     REJOIN_TRY(read_records(work_, *g.table, all[g.records_at], stored));
-    std::vector<bool> exists(g.rows.size(), false);
+    std::vector<int64_t> exists(g.rows.size(), -1);
     const Rows& locked = all[g.locked_at];
-    for (size_t i = 0; i < locked.size(); ++i) exists[static_cast<size_t>(locked.integer(i, 0) - 1)] = true;
+    const crdt::ColumnSet before = columns_before(*g.table);
+    for (size_t i = 0; i < locked.size(); ++i)
+      exists[static_cast<size_t>(locked.integer(i, 0) - 1)] = static_cast<int64_t>(i);
     for (size_t i = 0; i < g.rows.size(); ++i) {
       Plan plan;
       plan.row = g.rows[i];
-      plan.exists = exists[i];
+      plan.exists = exists[i] >= 0;
+      if (plan.exists) {
+        int column = 1;
+        before.each([&](uint32_t c) {
+          plan.before[c] = read_value(locked, static_cast<size_t>(exists[i]), column++, g.table->columns[c].type);
+        });
+      }
       plan.stored = std::move(stored[i]);
       if (!plan.stored.known && plan.exists) plan.stored.record = before_tracking(*g.table);
       REJOIN_TRY(join(plan));
@@ -325,17 +374,32 @@ Status Merge::join(Plan& plan) {
   Incoming& row = *plan.row;
   crdt::RowRecord& mine = plan.stored.record;
   plan.was_alive = mine.alive;
+  const bool missing = mine.alive && !plan.exists;
   crdt::join(mine, row.theirs, work_.sites(), plan.join);
   if (!plan.join.changed()) {
-    if (row.foreign) {
-      refuse(
-          row, Code::forbidden,
-          "it carries another replica's changes and this token may not relay; ask for a token with relay, or let the "
-          "other replica push them");
+    if (row.whole) {
+      // Is it news, or known already?
+      crdt::JoinOutcome news;
+      crdt::RowRecord copy = mine;
+      crdt::join(copy, *row.whole, work_.sites(), news);
+      if (news.changed())
+        refuse(
+            row, Code::forbidden,
+            "it carries another replica's changes and this token may not relay; ask for a token with relay, or let the "
+            "other replica push them");
     }
     return {};
   }
   const Table& table = *row.table;
+  if (mine.alive && missing && !plan.join.birth_won) {
+    refuse(row, Code::refused,
+           "the row was deleted from " + table.display +
+               " while capture was off, so the rest of its values is not there; "
+               "run rejoin pg track " +
+               table.display);
+    plan.done = false;
+    return {};
+  }
   if (mine.alive) {
     for (uint32_t c = 0; c < table.columns.size(); ++c) {
       if (!table.columns[c].present) continue;
@@ -353,6 +417,11 @@ Status Merge::join(Plan& plan) {
       }
     }
     plan.action = !plan.exists ? Plan::insert : plan.columns.empty() ? Plan::nothing : Plan::update;
+    // Devices say NULL for what only PostgreSQL can fill in (an identity column, a time of creation).
+    if (!plan.exists)
+      for (const auto& [c, v] : plan.values)
+        if (v.scalar.type == crdt::ValueType::null && table.columns[c].not_null && table.columns[c].has_default)
+          plan.columns.remove(c);
     return {};
   }
   plan.join.won.each([&](uint32_t c) {
@@ -380,11 +449,50 @@ struct Batch {
 
 }  // namespace
 
+// PostgreSQL judges UNIQUE row by row within a statement, so rows that exchange values get others for a moment: NULL,
+// or where that may not be one that nobody has.
+Status Merge::move_aside(std::span<Plan> plans) {
+  for (const Table& table : work_.catalog().tables) {
+    std::map<crdt::ColumnSet, std::vector<const Plan*>> by_columns;
+    for (const Plan& plan : plans) {
+      if (plan.row->table != &table || plan.action != Plan::update) continue;
+      crdt::ColumnSet columns = plan.columns;
+      columns &= table.unique;
+      if (!columns.empty()) by_columns[columns].push_back(&plan);
+    }
+    for (const auto& [columns, rows] : by_columns) {
+      KeyArrays keys(table);
+      std::vector<Array> values;
+      for (const Plan* plan : rows) REJOIN_TRY(keys.add(plan->row->key));
+      columns.each([&](uint32_t c) {
+        const Column& column = table.columns[c];
+        values.push_back(Array::texts());
+        const auto first = static_cast<int64_t>(work_.tenant().random.u64() % 30'000);
+        for (size_t i = 0; i < rows.size(); ++i) {
+          const std::string random = uuid_v7(options_.now_ms, work_.tenant().random.bytes(10));
+          if (!column.not_null)
+            values.back().add_null();
+          else if (column.type.kind == TypeClass::integer)
+            values.back().add(
+                BytesView(std::to_string(column.type.least + (first + static_cast<int64_t>(i)) % 30'000)));
+          else
+            values.back().add(BytesView(random));
+        }
+      });
+      send_update(work_, table, keys, columns, values, {});
+    }
+  }
+  return {};
+}
+
 // Parents first, then their children, deletions the other way round and last: no foreign key is broken on the way, and
 // no cascade runs that the pushing device has not seen itself.
 Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
   std::vector<Batch> batches;
   Connection& db = work_.db();
+  // Constraints that may be deferred are judged when all rows are there, and before it is said that they were taken.
+  db.send("SET CONSTRAINTS ALL DEFERRED");
+  if (aside_) REJOIN_TRY(move_aside(plans));
   size_t results = db.queued();
   auto gather = [&](const Table& table, Plan::Action action) -> Status {
     std::map<crdt::ColumnSet, size_t> by_columns;
@@ -453,6 +561,7 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
   for (size_t i = catalog.parents_first.size(); i > 0; --i)
     REJOIN_TRY(gather(catalog.tables[catalog.parents_first[i - 1]], Plan::erase));
   if (batches.empty()) return {};
+  db.send("SET CONSTRAINTS ALL IMMEDIATE");
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
 
   for (Batch& b : batches) {
@@ -472,7 +581,11 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
         for (size_t k = 0; k < table.key.size(); ++k) key.push_back({false, rows.bytes(r, static_cast<int>(k))});
         const Bytes encoded = encode_text_key(table, key);
         auto found = by_key.find(encoded);
-        if (found == by_key.end()) continue;  // a trigger gave it another key
+        if (found == by_key.end()) {
+          fault_ = SqlError{"", "PostgreSQL stored the row under another key: a trigger changed it, or its type rounds",
+                            "", ""};
+          return fail(Code::refused, fault_->message);
+        }
         i = found->second;
         column = static_cast<int>(table.key.size());
       } else {
@@ -492,16 +605,21 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
       b.check.each([&](uint32_t c) {
         crdt::OwnedValue now = read_value(rows, r, column++, table.columns[c].type);
         auto sent = plan.values.find(c);
-        const bool differs = sent != plan.values.end() ? !crdt::same_value(now.ref(), sent->second.ref())
-                             : action == Plan::insert  ? now.scalar.type != crdt::ValueType::null
-                                                       : false;
-        if (differs) plan.echoed.add(c);
+        auto before = plan.before.find(c);
+        const crdt::OwnedValue nothing;
+        const crdt::OwnedValue& expected = sent != plan.values.end()     ? sent->second
+                                           : before != plan.before.end() ? before->second
+                                                                         : nothing;
+        if (!crdt::same_value(now.ref(), expected.ref())) plan.echoed.add(c);
       });
     }
     for (size_t i = 0; i < met.size(); ++i) {
       if (met[i]) continue;
       plans[b.plans[i]].done = false;
-      again.push_back(plans[b.plans[i]].row);
+      if (action == Plan::insert)
+        again.push_back(plans[b.plans[i]].row);  // others may have inserted it a moment ago
+      else
+        refuse(*plans[b.plans[i]].row, Code::refused, kNotTaken);
     }
   }
   return {};
@@ -535,11 +653,16 @@ void Merge::keep(std::vector<Plan>& plans) {
 }
 
 Status Merge::finish() {
-  last_try_ = true;
-  std::vector<std::unique_ptr<Incoming>> waiting = std::move(waiting_);
-  std::vector<Incoming*> rows;
-  for (auto& row : waiting) rows.push_back(row.get());
-  REJOIN_TRY(merge_rows(rows, 0));
+  for (int pass = 0; !waiting_.empty(); ++pass) {
+    std::vector<std::unique_ptr<Incoming>> waiting = std::exchange(waiting_, {});
+    std::vector<Incoming*> rows;
+    for (auto& row : waiting) rows.push_back(row.get());
+    REJOIN_TRY(merge_rows(rows, 0));
+    if (last_try_) break;
+    const bool stuck = waiting_.size() == waiting.size() || pass >= kMostPasses;
+    last_try_ = stuck && aside_;
+    aside_ = stuck && !aside_;
+  }
   log_.send(work_);
   return {};
 }

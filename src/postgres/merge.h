@@ -42,6 +42,7 @@ class Merge {
   Status read(Rows_ rows, std::vector<Plan>& plans);
   Status join(Plan& plan);
   Status write(std::vector<Plan>& plans, std::vector<Incoming*>& again);
+  Status move_aside(std::span<Plan> plans);
   void keep(std::vector<Plan>& plans);
   void refuse(const Incoming& row, Code code, const std::string& reason);
   Status refuse_unknown(const codec::ChangesetReader& reader, size_t index);
@@ -56,6 +57,8 @@ class Merge {
   std::vector<std::unique_ptr<Incoming>> waiting_;  // refused for now: what they need may come with later rows
   std::vector<std::unique_ptr<Incoming>> rows_;
   bool last_try_ = false;
+  bool aside_ = false;             // rows swap UNIQUE values: they let go of them before they take the new ones
+  std::optional<SqlError> fault_;  // what is wrong with a row although PostgreSQL took it
 };
 
 }  // namespace rejoin::postgres

@@ -7,6 +7,7 @@
 #include "codec/cursor.h"
 #include "postgres/base_rows.h"
 #include "postgres/capture.h"
+#include "postgres/fold.h"
 #include "postgres/records.h"
 
 namespace rejoin::postgres {
@@ -19,6 +20,7 @@ constexpr size_t kBatchRows = 2'000;  // rows that are read at a time
 struct Touch {
   bool life = false, whole = false;
   crdt::ColumnSet columns;
+  Held was;  // of a pending deletion: what the row held
 };
 using Touches = std::map<Bytes, Touch>;
 
@@ -38,14 +40,20 @@ struct Pending {
 
 Result<Pending> read_pending(Work& work) {
   Pending pending;
-  REJOIN_ASSIGN(Rows rows, work.db().query("SELECT tbl::int8, op::int8, key, columns FROM rejoin.outbox WHERE tenant = "
-                                           "current_setting('rejoin.tenant') ORDER BY id"));
+  REJOIN_ASSIGN(Rows rows,
+                work.db().query("SELECT tbl::int8, op::int8, key, columns, was FROM rejoin.outbox WHERE tenant = "
+                                "current_setting('rejoin.tenant') ORDER BY id"));
   std::vector<TextElement> texts;
   for (size_t i = 0; i < rows.size(); ++i) {
     pending.any = true;
     const Table* table = work.catalog().find(rows.integer(i, 0));
     if (!table || !read_text_array(rows.bytes(i, 2), texts) || texts.size() != table->key.size()) continue;
     Touch& touch = pending.tables[table->id][encode_text_key(*table, texts)];
+    if (rows.integer(i, 1) == kDeleted && !rows.is_null(i, 4)) {
+      // What was known of the row before is sent all the same: nothing else will bring it.
+      if (touch.was.empty()) touch.was = read_was(*table, rows.bytes(i, 4));
+      continue;
+    }
     if (rows.integer(i, 1) != kUpdated || rows.is_null(i, 3) || !read_text_array(rows.bytes(i, 3), texts)) {
       touch.whole = true;
       continue;
@@ -70,8 +78,10 @@ class PageWriter {
     KeyArrays arrays(table);
     for (BytesView key : keys) REJOIN_TRY(arrays.add(key));
     send_records(work_, table, keys);
-    send_select(work_, table, arrays);
+    send_select(work_, table, arrays, present_columns(table));
+    send_shape(work_, table);
     REJOIN_ASSIGN(std::vector<Rows> all, work_.db().sync());
+    REJOIN_TRY(check_shape(work_, table, all[2]));
     std::vector<StoredRow> stored(keys.size());
     REJOIN_TRY(read_records(work_, table, all[0], stored));
     std::vector<int64_t> at(keys.size(), -1);
@@ -99,19 +109,26 @@ class PageWriter {
       if (!table.columns[c].present) send.remove(c);
     if (!touch && skip_ != kNoSite && all_from_skipped(row.record)) return;
     // What was captured since the fold.
+    const Held* was = nullptr;
     if (auto t = pending_.tables.find(table.id); t != pending_.tables.end())
       if (auto p = t->second.find(Bytes(key)); p != t->second.end()) {
         if (p->second.whole)
           send.clear();
         else
           send -= p->second.columns;
+        if (!p->second.was.empty()) was = &p->second.was;
       }
     life = life && !row.record.live.bottom();
     std::vector<crdt::OwnedValue> values;
-    if (row.record.alive && at < 0) send.clear();  // its deletion is on its way, or was never captured
+    if (row.record.alive && at < 0 && !was) {
+      // Deleted, and nothing tells what it held: either the entry that says so is pending, or capture was off.
+      return;
+    }
     crdt::ColumnSet have;
     send.each([&](uint32_t c) {
-      if (row.record.alive) {
+      if (row.record.alive && was) {
+        if (auto value = was->find(c); value != was->end()) values.push_back(value->second), have.add(c);
+      } else if (row.record.alive) {
         int column = 1;
         for (uint32_t k = 0; k < c; ++k) column += table.columns[k].present;
         values.push_back(read_value(base, static_cast<size_t>(at), column, table.columns[c].type));

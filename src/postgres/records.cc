@@ -13,13 +13,33 @@ crdt::RowRecord before_tracking(const Table& table) {
   return record;
 }
 
+void drop_absent(const Table& table, crdt::RowRecord& record) {
+  crdt::ColumnSet absent;
+  for (uint32_t c = 0; c < table.columns.size(); ++c)
+    if (!table.columns[c].present) absent.add(c);
+  if (!absent.empty()) record.write(absent, {});
+}
+
+void send_shape(Work& work, const Table& table) {
+  static const std::string kSql = "SELECT " + shape_of("$1::oid");
+  work.db().send(kSql, Params().integer(table.oid));
+}
+
+Status check_shape(Work& work, const Table& table, const Rows& rows) {
+  if (!rows.empty() && rows.text(0, 0) == table.shape) return {};
+  work.tenant().catalog_stale = true;
+  return fail(Code::busy, "table " + table.display + " was altered at this moment; try again");
+}
+
 void send_records(Work& work, const Table& table, const std::vector<BytesView>& keys) {
   Array list = Array::byteas();
   for (BytesView key : keys) list.add(key);
+  // One lookup a key, whatever the planner thinks of a table that was never analysed.
   work.db().send(
-      "SELECT u.n, r.rec, r.held FROM unnest($3::bytea[]) WITH ORDINALITY AS u(k, n) JOIN rejoin.record AS r ON "
-      "r.tenant "
-      "= $1::integer AND r.tbl = $2::integer AND r.k = u.k",
+      // Lateral, or a plan could walk over all records of the table.
+      "SELECT u.n, r.rec, r.held FROM unnest($3::bytea[]) WITH ORDINALITY AS u(k, n) CROSS JOIN LATERAL (SELECT x.rec, "
+      "x.held FROM rejoin.record AS x WHERE x.tenant = $1::integer AND x.tbl = $2::integer AND x.k = u.k OFFSET 0) AS "
+      "r",
       Params().integer(work.state.id).integer(table.id).array(list));
 }
 

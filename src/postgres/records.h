@@ -20,6 +20,14 @@ struct StoredRow {
 // The record of a row that is older than its tracking.
 crdt::RowRecord before_tracking(const Table& table);
 
+// Columns that the table has lost get no cells.
+void drop_absent(const Table& table, crdt::RowRecord& record);
+
+// Queues the question whether a table still is as the catalog has it; check_shape() takes the answer. Errors: busy (and
+// the catalog is read anew for the next attempt).
+void send_shape(Work& work, const Table& table);
+Status check_shape(Work& work, const Table& table, const Rows& rows);
+
 // Queues the reading of records; read_records() takes the result. Keys that have none stay unknown.
 void send_records(Work& work, const Table& table, const std::vector<BytesView>& keys);
 Status read_records(Work& work, const Table& table, const Rows& rows, std::vector<StoredRow>& out);
@@ -41,6 +49,8 @@ class RecordBatch {
 class LogBatch {
  public:
   void add(const Table& table, uint32_t origin, BytesView key, bool life, bool whole, const crdt::ColumnSet& columns);
+  // A position without rows.
+  void add_nothing() { lists_.push_back({0, Work::kOwnSite, {}, {codec::MergedListWriter().finish()}}); }
   bool empty() const { return lists_.empty(); }
   // Queues the statements; moves the tail.
   void send(Work& work);

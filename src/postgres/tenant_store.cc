@@ -24,6 +24,72 @@ class PostgresTenantStore final : public sync::TenantStore {
       : db_(db), tenant_(tenant), auto_schema_(auto_schema) {}
 
   Result<sync::PushReply> push(const sync::PushRequest& request) override {
+    return with_schema([&] { return try_push(request); });
+  }
+
+  Result<sync::PullReply> pull(const sync::PullRequest& request) override {
+    return with_schema([&] { return try_pull(request); });
+  }
+
+  Result<std::string> contract_fingerprint() override {
+    REJOIN_TRY(know_catalog());
+    return contract::fingerprint(to_contract(*tenant_.catalog));
+  }
+
+  Result<std::string> contract_json() override {
+    REJOIN_TRY(know_catalog());
+    return contract::to_json(to_contract(*tenant_.catalog));
+  }
+
+  Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override {
+    REJOIN_TRY(know_catalog());
+    if (contract::fingerprint(to_contract(*tenant_.catalog)) == fingerprint) return true;
+    REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+    REJOIN_ASSIGN(Rows rows, db_.query("SELECT complete FROM rejoin.contract WHERE tenant = rejoin.tenant_id() AND "
+                                       "fingerprint = $1",
+                                       Params().text(fingerprint)));
+    REJOIN_TRY(look.commit());
+    return !rows.empty() && (!may_create || !auto_schema_ || rows.integer(0, 0) != 0);
+  }
+
+  Status adopt_contract(const std::string& json, bool may_create) override {
+    REJOIN_ASSIGN(contract::Contract contract, contract::from_json(json));
+    if (may_create && auto_schema_) {
+      REJOIN_TRY(know_catalog());
+      for (const contract::Table& wanted : contract.tables)
+        if (!tenant_.catalog->find(wanted.name)) {
+          // A table that cannot be made here must not keep the others out; its rows are refused one by one.
+          Status made = create_and_track(db_, wanted, tenant_.name, tenant_.random);
+          if (!made.ok() && code_retryable(made.error().code)) return made;
+        }
+      tenant_.catalog.reset();
+    }
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    bool complete = true;
+    for (const contract::Table& wanted : contract.tables) complete &= work.catalog().find(wanted.name) != nullptr;
+    db_.send(
+        "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, $3 <> 0) "
+        "ON "
+        "CONFLICT (tenant, fingerprint) DO UPDATE SET complete = EXCLUDED.complete",
+        Params().text(contract::fingerprint(contract)).text(contract::to_json(contract)).integer(complete));
+    return work.commit();
+  }
+
+ private:
+  // Tables are altered at any time, while the catalog is kept between requests. What fails for that reason is done once
+  // more with the catalog as it is now.
+  template <class F>
+  auto with_schema(F attempt) -> decltype(attempt()) {
+    auto first = attempt();
+    if (first.ok() || !db_.usable()) return first;
+    const std::string& state = db_.last_error().state;
+    const bool names = (state.starts_with("42") || state.starts_with("0A")) && !tenant_.catalog_fresh;
+    if (!names && !tenant_.catalog_stale) return first;
+    tenant_.catalog_stale = true;
+    return attempt();
+  }
+
+  Result<sync::PushReply> try_push(const sync::PushRequest& request) {
     if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
     // Damage is found before a lock is taken.
     REJOIN_TRY(codec::ChangesetReader::open(request.frame, request.limits));
@@ -88,7 +154,7 @@ class PostgresTenantStore final : public sync::TenantStore {
     return reply;
   }
 
-  Result<sync::PullReply> pull(const sync::PullRequest& request) override {
+  Result<sync::PullReply> try_pull(const sync::PullRequest& request) {
     auto cursor = codec::decode_cursor(request.cursor);
     if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
     sync::PullReply reply;
@@ -117,51 +183,6 @@ class PostgresTenantStore final : public sync::TenantStore {
     return reply;
   }
 
-  Result<std::string> contract_fingerprint() override {
-    REJOIN_TRY(know_catalog());
-    return contract::fingerprint(to_contract(*tenant_.catalog));
-  }
-
-  Result<std::string> contract_json() override {
-    REJOIN_TRY(know_catalog());
-    return contract::to_json(to_contract(*tenant_.catalog));
-  }
-
-  Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override {
-    REJOIN_TRY(know_catalog());
-    if (contract::fingerprint(to_contract(*tenant_.catalog)) == fingerprint) return true;
-    REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
-    REJOIN_ASSIGN(Rows rows, db_.query("SELECT complete FROM rejoin.contract WHERE tenant = rejoin.tenant_id() AND "
-                                       "fingerprint = $1",
-                                       Params().text(fingerprint)));
-    REJOIN_TRY(look.commit());
-    return !rows.empty() && (!may_create || !auto_schema_ || rows.integer(0, 0) != 0);
-  }
-
-  Status adopt_contract(const std::string& json, bool may_create) override {
-    REJOIN_ASSIGN(contract::Contract contract, contract::from_json(json));
-    if (may_create && auto_schema_) {
-      REJOIN_TRY(know_catalog());
-      for (const contract::Table& wanted : contract.tables)
-        if (!tenant_.catalog->find(wanted.name)) {
-          // A table that cannot be made here must not keep the others out; its rows are refused one by one.
-          Status made = create_and_track(db_, wanted, tenant_.name, tenant_.random);
-          if (!made.ok() && code_retryable(made.error().code)) return made;
-        }
-      tenant_.catalog.reset();
-    }
-    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
-    bool complete = true;
-    for (const contract::Table& wanted : contract.tables) complete &= work.catalog().find(wanted.name) != nullptr;
-    db_.send(
-        "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, $3 <> 0) "
-        "ON "
-        "CONFLICT (tenant, fingerprint) DO UPDATE SET complete = EXCLUDED.complete",
-        Params().text(contract::fingerprint(contract)).text(contract::to_json(contract)).integer(complete));
-    return work.commit();
-  }
-
- private:
   // Reads the catalog when it is not known yet; every transaction looks whether it is still the newest.
   Status know_catalog() {
     if (tenant_.catalog) return {};

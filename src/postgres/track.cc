@@ -1,5 +1,6 @@
 // Making a PostgreSQL table a synced one.
 #include <algorithm>
+#include <set>
 
 #include "crdt/key.h"
 #include "postgres/admin.h"
@@ -12,6 +13,12 @@ namespace rejoin::postgres {
 namespace {
 
 constexpr size_t kBatchRows = 5'000;
+
+// A stamp for what was found now.
+crdt::Stamp now_stamp(Work& work) {
+  work.state.last = std::max(crdt::hlc_of_ms(work.tenant().clock.now_ms()), work.state.last + 1);
+  return {work.state.last, Work::kOwnSite};
+}
 
 // Records for the rows of one tenant that have none yet: their stamp loses to any later write. Returns how many.
 Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
@@ -37,8 +44,8 @@ Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
     std::string where = after.empty() ? "" : " WHERE (" + order + ") > (" + bound + ")";
     if (table->tenant) {
       params.text(tenant.name);
-      where += std::string(where.empty() ? " WHERE " : " AND ") + "t." + table->tenant->quoted + " = ($" +
-               std::to_string(params.size()) + "::text)::" + table->tenant->type.sql;
+      where += std::string(where.empty() ? " WHERE " : " AND ") + "t." + table->tenant->quoted + " = " +
+               write_expression(table->tenant->type, "($" + std::to_string(params.size()) + "::text)");
     }
     REJOIN_ASSIGN(Rows rows, db.query("SELECT " + keys + " FROM " + table->sql + " AS t" + where + " ORDER BY " +
                                           order + " LIMIT " + std::to_string(kBatchRows),
@@ -62,10 +69,19 @@ Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
     REJOIN_TRY(read_records(work, *table, known[0], stored));
     RecordBatch records;
     LogBatch log;
-    const crdt::RowRecord record = before_tracking(*table);
+    crdt::RowRecord record = before_tracking(*table);
+    drop_absent(*table, record);
     for (size_t i = 0; i < views.size(); ++i) {
-      if (stored[i].known) continue;
-      records.add(views[i], record, {});
+      if (stored[i].known && stored[i].record.alive) continue;
+      if (encoded[i].size() > kMostKeyBytes) continue;
+      // A dead row that is there again was inserted while capture was off.
+      if (stored[i].known) {
+        stored[i].record.insert(now_stamp(work), static_cast<uint32_t>(table->columns.size()));
+        drop_absent(*table, stored[i].record);
+        records.add(views[i], stored[i].record, {});
+      } else {
+        records.add(views[i], record, {});
+      }
       log.add(*table, Work::kOwnSite, views[i], true, true, {});
       ++recorded;
     }
@@ -86,8 +102,11 @@ Status announce_columns(Connection& db, const Table& table) {
   return db.script(sql + "UPDATE rejoin.meta SET catalog = catalog + 1; COMMIT;");
 }
 
-// The rows that have something in the new columns become news.
-Status record_columns(Connection& db, Tenant& tenant, int64_t table_id, size_t first) {
+// Goes through the records of one tenant, in batches, each a transaction. `visit` gets the keys, what is stored of them
+// and the rows of the table (number from 1, values of `reads`); it queues what it changes.
+using Visit =
+    std::function<void(Work&, const Table&, const std::vector<BytesView>&, std::vector<StoredRow>&, const Rows&)>;
+Status each_record(Connection& db, Tenant& tenant, int64_t table_id, const crdt::ColumnSet& reads, const Visit& visit) {
   Bytes after;
   for (;;) {
     REJOIN_ASSIGN(Work work, Work::begin(db, tenant, Work::Mode::merge));
@@ -100,40 +119,107 @@ Status record_columns(Connection& db, Tenant& tenant, int64_t table_id, size_t f
                                std::to_string(kBatchRows),
                            Params().integer(work.state.id).integer(table_id).bytea(after)));
     std::vector<BytesView> keys;
-    for (size_t i = 0; i < rows.size(); ++i) keys.push_back(rows.bytes(i, 0));
+    KeyArrays arrays(*table);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      keys.push_back(rows.bytes(i, 0));
+      REJOIN_TRY(arrays.add(keys.back()));
+    }
     if (keys.empty()) return work.commit();
     after = keys.back();
+    // Locked, and what was captured meanwhile folded: nobody writes them between the reading and the recording.
+    send_lock(work, *table, arrays, reads);
+    REJOIN_ASSIGN(std::vector<Rows> locked, db.sync());
+    REJOIN_TRY(fold(work));
+    const size_t at = db.queued();
     send_records(work, *table, keys);
     REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
     std::vector<StoredRow> stored(keys.size());
-    REJOIN_TRY(read_records(work, *table, known[0], stored));
-    RecordBatch records;
-    LogBatch log;
-    for (size_t i = 0; i < keys.size(); ++i) {
-      crdt::RowRecord& record = stored[i].record;
-      crdt::ColumnSet fresh;
-      for (size_t c = first; c < table->columns.size(); ++c)
-        if (record.stamp_of(static_cast<uint32_t>(c)).bottom()) fresh.add(static_cast<uint32_t>(c));
-      if (!record.alive || fresh.empty()) continue;
-      // Not below the row's birth, or the cell would not count.
-      record.write(fresh, record.birth.bottom() ? crdt::Stamp{crdt::kBeforeTrackingHlc, Work::kOwnSite} : record.birth);
-      crdt::canonicalise(record, work.sites());
-      records.add(keys[i], record, stored[i].held);
-      log.add(*table, Work::kOwnSite, keys[i], false, false, fresh);
-    }
-    records.send(work, *table);
-    log.send(work);
+    REJOIN_TRY(read_records(work, *table, known[at], stored));
+    visit(work, *table, keys, stored, locked[0]);
     REJOIN_TRY(work.commit());
   }
+}
+
+// The rows that have something in the new columns become news.
+Status record_columns(Connection& db, Tenant& tenant, int64_t table_id, size_t first, size_t count) {
+  crdt::ColumnSet reads;
+  for (size_t c = first; c < count; ++c) reads.add(static_cast<uint32_t>(c));
+  return each_record(db, tenant, table_id, reads,
+                     [&](Work& work, const Table& table, const std::vector<BytesView>& keys,
+                         std::vector<StoredRow>& stored, const Rows& base) {
+                       RecordBatch records;
+                       LogBatch log;
+                       for (size_t r = 0; r < base.size(); ++r) {
+                         const auto i = static_cast<size_t>(base.integer(r, 0) - 1);
+                         crdt::RowRecord& record = stored[i].record;
+                         if (!record.alive) continue;
+                         // Rows that were born here get the stamp of their birth. Those of a device may have got values
+                         // there that were refused for want of the column, and such a value is worth more than a NULL
+                         // that nobody wrote.
+                         const bool own = record.birth.bottom() || record.birth.site == Work::kOwnSite;
+                         crdt::ColumnSet fresh;
+                         int at = 1;
+                         for (size_t c = first; c < count; ++c, ++at)
+                           if (record.stamp_of(static_cast<uint32_t>(c)).bottom() && (own || !base.is_null(r, at)))
+                             fresh.add(static_cast<uint32_t>(c));
+                         if (fresh.empty()) continue;
+                         crdt::Stamp stamp = record.birth.bottom()
+                                                 ? crdt::Stamp{crdt::kBeforeTrackingHlc, Work::kOwnSite}
+                                                 : record.birth;
+                         if (!own) {
+                           stamp = {record.birth.hlc + 1, Work::kOwnSite};
+                           work.state.last = std::max(work.state.last, stamp.hlc);
+                         }
+                         record.write(fresh, stamp);
+                         crdt::canonicalise(record, work.sites());
+                         records.add(keys[i], record, stored[i].held);
+                         log.add(table, Work::kOwnSite, keys[i], false, false, fresh);
+                       }
+                       records.send(work, table);
+                       log.send(work);
+                     });
+}
+
+// Rows that were deleted while capture was off.
+Status record_losses(Connection& db, Tenant& tenant, int64_t table_id) {
+  return each_record(db, tenant, table_id, {},
+                     [&](Work& work, const Table& table, const std::vector<BytesView>& keys,
+                         std::vector<StoredRow>& stored, const Rows& base) {
+                       std::vector<bool> there(keys.size(), false);
+                       for (size_t r = 0; r < base.size(); ++r)
+                         there[static_cast<size_t>(base.integer(r, 0) - 1)] = true;
+                       RecordBatch records;
+                       LogBatch log;
+                       for (size_t i = 0; i < keys.size(); ++i) {
+                         crdt::RowRecord& record = stored[i].record;
+                         if (there[i] || !record.alive) continue;
+                         record.alive = false;
+                         record.live = now_stamp(work);
+                         records.add(keys[i], record, stored[i].held);
+                         log.add(table, Work::kOwnSite, keys[i], true, false, {});
+                       }
+                       records.send(work, table);
+                       log.send(work);
+                     });
 }
 
 Result<std::vector<std::string>> tenants_of(Connection& db, const Table& table) {
   if (!table.tenant) return std::vector<std::string>{table.owner};
   REJOIN_ASSIGN(Rows rows, db.query("SELECT DISTINCT t." + table.tenant->quoted + "::text FROM " + table.sql +
                                     " AS t WHERE t." + table.tenant->quoted + " IS NOT NULL ORDER BY 1"));
-  std::vector<std::string> out;
-  for (size_t i = 0; i < rows.size(); ++i) out.push_back(rows.text(i, 0));
-  return out;
+  // Those who have records too: all their rows may have been deleted while capture was off.
+  db.send("BEGIN READ ONLY");
+  db.send("SELECT set_config('rejoin.all_tenants', 'on', true)");
+  db.send(
+      "SELECT n.name FROM rejoin.tenant n WHERE EXISTS (SELECT FROM rejoin.record r WHERE r.tenant = n.id AND r.tbl = "
+      "$1::integer)",
+      Params().integer(table.id));
+  db.send("COMMIT");
+  REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
+  std::set<std::string> out;
+  for (const Rows* of : {&rows, &known[2]})
+    for (size_t i = 0; i < of->size(); ++i) out.insert(of->text(i, 0));
+  return std::vector<std::string>(out.begin(), out.end());
 }
 
 }  // namespace
@@ -163,6 +249,12 @@ Result<Tracked> track(Connection& db, const TrackRequest& request, Random& rando
     }
     if (Status fit = contract::check(contract); !fit.ok())
       return fail(Code::untrackable, "cannot track " + wanted.display + ": " + fit.error().message);
+    // A table of this name that was dropped is another one.
+    REJOIN_ASSIGN(Rows dropped,
+                  db.query("SELECT k.id::int8 FROM rejoin.tracked k WHERE k.name = $1 AND NOT EXISTS (SELECT "
+                           "FROM pg_class c WHERE c.oid = k.relation)",
+                           Params().text(wanted.name)));
+    if (!dropped.empty()) REJOIN_TRY(db.script("BEGIN;" + forget_sql(dropped.integer(0, 0)) + "COMMIT;"));
     REJOIN_ASSIGN(Rows id,
                   db.query("INSERT INTO rejoin.tracked(relation, name, tenant_column, tenant) VALUES "
                            "(to_regclass($1), $2, nullif($3, ''), nullif($4, '')) RETURNING id::int8",
@@ -199,8 +291,9 @@ Result<Tracked> track(Connection& db, const TrackRequest& request, Random& rando
     Tenant tenant(name, system_clock(), random);
     REJOIN_ASSIGN(int64_t rows, record_rows(db, tenant, wanted.id, progress, out.rows));
     out.rows += rows;
+    if (out.already) REJOIN_TRY(record_losses(db, tenant, wanted.id));
     if (out.already && first_new < wanted.columns.size()) {
-      REJOIN_TRY(record_columns(db, tenant, wanted.id, first_new));
+      REJOIN_TRY(record_columns(db, tenant, wanted.id, first_new, wanted.columns.size()));
       out.columns = static_cast<int64_t>(wanted.columns.size() - first_new);
     }
   }

@@ -49,7 +49,9 @@ std::string_view without_zeros(std::string_view text) {
 OwnedValue numeric_value(std::string_view text) {
   std::string_view digits = without_zeros(text);
   if (auto integer = read_integer(digits)) return OwnedValue::of(ValueRef::of_integer(*integer));
-  if (auto real = read_real(digits); real && std::isfinite(*real)) {
+  // An integer beyond 64 bits stays text: the shortest spelling of a double that large stands for another integer.
+  const bool fraction = digits.find('.') != std::string_view::npos;
+  if (auto real = read_real(digits); fraction && real && std::isfinite(*real)) {
     char buffer[64];
     auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, *real, std::chars_format::fixed);
     if (error == std::errc() && std::string_view(buffer, end) == digits) {
@@ -86,11 +88,27 @@ bool second_fraction(std::string_view fraction) {
   return std::all_of(fraction.begin() + 1, fraction.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+bool infinite(std::string_view text) { return text == "infinity" || text == "-infinity"; }
+
+// PostgreSQL takes 24:00:00 and 23:59:60 as well, and gives them back as another time.
 bool canonical_time_stamp(std::string_view text, char separator, std::string_view zone) {
   std::string pattern = "0000-00-00?00:00:00";
   pattern[10] = separator;
-  if (text.size() < 19 + zone.size() || !text.ends_with(zone)) return false;
-  return digits_like(text.substr(0, 19), pattern) && second_fraction(text.substr(19, text.size() - 19 - zone.size()));
+  if (infinite(text)) return true;
+  if (text.size() < 19 + zone.size() || !text.ends_with(zone) || !digits_like(text.substr(0, 19), pattern))
+    return false;
+  return text.substr(11, 2) < "24" && text.substr(14, 2) < "60" && text.substr(17, 2) < "60" &&
+         second_fraction(text.substr(19, text.size() - 19 - zone.size()));
+}
+
+// Element types of which to_jsonb() and back is the identity. json is not among them: a JSON string and a text look
+// alike inside of a JSON array, and a JSON null is a null.
+bool travels_in_array(std::string_view kind) {
+  constexpr std::string_view kinds[] = {"int2",     "int4",  "int8",    "float4", "float8",    "numeric",
+                                        "bool",     "text",  "varchar", "bpchar", "citext",    "name",
+                                        "uuid",     "date",  "time",    "timetz", "timestamp", "timestamptz",
+                                        "interval", "bytea", "inet",    "cidr",   "macaddr",   "enum"};
+  return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 
 }  // namespace
@@ -117,7 +135,7 @@ bool is_storable_text(std::string_view s) {
 }
 
 std::optional<Type> type_of(std::string_view kind, std::string_view category, std::string_view base,
-                            const std::string& sql) {
+                            const std::string& sql, std::string_view element) {
   Type t;
   t.sql = sql;
   auto integer = [&](int64_t least, int64_t most) {
@@ -128,7 +146,11 @@ std::optional<Type> type_of(std::string_view kind, std::string_view category, st
     t.kind = c;
     return t;
   };
-  if (category == "A") return is(TypeClass::array);
+  if (category == "A") {
+    if (!travels_in_array(element) || base == "int2vector" || base == "oidvector") return std::nullopt;
+    t.characters = element == "text" || element == "varchar" || element == "citext" || element == "bpchar";
+    return is(TypeClass::array);
+  }
   if (kind == "e") return is(TypeClass::text);
   if (base == "int2") return integer(std::numeric_limits<int16_t>::min(), std::numeric_limits<int16_t>::max());
   if (base == "int4") return integer(std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max());
@@ -139,8 +161,11 @@ std::optional<Type> type_of(std::string_view kind, std::string_view category, st
   }
   if (base == "bool") return is(TypeClass::boolean);
   if (base == "numeric") return is(TypeClass::numeric);
-  if (base == "text" || base == "varchar" || base == "citext" || base == "interval" || base == "timetz" ||
-      base == "inet" || base == "cidr" || base == "macaddr" || base == "bpchar" || base == "name")
+  if (base == "text" || base == "varchar" || base == "citext" || base == "bpchar") {
+    t.characters = true;
+    return is(TypeClass::text);
+  }
+  if (base == "interval" || base == "timetz" || base == "inet" || base == "cidr" || base == "macaddr" || base == "name")
     return is(TypeClass::text);
   if (base == "uuid") return is(TypeClass::uuid);
   if (base == "timestamptz") return is(TypeClass::timestamptz);
@@ -212,9 +237,10 @@ std::string read_expression(const Type& type, const std::string& column) {
 
 std::string write_expression(const Type& type, const std::string& parameter) {
   if (type.kind == TypeClass::bytea) return "decode(" + parameter + ", 'hex')";
+  if (type.characters && type.kind == TypeClass::text) return parameter;
   if (type.kind == TypeClass::array)
     return "(CASE WHEN " + parameter + " IS NULL THEN NULL ELSE ARRAY(SELECT jsonb_array_elements_text(" + parameter +
-           "::jsonb))::" + type.sql + " END)";
+           "::jsonb))" + (type.characters ? "" : "::" + type.sql) + " END)";
   return parameter + "::" + type.sql;
 }
 
@@ -301,7 +327,7 @@ Result<std::string> key_text_of(const Type& type, const ValueRef& value) {
       fits = value.type == ValueType::text && canonical_time_stamp(text, ' ', "");
       break;
     case TypeClass::date:
-      fits = value.type == ValueType::text && digits_like(text, "0000-00-00");
+      fits = value.type == ValueType::text && (digits_like(text, "0000-00-00") || infinite(text));
       break;
     default:
       fits = value.type == ValueType::text;
@@ -310,6 +336,15 @@ Result<std::string> key_text_of(const Type& type, const ValueRef& value) {
     return fail(Code::bad_argument,
                 "the key's value is not one that a column of type " + type.sql + " gives back as it was sent");
   return text_of(type, value);
+}
+
+bool names_tenant(const Type& type, std::string_view tenant) {
+  if (type.kind == TypeClass::integer) {
+    auto v = read_integer(tenant);
+    return v && *v >= type.least && *v <= type.most && std::to_string(*v) == tenant;
+  }
+  return is_storable_text(tenant) &&
+         (type.kind == TypeClass::text || key_text_of(type, ValueRef::of_text(tenant)).ok());
 }
 
 }  // namespace rejoin::postgres

@@ -30,13 +30,17 @@ struct Type {
   TypeClass kind = TypeClass::text;
   std::string sql;      // as format_type() says it, for casts: "character varying(40)", "public.mood", "integer[]"
   bool single = false;  // real: single precision
+  // Character strings, and domains over them: assigned as text. An explicit cast to varchar(3) would cut a longer value
+  // off without a word, an assignment refuses it.
+  bool characters = false;
   int64_t least = 0, most = 0;  // integer: its range
 };
 
-// The type of a column, or nothing: one that has no counterpart. `kind`: pg_type.typtype; `category`: typcategory;
-// `base`: name of the type, of the domain's base type if it is a domain; `sql`: format_type().
+// The type of a column, or nothing: one that has no counterpart. Of the type itself, or of what a domain stands for:
+// `kind` is pg_type.typtype, `category` typcategory, `base` typname. `sql`: format_type() of the column. An array's
+// elements are of `element` (typname, or "enum").
 std::optional<Type> type_of(std::string_view kind, std::string_view category, std::string_view base,
-                            const std::string& sql);
+                            const std::string& sql, std::string_view element = "");
 
 // May a column of this type be in a key? Only types whose text form is one for each value.
 bool fits_key(const Type& type);
@@ -59,6 +63,9 @@ crdt::OwnedValue value_of(const Type& type, std::string_view text);
 Result<std::string> text_of(const Type& type, const crdt::ValueRef& value);
 // The same for a key's value, which must be the one spelling that PostgreSQL gives back.
 Result<std::string> key_text_of(const Type& type, const crdt::ValueRef& value);
+
+// Is a tenant's name what a tenant column of this type says of itself? "007" and an upper-case UUID name nobody's rows.
+bool names_tenant(const Type& type, std::string_view tenant);
 
 // Well-formed UTF-8 without NUL: what a text in PostgreSQL can be.
 bool is_storable_text(std::string_view text);

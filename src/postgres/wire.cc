@@ -97,13 +97,15 @@ bool read_text_array(BytesView in, std::vector<TextElement>& out) {
   Reader r(in);
   const int32_t dimensions = r.be32();
   r.be32();  // has nulls
-  r.be32();  // element type
-  if (!r.ok() || dimensions < 0 || dimensions > 1) return false;
+  const int32_t element = r.be32();
+  if (!r.ok() || dimensions < 0 || dimensions > 1 || element != static_cast<int32_t>(kTextOid)) return false;
   if (dimensions == 0) return r.at_end();
   const int32_t count = r.be32();
   r.be32();  // lower bound
+  if (count < 0) return false;
   for (int32_t i = 0; i < count && r.ok(); ++i) {
     const int32_t size = r.be32();
+    if (size < -1) return false;
     if (size < 0)
       out.push_back({true, {}});
     else

@@ -4,13 +4,17 @@ namespace rejoin::postgres {
 namespace {
 
 // Everything is local to the transaction, so that a pooler may give the connection to others afterwards. The settings
-// fix how values look as text (types.h).
+// fix how values look as text (types.h). The search path stays as it is: the application's triggers count on theirs.
 std::string begin_settings(bool merging) {
   return std::string("SELECT set_config('rejoin.tenant', $1, true), set_config('rejoin.merging', '") +
          (merging ? "on" : "") +
          "', true), set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), "
          "set_config('extra_float_digits', '1', true), set_config('IntervalStyle', 'postgres', true), "
-         "set_config('search_path', 'pg_catalog', true), set_config('standard_conforming_strings', 'on', true)" +
+         "set_config('bytea_output', 'hex', true), set_config('standard_conforming_strings', 'on', true), "
+         // Batches of keys are looked up one by one: a plan that was made when a table was small, or never analysed,
+         // would go on reading all of it.
+         "set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
+         "set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)" +
          (merging ? ", set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', "
                     "'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
                   : "");
@@ -73,9 +77,11 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
       tenant.sites.intern(crdt::SiteId::from(sites.bytes(i, 0)));
     }
     work.outbox_waits = (*all)[5].integer(0, 0) != 0;
-    if (!tenant.catalog || tenant.catalog->version != state.integer(0, 4)) {
+    tenant.catalog_fresh = !tenant.catalog || tenant.catalog_stale || tenant.catalog->version != state.integer(0, 4);
+    if (tenant.catalog_fresh) {
       REJOIN_ASSIGN(Catalog catalog, load_catalog(db, tenant.name));
       tenant.catalog = std::make_shared<const Catalog>(std::move(catalog));
+      tenant.catalog_stale = false;
     }
     return work;
   }
@@ -85,7 +91,7 @@ Work::~Work() {
   if (!open_) return;
   // Sites that were interned in this transaction are gone with it.
   tenant_->sites = {};
-  (void)db_->sync().ok();
+  db_->drop_queue();
   if (!db_->in_transaction()) return;
   db_->send("ROLLBACK");
   (void)db_->sync().ok();
@@ -96,7 +102,10 @@ Status Work::commit() {
     db_->send("UPDATE rejoin.tenant SET last = $1, tail = $2, floor = $3 WHERE id = rejoin.tenant_id()",
               Params().integer(static_cast<int64_t>(state.last)).integer(state.tail).integer(state.floor));
   db_->send("COMMIT");
-  REJOIN_TRY(db_->sync());
+  REJOIN_ASSIGN(std::vector<Rows> all, db_->sync());
+  // A COMMIT of a failed transaction is a ROLLBACK and no error.
+  if (all.back().command() != "COMMIT")
+    return fail(Code::internal, "the transaction had failed before it was committed, so nothing was kept; try again");
   open_ = false;
   return {};
 }

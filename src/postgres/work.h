@@ -19,6 +19,9 @@ struct Tenant {
   Random& random;
   crdt::SiteTable sites;  // ids are never reused, so what is known stays right
   std::shared_ptr<const Catalog> catalog;
+  bool catalog_stale = false;  // a table is not as the catalog says: the next transaction reads it anew
+  // The catalog was read by this very transaction: what PostgreSQL says of names and types is not our being late.
+  bool catalog_fresh = false;
 };
 
 // The row of rejoin.tenant.

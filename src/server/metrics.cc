@@ -12,81 +12,94 @@ namespace rejoin::server {
 
 namespace prom = prometheus;
 
+namespace {
+
+using Buckets = prom::Histogram::BucketBoundaries;
+using Counters = prom::Family<prom::Counter>;
+using Gauges = prom::Family<prom::Gauge>;
+using Histograms = prom::Family<prom::Histogram>;
+
+const Buckets kSeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+const Buckets kRows{0, 1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5, 1e6};
+const Buckets kBytes{256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 33554432};
+
+// What became of a request, in few words.
+std::string_view outcome_of(int status) {
+  return status == 499 ? "gone" : status >= 500 ? "failed" : status >= 400 ? "refused" : "ok";
+}
+
+}  // namespace
+
 struct Metrics::Impl {
+  Counters& counters(const char* name, const char* help) {
+    return prom::BuildCounter().Name(name).Help(help).Register(registry);
+  }
+  prom::Gauge& gauge(const char* name, const char* help, const prom::Labels& labels = {}) {
+    return prom::BuildGauge().Name(name).Help(help).Register(registry).Add(labels);
+  }
+  Histograms& histograms(const char* name, const char* help) {
+    return prom::BuildHistogram().Name(name).Help(help).Register(registry);
+  }
+
   prom::Registry registry;
-  prom::Family<prom::Counter>& requests = prom::BuildCounter()
-                                              .Name("rejoin_http_requests_total")
-                                              .Help("HTTP requests by route and status")
-                                              .Register(registry);
-  prom::Family<prom::Histogram>& seconds =
-      prom::BuildHistogram()
-          .Name("rejoin_http_request_seconds")
-          .Help("Time from the first byte of a request to the last byte of its answer")
-          .Register(registry);
-  prom::Family<prom::Counter>& bytes_in = prom::BuildCounter()
-                                              .Name("rejoin_http_received_bytes_total")
-                                              .Help("Bytes of request bodies as they came, by route")
-                                              .Register(registry);
-  prom::Family<prom::Counter>& bytes_out = prom::BuildCounter()
-                                               .Name("rejoin_http_sent_bytes_total")
-                                               .Help("Bytes of answer bodies as they went, by route")
-                                               .Register(registry);
-  prom::Family<prom::Counter>& refused = prom::BuildCounter()
-                                             .Name("rejoin_sync_rows_refused_total")
-                                             .Help("Pushed rows that were refused one by one, by reason")
-                                             .Register(registry);
-  prom::Family<prom::Counter>& errors = prom::BuildCounter()
-                                            .Name("rejoin_errors_total")
-                                            .Help("Requests that were answered with an error, by its name")
-                                            .Register(registry);
-  prom::Family<prom::Counter>& rows =
-      prom::BuildCounter()
-          .Name("rejoin_sync_rows_total")
-          .Help("Rows of exchanges: pushed by devices, pulled by them, changed here, parked here")
-          .Register(registry);
-  prom::Family<prom::Counter>& repeats = prom::BuildCounter()
-                                             .Name("rejoin_sync_repeated_pushes_total")
-                                             .Help("Pushes that were retries of one taken before")
-                                             .Register(registry);
-  prom::Family<prom::Gauge>& gauges =
-      prom::BuildGauge().Name("rejoin_tenants_open").Help("Tenant databases that are open").Register(registry);
-  prom::Family<prom::Gauge>& connections_family =
-      prom::BuildGauge().Name("rejoin_http_connections").Help("Open connections").Register(registry);
-  prom::Family<prom::Gauge>& waiting_family = prom::BuildGauge()
-                                                  .Name("rejoin_http_requests_waiting")
-                                                  .Help("Requests that wait for a worker")
-                                                  .Register(registry);
-  prom::Family<prom::Gauge>& bodies_family = prom::BuildGauge()
-                                                 .Name("rejoin_http_body_bytes")
-                                                 .Help("Memory taken by request bodies under way")
-                                                 .Register(registry);
+  Counters& requests = counters("rejoin_http_requests_total", "HTTP requests by route and status");
+  Histograms& seconds =
+      histograms("rejoin_http_request_seconds", "Time from the first byte of a request to the last byte of its answer");
+  Counters& bytes_in = counters("rejoin_http_received_bytes_total", "Bytes of request bodies as they came, by route");
+  Counters& bytes_out = counters("rejoin_http_sent_bytes_total", "Bytes of answer bodies as they went, by route");
+  prom::Histogram& request_bytes =
+      histograms("rejoin_sync_request_bytes", "Bytes of an exchange's request body as it came").Add({}, kBytes);
+  prom::Histogram& response_bytes =
+      histograms("rejoin_sync_response_bytes", "Bytes of an exchange's answer body as it went").Add({}, kBytes);
+  Counters& rows = counters("rejoin_sync_rows_total",
+                            "Rows of exchanges: pushed by devices, pulled by them, changed here, parked here");
+  Counters& refused = counters("rejoin_sync_rows_refused_total", "Pushed rows that were refused one by one, by reason");
+  Counters& repeats = counters("rejoin_sync_repeated_pushes_total", "Pushes that were retries of one taken before");
+  prom::Histogram& push_rows = histograms("rejoin_sync_push_rows", "Rows of a push").Add({}, kRows);
+  prom::Histogram& pull_rows = histograms("rejoin_sync_pull_rows", "Rows of a pulled page").Add({}, kRows);
+  prom::Histogram& store_seconds =
+      histograms("rejoin_sync_store_seconds", "Time from asking for a tenant's store to its answer").Add({}, kSeconds);
+  prom::Histogram& queue_seconds =
+      histograms("rejoin_sync_queue_seconds", "Time that an exchange waited for a worker").Add({}, kSeconds);
+  Counters& errors = counters("rejoin_errors_total", "Requests that were answered with an error, by its name");
+  Counters& limited = counters("rejoin_rate_limited_total", "Exchanges refused for coming too often, by whose limit");
+  Counters& handshakes = counters("rejoin_tls_handshakes_total", "TLS handshakes by outcome");
+  prom::Gauge& certificate =
+      gauge("rejoin_tls_certificate_expires_seconds", "When the certificate ends, in seconds since 1970; 0 without");
+  prom::Gauge& tenants = gauge("rejoin_tenants_open", "Tenant databases that are open");
+  prom::Gauge& connections = gauge("rejoin_http_connections", "Open connections");
+  prom::Gauge& waiting = gauge("rejoin_http_requests_waiting", "Requests that wait for a worker");
+  prom::Gauge& working = gauge("rejoin_http_requests_working", "Requests that a worker is at");
+  prom::Gauge& bodies = gauge("rejoin_http_body_bytes", "Memory taken by request bodies under way");
+  prom::Gauge& build = gauge("rejoin_build_info", "1, with the version", {{"version", REJOIN_VERSION}});
 
   prom::Counter& pushed = rows.Add({{"kind", "pushed"}});
   prom::Counter& pulled = rows.Add({{"kind", "pulled"}});
   prom::Counter& changed = rows.Add({{"kind", "changed"}});
   prom::Counter& parked = rows.Add({{"kind", "parked"}});
   prom::Counter& repeated = repeats.Add({});
-  prom::Gauge& tenants = gauges.Add({});
-  prom::Gauge& connections = connections_family.Add({});
-  prom::Gauge& waiting = waiting_family.Add({});
-  prom::Gauge& bodies = bodies_family.Add({});
 };
 
-Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) { impl_->build.Set(1); }
 Metrics::~Metrics() = default;
 
 void Metrics::request(std::string_view route, int status, double seconds, uint64_t received, uint64_t sent) {
   const std::string name(route);
   impl_->requests.Add({{"route", name}, {"status", std::to_string(status)}}).Increment();
-  impl_->seconds
-      .Add({{"route", name}}, prom::Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-                                                                1, 2.5, 5, 10, 30, 60})
-      .Observe(seconds);
+  impl_->seconds.Add({{"route", name}, {"outcome", std::string(outcome_of(status))}}, kSeconds).Observe(seconds);
   impl_->bytes_in.Add({{"route", name}}).Increment(static_cast<double>(received));
   impl_->bytes_out.Add({{"route", name}}).Increment(static_cast<double>(sent));
+  if (route != "sync") return;
+  impl_->request_bytes.Observe(static_cast<double>(received));
+  impl_->response_bytes.Observe(static_cast<double>(sent));
 }
 
-void Metrics::exchange(const sync::ServeStats& stats) {
+void Metrics::exchange(const sync::ServeStats& stats, bool pushed, bool pulled, double store_seconds,
+                       double queue_seconds) {
+  if (pushed) impl_->push_rows.Observe(static_cast<double>(stats.rows_pushed));
+  if (pulled) impl_->pull_rows.Observe(static_cast<double>(stats.rows_pulled));
+  impl_->store_seconds.Observe(store_seconds);
+  impl_->queue_seconds.Observe(queue_seconds);
   impl_->pushed.Increment(static_cast<double>(stats.rows_pushed));
   impl_->pulled.Increment(static_cast<double>(stats.rows_pulled));
   impl_->changed.Increment(static_cast<double>(stats.rows_changed));
@@ -97,11 +110,19 @@ void Metrics::exchange(const sync::ServeStats& stats) {
 
 void Metrics::error(Code code) { impl_->errors.Add({{"error", std::string(code_name(code))}}).Increment(); }
 
+void Metrics::rate_limited(std::string_view scope) { impl_->limited.Add({{"scope", std::string(scope)}}).Increment(); }
+
+void Metrics::handshake(std::string_view outcome) {
+  impl_->handshakes.Add({{"outcome", std::string(outcome)}}).Increment();
+}
+
 std::string Metrics::text(const net::HttpServerGauges& gauges, size_t open_tenants) {
   impl_->tenants.Set(static_cast<double>(open_tenants));
   impl_->connections.Set(static_cast<double>(gauges.connections));
   impl_->waiting.Set(static_cast<double>(gauges.waiting));
+  impl_->working.Set(static_cast<double>(gauges.working));
   impl_->bodies.Set(static_cast<double>(gauges.body_bytes));
+  impl_->certificate.Set(static_cast<double>(gauges.certificate_expires));
   std::ostringstream out;
   prom::TextSerializer().Serialize(out, impl_->registry.Collect());
   return out.str();

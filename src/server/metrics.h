@@ -18,8 +18,14 @@ class Metrics {
   ~Metrics();
   // `route` is one of the routes' names, or "other".
   void request(std::string_view route, int status, double seconds, uint64_t received, uint64_t sent);
-  void exchange(const sync::ServeStats& stats);
+  // `pushed` and `pulled`: whether there was a push, or a pull, at all. `store_seconds`: from asking for the store to
+  // its answer. `queue_seconds`: waiting for a worker.
+  void exchange(const sync::ServeStats& stats, bool pushed, bool pulled, double store_seconds, double queue_seconds);
   void error(Code code);
+  // `scope` is "device" or "tenant".
+  void rate_limited(std::string_view scope);
+  // `outcome` is one of those of net::HttpHandlers::handshake.
+  void handshake(std::string_view outcome);
   // Prometheus' text format 0.0.4. All methods are thread-safe.
   std::string text(const net::HttpServerGauges& gauges, size_t open_tenants);
 

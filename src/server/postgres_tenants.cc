@@ -1,8 +1,10 @@
 #include "server/postgres_tenants.h"
 
+#include <atomic>
 #include <utility>
 
 #include "postgres/admin.h"
+#include "server/discreet_store.h"
 #include "server/tenant_files.h"
 
 namespace rejoin::server {
@@ -16,7 +18,9 @@ constexpr size_t kMostEntries = 4096;
 
 struct PostgresTenants::Entry {
   Entry(const std::string& name, Clock& clock, Random& random) : tenant(name, clock, random) {}
-  postgres::Tenant tenant;  // used by whoever set `busy`
+  // Used by whoever set `busy`.
+  postgres::Tenant tenant;
+  uint64_t opened = 0;  // Pool::opened when `tenant` was read
   // Guarded by PostgresTenants::mutex_.
   bool busy = false;
   int users = 0;  // those that wait included
@@ -28,6 +32,8 @@ struct PostgresTenants::Pool {
   // Guarded by PostgresTenants::mutex_.
   std::vector<std::unique_ptr<postgres::Connection>> idle;
   size_t out = 0;
+  uint64_t used = 0;                 // when one was given back, in order
+  std::atomic<uint64_t> opened = 0;  // connections so far
   std::condition_variable freed;
 };
 
@@ -56,7 +62,8 @@ std::string PostgresTenants::url_of(const std::string& tenant) const {
   // The name as a file name is lower case and has nothing that an address could take for its own.
   if (at != std::string::npos) {
     std::string name = tenant_file_name(tenant);
-    for (size_t i = 0; (i = name.find('%', i)) != std::string::npos; i += 3) name.replace(i, 1, "%25");
+    if (url.find("://") != std::string::npos)
+      for (size_t i = 0; (i = name.find('%', i)) != std::string::npos; i += 3) name.replace(i, 1, "%25");
     url.replace(at, kPlaceholder.size(), name);
   }
   return url;
@@ -102,6 +109,7 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
   Status looked;
   if (made.ok() && database_per_tenant() && first) looked = look_at(**made);
   if (made.ok()) (*made)->set_prepare(settings_.prepare);
+  ++pool.opened;
   if (made.ok() && looked.ok()) return made;
   lock.lock();
   --pool.out;
@@ -112,13 +120,38 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
 void PostgresTenants::give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection) {
   connection->set_deadline(std::nullopt);
   const bool usable = connection->usable() && !connection->in_transaction();
+  std::vector<std::unique_ptr<postgres::Connection>> closing;  // outside of the lock
   std::lock_guard lock(mutex_);
   --pool.out;
-  if (usable)
-    pool.idle.push_back(std::move(connection));
-  else
-    pool.idle.clear();  // if the server went away, the others are dead too
+  pool.used = ++uses_;
+  pool.idle.push_back(std::move(connection));
+  if (!usable) closing = std::exchange(pool.idle, {});  // if the server went away, the others are dead too
+  if (database_per_tenant()) close_oldest(closing);
   pool.freed.notify_one();
+}
+
+// All databases together keep no more idle connections than one may have: a PostgreSQL server has a hundred by default,
+// for all its databases. The mutex is held.
+void PostgresTenants::close_oldest(std::vector<std::unique_ptr<postgres::Connection>>& closing) {
+  std::erase_if(
+      pools_, [](const auto& p) { return p.second->idle.empty() && p.second->out == 0 && p.second.use_count() == 1; });
+  for (;;) {
+    size_t idle = 0;
+    Pool* oldest = nullptr;
+    for (auto& [url, pool] : pools_) {
+      idle += pool->idle.size();
+      if (!pool->idle.empty() && (!oldest || pool->used < oldest->used)) oldest = pool.get();
+    }
+    if (idle <= settings_.connections) return;
+    closing.push_back(std::move(oldest->idle.front()));
+    oldest->idle.erase(oldest->idle.begin());
+  }
+}
+
+Error PostgresTenants::report(const std::string& tenant, const Error& error) {
+  log_.write(code_retryable(error.code) ? LogLevel::warning : LogLevel::error, "postgres",
+             {{"tenant", tenant}, {"error", std::string(code_name(error.code))}, {"message", error.message}});
+  return for_devices(error);
 }
 
 Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock::time_point deadline, const Use& use) {
@@ -137,11 +170,17 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
     auto connection = take(*pool, deadline);
     if (connection.ok()) {
       (*connection)->set_deadline(deadline);
+      // Whatever made a new connection necessary, the database may be an older one now: a backup, or a standby that
+      // had not heard of everything. What was known of it is asked again.
+      if (const uint64_t opened = pool->opened; std::exchange(entry->opened, opened) != opened)
+        entry->tenant.sites = {}, entry->tenant.catalog.reset();
       const auto store = postgres::make_tenant_store(**connection, entry->tenant, auto_schema_);
-      outcome = use(*store);
+      const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
+      DiscreetStore discreet(*store, tell);
+      outcome = use(discreet);
       give_back(*pool, std::move(*connection));
     } else {
-      outcome = connection.error();
+      outcome = report(name, connection.error());
     }
     lock.lock();
     entry->busy = false;
@@ -170,10 +209,11 @@ Status PostgresTenants::probe() {
     std::lock_guard lock(mutex_);
     pool = pool_of(settings_.url);
   }
-  REJOIN_ASSIGN(auto connection, take(*pool, std::chrono::steady_clock::now() + std::chrono::seconds(5)));
-  Status answered = postgres::check_version(*connection);
-  give_back(*pool, std::move(connection));
-  return answered;
+  auto connection = take(*pool, std::chrono::steady_clock::now() + std::chrono::seconds(5));
+  if (!connection.ok()) return report("", connection.error());
+  Status answered = postgres::check_version(**connection);
+  give_back(*pool, std::move(*connection));
+  return answered.ok() ? answered : report("", answered.error());
 }
 
 }  // namespace rejoin::server

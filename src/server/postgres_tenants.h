@@ -41,7 +41,10 @@ class PostgresTenants final : public Tenants {
   // A connection that works, from the pool or new.
   Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline);
   void give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection);
+  void close_oldest(std::vector<std::unique_ptr<postgres::Connection>>& closing);
   Status look_at(postgres::Connection& connection);
+  // Into the log; gives what devices are told.
+  Error report(const std::string& tenant, const Error& error);
 
   const PostgresSettings settings_;
   const bool auto_schema_;
@@ -51,6 +54,7 @@ class PostgresTenants final : public Tenants {
   mutable std::mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<Entry>> entries_;
   std::map<std::string, std::shared_ptr<Pool>> pools_;
+  uint64_t uses_ = 0;
 };
 
 }  // namespace rejoin::server

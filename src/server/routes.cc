@@ -1,13 +1,17 @@
 #include "server/routes.h"
 
+#include <algorithm>
 #include <any>
+#include <cmath>
 #include <memory>
 #include <utility>
 
 #include "base/bytes.h"
 #include "net/url.h"
+#include "server/cors.h"
 #include "server/message_json.h"
 #include "server/tenant_files.h"
+#include "server/trace.h"
 #include "server/utf8.h"
 #include "sync/messages.h"
 #include "sync/server_session.h"
@@ -81,6 +85,7 @@ HttpResponse json_response(int status, std::string body) {
 struct Routes::Context {
   const Route* route = nullptr;
   std::string id;
+  std::string trace_id, parent_id, span_id;  // of a distributed trace; empty without one
   bool answer_json = true;
   bool reads_json = false;
   bool known = false;  // the caller is
@@ -98,13 +103,20 @@ Routes::Routes(const Settings& settings, TokenVerifier& verifier, Tenants& tenan
       metrics_(metrics),
       log_(log),
       clock_(clock),
-      random_(random) {}
+      random_(random),
+      device_rate_(settings.device_rate),
+      tenant_rate_(settings.tenant_rate) {}
 
 std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   auto context = std::make_shared<Context>();
   request.context = context;
   const std::string_view given = request.header("x-request-id");
   context->id = usable_id(given) ? std::string(given) : to_hex(random_.bytes(8));
+  if (std::optional<TraceParent> parent = parse_traceparent(request.header("traceparent"))) {
+    context->trace_id = std::move(parent->trace_id);
+    context->parent_id = std::move(parent->span_id);
+    context->span_id = to_hex(random_.bytes(8));
+  }
 
   const std::string type = media_type(request.header("content-type"));
   const std::string accept = lower(request.header("accept"));
@@ -118,12 +130,18 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
     return error_reply(
         *context,
         fail(Code::not_found, "there is nothing at this path; POST /v1/sync, or GET /health, /ready, /metrics"), 0);
+  if (context->route == &kSync && is_allowed_preflight(settings_.cors_origins, request)) {
+    HttpResponse response = preflight_response();
+    add_cors_headers(settings_.cors_origins, request, response);
+    return response;
+  }
   if (request.method != context->route->method && !(request.method == "HEAD" && context->route->method == "GET")) {
     HttpResponse response = error_reply(*context,
                                         fail(Code::method, std::string(context->route->path) + " answers " +
                                                                std::string(context->route->method) + " only"),
                                         0);
     response.headers.emplace_back("Allow", std::string(context->route->method));
+    if (context->route == &kSync) add_cors_headers(settings_.cors_origins, request, response);
     return response;
   }
   if (context->route == &kHealth) return json_response(200, "{\"status\":\"ok\"}");
@@ -134,23 +152,49 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
     return response;
   }
   if (context->route == &kReady) return std::nullopt;
+  std::optional<HttpResponse> refusal = admit_exchange(request, *context);
+  if (refusal) add_cors_headers(settings_.cors_origins, request, *refusal);
+  return refusal;
+}
 
-  if (Status known = authenticate(request, *context); !known.ok()) {
-    HttpResponse response =
-        error_reply(*context, known.error(), code_retryable(known.error().code) ? kRetryAfterMs : 0);
+std::optional<HttpResponse> Routes::admit_exchange(HttpRequest& request, Context& context) {
+  if (Status known = authenticate(request, context); !known.ok()) {
+    HttpResponse response = error_reply(context, known.error(), code_retryable(known.error().code) ? kRetryAfterMs : 0);
     if (known.error().code == Code::unauthorized)
       response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"rejoin\"");
     return response;
   }
-  context->known = true;
-  if (!context->reads_json && !is_protobuf(type))
+  context.known = true;
+  Error why{};
+  if (const int64_t wait_ms = too_often(request, context, why)) return error_reply(context, why, wait_ms);
+  const std::string type = media_type(request.header("content-type"));
+  if (!context.reads_json && !is_protobuf(type))
     return error_reply(
-        *context,
+        context,
         fail(Code::media_type, "the content type '" + type.substr(0, 80) +
                                    "' is not read here; send application/x-protobuf or application/json"),
         0);
-  request.lane = context->tenant;
+  request.lane = context.tenant;
   return std::nullopt;
+}
+
+// Has its device, or its tenant, used up what it may ask? How many milliseconds to wait, then, and why.
+int64_t Routes::too_often(const HttpRequest& request, const Context& context, Error& why) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto refused = [&](int64_t wait_ms, std::string_view scope, const RateLimit& limit) {
+    metrics_.rate_limited(scope);
+    std::string rate = std::to_string(std::max<int64_t>(1, std::llround(limit.per_second * 60)));
+    why = fail(Code::rate_limited, "this " + std::string(scope) + " sends more requests than the " + rate +
+                                       " a minute that it may; wait " + std::to_string(wait_ms) + " ms");
+    return wait_ms;
+  };
+  // The device first, so that one that is refused uses up nothing of its tenant's. Nobody's names have a NUL in them.
+  const std::string& device = context.caller.device.empty() ? request.remote : context.caller.device;
+  if (const int64_t wait_ms = device_rate_.take(context.tenant + '\0' + device, now))
+    return refused(wait_ms, "device", device_rate_.limit());
+  if (const int64_t wait_ms = tenant_rate_.take(context.tenant, now))
+    return refused(wait_ms, "tenant", tenant_rate_.limit());
+  return 0;
 }
 
 Status Routes::authenticate(const HttpRequest& request, Context& context) const {
@@ -197,7 +241,9 @@ HttpResponse Routes::handle(HttpRequest& request) {
     }
     return json_response(200, "{\"status\":\"ready\"}");
   }
-  return exchange(request, context);
+  HttpResponse response = exchange(request, context);
+  add_cors_headers(settings_.cors_origins, request, response);
+  return response;
 }
 
 HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
@@ -209,12 +255,15 @@ HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
   if (context.caller.device.empty()) context.caller.device = to_hex(message->hello.site.view());
 
   sync::SyncResponse response;
+  const auto asked = std::chrono::steady_clock::now();
   const Status used = tenants_.with(context.tenant, request.deadline, [&](sync::TenantStore& store) -> Status {
     response = sync::serve(*message, context.caller, store, settings_.sync, clock_.now_ms(), &context.stats);
     return {};
   });
   if (!used.ok()) return error_reply(context, used.error(), code_retryable(used.error().code) ? kRetryAfterMs : 0);
-  metrics_.exchange(context.stats);
+  const std::chrono::duration<double> in_store = std::chrono::steady_clock::now() - asked;
+  metrics_.exchange(context.stats, message->push.has_value(), message->pull.has_value(), in_store.count(),
+                    request.queued_seconds);
   if (response.error) {
     // The store was interrupted because the request's time is up.
     if (response.error->code == Code::interrupted && std::chrono::steady_clock::now() >= request.deadline)
@@ -263,8 +312,11 @@ HttpResponse Routes::error_reply(Context& context, const Error& error, int64_t r
 }
 
 HttpResponse Routes::refuse(const HttpRequest& request, const Error& error, int64_t retry_after_ms) {
-  if (const auto* context = std::any_cast<std::shared_ptr<Context>>(&request.context))
-    return error_reply(**context, error, retry_after_ms);
+  if (const auto* context = std::any_cast<std::shared_ptr<Context>>(&request.context)) {
+    HttpResponse response = error_reply(**context, error, retry_after_ms);
+    if ((*context)->route == &kSync) add_cors_headers(settings_.cors_origins, request, response);
+    return response;
+  }
   Context unknown;
   metrics_.error(error.code);
   return error_reply(unknown, error, retry_after_ms);
@@ -287,11 +339,15 @@ void Routes::done(const HttpRequest& request, const HttpResponse& response, uint
                                          : LogLevel::info;
   log_.write(level, "request",
              {{"id", context.id},
+              {"trace_id", context.trace_id},
+              {"span_id", context.span_id},
+              {"parent_id", context.parent_id},
               {"method", request.method.substr(0, 16)},
               {"route", std::string(route)},
               {"status", response.status},
               {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(took).count()},
               {"remote", request.remote},
+              {"scheme", request.https ? "https" : "http"},
               {"tenant", context.tenant},
               {"device", context.caller.device},
               {"received", request.wire_bytes},

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "net/http_server.h"
 #include "server/metrics.h"
+#include "server/rate_limit.h"
 #include "server/settings.h"
 #include "server/tenants.h"
 #include "server/token_verifier.h"
@@ -33,6 +34,8 @@ class Routes {
 
  private:
   struct Context;
+  std::optional<net::HttpResponse> admit_exchange(net::HttpRequest& request, Context& context);
+  int64_t too_often(const net::HttpRequest& request, const Context& context, Error& why);
   Status authenticate(const net::HttpRequest& request, Context& context) const;
   net::HttpResponse exchange(net::HttpRequest& request, Context& context);
   net::HttpResponse exchange_response(Context& context, sync::SyncResponse response) const;
@@ -45,6 +48,7 @@ class Routes {
   Log& log_;
   Clock& clock_;
   Random& random_;
+  RateLimiter device_rate_, tenant_rate_;
 };
 
 }  // namespace rejoin::server

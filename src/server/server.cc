@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "net/url.h"
+#include "server/cors.h"
 #include "server/embedded_tenants.h"
 #include "server/metrics.h"
 #include "server/postgres_tenants.h"
@@ -29,7 +30,23 @@ Status check(const Settings& settings) {
   if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes ||
       settings.sync.max_frame_bytes >= settings.http.max_body)
     return fail(Code::bad_argument, "the limits must grow: value < frame < body");
+  for (const std::string& origin : settings.cors_origins) {
+    REJOIN_TRY(check_cors_origin(origin));
+    if (settings.dev && origin == "*")
+      return fail(
+          Code::bad_argument,
+          "--dev asks for no token, so with --cors-origin '*' every web page could read and write the data; name "
+          "the origin of your page, like http://localhost:5173");
+  }
   return {};
+}
+
+// Says which certificate is in force, and until when.
+void log_certificate(const Settings& settings, const net::HttpServer& http, Log& log) {
+  const int64_t expires = http.gauges().certificate_expires;
+  if (settings.http.tls_cert_file.empty()) return;
+  log.write(LogLevel::info, "tls_loaded",
+            {{"certificate", settings.http.tls_cert_file}, {"expires", iso8601(expires * 1000)}});
 }
 
 Result<std::unique_ptr<Tenants>> open_tenants(const Settings& settings, Log& log, Clock& clock, Random& random) {
@@ -88,14 +105,23 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   handlers.done = [&routes](const net::HttpRequest& request, const net::HttpResponse& response, uint64_t sent) {
     routes.done(request, response, sent);
   };
+  handlers.handshake = [self](std::string_view outcome) { self->metrics.handshake(outcome); };
   REJOIN_ASSIGN(impl->http, net::HttpServer::start(settings.http, std::move(handlers), log));
   impl->listening = impl->http.get();
   log.write(LogLevel::info, "listening",
             {{"address", settings.http.address}, {"port", impl->http->port()}, {"dev", settings.dev ? "yes" : "no"}});
+  log_certificate(settings, *impl->http, log);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
 uint16_t Server::port() const { return impl_->http->port(); }
+
+void Server::reload() {
+  const Status loaded = impl_->http->reload();
+  if (loaded.ok()) return log_certificate(impl_->settings, *impl_->http, impl_->log);
+  impl_->log.write(LogLevel::warning, "tls_failed",
+                   {{"error", std::string(code_name(loaded.error().code))}, {"message", loaded.error().message}});
+}
 
 void Server::stop() {
   if (!impl_) return;

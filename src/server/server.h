@@ -24,6 +24,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   uint16_t port() const;
+  // Reads the TLS certificate and key again; when they cannot be used, the log says why and the old ones stay.
+  void reload();
   // Graceful: accepts no more, lets requests finish (up to Settings::http.stop_timeout_ms), closes the databases.
   // Idempotent.
   void stop();

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "net/http_server.h"
+#include "server/rate_limit.h"
 #include "server/token_verifier.h"
 #include "sync/server_session.h"
 
@@ -25,8 +27,10 @@ struct Settings {
   bool dev = false;  // requests need no token: tenant "dev", device = the site of the hello. Loopback addresses only
   net::HttpServerOptions http;
   sync::ServerSettings sync;
-  size_t open_tenants = 64;      // database handles that are kept open
-  int busy_timeout_ms = 10'000;  // how long a request waits for another process that writes the same tenant
+  std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
+  RateLimit device_rate, tenant_rate;     // of requests to the sync route
+  size_t open_tenants = 64;               // database handles that are kept open
+  int busy_timeout_ms = 10'000;           // how long a request waits for another process that writes the same tenant
 };
 
 }  // namespace rejoin::server

@@ -124,7 +124,8 @@ Instruction DeviceSession::take(SyncResponse response) {
     send_contract_ = true;
     return next_request();
   }
-  send_contract_ = false;
+  // A refusal in haste (too often, overloaded) has not looked at the contract that was asked for.
+  if (!response.error) send_contract_ = false;
 
   ++since_progress_.idle_rounds;
   const bool pushed = !nonce_.empty();

@@ -100,22 +100,34 @@ class Broken(Exception):
     pass
 
 
+# What is looked at, in SQL that SQLite and PostgreSQL read alike.
+LOOKS = ("SELECT device, n, low FROM counters",
+         "SELECT device, count(*), sum(balance), max(n) FROM accounts GROUP BY device",
+         "SELECT device, n, count(*), min(rows), max(rows) FROM journal GROUP BY device, n",
+         "SELECT id, a, b FROM shared WHERE coalesce(a, -1) <> coalesce(b, -1)")
+
+
 def observe(path):
     """{device: n} as one read transaction sees it. Raises Broken when it sees what nobody may see."""
     db = sqlite3.connect(path, isolation_level=None, timeout=60)
     try:
         db.execute("BEGIN")
-        counters = {d: (n, low) for d, n, low in db.execute("SELECT device, n, low FROM counters")}
-        accounts = {d: rest for d, *rest in db.execute("SELECT device, count(*), sum(balance), max(n) FROM accounts GROUP BY device")}
-        journal = collections.defaultdict(dict)
-        for device, n, count, least, most in db.execute("SELECT device, n, count(*), min(rows), max(rows) FROM journal GROUP BY device, n"):
-            if not count == least == most:
-                raise Broken(f"transaction {n} of {device} has {count} of its {most} rows")
-            journal[device][n] = count
-        torn = db.execute("SELECT * FROM shared WHERE a IS NOT b").fetchall()
+        seen = [db.execute(look).fetchall() for look in LOOKS]
         db.execute("COMMIT")
     finally:
         db.close()
+    return judge(*seen)
+
+
+def judge(counters, accounts, journal_rows, torn):
+    """Of what LOOKS gave, in one transaction."""
+    counters = {d: (n, low) for d, n, low in counters}
+    accounts = {d: rest for d, *rest in accounts}
+    journal = collections.defaultdict(dict)
+    for device, n, count, least, most in journal_rows:
+        if not count == least == most:
+            raise Broken(f"transaction {n} of {device} has {count} of its {most} rows")
+        journal[device][n] = count
     if torn:
         raise Broken(f"shared rows of two writers: {torn}")
     if not counters.keys() == accounts.keys() == journal.keys():
@@ -174,20 +186,8 @@ class KillTest(unittest.TestCase):
         self.broken = []
         self.stopping, self.quiet = threading.Event(), threading.Event()
 
-        self.server = Server(os.path.join(self.folder, "server"))
-        self.server.__enter__()
-        self.tenant = os.path.join(self.folder, "server", "tenants", "acme.db")
-        self.url = self.server.url
-        self.tokens = {d.name: self.server.token(d.name, "--schema") for d in self.devices}
-        self.ok("sync", self.devices[0].path, self.url, "--token", self.tokens[self.devices[0].name])  # makes the tables
-        self.server.stop()
-
-        threads = [threading.Thread(target=self.guard, args=(self.keep_server,))]
-        for device in self.devices:
-            threads.append(threading.Thread(target=self.guard, args=(self.keep_writing, device, random.Random(self.rng.random()))))
-            threads.append(threading.Thread(target=self.guard, args=(self.keep_syncing, device, random.Random(self.rng.random()))))
-        for path in [d.path for d in self.devices] + [self.tenant]:
-            threads.append(threading.Thread(target=self.guard, args=(self.keep_watching, path)))
+        self.begin()
+        threads = [threading.Thread(target=self.guard, args=what) for what in self.works()]
         for thread in threads:
             thread.start()
         try:
@@ -205,6 +205,25 @@ class KillTest(unittest.TestCase):
         if self.broken:
             self.fail(f"seed {self.seed}, files in {self.folder}:\n" + "\n".join(self.broken[:20]))
         subprocess.run(["rm", "-rf", self.folder], check=True)
+
+    def begin(self):
+        """The server's address, tokens and tables."""
+        self.server = Server(os.path.join(self.folder, "server"))
+        self.server.__enter__()
+        self.tenant = os.path.join(self.folder, "server", "tenants", "acme.db")
+        self.url = self.server.url
+        self.tokens = {d.name: self.server.token(d.name, "--schema") for d in self.devices}
+        self.ok("sync", self.devices[0].path, self.url, "--token", self.tokens[self.devices[0].name])  # makes the tables
+        self.server.stop()
+
+    def works(self):
+        """What goes on at the same time: (function, arguments…)."""
+        yield (self.keep_server,)
+        for device in self.devices:
+            yield self.keep_writing, device, random.Random(self.rng.random())
+            yield self.keep_syncing, device, random.Random(self.rng.random())
+            yield self.keep_watching, device
+        yield self.keep_watching, None
 
     def ok(self, *arguments):
         done = Run(*arguments)
@@ -263,31 +282,55 @@ class KillTest(unittest.TestCase):
                 raise Broken(f"the sync ended with {code}: {out}{err}")
             time.sleep(rng.random() * 0.3)
 
-    def keep_watching(self, path):
-        seen = {}
+    def promises_of_the_server(self):
+        return dict(self.on_server)
+
+    def observe_server(self):
+        """None when it cannot be seen at present."""
+        return observe(self.tenant)
+
+    def keep_watching(self, device):
+        """A device's file, or what the server has."""
+        seen, path = {}, device.path if device else "server"
         while not self.stopping.is_set():
-            promised = dict(self.on_server) if path == self.tenant else {}
-            for device in self.devices:
-                if device.path == path:
-                    promised[device.name] = last_acknowledged(device.acknowledged)
-            now = observe(path)
-            for device, n in {**seen, **promised}.items():
-                if now.get(device, 0) < max(n, seen.get(device, 0)):
-                    raise Broken(f"{path}: {device} is at {now.get(device, 0)}, was at {seen.get(device, 0)}, promised was {promised.get(device, 0)}")
+            promised = {device.name: last_acknowledged(device.acknowledged)} if device else self.promises_of_the_server()
+            now = observe(path) if device else self.observe_server()
+            if now is None:
+                time.sleep(0.1)
+                continue
+            for writer, n in {**seen, **promised}.items():
+                if now.get(writer, 0) < max(n, seen.get(writer, 0)):
+                    raise Broken(f"{path}: {writer} is at {now.get(writer, 0)}, was at {seen.get(writer, 0)}, promised was {promised.get(writer, 0)}")
             seen = now
             self.observations[path] += 1
             time.sleep(0.02)
 
+    favourite = "server"  # what is killed more often than others
+    kills_a_second = 4
+
     def kill_until(self, end):
         while time.monotonic() < end and not self.quiet.is_set():
-            self.quiet.wait(self.rng.expovariate(4))
+            self.quiet.wait(self.rng.expovariate(self.kills_a_second))
             with self.lock:
                 if not self.running:
                     continue
-                label = self.rng.choice(["server", *sorted(self.running)])
+                label = self.rng.choice([self.favourite, *sorted(self.running)])
                 if label in self.running:
                     self.running[label].kill()
                     self.kills[label.split(" ")[0]] += 1
+
+    def writers(self):
+        return [d.name for d in self.devices]
+
+    def server_contents(self):
+        return contents(self.tenant)
+
+    def check_server(self):
+        self.check_file(self.tenant)
+
+    def check_file(self, path):
+        self.assertEqual(integrity(path), [("ok",)], path)
+        self.assertTrue(json.loads(self.ok("doctor", path, "--json").out)["sound"], path)
 
     def settle(self):
         """Everybody syncs until there is nothing new; then all are equal, complete and sound."""
@@ -309,20 +352,22 @@ class KillTest(unittest.TestCase):
             process.terminate()
             process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0)
-        expected, reached = contents(self.tenant), observe(self.tenant)
-        self.assertEqual(sorted(reached), [d.name for d in self.devices])
+        expected, reached = self.server_contents(), self.observe_server()
+        self.assertEqual(sorted(reached), sorted(self.writers()))
+        for writer, n in self.promises_of_the_server().items():
+            self.assertGreaterEqual(reached[writer], n)
         for device in self.devices:
             self.assertGreaterEqual(reached[device.name], last_acknowledged(device.acknowledged))
             db = extended(device.path)
             self.assertEqual(db.execute("SELECT rejoin_site()").fetchone()[0], device.site, "a kill is no reason for a new site id")
             db.close()
-        for path in [d.path for d in self.devices] + [fresh.path, self.tenant]:
+        for path in [d.path for d in self.devices] + [fresh.path]:
             self.assertEqual(observe(path), reached, path)
             found = contents(path)
             for table in TABLES:
                 self.assertEqual(found[table], expected[table], (path, table))
-            self.assertEqual(integrity(path), [("ok",)], path)
-            self.assertTrue(json.loads(self.ok("doctor", path, "--json").out)["sound"], path)
+            self.check_file(path)
+        self.check_server()
         print(f"transactions {sum(reached.values())} {reached}, rows {[len(expected[t]) for t in TABLES]}; all equal", flush=True)
 
 

@@ -11,6 +11,12 @@ PostgresWorld::PostgresWorld(const std::string& schema, const std::vector<std::s
   for (const std::string& table : tracked) track(table, "", tenant_column);
 }
 
+PostgresWorld::PostgresWorld(const Existing& database) : url(database.url), sql(url) {}
+
+std::unique_ptr<PostgresWorld> PostgresWorld::over(const std::string& url) {
+  return std::unique_ptr<PostgresWorld>(new PostgresWorld(Existing{url}));
+}
+
 postgres::Tracked PostgresWorld::track(const std::string& relation, const std::string& name,
                                        const std::string& tenant_column) {
   postgres::TrackRequest request;

@@ -85,6 +85,12 @@ sync::Done LoopbackDevice::sync(LoopbackServer& server) {
       next = session.on_failure(broken);
       continue;
     }
+    if (now == Fault::refuse) {
+      const Error often = fail(Code::rate_limited, "too often");
+      const sync::ServerFacts facts = sync::facts_of(server.settings, caller, server.peer().clock().now_ms());
+      next = session.on_response(sync::encode_response(sync::error_response(often, facts, 1000)));
+      continue;
+    }
     Bytes response = server.answer(request, caller);
     if (now == Fault::repeat_request) response = server.answer(request, caller);
     if (during_response) during_response(number);

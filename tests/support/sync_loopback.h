@@ -42,8 +42,18 @@ class LoopbackServer {
   std::unique_ptr<sync::TenantStore> store_;
 };
 
-// What happens to one exchange.
-enum class Fault { none, lose_request, lose_response, repeat_request, cut_request, cut_response, flip_response };
+// What happens to one exchange. `refuse`: the server answers that it was asked too often, and has read no more than the
+// head.
+enum class Fault {
+  none,
+  lose_request,
+  lose_response,
+  repeat_request,
+  cut_request,
+  cut_response,
+  flip_response,
+  refuse
+};
 
 struct LoopbackDevice {
   explicit LoopbackDevice(const std::string& device, const std::string& schema = "",

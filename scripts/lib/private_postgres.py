@@ -1,0 +1,180 @@
+"""A PostgreSQL of one's own, for the demo and the tests: a temporary folder, a Unix socket, nothing that outlives the block.
+
+PostgreSQL refuses to run as root, so it then runs as `postgres`, or as `nobody`. Roles come in without a password, all
+but `guarded`.
+"""
+
+import concurrent.futures
+import glob
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+ADMIN = "admin"
+
+
+class NoPostgres(Exception):
+    """Says what is missing and how to get it."""
+
+
+def programs():
+    """The folder of initdb, postgres and psql."""
+    given = os.environ.get("REJOIN_POSTGRES_BIN")
+    found = [given] if given else sorted((os.path.dirname(p) for p in glob.glob("/usr/lib/postgresql/*/bin/initdb")),
+                                         key=lambda p: float(p.split("/")[-2]))
+    if not found:
+        raise NoPostgres("there is no PostgreSQL below /usr/lib/postgresql. Run scripts/setup, or set REJOIN_POSTGRES_BIN to the folder of its initdb")
+    return found[-1]
+
+
+class PrivatePostgres:
+    """Started by the block, stopped at its end. `settings`: of postgresql.conf. Any thread may call."""
+
+    def __init__(self, **settings):
+        self.settings = {"listen_addresses": "", "fsync": "off", "max_connections": "50", "shared_buffers": "32MB", **settings}
+        self.bin = programs()
+        self.process = None
+        self.starter = concurrent.futures.ThreadPoolExecutor(1)  # it dies with the thread that started it, so that must be one that stays
+
+    def __enter__(self):
+        self.user = self.unprivileged_user()
+        self.folder = tempfile.mkdtemp(prefix="rejoin-pg-", dir="/tmp")  # the socket's path must be short
+        try:
+            if self.user:
+                os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+            self.data, self.log = os.path.join(self.folder, "data"), os.path.join(self.folder, "log")
+            done = subprocess.run(self.as_user(os.path.join(self.bin, "initdb"), "-D", self.data, "-U", ADMIN, "-A", "trust", "-E", "UTF8",
+                                               "--no-locale", "--no-sync"),
+                                  cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, start_new_session=True)
+            if done.returncode:
+                raise NoPostgres(f"initdb failed:\n{done.stdout}{done.stderr}")
+            with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as file:
+                file.write("local all guarded scram-sha-256\nlocal all all trust\n")
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.starter.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def unprivileged_user():
+        if os.geteuid() != 0:
+            return None
+        for name in ("postgres", "nobody"):
+            try:
+                return pwd.getpwnam(name)
+            except KeyError:
+                pass
+        raise NoPostgres("root may not run PostgreSQL, and there is neither a user postgres nor nobody")
+
+    def as_user(self, *command):
+        """The command as the unprivileged user; it ends when this process does."""
+        who = ["--reuid", str(self.user.pw_uid), "--regid", str(self.user.pw_gid), "--clear-groups"] if self.user else []
+        return ["setpriv", *who, "--pdeathsig", "QUIT", *command]
+
+    def start(self, **settings):
+        """Starts it, again after stop() or crash(). Ctrl-C in a terminal does not reach it: whoever started it stops it."""
+        options = [o for name, value in {**self.settings, **settings}.items() for o in ("-c", f"{name}={value}")]
+        with open(self.log, "ab") as log:
+            self.process = self.starter.submit(
+                subprocess.Popen, self.as_user(os.path.join(self.bin, "postgres"), "-D", self.data, "-k", self.folder, *options),
+                cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True).result()
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                with open(self.log, encoding="utf-8", errors="replace") as log:
+                    raise NoPostgres("PostgreSQL does not start:\n" + log.read()[-2000:])
+            time.sleep(0.02)
+
+    def answers(self):
+        return subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", "-h", self.folder], check=False, stdin=subprocess.DEVNULL).returncode == 0
+
+    def stop(self, how=signal.SIGINT):
+        """Ends its sessions and stops it. SIGQUIT stops it at once, as a crash would."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGQUIT)
+                self.process.wait(60)
+            self.process = None
+
+    def crash(self):
+        self.stop(signal.SIGQUIT)
+
+    def back_up(self):
+        """A copy of all it has; it must be stopped."""
+        shutil.rmtree(self.data + ".copy", ignore_errors=True)
+        subprocess.run(["cp", "-a", self.data, self.data + ".copy"], check=True)
+
+    def go_back(self):
+        """To that copy; it must be stopped."""
+        shutil.rmtree(self.data)
+        os.rename(self.data + ".copy", self.data)
+
+    def url(self, role=ADMIN, database="postgres", password=None):
+        secret = ":" + urllib.parse.quote(password, safe="") if password else ""
+        return f"postgres://{role}{secret}@{self.host}/{database}"
+
+    @property
+    def host(self):
+        """As an address has it."""
+        return urllib.parse.quote(self.folder, safe="")
+
+    def psql_command(self, role=ADMIN, database="postgres"):
+        return [os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url(role, database)]
+
+    def psql(self, sql, role=ADMIN, database="postgres"):
+        """Runs SQL as `role` and returns what it printed. Raises subprocess.CalledProcessError with the message when it fails."""
+        done = subprocess.run(self.psql_command(role, database), input=sql, capture_output=True, text=True, check=False, cwd="/")
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, sql, done.stdout, done.stderr)
+        return done.stdout.rstrip("\n")
+
+    def rows(self, sql, role=ADMIN, database="postgres"):
+        """A query's rows, as lists of what JSON makes of the values."""
+        told = self.psql(f"SELECT coalesce(json_agg(v), '[]') FROM (SELECT (SELECT json_agg(value) FROM json_each(row_to_json(q))) AS v FROM ({sql}) AS q) AS r",
+                         role, database)
+        return json.loads(told)
+
+
+class Session:
+    """A psql that stays: what run() sends is one session's, so that a transaction can be kept open."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+
+    def run(self, sql):
+        """What it printed. Raises BrokenPipeError or EOFError when the session has ended."""
+        self.process.stdin.write(sql + "\n\\echo <<done>>\n")
+        self.process.stdin.flush()
+        out = []
+        for line in self.process.stdout:
+            if line == "<<done>>\n":
+                return "".join(out).rstrip("\n")
+            out.append(line)
+        raise EOFError(self.process.stderr.read())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass
+        self.process.wait()

@@ -1,0 +1,166 @@
+#include "cli/serve_config.h"
+
+#include <CLI/Error.hpp>
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <cstdlib>
+#include <map>
+#include <vector>
+
+#include "cli/config_file.h"
+#include "cli/suggest.h"
+
+namespace rejoin::cli {
+namespace {
+
+// Options that are about this one run and no settings.
+bool is_setting(const std::string& name) {
+  return !name.empty() && name != "help" && name != "json" && name != "config" && name != "print-config";
+}
+
+std::string name_of(const CLI::Option& option) {
+  const std::vector<std::string>& names = option.get_lnames();
+  return names.empty() ? std::string() : names.front();
+}
+
+std::vector<CLI::Option*> settings_of(CLI::App& command) {
+  std::vector<CLI::Option*> out;
+  for (CLI::Option* option : command.get_options())
+    if (is_setting(name_of(*option))) out.push_back(option);
+  return out;
+}
+
+std::string variable_of(const std::string& name) {
+  std::string out = "REJOIN_";
+  for (char c : name) out += c == '-' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+  return out;
+}
+
+bool is_flag(const CLI::Option& option) { return option.get_items_expected_max() == 0; }
+bool takes_several(const CLI::Option& option) {
+  return option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+}
+
+Status apply(CLI::Option& option, const ConfigEntry& entry, const std::string& where) {
+  const auto wrong = [&](const std::string& what) {
+    return fail(Code::bad_argument, where + ", line " + std::to_string(entry.line) + ": " + what);
+  };
+  if (entry.values.size() > 1 && !takes_several(option))
+    return wrong("'" + entry.name + "' takes one value; remove the brackets");
+  const bool boolean = entry.values.size() == 1 && (entry.values[0] == "true" || entry.values[0] == "false");
+  if (is_flag(option) && !boolean) return wrong("'" + entry.name + "' is true or false");
+  if (entry.values.empty()) return {};
+  try {
+    for (const std::string& value : entry.values) option.add_result(value);
+    option.run_callback();
+  } catch (const CLI::ParseError& error) {
+    return wrong("'" + entry.name + "' cannot be '" + entry.values.front() + "': " + error.what());
+  }
+  return {};
+}
+
+// Does a PostgreSQL address, in either of its forms, or any other have a password in it?
+bool has_password(const std::string& value) {
+  const size_t scheme = value.find("://"), at = value.find('@');
+  if (scheme != std::string::npos && at != std::string::npos) {
+    const size_t user = scheme + 3, end = std::min(value.find('/', user), value.size());
+    const size_t last = value.rfind('@', end), colon = value.find(':', user);
+    if (last != std::string::npos && colon < last) return true;
+  }
+  return value.find("password=") != std::string::npos || value.find("password =") != std::string::npos;
+}
+
+struct Shown {
+  std::vector<std::string> values;
+  std::string source;  // "command line", "REJOIN_…", "file", "default"
+};
+
+Shown shown(CLI::App& command, CLI::Option& option, const ConfigArguments& arguments) {
+  const std::string name = name_of(option);
+  const std::vector<CLI::Option*>& given = command.parse_order();
+  if (option.count() == 0) {
+    option.capture_default_str();
+    std::string text = option.get_default_str();
+    if (is_flag(option)) text = "false";
+    if (takes_several(option)) text.clear();
+    return {text.empty() ? std::vector<std::string>() : std::vector<std::string>{text}, "default"};
+  }
+  Shown out{option.results(), ""};
+  if (is_flag(option) && !out.values.empty()) out.values = {option.as<bool>() ? "true" : "false"};
+  if (std::find(given.begin(), given.end(), &option) != given.end())
+    out.source = "command line";
+  else if (const auto line = arguments.lines.find(name); line != arguments.lines.end())
+    out.source = arguments.file + ", line " + std::to_string(line->second);
+  else
+    out.source = option.get_envname();
+  return out;
+}
+
+}  // namespace
+
+void add_config_options(CLI::App& command, ConfigArguments& arguments) {
+  for (CLI::Option* option : settings_of(command)) option->envname(variable_of(name_of(*option)));
+  command
+      .add_option("--config", arguments.file,
+                  "Settings from a file, one `name = value` a line; the command line and REJOIN_… variables win")
+      ->type_name("FILE")
+      ->envname("REJOIN_CONFIG");
+  command.add_flag("--print-config", arguments.print, "Print the settings in force as such a file, and exit");
+}
+
+Status apply_config(CLI::App& command, ConfigArguments& arguments) {
+  if (arguments.file.empty()) return {};
+  REJOIN_ASSIGN(const std::vector<ConfigEntry> entries, read_config(arguments.file));
+  const std::string where = "the settings file '" + arguments.file + "'";
+  std::map<std::string, CLI::Option*> known;
+  std::vector<std::string> names;
+  for (CLI::Option* option : settings_of(command)) {
+    names.push_back(name_of(*option));
+    known[names.back()] = option;
+  }
+  for (const ConfigEntry& entry : entries) {
+    const auto found = known.find(entry.name);
+    if (found == known.end())
+      return fail(Code::bad_argument, where + ", line " + std::to_string(entry.line) + ": there is no setting '" +
+                                          entry.name + "'." + did_you_mean(entry.name, names) +
+                                          " Settings are the options of `rejoin serve --help`, without the dashes in "
+                                          "front; correct the name, or remove the line");
+    if (found->second->count() != 0) continue;  // the command line or the environment has the word
+    REJOIN_TRY(apply(*found->second, entry, where));
+    arguments.lines[entry.name] = entry.line;
+  }
+  return {};
+}
+
+void print_config(CLI::App& command, const ConfigArguments& arguments, Output& output) {
+  boost::json::object document;
+  for (CLI::Option* option : settings_of(command)) {
+    const std::string name = name_of(*option);
+    const Shown setting = shown(command, *option, arguments);
+    const bool secret = std::any_of(setting.values.begin(), setting.values.end(), has_password);
+    std::string text;
+    boost::json::array list;
+    for (const std::string& value : setting.values) {
+      text += (text.empty() ? "" : ", ") + config_value(value);
+      list.emplace_back(value);
+    }
+    if (output.json()) {
+      document[name] = {{"values", secret ? boost::json::value(nullptr) : boost::json::value(list)},
+                        {"source", setting.source}};
+    } else if (secret) {
+      output.line("# " + name + " is left out: it has a password  # " + setting.source);
+    } else if (setting.values.empty()) {
+      output.line("# " + name + " is not set");
+    } else {
+      if (takes_several(*option)) text = "[" + text + "]";
+      output.line(name + " = " + text + "  # " + setting.source);
+    }
+  }
+  const char* secret = std::getenv("REJOIN_SECRET");
+  if (output.json())
+    output.document(document);
+  else if (secret && *secret)
+    output.line("# a secret is left out  # REJOIN_SECRET");
+}
+
+}  // namespace rejoin::cli

@@ -1,0 +1,80 @@
+#include "cli/serve_operations.h"
+
+#include <CLI/Validators.hpp>
+#include <algorithm>
+
+#include "cli/units.h"
+#include "net/forwarded.h"
+#include "server/cors.h"
+
+namespace rejoin::cli {
+namespace {
+
+Error about(const char* flag, const Error& error) { return fail(error.code, std::string(flag) + ": " + error.message); }
+
+CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::string>& values, const char* help) {
+  return command.add_option(flag, values, help)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->delimiter(',');
+}
+
+Status fill_rate(const char* flag, const std::string& text, server::RateLimit& limit) {
+  if (text.empty()) return {};
+  Result<server::RateLimit> parsed = server::parse_rate_limit(text);
+  if (!parsed.ok()) return about(flag, parsed.error());
+  limit = *parsed;
+  return {};
+}
+
+}  // namespace
+
+void add_operations_options(CLI::App& command, OperationsArguments& arguments) {
+  command
+      .add_option("--tls-cert", arguments.tls_cert,
+                  "Speak TLS with this certificate and its chain (PEM); SIGHUP reads it again")
+      ->type_name("FILE");
+  command.add_option("--tls-key", arguments.tls_key, "The certificate's private key (PEM); nobody else may read it")
+      ->type_name("FILE");
+  add_list(command, "--cors-origin", arguments.cors_origins,
+           "Let pages of this origin sync from a browser; * for all. May be repeated")
+      ->type_name("ORIGIN");
+  add_list(command, "--trusted-proxy", arguments.trusted_proxies,
+           "Believe X-Forwarded-For and X-Forwarded-Proto from these addresses. May be repeated")
+      ->type_name("CIDR");
+  command.add_option("--rate-device", arguments.rate_device, "Most requests of a device: N/s, N/m or N/h, and :BURST")
+      ->type_name("RATE");
+  command.add_option("--rate-tenant", arguments.rate_tenant, "Most requests of all devices of a tenant together")
+      ->type_name("RATE");
+  command.add_option("--max-queue", arguments.max_queue, "Most requests that wait for a worker (256)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1'000'000));
+  command
+      .add_option("--max-queue-wait", arguments.max_queue_wait,
+                  "Take no more requests when one has waited so long for a worker (10s)")
+      ->type_name("TIME");
+}
+
+Status fill_operations(const OperationsArguments& arguments, server::Settings& settings) {
+  net::HttpServerOptions& http = settings.http;
+  if (arguments.tls_cert.empty() != arguments.tls_key.empty())
+    return fail(Code::bad_argument, "a certificate and its key belong together; give both --tls-cert and --tls-key");
+  http.tls_cert_file = arguments.tls_cert;
+  http.tls_key_file = arguments.tls_key;
+  for (const std::string& origin : arguments.cors_origins)
+    if (Status good = server::check_cors_origin(origin); !good.ok()) return about("--cors-origin", good.error());
+  settings.cors_origins = arguments.cors_origins;
+  for (const std::string& range : arguments.trusted_proxies) {
+    Result<net::Cidr> cidr = net::parse_cidr(range);
+    if (!cidr.ok()) return about("--trusted-proxy", cidr.error());
+    http.trusted_proxies.push_back(*cidr);
+  }
+  REJOIN_TRY(fill_rate("--rate-device", arguments.rate_device, settings.device_rate));
+  REJOIN_TRY(fill_rate("--rate-tenant", arguments.rate_tenant, settings.tenant_rate));
+  http.queue = arguments.max_queue;
+  http.queue_per_lane = std::min(http.queue_per_lane, http.queue);
+  REJOIN_ASSIGN(http.queue_wait_ms, parse_duration(arguments.max_queue_wait));
+  return {};
+}
+
+}  // namespace rejoin::cli
