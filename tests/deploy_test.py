@@ -83,7 +83,7 @@ class FilesTest(unittest.TestCase):
         for path in re.findall(r"^COPY ([a-zA-Z/.]+)", docker, re.M):
             self.assertTrue(os.path.exists(os.path.join(ROOT, path)), path)
         self.assertEqual(re.findall(r"^!(.*)$", read("deploy", "Dockerfile.dockerignore"), re.M),
-                         ["CMakeLists.txt", "CMakePresets.json", "cmake", "docs/rooms.txt", "include", "src"])
+                         ["CMakeLists.txt", "CMakePresets.json", "cmake", "docs/rooms.txt", "src"])
 
     def test_haproxy_and_compose_agree(self):
         compose, haproxy = read("deploy", "compose.yaml"), read("deploy", "haproxy.cfg")
