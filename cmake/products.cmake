@@ -1,5 +1,5 @@
 # What users get, in <build>/dist: the `rejoin` binary and the loadable extension `rejoin.so`. scripts/build copies both
-# to dist/.
+# to dist/. With sanitizers they are built only when asked for by name: no test of those presets uses them.
 
 set(REJOIN_DIST "${CMAKE_BINARY_DIR}/dist")
 set(REJOIN_PRODUCTS "")
@@ -30,4 +30,9 @@ if(REJOIN_SOURCES_extension)
     target_link_options(rejoin_module PRIVATE -static-libstdc++ -static-libgcc -Wl,-z,defs)
   endif()
   list(APPEND REJOIN_PRODUCTS rejoin_module)
+endif()
+
+if(REJOIN_SANITIZE AND REJOIN_PRODUCTS)
+  set_target_properties(${REJOIN_PRODUCTS} PROPERTIES EXCLUDE_FROM_ALL ON)
+  set(REJOIN_PRODUCTS "")
 endif()
