@@ -460,7 +460,9 @@ Status Merge::move_aside(std::span<Plan> plans) {
       columns &= table.unique;
       if (!columns.empty()) by_columns[columns].push_back(&plan);
     }
-    for (const auto& [columns, rows] : by_columns) {
+    for (const auto& group : by_columns) {
+      const crdt::ColumnSet& columns = group.first;
+      const std::vector<const Plan*>& rows = group.second;
       KeyArrays keys(table);
       std::vector<Array> values;
       for (const Plan* plan : rows) REJOIN_TRY(keys.add(plan->row->key));
@@ -606,7 +608,7 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
         crdt::OwnedValue now = read_value(rows, r, column++, table.columns[c].type);
         auto sent = plan.values.find(c);
         auto before = plan.before.find(c);
-        const crdt::OwnedValue nothing;
+        const crdt::OwnedValue nothing{};
         const crdt::OwnedValue& expected = sent != plan.values.end()     ? sent->second
                                            : before != plan.before.end() ? before->second
                                                                          : nothing;
