@@ -126,14 +126,17 @@ class Device {
     const Bytes body = sync::encode_request(request);
     for (int attempt = 0;; ++attempt) {
       auto reply = client_.post("/v1/sync", headers_, body);
-      if (reply.ok() && reply->status == 503 && attempt < 50) {
+      // Turned away because the server is busy: the wait counts as the request's.
+      if (reply.ok() && (reply->status == 503 || reply->status == 504 || reply->status == 429) && attempt < 3000) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         continue;
       }
       if (!reply.ok()) die(reply.error().message);
-      if (reply->status != 200) die("status " + std::to_string(reply->status) + ": " + reply->body.substr(0, 300));
+      if (reply->status != 200)
+        die("status " + std::to_string(reply->status) + ": " + to_hex(reply->body.substr(0, 300)));
       auto response = sync::decode_response(reply->body);
       if (!response.ok()) die(response.error().message);
+      if (response->error && code_retryable(response->error->code) && attempt < 3000) continue;
       if (response->error) die(response->error->message);
       return *response;
     }
