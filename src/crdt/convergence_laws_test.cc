@@ -52,6 +52,19 @@ RC_GTEST_PROP(ConvergenceLaws, JoinIsIdempotent, ()) {
   RC_ASSERT(!outcome.changed());
 }
 
+// A server that takes only a device's own part, and the others' from them, ends with the whole.
+RC_GTEST_PROP(ConvergenceLaws, ThePartsOfTheSitesJoinToTheWhole, ()) {
+  auto whole = *law::record();
+  RowRecord sum;
+  for (uint32_t site = 0; site < sites().size(); ++site) {
+    RowRecord part = part_of_site(whole, site);
+    RC_ASSERT(only_of_site(part, site));
+    RC_ASSERT(only_of_site(whole, site) == (part == whole));
+    sum = joined(sum, part);
+  }
+  RC_ASSERT(hidden_as(sum, whole) == whole);
+}
+
 RC_GTEST_PROP(ConvergenceLaws, JoinIsAnUpperBoundAndMonotone, ()) {
   auto a = *law::record(), b = *law::record(), c = *law::record();
   RowRecord ab = joined(a, b);

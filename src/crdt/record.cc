@@ -188,6 +188,21 @@ void join(RowRecord& mine, const RowRecord& theirs, const SiteTable& sites, Join
   outcome.dropped -= outcome.won;
 }
 
+bool only_of_site(const RowRecord& record, uint32_t site) {
+  auto own = [&](Stamp s) { return s.bottom() || s.site == site; };
+  return own(record.live) && own(record.birth) &&
+         std::all_of(record.groups.begin(), record.groups.end(), [&](const CellGroup& g) { return own(g.stamp); });
+}
+
+RowRecord part_of_site(const RowRecord& record, uint32_t site) {
+  auto own = [&](Stamp s) { return s.bottom() || s.site == site; };
+  RowRecord part = record;
+  if (!own(record.live)) part.live = {}, part.alive = false;
+  if (!own(record.birth)) part.birth = {};
+  std::erase_if(part.groups, [&](const CellGroup& g) { return !own(g.stamp); });
+  return part;
+}
+
 RowRecord restrict_record(const RowRecord& record, const ColumnSet& columns, bool with_life) {
   RowRecord out;
   if (with_life) out.alive = record.alive, out.hidden = record.hidden, out.live = record.live, out.birth = record.birth;

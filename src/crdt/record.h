@@ -68,6 +68,11 @@ void join(RowRecord& mine, const RowRecord& theirs, const SiteTable& sites, Join
 // The record with only `columns`, and liveness, birth and `hidden` only if `with_life`.
 RowRecord restrict_record(const RowRecord& record, const ColumnSet& columns, bool with_life);
 
+// Is every version in the record one of this site's?
+bool only_of_site(const RowRecord& record, uint32_t site);
+// What this site wrote of the record: a partial record, whose join with the other sites' parts is the whole.
+RowRecord part_of_site(const RowRecord& record, uint32_t site);
+
 // At rest, in <table>__rejoin.rec (docs/formats-record.md has it byte by byte):
 //   flags u8: 1 alive, 2 live written, 4 birth written, 8 birth is live, 16 base group, 32 hidden, 64 groups
 //   live stamp, birth stamp: the first stamp of a record is be48(ms), varint(counter), varint(site); a later one is

@@ -18,22 +18,6 @@ constexpr size_t kChunkBytes = 16 << 20;
 constexpr int kMostRounds = 4;  // of meeting rows that others insert at the same moment
 constexpr int kMostPasses = 8;  // over rows that wait for each other
 
-// The part of a record that one site wrote.
-crdt::RowRecord own_part(const crdt::RowRecord& all, uint32_t site) {
-  auto own = [&](crdt::Stamp s) { return s.bottom() || s.site == site; };
-  crdt::RowRecord part = all;
-  if (!own(all.live)) part.live = {}, part.alive = false;
-  if (!own(all.birth)) part.birth = {};
-  std::erase_if(part.groups, [&](const crdt::CellGroup& g) { return !own(g.stamp); });
-  return part;
-}
-
-bool all_own(const crdt::RowRecord& r, uint32_t site) {
-  auto own = [&](crdt::Stamp s) { return s.bottom() || s.site == site; };
-  return own(r.live) && own(r.birth) &&
-         std::all_of(r.groups.begin(), r.groups.end(), [&](const crdt::CellGroup& g) { return own(g.stamp); });
-}
-
 // Will PostgreSQL give back exactly this value? False: look.
 bool comes_back(const Type& type, const crdt::ValueRef& v) {
   using crdt::ValueType;
@@ -198,9 +182,9 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
                                          iso8601(crdt::ms_of_hlc(row->newest)) +
                                          ", further ahead of this clock than allowed; set the sender's clock");
     row->theirs = cursor.record();
-    if (options_.only_site && !all_own(row->theirs, static_cast<uint32_t>(only))) {
+    if (options_.only_site && !crdt::only_of_site(row->theirs, static_cast<uint32_t>(only))) {
       row->whole = row->theirs;
-      row->theirs = own_part(row->theirs, static_cast<uint32_t>(only));
+      row->theirs = crdt::part_of_site(row->theirs, static_cast<uint32_t>(only));
     }
     row->unknown = !lacking.empty();
     size_t largest = 0;

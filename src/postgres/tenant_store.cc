@@ -154,28 +154,31 @@ class PostgresTenantStore final : public sync::TenantStore {
     return reply;
   }
 
+  Status read_news(Work& look, const sync::PullRequest& request, sync::PullReply& reply) {
+    REJOIN_TRY(check_chain(request));
+    REJOIN_ASSIGN(reply, read_page(look, request));
+    return {};
+  }
+
   Result<sync::PullReply> try_pull(const sync::PullRequest& request) {
     auto cursor = codec::decode_cursor(request.cursor);
     if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
     sync::PullReply reply;
-    for (;;) {
+    bool current;
+    {
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
-      if (look.state.id != 0 && !look.outbox_waits) {
-        REJOIN_TRY(check_chain(request));
-        REJOIN_ASSIGN(reply, read_page(look, request));
-        REJOIN_TRY(look.commit());
-        break;
-      }
+      current = look.state.id != 0 && !look.outbox_waits;
+      if (current) REJOIN_TRY(read_news(look, request, reply));
       REJOIN_TRY(look.commit());
+    }
+    if (!current) {
       // The tenant is new, or others have written.
       REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
       REJOIN_TRY(fold(work));
       REJOIN_TRY(work.commit());
-      REJOIN_ASSIGN(Work fresh, Work::begin(db_, tenant_, Work::Mode::look));
-      REJOIN_TRY(check_chain(request));
-      REJOIN_ASSIGN(reply, read_page(fresh, request));
-      REJOIN_TRY(fresh.commit());
-      break;
+      REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+      REJOIN_TRY(read_news(look, request, reply));
+      REJOIN_TRY(look.commit());
     }
     // Only a cursor that this store gave out says what the device has.
     if (!cursor->scanning && cursor->position > 0 && !reply.restarted)
@@ -203,14 +206,7 @@ class PostgresTenantStore final : public sync::TenantStore {
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty()) return {};
     REJOIN_ASSIGN(auto chain, load_chain(request.device, request.site));
-    switch (sync::link_of_pull(chain ? &*chain : nullptr, request.chain_token)) {
-      case sync::Link::stale:
-        return sync::stale_chain();
-      case sync::Link::unknown:
-        return sync::unknown_chain();
-      default:
-        return {};
-    }
+    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
   }
 
   // Removes log rows that every device has which was seen lately. The row at the floor stays, so that a cursor that

@@ -230,15 +230,9 @@ Status Merge::row(Block& b) {
 // A device speaks for itself only: of a row that carries other sites' changes too, its own part is taken, into
 // b.own_part. False when all is its own.
 Result<bool> Merge::leave_out_foreign(Block& b) {
-  auto own = [&](crdt::Stamp s) { return s.bottom() || ctx_.sites[s.site] == *options_.only_site; };
-  const crdt::RowRecord& all = b.cursor.record();
-  bool any = !own(all.live) || !own(all.birth);
-  for (const crdt::CellGroup& g : all.groups) any |= !own(g.stamp);
-  if (!any) return false;
-  b.own_part = all;
-  if (!own(all.live)) b.own_part.live = {}, b.own_part.alive = false;
-  if (!own(all.birth)) b.own_part.birth = {};
-  std::erase_if(b.own_part.groups, [&](const crdt::CellGroup& g) { return !own(g.stamp); });
+  const auto own = static_cast<uint32_t>(ctx_.sites.find(*options_.only_site));  // an index of no site when unknown
+  if (crdt::only_of_site(b.cursor.record(), own)) return false;
+  b.own_part = crdt::part_of_site(b.cursor.record(), own);
   return true;
 }
 

@@ -194,14 +194,7 @@ class SqliteTenantStore final : public sync::TenantStore {
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty()) return {};
     REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
-    switch (sync::link_of_pull(chain ? &*chain : nullptr, request.chain_token)) {
-      case sync::Link::stale:
-        return sync::stale_chain();
-      case sync::Link::unknown:
-        return sync::unknown_chain();
-      default:
-        return {};
-    }
+    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
   }
 
   Result<sync::PushReply> forget_device(Work& work, const sync::PushRequest& request) {

@@ -17,11 +17,6 @@ Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce) {
   return link_of_token(*known, token);
 }
 
-Link link_of_pull(const Chain* known, BytesView token) {
-  if (token.empty()) return Link::next;
-  return known ? link_of_token(*known, token) : Link::unknown;
-}
-
 Error stale_chain() {
   return fail(Code::stale_chain,
               "this database file was copied or restored from a backup: another copy has pushed since. It takes a new "
@@ -32,6 +27,18 @@ Error unknown_chain() {
   return fail(Code::unknown_chain,
               "the server does not know this device's last acknowledgement: it was restored from a backup or replaced. "
               "The device sends everything again");
+}
+
+Status check_pull(const Chain* known, BytesView token) {
+  if (token.empty()) return {};
+  switch (known ? link_of_token(*known, token) : Link::unknown) {
+    case Link::stale:
+      return stale_chain();
+    case Link::unknown:
+      return unknown_chain();
+    default:
+      return {};
+  }
 }
 
 Bytes make_chain_token(Random& random, uint64_t counter) {

@@ -26,8 +26,8 @@ enum class Link {
 
 // `known`: nothing when the store has no chain of this device and site. `taken`: another device brought this site.
 Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce);
-// The same for a pull, which has no nonce; an empty token is not checked.
-Link link_of_pull(const Chain* known, BytesView token);
+// The same for a pull, which has no nonce: ok, stale_chain or unknown_chain. An empty token is not checked.
+Status check_pull(const Chain* known, BytesView token);
 
 // The errors that stale and unknown are answered with.
 Error stale_chain();
