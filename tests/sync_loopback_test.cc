@@ -15,8 +15,6 @@ const std::string kSchema =
 const std::vector<std::string> kTables{"todos", "notes"};
 const std::string kAll = "SELECT 't', * FROM todos UNION ALL SELECT 'n', * FROM notes ORDER BY 1, 2, 3";
 
-constexpr int64_t kTenYears = int64_t{10} * 365 * 24 * 3600 * 1000;
-
 class SyncLoopback : public ::testing::Test {
  protected:
   SyncLoopback() : a("a", kSchema, kTables), b("b", kSchema, kTables) {
@@ -100,64 +98,12 @@ TEST_F(SyncLoopback, ColumnsEditedAtBothSidesBothSurvive) {
   EXPECT_EQ(server.peer().rows("SELECT title, done FROM todos"), "'by a'|7\n");
 }
 
-// Every fault at every exchange, in one session that tries again and across sessions that give up (a process that was
-// killed).
-TEST_F(SyncLoopback, AnyMessageMayBeLostRepeatedCutOrChanged) {
-  for (const int attempts : {3, 1}) {
-    for (const Fault fault : {Fault::lose_request, Fault::lose_response, Fault::repeat_request, Fault::cut_request,
-                              Fault::cut_response, Fault::flip_response, Fault::refuse}) {
-      for (uint64_t at = 0; at < 6; ++at) {
-        SCOPED_TRACE("fault " + std::to_string(static_cast<int>(fault)) + " at exchange " + std::to_string(at) + ", " +
-                     std::to_string(attempts) + " attempts");
-        LoopbackServer fresh;
-        LoopbackDevice one("a", kSchema, kTables), two("b", kSchema, kTables);
-        for (LoopbackDevice* device : {&one, &two}) {
-          device->options.attempts = attempts;
-          device->options.chunk_bytes = device->options.page_bytes = 1200;
-        }
-        write(one, "a", 0, 60);
-        write(two, "b", 0, 60);
-        two.must_sync(fresh);
-        one.fault = [&](uint64_t number) { return number == at ? fault : Fault::none; };
-        const sync::Done cut = one.sync(fresh);
-        if (attempts > 1) {
-          EXPECT_FALSE(cut.error) << cut.error->message;
-        }
-        one.fault = nullptr;
-        one.must_sync(fresh);
-        two.must_sync(fresh);
-        EXPECT_EQ(difference(one.peer.rows(kAll), fresh.peer().rows(kAll)), "");
-        EXPECT_EQ(difference(two.peer.rows(kAll), fresh.peer().rows(kAll)), "");
-        EXPECT_EQ(fresh.peer().number("SELECT count(*) FROM todos"), 120);
-        one.peer.expect_sound();
-        two.peer.expect_sound();
-      }
-    }
-  }
-}
-
 // Whatever was under way when a server said "not now", the contract that it had asked for included, comes again.
 TEST_F(SyncLoopback, ARefusalInHasteOnlyTakesLonger) {
   write(a, "a", 0, 60);
   a.fault = [](uint64_t number) { return number % 2 == 1 ? Fault::refuse : Fault::none; };
   a.must_sync(server);
   EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 60);
-}
-
-TEST_F(SyncLoopback, AServerThatDropsHalfOfEverythingOnlyTakesLonger) {
-  write(a, "a", 0, 300);
-  write(b, "b", 0, 300);
-  small_pages(2000);
-  SeededRandom dice(42);
-  a.fault = b.fault = [&](uint64_t) { return static_cast<Fault>(dice.u64() % 9 < 7 ? dice.u64() % 7 : 0); };
-  for (int i = 0; i < 200; ++i) {
-    const bool done = !a.sync(server).error && !b.sync(server).error;
-    if (done && i > 5) break;
-  }
-  a.fault = b.fault = nullptr;
-  settle();
-  expect_same();
-  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 600);
 }
 
 TEST_F(SyncLoopback, AcknowledgementLosesNoWriteMadeMeanwhile) {
@@ -178,64 +124,6 @@ TEST_F(SyncLoopback, AcknowledgementLosesNoWriteMadeMeanwhile) {
   EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 50 + written);
 }
 
-TEST_F(SyncLoopback, AClockTenYearsAheadNeitherWinsNorBlocks) {
-  write(a, "x", 0, 3);
-  settle();
-  a.peer.clock().advance(kTenYears);
-  a.peer.run("UPDATE todos SET title='from the future' WHERE id='x0'");
-  a.must_sync(server);
-  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='x0'"), "'from the future'\n");
-  // Everyone's clock goes on a second: a later write wins over the one from "the future".
-  server.peer().clock().advance(1000);
-  b.peer.clock().advance(1000);
-  b.must_sync(server);
-  b.peer.run("UPDATE todos SET title='later' WHERE id='x0'");
-  b.must_sync(server);
-  a.must_sync(server);
-  expect_same();
-  EXPECT_EQ(a.peer.rows("SELECT title FROM todos WHERE id='x0'"), "'later'\n");
-  // And the device with the wrong clock can go on.
-  a.peer.run("UPDATE todos SET title='still me' WHERE id='x1'");
-  settle();
-  expect_same();
-  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='x1'"), "'still me'\n");
-}
-
-TEST_F(SyncLoopback, AClockTenYearsBehindSeesEverythingAndLosesNothing) {
-  write(b, "x", 0, 3);
-  b.must_sync(server);
-  a.peer.clock().advance(-kTenYears);
-  write(a, "old", 0, 3);
-  settle();
-  expect_same();
-  EXPECT_EQ(a.peer.number("SELECT count(*) FROM todos"), 6);
-  a.peer.run("UPDATE todos SET title='edited by the slow clock' WHERE id='x1'");
-  settle();
-  expect_same();
-  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='x1'"), "'edited by the slow clock'\n");
-}
-
-TEST_F(SyncLoopback, AClonedFileGetsItsOwnSiteAndLosesNothing) {
-  write(a, "a", 0, 5);
-  a.must_sync(server);
-  a.peer.run("INSERT INTO todos VALUES('unsent', 'written before the copy', 0)");
-  LoopbackDevice clone("a");
-  clone.peer.database().copy_from(a.peer.database());
-  ASSERT_EQ(clone.peer.site(), a.peer.site());
-  a.peer.run("INSERT INTO todos VALUES('by-original', 'x', 0); UPDATE todos SET title='original' WHERE id='a0'");
-  clone.peer.run("INSERT INTO todos VALUES('by-clone', 'y', 0); UPDATE todos SET done=9 WHERE id='a0'");
-  a.must_sync(server);
-  clone.must_sync(server);
-  EXPECT_NE(clone.peer.site(), a.peer.site());
-  settle();
-  clone.must_sync(server);
-  expect_same();
-  EXPECT_EQ(difference(clone.peer.rows(kAll), server.peer().rows(kAll)), "");
-  EXPECT_EQ(server.peer().rows("SELECT id FROM todos WHERE id LIKE 'by-%' OR id='unsent' ORDER BY id"),
-            "'by-clone'\n'by-original'\n'unsent'\n");
-  EXPECT_EQ(server.peer().rows("SELECT title, done FROM todos WHERE id='a0'"), "'original'|9\n");
-}
-
 TEST_F(SyncLoopback, ADeviceRestoredFromItsOwnBackupGoesOn) {
   write(a, "a", 0, 5);
   a.must_sync(server);
@@ -250,27 +138,6 @@ TEST_F(SyncLoopback, ADeviceRestoredFromItsOwnBackupGoesOn) {
   expect_same();
   EXPECT_EQ(difference(backup.peer.rows(kAll), server.peer().rows(kAll)), "");
   EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 11);
-}
-
-TEST_F(SyncLoopback, WhatAServerLostByARestoreComesBack) {
-  write(a, "a", 0, 50);
-  write(b, "b", 0, 50);
-  settle();
-  server.backup();
-  write(a, "later-a", 0, 50);
-  write(b, "later-b", 0, 50);
-  a.peer.run("UPDATE todos SET title='changed' WHERE id='b3'; DELETE FROM todos WHERE id='a4'");
-  settle();
-  const std::string before = server.peer().rows(kAll);
-  server.restore_backup();
-  EXPECT_NE(server.peer().rows(kAll), before);
-  write(b, "after", 0, 3);  // the restored server may have come as far as the lost positions before the others return
-  b.must_sync(server);
-  settle();
-  expect_same();
-  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 199 + 3);
-  EXPECT_EQ(server.peer().rows("SELECT title FROM todos WHERE id='b3'"), "'changed'\n");
-  EXPECT_EQ(server.peer().rows("SELECT count(*) FROM todos WHERE id='a4'"), "0\n");
 }
 
 TEST_F(SyncLoopback, AServerThatIsReplacedByAnEmptyOneIsFilledAgain) {
@@ -355,39 +222,6 @@ TEST_F(SyncLoopback, WithoutTheSchemaClaimUnknownTablesAreRefusedRowByRow) {
   guest.peer.run("INSERT INTO secret VALUES('y')");
   guest.must_sync(server);
   EXPECT_EQ(server.peer().rows("SELECT id FROM secret WHERE id='y'"), "'y'\n");
-}
-
-TEST_F(SyncLoopback, RowsRefusedForWantOfATableGoUpWhenItIsThere) {
-  a.must_sync(server);
-  LoopbackDevice guest("g", kSchema + "CREATE TABLE secret(id TEXT PRIMARY KEY, v)", {"todos", "notes", "secret"});
-  guest.caller.may_schema = false;
-  guest.peer.run("INSERT INTO secret VALUES('x', 1), ('y', 1), ('z', 1)");
-  EXPECT_EQ(guest.must_sync(server).rows_refused, 3u);
-  // An edit of a refused row is not pushed as an edit: the server has nothing of the row.
-  guest.peer.run("UPDATE secret SET v=2 WHERE id='y'; DELETE FROM secret WHERE id='z'");
-  EXPECT_EQ(guest.must_sync(server).rows_refused, 2u);
-  // With the claim the table is made, and everything goes up in the same session.
-  guest.caller.may_schema = true;
-  guest.must_sync(server);
-  EXPECT_EQ(server.peer().rows("SELECT * FROM secret ORDER BY id"), "'x'|1\n'y'|2\n");
-  EXPECT_EQ(guest.peer.number("SELECT count(*) FROM rejoin_rejections"), 0);
-  EXPECT_EQ(guest.must_sync(server).rows_pushed, 0u);
-}
-
-TEST_F(SyncLoopback, ARowRefusedForItsSizeGoesUpWholeWhenItFits) {
-  server.settings.max_value_bytes = 1000;
-  a.must_sync(server);
-  a.peer.run("INSERT INTO todos VALUES('long', hex(zeroblob(2000)), 1), ('longer', hex(zeroblob(3000)), 1)");
-  a.must_sync(server);
-  EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
-  a.peer.run("UPDATE todos SET title='short' WHERE id='long'");
-  a.must_sync(server);
-  EXPECT_EQ(server.peer().rows("SELECT * FROM todos ORDER BY id"), "'long'|'short'|1\n'longer'|null|1\n");
-  EXPECT_EQ(a.peer.rows("SELECT key FROM rejoin_rejections"), "'[\"longer\"]'\n");
-  server.settings.max_value_bytes = 10'000;
-  a.must_sync(server);
-  EXPECT_EQ(server.peer().number("SELECT length(title) FROM todos WHERE id='longer'"), 6000);
-  EXPECT_EQ(a.peer.number("SELECT count(*) FROM rejoin_rejections"), 0);
 }
 
 TEST_F(SyncLoopback, ATooLargeValueHoldsBackNeitherOtherColumnsNorTheDeletion) {
@@ -522,19 +356,6 @@ TEST_F(SyncLoopback, AServerThatMovesToAnotherAddressIsTheSameServer) {
   copy.must_sync(server);
   EXPECT_NE(copy.peer.site(), site);
   EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 12);
-}
-
-TEST_F(SyncLoopback, CellsOfOtherSitesNeedTheRelayClaim) {
-  write(a, "a", 0, 4);
-  b.peer.apply(a.peer.changeset());  // peer to peer
-  b.must_sync(server);
-  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 0);
-  LoopbackDevice relay("r", kSchema, kTables);
-  relay.caller.may_relay = true;
-  relay.peer.apply(a.peer.changeset());
-  relay.must_sync(server);  // learns that it may
-  relay.must_sync(server);
-  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 4);
 }
 
 TEST_F(SyncLoopback, ADamagedPullCursorStartsFromTheBeginning) {

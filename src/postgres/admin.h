@@ -42,6 +42,10 @@ Result<Tracked> track(Connection& db, const TrackRequest& request, Random& rando
 // Makes a table from a device's contract, in the schema `public`, and tracks it. Errors: forbidden (the role may not),
 // untrackable (something of that name is in the way).
 Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random);
+// Adds the contract's columns that the table lacks, and syncs them. Errors: forbidden (the table is not the role's).
+Status add_columns(Connection& db, const Table& table, const contract::Table& wanted);
+// Has the synced table this column, in its key or beside it?
+bool has_column(const Table& table, std::string_view name);
 // SQL that removes all metadata of a table, for a transaction that is open.
 std::string forget_sql(int64_t table);
 // Stops, removes triggers and all metadata of the table. Errors: not_tracked.

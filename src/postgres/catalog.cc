@@ -5,13 +5,14 @@
 #include <map>
 
 namespace rejoin::postgres {
-namespace {
 
 bool same_name(std::string_view a, std::string_view b) {
   auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return a.size() == b.size() &&
          std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return lower(x) == lower(y); });
 }
+
+namespace {
 
 // Columns of relations, with the type under a domain. Generated columns are nobody's to write.
 constexpr const char* kColumns =

@@ -41,11 +41,14 @@ struct Table {
   std::vector<int64_t> parents;  // tracked tables that its foreign keys reference
 };
 
+// As SQLite compares names: ASCII letters' case is ignored.
+bool same_name(std::string_view a, std::string_view b);
+
 struct Catalog {
   int64_t version = -1;
   std::vector<Table> tables;                       // by id
   std::vector<size_t> parents_first;               // indexes into `tables`
-  const Table* find(std::string_view name) const;  // as SQLite compares names: ASCII case-insensitive
+  const Table* find(std::string_view name) const;  // by same_name()
   const Table* find(int64_t id) const;
   size_t index_of(const Table& table) const { return static_cast<size_t>(&table - tables.data()); }
 };

@@ -9,6 +9,7 @@
 #include "postgres/capture.h"
 #include "postgres/fold.h"
 #include "postgres/records.h"
+#include "sync/page_place.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -180,12 +181,6 @@ Result<bool> is_batch_end(Work& work, int64_t position) {
   return rows.size() < 2 || rows.integer(0, 0) != rows.integer(1, 0);
 }
 
-Bytes name_of(Cursor cursor) {
-  if (cursor == Cursor()) return {};
-  cursor.horizon = 0;
-  return codec::encode_cursor(cursor);
-}
-
 // Records from (cursor.table, cursor.key) on, until the page is full. True when more are left.
 Result<bool> scan(Work& work, const sync::PullRequest& request, Cursor& cursor, codec::ChangesetWriter& writer,
                   PageWriter& page) {
@@ -280,50 +275,28 @@ Result<bool> follow(Work& work, const sync::PullRequest& request, int64_t after,
 
 Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) {
   sync::PullReply reply;
-  auto decoded = codec::decode_cursor(request.cursor);
-  if (!decoded) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
-  Cursor cursor = *decoded;
   const int64_t tail = work.state.tail;
+  REJOIN_ASSIGN(const sync::PageStart start,
+                sync::start_page(request.cursor, tail, work.state.floor,
+                                 [&](int64_t position) { return batch_token(work, position); }));
+  const Cursor& cursor = start.cursor;
+  reply.restarted = start.restarted;
   REJOIN_ASSIGN(Pending pending, read_pending(work));
-
-  bool from_start = !cursor.scanning && cursor.position == 0;
-  if (!from_start) {
-    const auto position = static_cast<int64_t>(cursor.position);
-    REJOIN_ASSIGN(auto token, batch_token(work, position));
-    const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == cursor.token;
-    if (position >= 0 && position < work.state.floor && position <= tail) {
-      from_start = true;  // compacted away: the records tell what the log forgot
-    } else if (!known && !(cursor.scanning && position == 0 && cursor.token == 0)) {
-      from_start = true;
-      reply.restarted = true;
-    }
-  }
-  if (from_start) {
-    cursor = Cursor();
-    cursor.scanning = true;
-    cursor.position = static_cast<uint64_t>(tail);
-    REJOIN_ASSIGN(auto token, batch_token(work, tail));
-    cursor.token = static_cast<uint64_t>(token.value_or(0));
-  }
 
   codec::FrameInfo info;
   info.source = work.sites()[Work::kOwnSite];
-  info.from = name_of(decoded->position == 0 && !decoded->scanning ? Cursor() : *decoded);
+  info.from = start.from;
   // What was left out comes with the next position: until then the page waits at its receiver.
   info.horizon = static_cast<uint64_t>(tail) + (pending.any ? 1 : 0);
   const int64_t skip_origin = work.sites().find(request.site);
 
   Cursor next = cursor;
   auto finish = [&](codec::ChangesetWriter& writer, uint64_t through) {
-    next.horizon = through < info.horizon ? info.horizon : 0;
-    reply.next_cursor = codec::encode_cursor(next);
     reply.rows = writer.rows();
-    writer.info().next = name_of(next);
-    writer.info().through = through;
-    writer.info().last = !reply.more;
+    reply.next_cursor = sync::end_page(next, through, reply.more, writer.info());
   };
   if (cursor.scanning) {
-    info.starts_batch = from_start;
+    info.starts_batch = start.from_start;
     codec::ChangesetWriter writer(info, work.sites());
     PageWriter page(work, request, writer, pending);
     if (skip_origin >= 0) page.skip_site(static_cast<uint32_t>(skip_origin));
@@ -337,7 +310,7 @@ Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) 
     }
     reply.more = more || static_cast<int64_t>(next.position) < tail || pending.any;
     finish(writer, through);
-    if (reply.rows > 0 || !from_start || more) reply.frame = writer.finish();
+    if (reply.rows > 0 || !start.from_start || more) reply.frame = writer.finish();
     return reply;
   }
 

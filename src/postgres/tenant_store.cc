@@ -56,17 +56,27 @@ class PostgresTenantStore final : public sync::TenantStore {
     REJOIN_ASSIGN(contract::Contract contract, contract::from_json(json));
     if (may_create && auto_schema_) {
       REJOIN_TRY(know_catalog());
-      for (const contract::Table& wanted : contract.tables)
-        if (!tenant_.catalog->find(wanted.name)) {
-          // A table that cannot be made here must not keep the others out; its rows are refused one by one.
-          Status made = create_and_track(db_, wanted, tenant_.name, tenant_.random);
-          if (!made.ok() && code_retryable(made.error().code)) return made;
-        }
+      for (const contract::Table& wanted : contract.tables) {
+        const Table* have = tenant_.catalog->find(wanted.name);
+        // A table that cannot be made here must not keep the others out; its rows are refused one by one. One that
+        // tenants share is not changed for one of them.
+        Status made;
+        if (!have)
+          made = create_and_track(db_, wanted, tenant_.name, tenant_.random);
+        else if (!have->tenant)
+          made = add_columns(db_, *have, wanted);
+        if (!made.ok() && code_retryable(made.error().code)) return made;
+      }
       tenant_.catalog.reset();
     }
     REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    // One that could not be fully taken is asked for again when a token comes that may create what is missing.
     bool complete = true;
-    for (const contract::Table& wanted : contract.tables) complete &= work.catalog().find(wanted.name) != nullptr;
+    for (const contract::Table& wanted : contract.tables) {
+      const Table* have = work.catalog().find(wanted.name);
+      complete &= have != nullptr;
+      for (const contract::Column& c : wanted.columns) complete &= have && has_column(*have, c.name);
+    }
     db_.send(
         "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, $3 <> 0) "
         "ON "

@@ -300,22 +300,4 @@ Result<Tracked> track(Connection& db, const TrackRequest& request, Random& rando
   return out;
 }
 
-Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random) {
-  std::string sql = "CREATE TABLE public." + quote(wanted.name) + "(";
-  for (const contract::Column& c : wanted.columns) {
-    const bool key = std::find(wanted.key.begin(), wanted.key.end(), c.name) != wanted.key.end();
-    std::string type = sql_type(c.type);
-    if (key && type != "bigint" && type != "bytea" && type != "uuid") type = "text";
-    sql += quote(c.name) + " " + type + ", ";
-  }
-  sql += "PRIMARY KEY(";
-  for (size_t i = 0; i < wanted.key.size(); ++i) sql += (i ? ", " : "") + quote(wanted.key[i]);
-  if (Status made = db.script(sql + "))"); !made.ok()) return made;
-  TrackRequest request;
-  request.relation = "public." + quote(wanted.name);
-  request.tenant = tenant;
-  REJOIN_TRY(track(db, request, random, {}));
-  return {};
-}
-
 }  // namespace rejoin::postgres

@@ -10,6 +10,7 @@
 #include "sqlite/key_reader.h"
 #include "sqlite/rejections.h"
 #include "sqlite/roomy_cache.h"
+#include "sync/page_place.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -46,14 +47,6 @@ Result<bool> is_batch_end(Context& ctx, int64_t position) {
   Use use(*s);
   s->bind(1, position);
   return s->step("reading a batch");
-}
-
-// A cursor as frames name it, so that a receiver sees which page continues which: without the horizon, which a bare log
-// position does not know.
-Bytes name_of(Cursor cursor) {
-  if (cursor == Cursor()) return {};
-  cursor.horizon = 0;
-  return codec::encode_cursor(cursor);
 }
 
 // Writes the rows of one table into a frame.
@@ -305,36 +298,16 @@ Result<Page> extract_page(Context& ctx, const PageRequest& request) {
 Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   Context& ctx = work.ctx();
   Page page;
-  auto decoded = codec::decode_cursor(request.cursor);
-  if (!decoded)
-    return fail(Code::bad_argument,
-                "the cursor is malformed; use the one that the last page gave, or none to start from the beginning");
-  Cursor cursor = *decoded;
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
-
-  bool from_start = !cursor.scanning && cursor.position == 0;
-  if (!from_start) {
-    auto position = static_cast<int64_t>(cursor.position);
-    REJOIN_ASSIGN(auto token, batch_token(ctx, position));
-    bool known = position >= 0 && token && static_cast<uint64_t>(*token) == cursor.token;
-    if (position >= 0 && position < work.state.floor && position <= tail) {
-      from_start = true;  // compacted away: the records tell what the log forgot
-    } else if (!known && !(cursor.scanning && position == 0 && cursor.token == 0)) {
-      from_start = true;
-      page.restarted = true;
-    }
-  }
-  if (from_start) {
-    cursor = Cursor();
-    cursor.scanning = true;
-    cursor.position = static_cast<uint64_t>(tail);
-    REJOIN_ASSIGN(auto token, batch_token(ctx, tail));
-    cursor.token = static_cast<uint64_t>(token.value_or(0));
-  }
+  REJOIN_ASSIGN(const sync::PageStart start,
+                sync::start_page(request.cursor, tail, work.state.floor,
+                                 [&](int64_t position) { return batch_token(ctx, position); }));
+  const Cursor& cursor = start.cursor;
+  page.restarted = start.restarted;
 
   codec::FrameInfo info;
   info.source = ctx.sites[work.state.site];
-  info.from = name_of(decoded->position == 0 && !decoded->scanning ? Cursor() : *decoded);
+  info.from = start.from;
   info.horizon = static_cast<uint64_t>(tail);
   FeedRequest feed;
   feed.local_only = request.only_site.has_value();
@@ -344,34 +317,27 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   }
 
   Cursor next = cursor;
-  // Pages that follow this one belong to its stream until they reach the tail that it has seen.
-  auto end_of_page = [&](uint64_t through) {
-    next.horizon = through < info.horizon ? info.horizon : 0;
-    page.next = codec::encode_cursor(next);
+  auto finish = [&](codec::ChangesetWriter& writer, uint64_t through) {
+    page.rows = writer.rows();
     page.through = through;
+    page.next = sync::end_page(next, through, page.more, writer.info());
   };
   if (cursor.scanning) {
-    info.starts_batch = from_start;
+    info.starts_batch = start.from_start;
     codec::ChangesetWriter writer(info, ctx.sites);
     REJOIN_ASSIGN(bool more, scan(work, request, next, writer, page));
-    if (more) {
-      page.more = true;
-      info.through = 0;
-    } else {
+    uint64_t through = 0;
+    if (!more) {
       next.scanning = false;
       next.table = 0;
       next.key.clear();
-      info.through = next.position;
-      page.more = static_cast<int64_t>(next.position) < tail;
+      through = next.position;
     }
-    page.rows = writer.rows();
-    end_of_page(info.through);
-    writer.info().next = name_of(next);
-    writer.info().through = info.through;
-    writer.info().last = !page.more;
+    page.more = more || static_cast<int64_t>(next.position) < tail;
+    finish(writer, through);
     // An empty first page of an empty database is no news; the end of a scan is, because it makes the staged pages
     // visible.
-    if (page.rows > 0 || !from_start || page.more) page.frame = writer.finish();
+    if (page.rows > 0 || !start.from_start || page.more) page.frame = writer.finish();
     return page;
   }
 
@@ -407,11 +373,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     REJOIN_ASSIGN(auto token, batch_token(ctx, through));
     next.token = static_cast<uint64_t>(token.value_or(0));
     page.more = through < tail;
-    page.rows = writer.rows();
-    end_of_page(static_cast<uint64_t>(through));
-    writer.info().next = name_of(next);
-    writer.info().through = page.through;
-    writer.info().last = !page.more;
+    finish(writer, static_cast<uint64_t>(through));
     if (page.rows == 0 && info.starts_batch && cursor.horizon == 0) {
       // Nothing in this stretch (all of it came from the asker): go on where it ends, if that is a clean place to start
       // from and no earlier page waits for its end.

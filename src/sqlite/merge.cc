@@ -200,9 +200,7 @@ Status Merge::row(Block& b) {
       REJOIN_TRY(note_losers(b, b.before, was_visible));
     }
     newest_ = std::max(newest_, b.cursor.newest());
-    return b.unknown_columns
-               ? park(b, "it has columns that this table lacks; they will be merged when the table has them", 0)
-               : Status();
+    return leave_unknown_columns(b);
   }
   newest_ = std::max(newest_, b.cursor.newest());
   if (!crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch))
@@ -222,9 +220,17 @@ Status Merge::row(Block& b) {
   b.records.add(key, b.mine);
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
-  if (b.unknown_columns)
-    REJOIN_TRY(park(b, "it has columns that this table lacks; they will be merged when the table has them", 0));
-  return {};
+  return leave_unknown_columns(b);
+}
+
+// Of a row whose other columns were taken.
+Status Merge::leave_unknown_columns(Block& b) {
+  if (!b.unknown_columns) return {};
+  if (options_.refuse_unknown)
+    return refuse(b, Code::schema_refused,
+                  "the receiver's table lacks columns that it has; add them there, or use a token that may (schema). "
+                  "The other columns were taken");
+  return park(b, "it has columns that this table lacks; they will be merged when the table has them", 0);
 }
 
 // A device speaks for itself only: of a row that carries other sites' changes too, its own part is taken, into

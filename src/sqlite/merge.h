@@ -28,6 +28,7 @@ class Merge {
   struct Block;
   void enforce(bool triggers);
   Status block(const codec::ChangesetReader& reader, size_t index);
+  Status leave_unknown_columns(Block& b);
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
   Status row(Block& b);
   Result<bool> leave_out_foreign(Block& b);

@@ -58,7 +58,7 @@ struct ApplyOptions {
   int64_t now_ms = 0;                     // a server's clock: measured against the later of it and this device's own
   bool refuse_ahead = false;    // true: a stamp beyond that fails the frame (clock_ahead); false: its row is parked
   bool whole = false;           // true: a refused row fails the frame, and nothing is merged
-  bool refuse_unknown = false;  // true: rows of unknown tables are refused (schema_refused); false: parked
+  bool refuse_unknown = false;  // true: rows of unknown tables and columns are refused (schema_refused); false: parked
   codec::Limits limits;
 };
 

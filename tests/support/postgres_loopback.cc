@@ -11,10 +11,23 @@ PostgresWorld::PostgresWorld(const std::string& schema, const std::vector<std::s
   for (const std::string& table : tracked) track(table, "", tenant_column);
 }
 
-PostgresWorld::PostgresWorld(const Existing& database) : url(database.url), sql(url) {}
+PostgresWorld::PostgresWorld(const Existing& database, bool auto_schema)
+    : url(database.url), sql(url), auto_schema_(auto_schema) {}
 
-std::unique_ptr<PostgresWorld> PostgresWorld::over(const std::string& url) {
-  return std::unique_ptr<PostgresWorld>(new PostgresWorld(Existing{url}));
+std::unique_ptr<PostgresWorld> PostgresWorld::over(const std::string& url, bool auto_schema) {
+  return std::unique_ptr<PostgresWorld>(new PostgresWorld(Existing{url}, auto_schema));
+}
+
+std::string PostgresWorld::copy() {
+  nodes_.clear();
+  const size_t start = url.find("///") + 3, end = url.find('?');
+  const std::string name = url.substr(start, end - start), copy = name + "_copy";
+  auto in = [&](const std::string& database) { return url.substr(0, start) + database + url.substr(end); };
+  SqlClient other(in("postgres"));
+  other.run("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '" + name + "'");
+  other.run("CREATE DATABASE " + copy + " TEMPLATE " + name);
+  sql = SqlClient(url);
+  return in(copy);
 }
 
 postgres::Tracked PostgresWorld::track(const std::string& relation, const std::string& name,

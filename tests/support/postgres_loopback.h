@@ -14,7 +14,9 @@ class PostgresWorld {
   explicit PostgresWorld(const std::string& schema = "", const std::vector<std::string>& tracked = {},
                          const std::string& tenant_column = "", bool auto_schema = false);
   // Over a database that is there already.
-  static std::unique_ptr<PostgresWorld> over(const std::string& url);
+  static std::unique_ptr<PostgresWorld> over(const std::string& url, bool auto_schema = false);
+  // The URL of a copy of the database as it is now; nobody else may be connected.
+  std::string copy();
   postgres::Tracked track(const std::string& relation, const std::string& name = "",
                           const std::string& tenant_column = "");
   // Sets the clock of the device to the real one, which PostgreSQL's triggers read, and syncs; must succeed.
@@ -36,7 +38,7 @@ class PostgresWorld {
   struct Existing {
     std::string url;
   };
-  explicit PostgresWorld(const Existing& database);
+  PostgresWorld(const Existing& database, bool auto_schema);
   struct Node {
     std::unique_ptr<postgres::Connection> db;
     std::unique_ptr<postgres::Tenant> tenant;

@@ -26,26 +26,11 @@ std::string difference(const std::string& one, const std::string& other) {
          " only in the second";
 }
 
-LoopbackServer::LoopbackServer() : peer_(std::make_unique<Peer>()) { open(); }
+LoopbackServer::LoopbackServer()
+    : peer_(std::make_unique<Peer>()), store_(sqlite::make_tenant_store(peer_->rejoin())) {}
 
 LoopbackServer::LoopbackServer(std::unique_ptr<sync::TenantStore> store)
     : peer_(std::make_unique<Peer>()), store_(std::move(store)) {}
-
-void LoopbackServer::open() { store_ = sqlite::make_tenant_store(peer_->rejoin()); }
-
-void LoopbackServer::backup() {
-  backup_ = std::make_unique<Peer>();
-  backup_->database().copy_from(peer_->database());
-}
-
-void LoopbackServer::restore_backup() {
-  store_.reset();
-  auto restored = std::make_unique<Peer>();
-  restored->clock().set(peer_->clock().now_ms());
-  restored->database().copy_from(backup_->database());
-  peer_ = std::move(restored);
-  open();
-}
 
 Bytes LoopbackServer::answer(BytesView bytes, const sync::Caller& caller) {
   ++exchanges;

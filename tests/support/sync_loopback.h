@@ -25,9 +25,7 @@ class LoopbackServer {
   explicit LoopbackServer(std::unique_ptr<sync::TenantStore> store);
   // The tenant's database.
   Peer& peer() { return *peer_; }
-  // The state now, as a backup would have it, and back to it.
-  void backup();
-  void restore_backup();
+  sync::TenantStore& store() { return *store_; }
 
   Bytes answer(BytesView request, const sync::Caller& caller);
 
@@ -36,9 +34,7 @@ class LoopbackServer {
   uint64_t exchanges = 0;
 
  private:
-  void open();
   std::unique_ptr<Peer> peer_;
-  std::unique_ptr<Peer> backup_;
   std::unique_ptr<sync::TenantStore> store_;
 };
 

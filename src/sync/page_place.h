@@ -1,0 +1,33 @@
+// Where a page of changes starts and ends in its source's log: what a cursor means to a store. docs/protocol.md,
+// "Pulling".
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "codec/changeset.h"
+#include "codec/cursor.h"
+
+namespace rejoin::sync {
+
+// The token of the batch that holds a log position; nothing when no batch does (the log is shorter than that).
+using BatchToken = std::function<Result<std::optional<int64_t>>(int64_t position)>;
+
+struct PageStart {
+  codec::Cursor cursor;     // where to read on: in the log, or in a scan of the records
+  Bytes from;               // how the frame names the reader's place
+  bool from_start = false;  // a scan begins with this page
+  bool restarted = false;   // ... because the reader's place is not known here (any more)
+};
+
+// `tail`: the newest log position; up to `floor` positions may be gone, and the records tell what the log forgot.
+// Errors: bad_argument (nobody made this cursor).
+Result<PageStart> start_page(BytesView cursor, int64_t tail, int64_t floor, const BatchToken& token_of);
+
+// Ends a page that has brought everything up to `through`, with `next` as the reader's place; `info` has the horizon.
+// The cursor for the next page. Pages belong to one stream until they reach the tail that it has seen.
+Bytes end_page(codec::Cursor next, uint64_t through, bool more, codec::FrameInfo& info);
+
+}  // namespace rejoin::sync

@@ -1,0 +1,278 @@
+// Devices and a server's store, of either kind: whatever happens to the messages on the way, to the device's file or to
+// the store, everything arrives once.
+#include <gtest/gtest.h>
+
+#include "tests/support/store_world.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::vector<StoreTable> kTables{
+    {"todos", "id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0",
+     "id text PRIMARY KEY, title text, done bigint DEFAULT 0"},
+    {"notes", "a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b)", "a text, b bigint, body bytea, PRIMARY KEY(a, b)"}};
+const std::string kSchema =
+    "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0);"
+    "CREATE TABLE notes(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b)) WITHOUT ROWID;";
+const std::vector<std::string> kNames{"todos", "notes"};
+const std::string kTodos = "SELECT id, title, done FROM todos ORDER BY id";
+// Blobs are shown unlike by the two databases.
+const std::string kNotes = "SELECT a, b, length(body) AS size FROM notes ORDER BY a, b";
+constexpr int64_t kTenYears = int64_t{10} * 365 * 24 * 3600 * 1000;
+
+class StoreSessions : public ::testing::TestWithParam<StoreKind> {
+ protected:
+  StoreSessions() : world(StoreWorld::make(GetParam(), kTables)), a("a", kSchema, kNames), b("b", kSchema, kNames) {
+    for (LoopbackDevice* device : {&a, &b}) {
+      device->options.attempts = 3;
+      device->caller.may_schema = false;
+    }
+  }
+
+  static void write(LoopbackDevice& device, const std::string& prefix, int count) {
+    const std::string numbers =
+        "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<" + std::to_string(count) + ") ";
+    device.peer.run(numbers + "INSERT INTO todos SELECT '" + prefix + "'||i, 'title of row number '||i, i%2 FROM n;" +
+                    numbers + "INSERT INTO notes SELECT '" + prefix + "', i, zeroblob(i%50) FROM n");
+  }
+  void small_pages(uint64_t bytes) {
+    for (LoopbackDevice* device : {&a, &b}) device->options.chunk_bytes = device->options.page_bytes = bytes;
+  }
+  void settle() {
+    for (int i = 0; i < 2; ++i) world->sync(a), world->sync(b);
+  }
+  void expect_shows(LoopbackDevice& device) {
+    for (const std::string& sql : {kTodos, kNotes})
+      EXPECT_EQ(difference(plain_rows(device.peer, sql), world->rows(sql)), "");
+    device.peer.expect_sound();
+  }
+  void expect_same() {
+    expect_shows(a), expect_shows(b);
+    world->expect_sound();
+  }
+  int64_t todos() { return world->number("SELECT count(*) FROM todos"); }
+  static int64_t rejected(LoopbackDevice& device) {
+    return device.peer.number("SELECT count(*) FROM rejoin_rejections");
+  }
+
+  std::unique_ptr<StoreWorld> world;
+  LoopbackDevice a, b;
+};
+
+// Every fault at every exchange, in one session that tries again and across sessions that give up (a process that was
+// killed), with others beside them.
+TEST_P(StoreSessions, AnyMessageMayBeLostRepeatedCutOrChanged) {
+  int made = 0;
+  small_pages(1200);
+  for (const int attempts : {3, 1}) {
+    for (const Fault fault : {Fault::lose_request, Fault::lose_response, Fault::repeat_request, Fault::cut_request,
+                              Fault::cut_response, Fault::flip_response, Fault::refuse}) {
+      for (uint64_t at = 0; at < 6; ++at) {
+        SCOPED_TRACE("fault " + std::to_string(static_cast<int>(fault)) + " at exchange " + std::to_string(at) + ", " +
+                     std::to_string(attempts) + " attempts");
+        for (LoopbackDevice* device : {&a, &b}) device->options.attempts = attempts;
+        const std::string n = std::to_string(made++);
+        write(a, "a" + n + "-", 20);
+        write(b, "b" + n + "-", 20);
+        world->run("INSERT INTO todos VALUES('s" + n +
+                   "', 'direct', 1); UPDATE todos SET done = done + 1 WHERE id LIKE 'b%5'");
+        world->sync(b);
+        a.fault = [&](uint64_t number) { return number == at ? fault : Fault::none; };
+        a.peer.clock().set(system_clock().now_ms());
+        const sync::Done cut = a.sync(world->node());
+        if (attempts > 1) {
+          EXPECT_FALSE(cut.error) << cut.error->message;
+        }
+        a.fault = nullptr;
+        world->sync(a);
+        world->sync(b);
+        EXPECT_EQ(todos(), made * 41);
+      }
+    }
+  }
+  settle();
+  expect_same();
+  EXPECT_EQ(world->kept("staged"), 0);
+}
+
+TEST_P(StoreSessions, AServerThatDropsHalfOfEverythingOnlyTakesLonger) {
+  write(a, "a", 300);
+  write(b, "b", 300);
+  small_pages(2000);
+  SeededRandom dice(42);
+  a.fault = b.fault = [&](uint64_t) { return static_cast<Fault>(dice.u64() % 9 < 7 ? dice.u64() % 7 : 0); };
+  for (int i = 0; i < 200; ++i) {
+    const bool done = !a.sync(world->node()).error && !b.sync(world->node()).error;
+    if (done && i > 5) break;
+  }
+  a.fault = b.fault = nullptr;
+  settle();
+  expect_same();
+  EXPECT_EQ(todos(), 600);
+}
+
+// What waits for its transaction's end is not shown to anybody, and outlives the node that took it.
+TEST_P(StoreSessions, AStreamThatIsCutIsTakenUpByAnotherNode) {
+  small_pages(2000);
+  a.options.attempts = 1;
+  write(a, "a", 200);
+  a.fault = [](uint64_t number) { return number == 5 ? Fault::lose_request : Fault::none; };
+  a.peer.clock().set(system_clock().now_ms());
+  EXPECT_TRUE(a.sync(world->node(1)).error);
+  a.fault = nullptr;
+  EXPECT_GT(world->kept("staged"), 0);
+  world->sync(b, 2);
+  EXPECT_EQ(b.peer.number("SELECT count(*) FROM todos"), todos());
+  world->sync(a, 2);
+  world->sync(b, 1);
+  expect_same();
+  EXPECT_EQ(todos(), 200);
+  EXPECT_EQ(world->kept("staged"), 0);
+}
+
+TEST_P(StoreSessions, AClonedFileGetsItsOwnSiteAndLosesNothing) {
+  write(a, "a", 5);
+  world->sync(a);
+  a.peer.run("INSERT INTO todos VALUES('unsent', 'written before the copy', 0)");
+  LoopbackDevice clone("a");
+  clone.peer.database().copy_from(a.peer.database());
+  ASSERT_EQ(clone.peer.site(), a.peer.site());
+  a.peer.run("INSERT INTO todos VALUES('by-original', 'x', 0); UPDATE todos SET title='original' WHERE id='a1'");
+  clone.peer.run("INSERT INTO todos VALUES('by-clone', 'y', 0); UPDATE todos SET done=9 WHERE id='a1'");
+  world->sync(a);
+  world->sync(clone);
+  EXPECT_NE(clone.peer.site(), a.peer.site());
+  settle();
+  world->sync(clone);
+  expect_same();
+  expect_shows(clone);
+  EXPECT_EQ(world->rows("SELECT id FROM todos WHERE id LIKE 'by-%' OR id='unsent' ORDER BY id"),
+            "by-clone\nby-original\nunsent\n");
+  EXPECT_EQ(world->rows("SELECT title, done FROM todos WHERE id='a1'"), "original|9\n");
+}
+
+TEST_P(StoreSessions, WhatAStoreLostByARestoreComesBackFromTheDevices) {
+  write(a, "a", 50);
+  write(b, "b", 50);
+  settle();
+  world->back_up();
+  write(a, "later-a", 30);
+  write(b, "later-b", 30);
+  a.peer.run("UPDATE todos SET title='changed' WHERE id='b3'; DELETE FROM todos WHERE id='a4'");
+  settle();
+  const std::string before = world->rows(kTodos);
+  world->go_back();
+  EXPECT_EQ(todos(), 100);
+  write(b, "zafter", 3);  // the restored one may have come as far as the lost positions before the others return
+  world->sync(b);
+  settle();
+  settle();
+  expect_same();
+  EXPECT_EQ(world->rows("SELECT id, title, done FROM todos WHERE id NOT LIKE 'zafter%' ORDER BY id"), before);
+}
+
+TEST_P(StoreSessions, AClockTenYearsAheadNeitherWinsNorBlocks) {
+  write(a, "x", 3);
+  settle();
+  a.peer.clock().set(system_clock().now_ms() + kTenYears);
+  a.peer.run("UPDATE todos SET title='from the future' WHERE id='x1'");
+  a.must_sync(world->node());
+  EXPECT_EQ(world->rows("SELECT title FROM todos WHERE id='x1'"), "from the future\n");
+  world->sync(b);
+  b.peer.clock().set(system_clock().now_ms() + 2000);
+  b.peer.run("UPDATE todos SET title='later' WHERE id='x1'");
+  (void)b.peer.rejoin().fold();
+  world->sync(b);
+  a.must_sync(world->node());
+  EXPECT_EQ(a.peer.rows("SELECT title FROM todos WHERE id='x1'"), "'later'\n");
+  // And the device with the wrong clock can go on.
+  a.peer.run("UPDATE todos SET title='still me' WHERE id='x2'");
+  a.must_sync(world->node());
+  world->sync(b);
+  expect_same();
+  EXPECT_EQ(world->rows("SELECT title FROM todos WHERE id='x2'"), "still me\n");
+}
+
+TEST_P(StoreSessions, AClockTenYearsBehindSeesEverythingAndLosesNothing) {
+  write(b, "x", 3);
+  world->sync(b);
+  a.peer.clock().set(system_clock().now_ms() - kTenYears);
+  write(a, "old", 3);
+  for (int i = 0; i < 2; ++i) a.must_sync(world->node()), world->sync(b);
+  expect_same();
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM todos"), 6);
+  a.peer.run("UPDATE todos SET title='edited by the slow clock' WHERE id='x1'");
+  for (int i = 0; i < 2; ++i) a.must_sync(world->node()), world->sync(b);
+  expect_same();
+  EXPECT_EQ(world->rows("SELECT title FROM todos WHERE id='x1'"), "edited by the slow clock\n");
+}
+
+TEST_P(StoreSessions, ARowRefusedForItsSizeGoesUpWholeWhenItFits) {
+  world->node().settings.max_value_bytes = 1000;
+  world->sync(a);
+  a.peer.run(
+      "INSERT INTO todos VALUES('long', hex(zeroblob(2000)), 1), ('longer', hex(zeroblob(3000)), 1), ('short', 'x', "
+      "1)");
+  world->sync(a);
+  EXPECT_EQ(rejected(a), 2);
+  a.peer.run("UPDATE todos SET title='shortened' WHERE id='long'");
+  settle();
+  EXPECT_EQ(world->rows(kTodos), "long|shortened|1\nlonger|null|1\nshort|x|1\n");
+  EXPECT_EQ(a.peer.rows("SELECT key FROM rejoin_rejections"), "'[\"longer\"]'\n");
+  world->node().settings.max_value_bytes = 10'000;
+  settle();
+  EXPECT_EQ(world->number("SELECT length(title) FROM todos WHERE id='longer'"), 6000);
+  EXPECT_EQ(rejected(a), 0);
+  expect_same();
+}
+
+TEST_P(StoreSessions, UnknownTablesAndColumnsAreRefusedUntilTheyAreThere) {
+  const std::string wider = kSchema + "CREATE TABLE extra(id TEXT PRIMARY KEY, v TEXT)";
+  LoopbackDevice guest("g", wider, {"todos", "notes", "extra"});
+  guest.caller.may_schema = false;
+  guest.peer.run(
+      "ALTER TABLE todos ADD COLUMN prio INTEGER DEFAULT 5; INSERT INTO todos VALUES('p', 'with prio', 0, 9);"
+      "INSERT INTO todos(id, title) VALUES('q', 'without');"
+      "INSERT INTO extra VALUES('x', 'y'), ('gone', 'z')");
+  EXPECT_EQ(world->sync(guest).rows_refused, 4u);
+  settle();
+  EXPECT_EQ(world->rows("SELECT id, title FROM todos ORDER BY id"), "p|with prio\nq|without\n");
+  EXPECT_EQ(rejected(guest), 4);
+  expect_same();
+  EXPECT_EQ(world->sync(guest).round_trips, 1u);
+  // An edit of a refused row is not pushed as an edit: the server has nothing of the row.
+  guest.peer.run("UPDATE extra SET v='edited' WHERE id='x'; DELETE FROM extra WHERE id='gone'");
+  world->sync(guest);
+  // Whoever has them, and may, makes them.
+  LoopbackDevice owner("o", wider + ";ALTER TABLE todos ADD COLUMN prio INTEGER DEFAULT 5",
+                       {"todos", "notes", "extra"});
+  world->sync(owner);
+  for (int i = 0; i < 2; ++i) world->sync(guest);
+  EXPECT_EQ(world->rows("SELECT id, prio FROM todos ORDER BY id"), "p|9\nq|5\n");
+  EXPECT_EQ(world->rows("SELECT id, v FROM extra"), "x|edited\n");
+  EXPECT_EQ(rejected(guest), 0) << guest.peer.rows("SELECT reason FROM rejoin_rejections");
+  world->sync(owner);
+  EXPECT_EQ(plain_rows(owner.peer, "SELECT id, prio FROM todos ORDER BY id"), "p|9\nq|5\n");
+  world->expect_sound();
+}
+
+TEST_P(StoreSessions, CellsOfOtherSitesNeedTheRelayClaim) {
+  write(a, "a", 4);
+  b.peer.apply(a.peer.changeset());  // peer to peer
+  world->sync(b);
+  EXPECT_EQ(todos(), 0);
+  LoopbackDevice relay("r", kSchema, kNames);
+  relay.caller.may_relay = true;
+  relay.peer.apply(a.peer.changeset());
+  world->sync(relay);  // learns that it may
+  world->sync(relay);
+  EXPECT_EQ(todos(), 4);
+  settle();
+  expect_same();
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreSessions, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
+                         [](const auto& of) { return of.param == StoreKind::embedded ? "embedded" : "postgres"; });
+
+}  // namespace
+}  // namespace rejoin::testing
