@@ -17,9 +17,9 @@ SOME = TODOS + "INSERT INTO todos VALUES('t1', 'buy milk', false), ('t2', 'call 
 ON_DEVICE = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT NOT NULL, done INTEGER DEFAULT 0)"
 
 
-def setUpModule():
+def setUpModule(**how):
     global PG
-    PG = PrivatePostgres()
+    PG = PrivatePostgres(**how)
     PG.__enter__()
     PG.psql("CREATE ROLE owner LOGIN; CREATE ROLE app LOGIN; CREATE ROLE service LOGIN; CREATE ROLE guarded LOGIN PASSWORD 'correct horse'")
     os.environ.pop("REJOIN_POSTGRES", None)
@@ -121,7 +121,10 @@ class CommandTest(PostgresTest):
                                 (4, "postgres://owner@nowhere.invalid/app", "nowhere.invalid"), (6, PG.url("owner", "none"), '"none" does not exist'),
                                 (3, PG.url("stranger", db), '"stranger" does not exist'), (3, PG.url("guarded", db), "password"),
                                 (3, PG.url("guarded", db, "wrong"), "password authentication failed")):
-            for command in (("pg", "status"), ("serve", "--data", self.path("s"), "--listen", "127.0.0.1:0")):
+            commands = [("pg", "status")]
+            if code != 4:  # a server waits for a database that is not there yet
+                commands.append(("serve", "--data", self.path("s"), "--listen", "127.0.0.1:0"))
+            for command in commands:
                 done = self.refused(code, *command, "--postgres", url)
                 self.assertIn(word, done.err)
                 self.assertNotIn("token", done.err)  # of these roles and passwords Rejoin's tokens are no part
@@ -408,15 +411,34 @@ class ServeTest(PostgresTest):
             self.assertEqual(writers[key], self.ok("status", paths[name], "--json").json["site"])
         self.pg(db, "doctor")
 
-    def test_without_postgres_the_server_does_not_start(self):
+    def test_a_server_that_starts_before_postgres_waits_for_it(self):
         db = self.fresh()
+        phone = self.device()
+        self.write(phone, "INSERT INTO todos VALUES('t3', 'written meanwhile', 0)")
         PG.stop()
-        try:
-            told = self.refused(4, "serve", "--data", self.path("server"), "--listen", "127.0.0.1:0", "--postgres", PG.url("app", db))
-            self.assertIn("cannot connect to PostgreSQL", told.err)
-        finally:
-            PG.start()
+        self.addCleanup(lambda: PG.process or PG.start())
         with self.serve(db) as server:
+            self.assertIn("cannot connect to PostgreSQL", self.log_of(server))
+            self.assertEqual(self.ready(server), 503)
+            self.assertEqual(call(server, "GET", "/health").status, 200)
+            token = server.token("phone", tenant="main")
+            told = Run("sync", phone, server.url, "--token", token, "--retries", "0")
+            self.assertEqual(told.code, 4, told)
+            self.discreet(told.out + told.err)
+            PG.start()
+            self.assertEqual(self.ready(server), 200)
+            self.ok("sync", phone, server.url, "--token", token)
+        self.assertEqual(self.todos(db)[-1], ("t3", "written meanwhile", 0))
+
+    def test_a_server_that_started_before_postgres_still_looks_whether_it_can_serve_it(self):
+        db = self.fresh(track=None)
+        PG.stop()
+        self.addCleanup(lambda: PG.process or PG.start())
+        with self.serve(db) as server:
+            PG.start()
+            self.assertEqual(self.ready(server), 503)
+            self.assertIn("rejoin pg init", self.log_of(server))
+            self.pg(db, "init", "--role", "app")
             self.assertEqual(self.ready(server), 200)
 
     def test_one_connection_is_enough_for_several_tenants(self):
@@ -456,7 +478,8 @@ class ServeTest(PostgresTest):
             PG.psql("ALTER ROLE app CONNECTION LIMIT 0; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
             try:
                 told = Run("sync", phone, server.url, "--token", token, "--retries", "0")
-                self.assertEqual(told.code, 4, told)
+                self.assertEqual(told.code, 5, told)
+                self.assertIn("takes no more requests", told.err)
                 self.discreet(told.out + told.err)
                 self.assertEqual(self.ready(server), 503)
                 self.assertIn("too many connections", self.log_of(server))

@@ -34,9 +34,10 @@ def programs():
 
 
 class PrivatePostgres:
-    """Started by the block, stopped at its end. `settings`: of postgresql.conf. Any thread may call."""
+    """Started by the block, stopped at its end. `settings`: of postgresql.conf; `initdb`: more of its options. Any thread may call."""
 
-    def __init__(self, **settings):
+    def __init__(self, initdb=(), **settings):
+        self.initdb = initdb
         self.settings = {"listen_addresses": "", "fsync": "off", "max_connections": "50", "shared_buffers": "32MB", **settings}
         self.bin = programs()
         self.process = None
@@ -50,7 +51,7 @@ class PrivatePostgres:
                 os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
             self.data, self.log = os.path.join(self.folder, "data"), os.path.join(self.folder, "log")
             done = subprocess.run(self.as_user(os.path.join(self.bin, "initdb"), "-D", self.data, "-U", ADMIN, "-A", "trust", "-E", "UTF8",
-                                               "--no-locale", "--no-sync"),
+                                               "--no-locale", "--no-sync", *self.initdb),
                                   cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, start_new_session=True)
             if done.returncode:
                 raise NoPostgres(f"initdb failed:\n{done.stdout}{done.stderr}")

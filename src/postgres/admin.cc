@@ -55,6 +55,13 @@ Status check_version(Connection& db) {
                                      (version < kSchemaVersion ? "; run rejoin pg init" : "; use the newer Rejoin"));
 }
 
+Status check_writable(Connection& db) {
+  REJOIN_ASSIGN(Rows rows, db.query("SELECT current_setting('transaction_read_only')"));
+  if (rows.text(0, 0) == "off") return {};
+  return fail(Code::read_only,
+              "this PostgreSQL database is read-only: a standby, or default_transaction_read_only is on");
+}
+
 Result<bool> bypasses_row_security(Connection& db) {
   REJOIN_ASSIGN(Rows role, db.query("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"));
   return !role.empty() && role.integer(0, 0) != 0;

@@ -20,6 +20,8 @@ Result<int64_t> installed_version(Connection& db);
 
 // Is the installed schema one that this build can serve? Errors: not_found, forbidden, unsupported; each with the cure.
 Status check_version(Connection& db);
+// Can the database be written? Error: read_only (a standby, or set so).
+Status check_writable(Connection& db);
 // May this role see through row-level security?
 Result<bool> bypasses_row_security(Connection& db);
 
@@ -64,7 +66,7 @@ struct StoreStatus {
 Result<StoreStatus> status(Connection& db);
 
 // What looks wrong, one line each, with the cure: missing triggers, unannounced columns, rows without records and
-// records without rows, a superuser as runtime role.
+// records without rows, a runtime role that sees through row-level security.
 Result<std::vector<std::string>> doctor(Connection& db);
 
 }  // namespace rejoin::postgres

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "postgres/refusal.h"
+
 namespace rejoin::postgres {
 namespace {
 
@@ -16,13 +18,6 @@ constexpr size_t kMostPrepared = 1'000;
 std::string field(const PGresult* result, int code) {
   const char* text = PQresultErrorField(result, code);
   return text ? text : "";
-}
-
-std::string one_line(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
-  return text;
 }
 
 }  // namespace
@@ -80,14 +75,19 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
   const char* values[] = {url.c_str(), "rejoin", "10", "UTF8", nullptr};
   std::unique_ptr<Connection> out(new Connection(PQconnectdbParams(keys, values, 1)));
   if (PQstatus(out->db_) != CONNECTION_OK) {
-    std::string reason = one_line(PQerrorMessage(out->db_));
-    auto says = [&](const char* words) { return reason.find(words) != std::string::npos; };
-    const bool missing = says("does not exist");
-    const bool refused = says("authentication") || says("password") || (missing && says("role \""));
-    return fail(refused                          ? Code::unauthorized
-                : missing && says("database \"") ? Code::not_found
-                                                 : Code::network,
-                "cannot connect to PostgreSQL: " + reason + "; check the address with psql");
+    Refusal refusal = read_refusal(PQerrorMessage(out->db_));
+    if (PQconnectionNeedsPassword(out->db_)) {
+      refusal.code = Code::unauthorized;
+    } else if (refusal.by_server) {
+      // Which one it is tells the SQLSTATE, whatever language the server speaks; a refused connection names it only
+      // when its errors are verbose, and that can be said only before another attempt.
+      PQsetErrorVerbosity(out->db_, PQERRORS_VERBOSE);
+      PQreset(out->db_);
+      PQsetErrorVerbosity(out->db_, PQERRORS_DEFAULT);
+      refusal = read_refusal(PQerrorMessage(out->db_));
+    }
+    if (PQstatus(out->db_) != CONNECTION_OK)
+      return fail(refusal.code, "cannot connect to PostgreSQL: " + refusal.reason + "; check the address with psql");
   }
   if (PQserverVersion(out->db_) < 130000)
     return fail(Code::unsupported, "PostgreSQL " + std::to_string(PQserverVersion(out->db_) / 10000) +

@@ -10,14 +10,18 @@ Result<std::vector<std::string>> doctor(Connection& db) {
     out.push_back("the schema rejoin has version " + std::to_string(version) + ", this build knows " +
                   std::to_string(kSchemaVersion) + "; run rejoin pg init");
   REJOIN_ASSIGN(Catalog catalog, load_catalog(db));
-  REJOIN_ASSIGN(Rows role, db.query("SELECT rolsuper OR rolbypassrls, rolname::text FROM pg_roles WHERE rolname = "
-                                    "current_user"));
-  if (!role.empty() && role.integer(0, 0) != 0)
-    out.push_back(
-        "role " + role.text(0, 1) +
-        " is a superuser or bypasses row-level security; let the server use a role that may only read and write: "
-        "rejoin pg init --role ROLE");
-  if (!role.empty() && role.text(0, 1) == "rejoin")
+  // The owner may be anybody; the roles that it let in are what servers run as.
+  REJOIN_ASSIGN(
+      Rows runtime,
+      db.query("SELECT DISTINCT r.rolname::text FROM pg_class c, aclexplode(c.relacl) AS a JOIN pg_roles r ON "
+               "r.oid = a.grantee WHERE c.oid = 'rejoin.record'::regclass AND a.grantee <> c.relowner AND "
+               "(r.rolsuper OR r.rolbypassrls)"));
+  for (size_t i = 0; i < runtime.size(); ++i)
+    out.push_back("role " + runtime.text(i, 0) +
+                  " is a superuser or bypasses row-level security, so it would see all tenants at once; let the server "
+                  "use a role that may only read and write: rejoin pg init --role ROLE");
+  REJOIN_ASSIGN(Rows role, db.query("SELECT current_user::text"));
+  if (role.text(0, 0) == "rejoin")
     out.push_back(
         "the role is called rejoin like the schema, so tables that it makes without naming a schema land there; "
         "use another role");

@@ -26,7 +26,7 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
   const bool merging = mode == Mode::merge;
   static const std::string kMergeSettings = begin_settings(true), kLookSettings = begin_settings(false);
   Work work(db, tenant);
-  for (int attempt = 0;; ++attempt) {
+  for (bool made = false;;) {
     db.send(merging ? "BEGIN ISOLATION LEVEL READ COMMITTED" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     db.send(merging ? kMergeSettings : kLookSettings, Params().text(tenant.name));
     db.send(
@@ -38,8 +38,10 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
                     "name = $1") +
             (merging ? " FOR NO KEY UPDATE" : ""),
         Params().text(tenant.name));
+    // From the last one that is known on: if it is another, this is not the database that it was.
+    const size_t known_sites = tenant.sites.size();
     db.send("SELECT site FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND id >= $1 ORDER BY id",
-            Params().integer(static_cast<int64_t>(tenant.sites.size())));
+            Params().integer(static_cast<int64_t>(known_sites == 0 ? 0 : known_sites - 1)));
     db.send("SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = ANY($1))", Params().array([&] {
       Array names = Array::texts();
       names.add(BytesView(tenant.name));
@@ -54,8 +56,9 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
     }
     const Rows& state = (*all)[3];
     if (state.empty()) {
+      tenant.sites = {};
       if (!merging) return work;
-      if (attempt > 0) return fail(Code::internal, "tenant " + tenant.name + " cannot be made");
+      if (std::exchange(made, true)) return fail(Code::internal, "tenant " + tenant.name + " cannot be made");
       db.send("INSERT INTO rejoin.tenant(name) VALUES ($1) ON CONFLICT DO NOTHING", Params().text(tenant.name));
       db.send("SELECT set_config('rejoin.tenant_id', (SELECT id::text FROM rejoin.tenant WHERE name = $1), true)",
               Params().text(tenant.name));
@@ -63,7 +66,6 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
               Params().bytea(tenant.random.bytes(16)));
       db.send("COMMIT");
       REJOIN_TRY(db.sync());
-      tenant.sites = {};
       continue;
     }
     work.state.id = state.integer(0, 0);
@@ -72,6 +74,16 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
     work.state.floor = state.integer(0, 3);
     work.saved_ = work.state;
     const Rows& sites = (*all)[4];
+    if (known_sites > 0 &&
+        (sites.empty() || sites.bytes(0, 0) != tenant.sites[static_cast<uint32_t>(known_sites - 1)].view())) {
+      // A backup that was restored, or a standby that had not heard of everything, behind a pooler that kept the
+      // connection: what was known of it is asked again.
+      tenant.sites = {};
+      tenant.catalog_stale = true;
+      db.send("ROLLBACK");
+      REJOIN_TRY(db.sync());
+      continue;
+    }
     for (size_t i = 0; i < sites.size(); ++i) {
       if (sites.bytes(i, 0).size() != 16) return fail(Code::corrupt, "a site in rejoin.site is damaged");
       tenant.sites.intern(crdt::SiteId::from(sites.bytes(i, 0)));

@@ -34,6 +34,7 @@ struct PostgresTenants::Pool {
   size_t out = 0;
   uint64_t used = 0;                 // when one was given back, in order
   std::atomic<uint64_t> opened = 0;  // connections so far
+  std::atomic<bool> sound = false;   // its database is one that this build can serve
   std::condition_variable freed;
 };
 
@@ -47,9 +48,14 @@ Result<std::unique_ptr<Tenants>> PostgresTenants::start(const PostgresSettings& 
                                                         Clock& clock, Random& random) {
   std::unique_ptr<PostgresTenants> out(new PostgresTenants(settings, auto_schema, log, clock, random));
   if (!out->database_per_tenant()) {
-    REJOIN_ASSIGN(auto connection, postgres::Connection::open(settings.url));
-    REJOIN_TRY(out->look_at(*connection));
-    out->pool_of(settings.url)->idle.push_back(std::move(connection));
+    const std::shared_ptr<Pool> pool = out->pool_of(settings.url);
+    auto connection = out->take(*pool, std::chrono::steady_clock::now() + std::chrono::seconds(30));
+    if (connection.ok())
+      out->give_back(*pool, std::move(*connection));
+    else if (code_retryable(connection.error().code))
+      (void)out->report("", connection.error());
+    else
+      return connection.error();
   }
   return std::unique_ptr<Tenants>(std::move(out));
 }
@@ -78,9 +84,8 @@ std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::strin
   return pool;
 }
 
-// Once for each new connection's database: is it one that this build can serve?
+// At a database's first connection: is it one that this build can serve?
 Status PostgresTenants::look_at(postgres::Connection& connection) {
-  connection.set_prepare(settings_.prepare);
   REJOIN_TRY(postgres::check_version(connection));
   REJOIN_ASSIGN(const bool super, postgres::bypasses_row_security(connection));
   if (super)
@@ -103,14 +108,16 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
     pool.idle.pop_back();
     if (connection->alive()) return connection;
   }
-  const bool first = pool.out == 1;
   lock.unlock();
   Result<std::unique_ptr<postgres::Connection>> made = postgres::Connection::open(pool.url);
   Status looked;
-  if (made.ok() && database_per_tenant() && first) looked = look_at(**made);
   if (made.ok()) (*made)->set_prepare(settings_.prepare);
+  if (made.ok() && !pool.sound) looked = look_at(**made);
   ++pool.opened;
-  if (made.ok() && looked.ok()) return made;
+  if (made.ok() && looked.ok()) {
+    pool.sound = true;
+    return made;
+  }
   lock.lock();
   --pool.out;
   pool.freed.notify_one();
@@ -212,6 +219,7 @@ Status PostgresTenants::probe() {
   auto connection = take(*pool, std::chrono::steady_clock::now() + std::chrono::seconds(5));
   if (!connection.ok()) return report("", connection.error());
   Status answered = postgres::check_version(**connection);
+  if (answered.ok()) answered = postgres::check_writable(**connection);
   give_back(*pool, std::move(*connection));
   return answered.ok() ? answered : report("", answered.error());
 }

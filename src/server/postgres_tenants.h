@@ -20,8 +20,10 @@ namespace rejoin::server {
 
 class PostgresTenants final : public Tenants {
  public:
-  // Errors: bad_argument (the address), network, unauthorized, not_found (the schema rejoin is not installed),
-  // unsupported (another version of it). With a database for each tenant nothing is connected to yet.
+  // A database that cannot be reached now may be there later: that is no error, but said in the log, by probe() and to
+  // whoever asks for a tenant. Errors that waiting does not cure: bad_argument (the address), unauthorized, forbidden,
+  // not_found (no such database, or the schema rejoin is not installed), unsupported (another version of it). With a
+  // database for each tenant nothing is connected to yet.
   static Result<std::unique_ptr<Tenants>> start(const PostgresSettings& settings, bool auto_schema, Log& log,
                                                 Clock& clock, Random& random);
   ~PostgresTenants() override;

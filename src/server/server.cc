@@ -54,9 +54,11 @@ Result<std::unique_ptr<Tenants>> open_tenants(const Settings& settings, Log& log
     return PostgresTenants::start(settings.postgres, settings.sync.auto_schema, log, clock, random);
   REJOIN_TRY(make_folder(settings.data_dir));
   REJOIN_TRY(make_folder(settings.data_dir + "/tenants"));
-  return std::unique_ptr<Tenants>(std::make_unique<EmbeddedTenants>(
+  std::unique_ptr<Tenants> files = std::make_unique<EmbeddedTenants>(
       settings.data_dir + "/tenants", std::max(settings.open_tenants, settings.http.workers), settings.busy_timeout_ms,
-      clock));
+      clock);
+  REJOIN_TRY(files->probe());
+  return files;
 }
 
 }  // namespace
@@ -87,7 +89,6 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   REJOIN_TRY(check(settings));
   REJOIN_ASSIGN(std::unique_ptr<TokenVerifier> verifier, TokenVerifier::start(settings.tokens, settings.secret, log));
   REJOIN_ASSIGN(std::unique_ptr<Tenants> tenants, open_tenants(settings, log, clock, random));
-  REJOIN_TRY(tenants->probe());
   auto impl = std::make_unique<Impl>(settings, std::move(verifier), std::move(tenants), log, clock, random);
 
   Routes& routes = impl->routes;

@@ -64,6 +64,7 @@ def sql_transaction(session, writer, rng):
 class PostgresKillTest(kill_test.KillTest):
     favourite = "node 0"
     kills_a_second = 1
+    seconds_between_crashes = 7
 
     def begin(self):
         self.postgres = PrivatePostgres()
@@ -81,15 +82,22 @@ class PostgresKillTest(kill_test.KillTest):
         self.tokens = {d.name: self.server.token(d.name) for d in self.devices}
         for node in self.nodes:
             node.stop()
-        # One address for all, by which devices know a server.
+        self.url = self.front()
+        self.sql_writers = [f"sql{i}" for i in range(int(os.environ.get("REJOIN_KILL_SQL", "2")))]
+        self.committed = {}
+        self.crashes = 0
+
+    def front(self):
+        """One address for all, by which devices know a server."""
         self.between = Between(self.server)
         self.between.fate = self.any_node
         self.between.__enter__()
         self.addCleanup(self.between.__exit__)
-        self.url = self.between.url
-        self.sql_writers = [f"sql{i}" for i in range(int(os.environ.get("REJOIN_KILL_SQL", "2")))]
-        self.committed = {}
-        self.crashes = 0
+        return self.between.url
+
+    def calm_front(self):
+        """Everything to the first node."""
+        self.between.server, self.between.fate = self.nodes[0], lambda _: "pass"
 
     def any_node(self, _):
         self.between.server = random.choice(self.nodes)
@@ -113,10 +121,8 @@ class PostgresKillTest(kill_test.KillTest):
         with open(os.path.join(self.folder, label.replace(" ", "") + ".log"), "ab") as log:
             while not self.stopping.is_set():
                 code, _, _ = self.run_until_it_ends(label, self.node_command(node), stdout=subprocess.DEVNULL, stderr=log)
-                # It does not start while PostgreSQL is down.
-                if code not in (-signal.SIGKILL, 4):
+                if code != -signal.SIGKILL:
                     raise Broken(f"{label} ended by itself with {code}; see its log")
-                time.sleep(0.05)
 
     def keep_writing_sql(self, writer, rng):
         label = f"psql of {writer}"
@@ -143,7 +149,7 @@ class PostgresKillTest(kill_test.KillTest):
                 session.__exit__()
 
     def keep_crashing(self, rng):
-        while not self.stopping.wait(rng.expovariate(1 / 7)):
+        while not self.stopping.wait(rng.expovariate(1 / self.seconds_between_crashes)):
             self.postgres.crash()
             self.crashes += 1
             time.sleep(rng.random() * 0.5)
@@ -170,7 +176,7 @@ class PostgresKillTest(kill_test.KillTest):
         return {table: [tuple(r) for r in self.postgres.rows(f"SELECT * FROM {table} ORDER BY 1, 2", database=DATABASE)] for table in TABLES}
 
     def settle(self):
-        self.between.server, self.between.fate = self.nodes[0], lambda _: "pass"
+        self.calm_front()
         super().settle()
 
     def check_server(self):

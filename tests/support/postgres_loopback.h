@@ -28,7 +28,7 @@ class PostgresWorld {
   void close(const std::string& tenant) {
     std::erase_if(nodes_, [&](const auto& n) { return n.first.substr(0, n.first.find('#')) == tenant; });
   }
-  // pg doctor finds nothing (but that the role is a superuser).
+  // pg doctor finds nothing.
   void expect_sound();
 
   std::string url;

@@ -1,0 +1,174 @@
+"""PostgreSQL that is slow, full, read-only, or behind a pooler that hides what happens to it: devices are told that they should come again, the server's
+log says why, /ready says no where no server could do better, and when it is over everything goes on by itself. (That it goes away, restarts, goes back
+to a backup or has no connection left: postgres_command_line_test.py; all of it under load: two_nodes_test.py.)"""
+
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__))]
+import postgres_command_line_test as base  # noqa: E402
+from pgbouncer import PgBouncer  # noqa: E402
+from private_postgres import Session  # noqa: E402
+from support import Run, Server, rows  # noqa: E402
+
+
+def setUpModule():
+    base.setUpModule(initdb=["--wal-segsize=1"])  # so that a limit of files' sizes stops no log
+
+
+tearDownModule = base.tearDownModule
+
+
+class FaultsTest(base.PostgresTest):
+    write, log_of, ready = base.ServeTest.write, base.ServeTest.log_of, base.ServeTest.ready
+
+    def forget_sessions(self):
+        """What was set for new sessions is for all of them now."""
+        base.PG.psql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'app'")
+
+    def limit_files(self, size):
+        pid = str(base.PG.process.pid)
+        subprocess.run(base.PG.as_user("prlimit", "--pid", pid, f"--fsize={size}:unlimited"), check=True)
+        self.forget_sessions()
+
+    def told_to_come_again(self, server, phone, words, code=5):
+        told = Run("sync", phone, server.url, "--token", self.token, "--retries", "0")
+        self.assertEqual(told.code, code, told)
+        self.assertIn(words, told.err)
+        self.discreet(told.out + told.err)
+
+    def start(self, server, phone):
+        self.token = server.token("phone", tenant="main")
+        self.ok("sync", phone, server.url, "--token", self.token)
+        self.write(phone, "UPDATE todos SET title = 'offline' WHERE id = 't1'")
+
+    def goes_on(self, server, phone, db):
+        """The device has kept its write, and it arrives."""
+        self.assertEqual(self.ready(server), 200)
+        told = self.ok("sync", phone, server.url, "--token", self.token, "--json").json
+        self.assertEqual((told["pending"], told["rejected"]), (0, 0))
+        self.assertEqual(self.todos(db)[0], ("t1", "offline", 0))
+        self.assertEqual(self.todos(db), [r[:3] for r in rows(phone)])
+        self.pg(db, "doctor")
+
+    def test_statements_that_take_too_long(self):
+        db = self.fresh()
+        phone = self.device()
+        with self.serve(db) as server:
+            self.start(server, phone)
+            base.PG.psql("ALTER ROLE app SET statement_timeout = '200ms'")
+            self.addCleanup(base.PG.psql, "ALTER ROLE app RESET ALL")
+            self.forget_sessions()
+            with Session(base.PG.psql_command("service", db)) as other:
+                other.run("BEGIN; UPDATE todos SET done = true WHERE id = 't1';")
+                self.told_to_come_again(server, phone, "took longer", code=4)
+                self.assertIn("57014", self.log_of(server))
+                base.PG.psql("ALTER ROLE app SET statement_timeout = 0; ALTER ROLE app SET lock_timeout = '200ms'")
+                self.forget_sessions()
+                self.told_to_come_again(server, phone, "busy with other writers")
+                self.assertIn("55P03", self.log_of(server))
+                other.run("ROLLBACK;")
+            self.goes_on(server, phone, db)
+
+    def test_a_request_that_takes_too_long(self):
+        db = self.fresh()
+        phone = self.device()
+        with self.serve(db, "--request-timeout", "1s") as server:
+            self.start(server, phone)
+            with Session(base.PG.psql_command("service", db)) as other:
+                other.run("BEGIN; UPDATE todos SET done = true WHERE id = 't1';")
+                self.told_to_come_again(server, phone, "longer than this server allows", code=4)
+                # Nothing of it goes on in the database.
+                self.assertEqual(base.PG.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'"), "0")
+                other.run("ROLLBACK;")
+            self.goes_on(server, phone, db)
+
+    def test_a_database_that_is_read_only(self):
+        db = self.fresh()
+        phone = self.device()
+        with self.serve(db) as server:
+            self.start(server, phone)
+            base.PG.psql(f"ALTER DATABASE {db} SET default_transaction_read_only = on")
+            self.forget_sessions()
+            self.told_to_come_again(server, phone, "read-only at present")
+            self.assertEqual(self.ready(server), 503)
+            self.assertIn("read-only", self.log_of(server))
+            base.PG.psql(f"ALTER DATABASE {db} RESET ALL")
+            self.forget_sessions()
+            self.goes_on(server, phone, db)
+
+    def test_files_that_cannot_grow(self):
+        """As on a full disk: PostgreSQL can write what it has, and extend nothing."""
+        db = self.fresh()
+        phone = self.device()
+        with self.serve(db) as server:
+            self.start(server, phone)
+            self.write(phone, "INSERT INTO todos WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 60) SELECT 'z' || i, hex(randomblob(50000)), 0 FROM n")
+            self.limit_files(3 << 20)
+            self.told_to_come_again(server, phone, "no space left")
+            self.assertEqual(self.todos(db)[0], ("t1", "buy milk", 0))
+            self.limit_files("unlimited")
+            self.goes_on(server, phone, db)
+
+
+class PoolerTest(FaultsTest):
+    """The same, and more, with PgBouncer in transaction mode between the server and PostgreSQL."""
+
+    def setUp(self):
+        super().setUp()
+        self.bouncer = PgBouncer(base.PG)
+        self.bouncer.__enter__()
+        self.addCleanup(lambda: self.bouncer.__exit__())
+
+    def serve(self, database, *arguments, name="server", role="app"):
+        return Server(self.path(name), "--postgres", self.bouncer.url(role, database), "--postgres-unprepared", *arguments)
+
+    def test_the_pooler_goes_away_and_comes_back(self):
+        db = self.fresh()
+        phone = self.device()
+        with self.serve(db) as server:
+            self.start(server, phone)
+            self.bouncer.kill()
+            self.told_to_come_again(server, phone, "cannot be reached", code=4)
+            self.assertEqual(self.ready(server), 503)
+            self.bouncer = PgBouncer(base.PG)
+            self.bouncer.__enter__()
+            self.goes_on(server, phone, db)
+
+    def test_what_is_behind_it_goes_back_to_a_backup(self):
+        """The server's connections are never cut: that the database is an older one it must see by itself."""
+        db = self.fresh()
+        paths = {name: self.device(name + ".db") for name in ("phone", "laptop", "tablet", "watch", "late")}
+        with self.serve(db, "--postgres-connections", "1") as server:
+            def sync(name, *sql):
+                for statement in sql:
+                    self.write(paths[name], statement)
+                return self.ok("sync", paths[name], server.url, "--token", server.token(name, tenant="main"), "--json").json
+
+            sync("phone", "INSERT INTO todos VALUES('p', 'by the phone', 0)")
+            base.PG.stop()
+            base.PG.back_up()
+            base.PG.start()
+            sync("laptop", "INSERT INTO todos VALUES('l', 'by the laptop', 0)")
+            sync("tablet", "INSERT INTO todos VALUES('t', 'by the tablet', 0)")
+            base.PG.stop()
+            base.PG.go_back()
+            base.PG.start()
+            sync("watch", "INSERT INTO todos VALUES('w', 'by the watch', 0)")
+            for _ in range(2):
+                for name in ("phone", "tablet", "laptop", "watch"):
+                    sync(name)
+            sync("late")
+        for path in paths.values():
+            self.assertEqual(rows(path), self.todos(db))
+        self.assertEqual([r[0] for r in self.todos(db)], ["l", "p", "t", "t1", "t2", "w"])
+        for key, name in (("l", "laptop"), ("p", "phone"), ("t", "tablet"), ("w", "watch")):
+            written = self.ok("explain", paths["late"], "todos", key, "--json").json["columns"]["title"]["written"]["site"]
+            self.assertEqual(written, self.ok("status", paths[name], "--json").json["site"])
+        self.pg(db, "doctor")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
