@@ -5,17 +5,21 @@
 namespace rejoin::postgres {
 namespace {
 
-// Builds `unnest($1::text[], …) WITH ORDINALITY AS u(k0, …, c0, …, n)` and counts the parameters.
+// Builds `unnest($1::text[], …) WITH ORDINALITY AS u(k0, …, c0, …, n)`, or u(place, c0, …, n), and counts the
+// parameters.
 class Statement {
  public:
-  Statement(Work& work, const Table& table) : work_(work), table_(table) {}
+  explicit Statement(Work& work, const Table& table, bool by_place = false)
+      : work_(work), table_(table), by_place_(by_place) {}
 
   std::string source(size_t columns) const {
     std::string arrays, names;
-    const size_t keys = table_.key.size();
-    for (size_t i = 0; i < keys + columns; ++i) {
+    for (size_t i = 0; i < wheres() + columns; ++i) {
       arrays += (i ? ", $" : "$") + std::to_string(i + 1) + "::text[]";
-      names += (i < keys ? "k" + std::to_string(i) : "c" + std::to_string(i - keys)) + ", ";
+      names += (i >= wheres() ? "c" + std::to_string(i - wheres())
+                : by_place_   ? "place"
+                              : "k" + std::to_string(i)) +
+               ", ";
     }
     return "unnest(" + arrays + ") WITH ORDINALITY AS u(" + names + "n)";
   }
@@ -27,8 +31,9 @@ class Statement {
   }
   // For UPDATE and DELETE: the batch with the places of its rows, which were locked before.
   std::string places(size_t columns) const {
+    if (by_place_) return source(columns) + " WHERE t.ctid = u.place::tid" + of_tenant(columns);
     return "(SELECT u.*, x.place FROM " + located(columns, "t.ctid AS place", "OFFSET 0") +
-           " AS x) AS u WHERE t.ctid = " + "u.place";
+           " AS x) AS u WHERE t.ctid = u.place";
   }
   std::string match() const {
     std::string out;
@@ -43,7 +48,7 @@ class Statement {
     return " AND t." + table_.tenant->quoted + " = " + tenant_value(columns);
   }
   std::string tenant_value(size_t columns) const {
-    return write_expression(table_.tenant->type, "($" + std::to_string(table_.key.size() + columns + 1) + "::text)");
+    return write_expression(table_.tenant->type, "($" + std::to_string(wheres() + columns + 1) + "::text)");
   }
   std::string reads(const crdt::ColumnSet& columns, const std::string& row) const {
     std::string out;
@@ -55,14 +60,28 @@ class Statement {
   void send(const std::string& sql, const KeyArrays& keys, const std::vector<Array>& values) const {
     Params params;
     keys.append_to(params);
+    send(sql, params, values);
+  }
+  void send(const std::string& sql, const Target& rows, const std::vector<Array>& values) const {
+    Params params;
+    if (by_place_)
+      params.array(rows.places);
+    else
+      rows.keys.append_to(params);
+    send(sql, params, values);
+  }
+
+ private:
+  size_t wheres() const { return by_place_ ? 1 : table_.key.size(); }
+  void send(const std::string& sql, Params& params, const std::vector<Array>& values) const {
     for (const Array& a : values) params.array(a);
     if (table_.tenant) params.text(work_.tenant().name);
     work_.db().send(sql, params);
   }
 
- private:
   Work& work_;
   const Table& table_;
+  const bool by_place_;
 };
 
 }  // namespace
@@ -74,22 +93,25 @@ crdt::ColumnSet present_columns(const Table& table) {
   return out;
 }
 
-Status KeyArrays::add(BytesView key) { return add(key, false); }
+Status KeyArrays::decode(BytesView key) {
+  if (crdt::decode_key(key, table_->key.size(), values_, scratch_)) return {};
+  return fail(Code::corrupt, "a key of table \"" + table_->name + "\" is damaged");
+}
 
-Status KeyArrays::add_foreign(BytesView key) {
+Status KeyArrays::check_foreign(BytesView key) {
   if (key.size() > kMostKeyBytes)
     return fail(Code::bad_argument, "its key has " + std::to_string(key.size()) + " bytes; PostgreSQL's indexes take " +
                                         std::to_string(kMostKeyBytes));
-  return add(key, true);
+  REJOIN_TRY(decode(key));
+  for (size_t i = 0; i < values_.size(); ++i) REJOIN_TRY(key_text_of(table_->key[i].type, values_[i]));
+  return {};
 }
 
-Status KeyArrays::add(BytesView key, bool strict) {
-  if (!crdt::decode_key(key, table_->key.size(), values_, scratch_))
-    return fail(Code::corrupt, "a key of table \"" + table_->name + "\" is damaged");
+Status KeyArrays::add(BytesView key) {
+  REJOIN_TRY(decode(key));
   std::vector<std::string> texts;
   for (size_t i = 0; i < values_.size(); ++i) {
-    const Type& type = table_->key[i].type;
-    REJOIN_ASSIGN(std::string text, strict ? key_text_of(type, values_[i]) : text_of(type, values_[i]));
+    REJOIN_ASSIGN(std::string text, text_of(table_->key[i].type, values_[i]));
     texts.push_back(std::move(text));
   }
   for (size_t i = 0; i < texts.size(); ++i) arrays_[i].add(BytesView(texts[i]));
@@ -108,8 +130,9 @@ Bytes encode_text_key(const Table& table, std::span<const TextElement> texts) {
 
 void send_lock(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads) {
   Statement s(work, table);
-  s.send("SELECT u.n" + s.reads(reads, "t") + " FROM " + s.located(0, "t.*", "FOR NO KEY UPDATE OF t") + " AS t", keys,
-         {});
+  s.send("SELECT u.n" + s.reads(reads, "t") + ", t.rejoin_place::text FROM " +
+             s.located(0, "t.*, t.ctid AS rejoin_place", "FOR NO KEY UPDATE OF t") + " AS t",
+         keys, {});
 }
 
 void send_select(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads) {
@@ -117,9 +140,9 @@ void send_select(Work& work, const Table& table, const KeyArrays& keys, const cr
   s.send("SELECT u.n" + s.reads(reads, "t") + " FROM " + s.located(0, "t.*", "OFFSET 0") + " AS t", keys, {});
 }
 
-void send_update(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
+void send_update(Work& work, const Table& table, const Target& rows, const crdt::ColumnSet& columns,
                  const std::vector<Array>& values, const crdt::ColumnSet& check) {
-  Statement s(work, table);
+  Statement s(work, table, rows.by_place());
   std::string set;
   size_t n = 0;
   columns.each([&](uint32_t c) {
@@ -128,7 +151,7 @@ void send_update(Work& work, const Table& table, const KeyArrays& keys, const cr
     ++n;
   });
   s.send("UPDATE " + table.sql + " AS t SET " + set + " FROM " + s.places(n) + " RETURNING u.n" + s.reads(check, "t"),
-         keys, values);
+         rows, values);
 }
 
 void send_insert(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
@@ -158,11 +181,11 @@ void send_insert(Work& work, const Table& table, const KeyArrays& keys, const cr
          keys, values);
 }
 
-void send_delete(Work& work, const Table& table, const KeyArrays& keys) {
-  Statement s(work, table);
+void send_delete(Work& work, const Table& table, const Target& rows) {
+  Statement s(work, table, rows.by_place());
   s.send("DELETE FROM " + table.sql + " AS t USING " + s.places(0) + " RETURNING u.n" +
              s.reads(present_columns(table), "t"),
-         keys, {});
+         rows, {});
 }
 
 crdt::OwnedValue read_value(const Rows& rows, size_t row, int at, const Type& type) {

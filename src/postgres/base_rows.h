@@ -16,16 +16,16 @@ class KeyArrays {
   explicit KeyArrays(const Table& table) : table_(&table), arrays_(table.key.size(), Array::texts()) {}
   // `key` as crdt::encode_key() made it. Errors: bad_argument (a key that the columns cannot hold), corrupt.
   Status add(BytesView key);
-  // The same for a key that a device sends: one that PostgreSQL would give back in another spelling, or that is too
-  // long for an index, is bad_argument too.
-  Status add_foreign(BytesView key);
+  // Of a key that a device sends: one that PostgreSQL would give back in another spelling, or that is too long for an
+  // index, is bad_argument too. Adds nothing.
+  Status check_foreign(BytesView key);
   size_t size() const { return arrays_.front().size(); }
   void append_to(Params& params) const {
     for (const Array& a : arrays_) params.array(a);
   }
 
  private:
-  Status add(BytesView key, bool strict);
+  Status decode(BytesView key);
   const Table* table_;
   std::vector<Array> arrays_;
   std::vector<crdt::ValueRef> values_;
@@ -38,19 +38,28 @@ inline constexpr size_t kMostKeyBytes = 2'500;
 // Encodes the key of a row from text forms.
 Bytes encode_text_key(const Table& table, std::span<const TextElement> texts);
 
+// The rows that a statement writes: found by key, or where send_lock() said that they lie, which saves looking them up
+// again. A place is right until something else moves the row, a trigger for example.
+struct Target {
+  explicit Target(const Table& table) : keys(table) {}
+  KeyArrays keys;
+  Array places = Array::texts();  // when it is not empty, the keys are
+  bool by_place() const { return places.size() != 0; }
+};
+
 // Each queues one statement; the row numbers in their results count the batch's rows from 1.
-// (number, values of `reads`) of the rows that exist; they are locked, in the order of the batch.
+// (number, values of `reads`, place) of the rows that exist; they are locked, in the order of the batch.
 void send_lock(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads);
 // (number, values of `reads`)
 void send_select(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads);
 // (number, values of `check`) of the rows that were updated. `values`: one array per member of `columns`.
-void send_update(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
+void send_update(Work& work, const Table& table, const Target& rows, const crdt::ColumnSet& columns,
                  const std::vector<Array>& values, const crdt::ColumnSet& check);
 // (key columns…, values of `check`) of the rows that were inserted; keys that exist are passed over.
 void send_insert(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
                  const std::vector<Array>& values, const crdt::ColumnSet& check);
 // (number, values of all present columns) of the rows that were deleted.
-void send_delete(Work& work, const Table& table, const KeyArrays& keys);
+void send_delete(Work& work, const Table& table, const Target& rows);
 
 // All columns that the table has.
 crdt::ColumnSet present_columns(const Table& table);

@@ -66,8 +66,8 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
   if (!doubtful.empty()) send_select(work, table, arrays, {});
   REJOIN_ASSIGN(std::vector<Rows> all, work.db().sync());
   const Rows& present = all.back();
-  std::vector<StoredRow> stored(keys.size());
-  REJOIN_TRY(read_records(work, table, all[doubtful.empty() ? all.size() - 1 : all.size() - 2], stored));
+  std::vector<StoredRow> stored;
+  REJOIN_TRY(read_records(work, table, keys, all[doubtful.empty() ? all.size() - 1 : all.size() - 2], stored));
   std::vector<bool> exists(keys.size(), false);
   if (!doubtful.empty())
     for (size_t i = 0; i < present.size(); ++i) exists[doubtful[static_cast<size_t>(present.integer(i, 0) - 1)]] = true;
@@ -125,7 +125,7 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
       }
     }
     crdt::canonicalise(row.record, work.sites());
-    records.add(key, row.record, row.held);
+    records.add(key, row);
     // Of a row that came and went within this fold too: who restores it shows these values.
     log.add(table, Work::kOwnSite, key, life, whole, changed);
     ++at;
@@ -179,6 +179,7 @@ Status fold(Work& work) {
     }
     db.send("DELETE FROM rejoin.outbox WHERE id = ANY($1::bigint[])", Params().array(done));
     for (auto& [id, entries] : tables) REJOIN_TRY(fold_table(work, *work.catalog().find(id), entries, log, part));
+    log.send_full(work);
   }
   db.send("CLOSE rejoin_fold");
   if (any) {

@@ -15,7 +15,7 @@ constexpr const char* kNotTaken =
     "PostgreSQL did not take the row: a policy or a trigger kept it out, or its key is another tenant's";
 constexpr size_t kChunkRows = 10'000;
 constexpr size_t kChunkBytes = 16 << 20;
-constexpr int kMostRounds = 4;  // of meeting rows that others insert at the same moment
+constexpr int kMostRounds = 5;  // of meeting rows that others insert at the same moment
 constexpr int kMostPasses = 8;  // over rows that wait for each other
 
 // Will PostgreSQL give back exactly this value? False: look.
@@ -66,6 +66,7 @@ struct Merge::Incoming {
   crdt::RowRecord theirs;
   std::optional<crdt::RowRecord> whole;         // when part of it was left out, being another replica's
   bool unknown = false;                         // it has columns that the table lacks
+  bool born = false;                            // it tells of a new row, and all that the row holds
   std::map<uint32_t, crdt::OwnedValue> values;  // by column id
   crdt::Hlc newest = 0;
 };
@@ -74,6 +75,7 @@ struct Merge::Incoming {
 struct Merge::Plan {
   Incoming* row = nullptr;
   bool exists = false;  // in the application's table
+  std::string place;    // where it lies there
   StoredRow stored;
   crdt::JoinOutcome join;
   bool was_alive = false;
@@ -168,6 +170,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   for (uint32_t position : info.columns)
     if (column_map[position] == codec::kNoColumn) lacking.push_back(wire.columns[position]);
 
+  const size_t present = present_columns(*table).count();
   codec::BlockCursor cursor = reader.rows(index, site_map_, column_map);
   const int64_t only = options_.only_site ? work_.sites().find(*options_.only_site) : -1;
   while (cursor.next()) {
@@ -204,6 +207,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
       refuse(*row, Code::schema_refused,
              "the server's table " + table->display + " has no column \"" + lacking[0] +
                  "\"; add it there and run rejoin pg track again. The other columns were taken");
+    row->born = row->theirs.alive && !row->theirs.birth.bottom() && row->values.size() == present;
     rows_.push_back(std::move(row));
   }
   return cursor.ok() ? Status()
@@ -221,14 +225,15 @@ void Merge::refuse(const Incoming& row, Code code, const std::string& reason) {
   outcome_.refused.push_back(std::move(out));
 }
 
-// Merges the rows, or, when PostgreSQL refuses one of them, halves until it stands alone.
+// Merges the rows, or, when PostgreSQL refuses one of them, halves until it stands alone. Rows that were not as was
+// hoped the first time are merged again, with all care.
 Status Merge::merge_rows(Rows_ rows, int depth) {
   if (rows.empty()) return {};
   std::vector<Incoming*> again;
   const State before = work_.state;
   const size_t refused_before = outcome_.refused.size();
   const bool outbox_before = work_.outbox_waits;
-  REJOIN_ASSIGN(bool done, try_rows(rows, again));
+  REJOIN_ASSIGN(bool done, try_rows(rows, depth == 0, again));
   if (done) {
     if (again.empty()) return {};
     if (depth < kMostRounds) return merge_rows(again, depth + 1);
@@ -262,11 +267,11 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
 }
 
 // False: PostgreSQL refused one of the rows; the savepoint holds what was before.
-Result<bool> Merge::try_rows(Rows_ rows, std::vector<Incoming*>& again) {
+Result<bool> Merge::try_rows(Rows_ rows, bool hopeful, std::vector<Incoming*>& again) {
   work_.db().send("SAVEPOINT rejoin_rows");
   std::vector<Plan> plans;
-  Status status = read(rows, plans);
-  if (status.ok() && !plans.empty()) status = write(plans, again);
+  Status status = read(rows, hopeful, plans, again);
+  if (status.ok() && !plans.empty()) status = write(plans, hopeful, again);
   if (status.ok()) {
     // The records go out with the next round trip; only now is it certain that they stay.
     keep(plans);
@@ -281,11 +286,12 @@ Result<bool> Merge::try_rows(Rows_ rows, std::vector<Incoming*>& again) {
 }
 
 // Locks the rows, then reads what is known of them, so that nobody writes them in between; folds what was captured
-// until then.
-Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
+// until then. `hopeful`: rows that are told to be new are not looked for; their insertion shows whether they are.
+Status Merge::read(Rows_ rows, bool hopeful, std::vector<Plan>& plans, std::vector<Incoming*>& again) {
   struct Group {
     const Table* table;
-    KeyArrays arrays;
+    KeyArrays arrays;            // of the rows to be locked
+    std::vector<size_t> locked;  // their indexes
     std::vector<BytesView> keys;
     std::vector<Incoming*> rows;
     size_t locked_at = 0, records_at = 0, shape_at = 0;
@@ -293,8 +299,8 @@ Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
   std::vector<Group> groups;
   for (Incoming* row : rows) {
     auto it = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.table == row->table; });
-    if (it == groups.end()) it = groups.insert(it, Group{row->table, KeyArrays(*row->table), {}, {}, 0, 0});
-    Status fits = it->arrays.add_foreign(row->key);
+    if (it == groups.end()) it = groups.insert(it, Group{row->table, KeyArrays(*row->table), {}, {}, {}, 0, 0, 0});
+    Status fits = it->arrays.check_foreign(row->key);
     if (fits.ok() && row->table->tenant && !names_tenant(row->table->tenant->type, work_.tenant().name))
       fits = fail(Code::bad_argument, "the tenant's name cannot stand in column \"" + row->table->tenant->name +
                                           "\" of " + row->table->display + ", which says whose a row is");
@@ -302,6 +308,10 @@ Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
       if (fits.error().code == Code::corrupt) return fits;
       refuse(*row, Code::schema_refused, fits.error().message);
       continue;
+    }
+    if (!hopeful || !row->born) {
+      REJOIN_TRY(it->arrays.add(row->key));
+      it->locked.push_back(it->rows.size());
     }
     it->keys.push_back(row->key);
     it->rows.push_back(row);
@@ -328,22 +338,27 @@ Status Merge::read(Rows_ rows, std::vector<Plan>& plans) {
     for (Group& g : groups) g.records_at = g.locked_at + 1 + groups.size();
   }
   for (Group& g : groups) {
-    std::vector<StoredRow> stored(g.rows.size());
-    REJOIN_TRY(read_records(work_, *g.table, all[g.records_at], stored));
+    std::vector<StoredRow> stored;
+    REJOIN_TRY(read_records(work_, *g.table, g.keys, all[g.records_at], stored));
     std::vector<int64_t> exists(g.rows.size(), -1);
     const Rows& locked = all[g.locked_at];
     const crdt::ColumnSet before = columns_before(*g.table);
     for (size_t i = 0; i < locked.size(); ++i)
-      exists[static_cast<size_t>(locked.integer(i, 0) - 1)] = static_cast<int64_t>(i);
+      exists[g.locked[static_cast<size_t>(locked.integer(i, 0) - 1)]] = static_cast<int64_t>(i);
     for (size_t i = 0; i < g.rows.size(); ++i) {
+      if (hopeful && g.rows[i]->born && stored[i].known) {
+        again.push_back(g.rows[i]);
+        continue;
+      }
       Plan plan;
       plan.row = g.rows[i];
       plan.exists = exists[i] >= 0;
       if (plan.exists) {
+        const auto found = static_cast<size_t>(exists[i]);
         int column = 1;
-        before.each([&](uint32_t c) {
-          plan.before[c] = read_value(locked, static_cast<size_t>(exists[i]), column++, g.table->columns[c].type);
-        });
+        before.each(
+            [&](uint32_t c) { plan.before[c] = read_value(locked, found, column++, g.table->columns[c].type); });
+        plan.place = locked.text(found, column);
       }
       plan.stored = std::move(stored[i]);
       if (!plan.stored.known && plan.exists) plan.stored.record = before_tracking(*g.table);
@@ -423,12 +438,12 @@ namespace {
 
 struct Batch {
   const Table* table = nullptr;
-  KeyArrays keys;
+  Target rows;
   crdt::ColumnSet columns, check;
   std::vector<Array> values;
   std::vector<size_t> plans;
   size_t result = 0;
-  explicit Batch(const Table& t) : table(&t), keys(t) {}
+  explicit Batch(const Table& t) : table(&t), rows(t) {}
 };
 
 }  // namespace
@@ -447,9 +462,9 @@ Status Merge::move_aside(std::span<Plan> plans) {
     for (const auto& group : by_columns) {
       const crdt::ColumnSet& columns = group.first;
       const std::vector<const Plan*>& rows = group.second;
-      KeyArrays keys(table);
+      Target target(table);
       std::vector<Array> values;
-      for (const Plan* plan : rows) REJOIN_TRY(keys.add(plan->row->key));
+      for (const Plan* plan : rows) REJOIN_TRY(target.keys.add(plan->row->key));
       columns.each([&](uint32_t c) {
         const Column& column = table.columns[c];
         values.push_back(Array::texts());
@@ -465,7 +480,7 @@ Status Merge::move_aside(std::span<Plan> plans) {
             values.back().add(BytesView(random));
         }
       });
-      send_update(work_, table, keys, columns, values, {});
+      send_update(work_, table, target, columns, values, {});
     }
   }
   return {};
@@ -473,7 +488,7 @@ Status Merge::move_aside(std::span<Plan> plans) {
 
 // Parents first, then their children, deletions the other way round and last: no foreign key is broken on the way, and
 // no cascade runs that the pushing device has not seen itself.
-Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
+Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming*>& again) {
   std::vector<Batch> batches;
   Connection& db = work_.db();
   // Constraints that may be deferred are judged when all rows are there, and before it is said that they were taken.
@@ -510,7 +525,11 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
         batches.back().values.assign(texts.size(), Array::texts());
       }
       Batch& b = batches[it->second];
-      REJOIN_TRY(b.keys.add(plan.row->key));
+      // What is written here for other rows may move it, by a trigger: then it is written again by its key.
+      if (hopeful && !aside_ && action != Plan::insert)
+        b.rows.places.add(BytesView(plan.place));
+      else
+        REJOIN_TRY(b.rows.keys.add(plan.row->key));
       b.plans.push_back(p);
       size_t i = 0;
       if (action != Plan::erase)
@@ -531,11 +550,11 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
           b.check.add(c);
       b.result = results++;
       if (action == Plan::insert)
-        send_insert(work_, table, b.keys, b.columns, b.values, b.check);
+        send_insert(work_, table, b.rows.keys, b.columns, b.values, b.check);
       else if (action == Plan::update)
-        send_update(work_, table, b.keys, b.columns, b.values, b.check);
+        send_update(work_, table, b.rows, b.columns, b.values, b.check);
       else
-        send_delete(work_, table, b.keys);
+        send_delete(work_, table, b.rows);
     }
     return {};
   };
@@ -602,8 +621,8 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
     for (size_t i = 0; i < met.size(); ++i) {
       if (met[i]) continue;
       plans[b.plans[i]].done = false;
-      if (action == Plan::insert)
-        again.push_back(plans[b.plans[i]].row);  // others may have inserted it a moment ago
+      if (action == Plan::insert || hopeful)
+        again.push_back(plans[b.plans[i]].row);  // it is there already, or has moved
       else
         refuse(*plans[b.plans[i]].row, Code::refused, kNotTaken);
     }
@@ -630,12 +649,13 @@ void Merge::keep(std::vector<Plan>& plans) {
       work_.state.last = echo.hlc;
       log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.echoed);
     }
-    records[table.id].add(plan.row->key, record, plan.stored.held);
+    records[table.id].add(plan.row->key, plan.stored);
     log_.add(table, origin_, plan.row->key, plan.join.live_won || plan.join.birth_won, record.alive && !plan.was_alive,
              plan.join.won);
     ++outcome_.rows_changed;
   }
   for (auto& [id, batch] : records) batch.send(work_, *work_.catalog().find(id));
+  log_.send_full(work_);
 }
 
 Status Merge::finish() {

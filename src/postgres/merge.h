@@ -38,10 +38,10 @@ class Merge {
   using Rows_ = std::span<Incoming*>;
   Status block(const codec::ChangesetReader& reader, size_t index);
   Status merge_rows(Rows_ rows, int depth);
-  Result<bool> try_rows(Rows_ rows, std::vector<Incoming*>& again);
-  Status read(Rows_ rows, std::vector<Plan>& plans);
+  Result<bool> try_rows(Rows_ rows, bool hopeful, std::vector<Incoming*>& again);
+  Status read(Rows_ rows, bool hopeful, std::vector<Plan>& plans, std::vector<Incoming*>& again);
   Status join(Plan& plan);
-  Status write(std::vector<Plan>& plans, std::vector<Incoming*>& again);
+  Status write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming*>& again);
   Status move_aside(std::span<Plan> plans);
   void keep(std::vector<Plan>& plans);
   void refuse(const Incoming& row, Code code, const std::string& reason);

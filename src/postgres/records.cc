@@ -34,21 +34,25 @@ Status check_shape(Work& work, const Table& table, const Rows& rows) {
 void send_records(Work& work, const Table& table, const std::vector<BytesView>& keys) {
   Array list = Array::byteas();
   for (BytesView key : keys) list.add(key);
-  // One lookup a key, whatever the planner thinks of a table that was never analysed.
   work.db().send(
-      // Lateral, or a plan could walk over all records of the table.
-      "SELECT u.n, r.rec, r.held FROM unnest($3::bytea[]) WITH ORDINALITY AS u(k, n) CROSS JOIN LATERAL (SELECT x.rec, "
-      "x.held FROM rejoin.record AS x WHERE x.tenant = $1::integer AND x.tbl = $2::integer AND x.k = u.k OFFSET 0) AS "
-      "r",
+      "SELECT k, rec, held, ctid::text FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k = "
+      "ANY($3::bytea[])",
       Params().integer(work.state.id).integer(table.id).array(list));
 }
 
-Status read_records(Work& work, const Table& table, const Rows& rows, std::vector<StoredRow>& out) {
+Status read_records(Work& work, const Table& table, const std::vector<BytesView>& keys, const Rows& rows,
+                    std::vector<StoredRow>& out) {
+  out.clear();
+  out.resize(keys.size());
+  std::unordered_map<BytesView, size_t> by_key;
+  by_key.reserve(keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) by_key.emplace(keys[i], i);
   for (size_t i = 0; i < rows.size(); ++i) {
-    const auto at = static_cast<size_t>(rows.integer(i, 0) - 1);
-    if (at >= out.size()) continue;
-    StoredRow& row = out[at];
+    const auto at = by_key.find(rows.bytes(i, 0));
+    if (at == by_key.end()) continue;
+    StoredRow& row = out[at->second];
     row.known = true;
+    row.place = rows.text(i, 3);
     if (!crdt::decode_record(rows.bytes(i, 1), work.sites().size(), row.record) ||
         (!rows.is_null(i, 2) && !decode_held(rows.bytes(i, 2), row.held)))
       return fail(Code::corrupt, "the record of a row in " + table.display + " is damaged; run rejoin pg doctor");
@@ -56,56 +60,65 @@ Status read_records(Work& work, const Table& table, const Rows& rows, std::vecto
   return {};
 }
 
-void RecordBatch::add(BytesView key, const crdt::RowRecord& record, const Held& held) {
+void RecordBatch::add(BytesView key, const std::string& place, const crdt::RowRecord& record, const Held& held) {
   Bytes encoded;
   crdt::encode_record(record, encoded);
-  keys_.add(key);
-  records_.add(BytesView(encoded));
+  Columns& columns = place.empty() ? new_ : known_;
+  columns.where.add(place.empty() ? key : BytesView(place));
+  columns.records.add(BytesView(encoded));
   if (held.empty())
-    held_.add_null();
+    columns.held.add_null();
   else
-    held_.add(BytesView(encode_held(held)));
+    columns.held.add(BytesView(encode_held(held)));
 }
 
 void RecordBatch::send(Work& work, const Table& table) {
-  if (empty()) return;
-  work.db().send(
-      "INSERT INTO rejoin.record(tenant, tbl, k, rec, held) SELECT $1::integer, $2::integer, u.k, u.rec, u.held FROM "
-      "unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS u(k, rec, held) ON CONFLICT (tenant, tbl, k) DO UPDATE SET rec "
-      "= "
-      "EXCLUDED.rec, held = EXCLUDED.held",
-      Params().integer(work.state.id).integer(table.id).array(keys_).array(records_).array(held_));
+  if (new_.where.size() != 0)
+    work.db().send(
+        "INSERT INTO rejoin.record(tenant, tbl, k, rec, held) SELECT $1::integer, $2::integer, u.k, u.rec, u.held FROM "
+        "unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS u(k, rec, held)",
+        Params().integer(work.state.id).integer(table.id).array(new_.where).array(new_.records).array(new_.held));
+  if (known_.where.size() != 0)
+    work.db().send(
+        "UPDATE rejoin.record AS r SET rec = u.rec, held = u.held FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS "
+        "u(place, rec, held) WHERE r.ctid = u.place::tid",
+        Params().array(known_.where).array(known_.records).array(known_.held));
   *this = {};
 }
 
 void LogBatch::add(const Table& table, uint32_t origin, BytesView key, bool life, bool whole,
                    const crdt::ColumnSet& columns) {
-  auto it = std::find_if(lists_.begin(), lists_.end(),
-                         [&](const List& l) { return l.table == table.id && l.origin == origin; });
-  if (it == lists_.end()) it = lists_.insert(it, List{table.id, origin, {}, {}});
-  it->open.add(key, life, whole, columns);
-  if (it->open.rows() >= kListRows) it->full.push_back(it->open.finish());
+  auto it = std::find_if(open_.begin(), open_.end(),
+                         [&](const Open& o) { return o.table == table.id && o.origin == origin; });
+  if (it == open_.end()) it = open_.insert(it, Open{table.id, origin, {}});
+  it->list.add(key, life, whole, columns);
+  if (it->list.rows() >= kListRows) full_.push_back({it->table, it->origin, it->list.finish()});
 }
 
-void LogBatch::send(Work& work) {
-  if (lists_.empty()) return;
+void LogBatch::send_full(Work& work) {
+  if (full_.empty()) return;
+  if (token_ == 0) token_ = static_cast<int64_t>(work.tenant().random.u64() >> 1 | 1);
   Array seqs = Array::integers(), tables = Array::integers(), origins = Array::integers(), entries = Array::byteas();
-  for (List& list : lists_) {
-    if (!list.open.empty()) list.full.push_back(list.open.finish());
-    for (const Bytes& entry : list.full) {
-      seqs.add(++work.state.tail);
-      tables.add(list.table);
-      origins.add(int64_t{list.origin});
-      entries.add(BytesView(entry));
-    }
+  for (const Full& row : full_) {
+    seqs.add(++work.state.tail);
+    tables.add(row.table);
+    origins.add(int64_t{row.origin});
+    entries.add(BytesView(row.entries));
   }
-  lists_.clear();
-  const auto token = static_cast<int64_t>(work.tenant().random.u64() >> 1 | 1);
+  full_.clear();
   work.db().send(
       "INSERT INTO rejoin.log(tenant, seq, tbl, origin, token, entries) SELECT $1::integer, u.seq, u.tbl, u.origin, "
       "$2, "
       "u.entries FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[]) AS u(seq, tbl, origin, entries)",
-      Params().integer(work.state.id).integer(token).array(seqs).array(tables).array(origins).array(entries));
+      Params().integer(work.state.id).integer(token_).array(seqs).array(tables).array(origins).array(entries));
+}
+
+void LogBatch::send(Work& work) {
+  for (Open& o : open_)
+    if (!o.list.empty()) full_.push_back({o.table, o.origin, o.list.finish()});
+  open_.clear();
+  send_full(work);
+  token_ = 0;
 }
 
 }  // namespace rejoin::postgres

@@ -103,17 +103,15 @@ class PostgresTenantStore final : public sync::TenantStore {
     if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
     // Damage is found before a lock is taken.
     REJOIN_TRY(codec::ChangesetReader::open(request.frame, request.limits));
-    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
-    REJOIN_ASSIGN(auto chain, load_chain(request.device, request.site));
-    bool taken = false;
-    if (!chain) {
-      // A site belongs to the device that brought it first.
-      REJOIN_ASSIGN(Rows rows,
-                    db_.query("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND "
-                              "site = $1)",
-                              Params().bytea(request.site.view())));
-      taken = rows.integer(0, 0) != 0;
-    }
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] {
+                    send_chain(request.device, request.site);
+                    // A site belongs to the device that brought it first.
+                    db_.send(
+                        "SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = $1)",
+                        Params().bytea(request.site.view()));
+                  }));
+    const std::optional<sync::Chain> chain = read_chain(work.along[0]);
+    const bool taken = !chain && work.along[1].integer(0, 0) != 0;
     switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
       case sync::Link::repeat: {
         sync::PushReply reply;
@@ -204,18 +202,24 @@ class PostgresTenantStore final : public sync::TenantStore {
     return {};
   }
 
-  Result<std::optional<sync::Chain>> load_chain(const std::string& device, const crdt::SiteId& site) {
-    REJOIN_ASSIGN(Rows rows, db_.query("SELECT counter, token, nonce, reply FROM rejoin.device WHERE tenant = "
-                                       "rejoin.tenant_id() AND device = $1 AND site = $2",
-                                       Params().text(device).bytea(site.view())));
-    if (rows.empty()) return std::optional<sync::Chain>();
-    return std::optional(sync::Chain{static_cast<uint64_t>(rows.integer(0, 0)), Bytes(rows.bytes(0, 1)),
-                                     Bytes(rows.bytes(0, 2)), Bytes(rows.bytes(0, 3))});
+  void send_chain(const std::string& device, const crdt::SiteId& site) {
+    db_.send(
+        "SELECT counter, token, nonce, reply FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND "
+        "site = $2",
+        Params().text(device).bytea(site.view()));
+  }
+
+  static std::optional<sync::Chain> read_chain(const Rows& rows) {
+    if (rows.empty()) return std::nullopt;
+    return sync::Chain{static_cast<uint64_t>(rows.integer(0, 0)), Bytes(rows.bytes(0, 1)), Bytes(rows.bytes(0, 2)),
+                       Bytes(rows.bytes(0, 3))};
   }
 
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty()) return {};
-    REJOIN_ASSIGN(auto chain, load_chain(request.device, request.site));
+    send_chain(request.device, request.site);
+    REJOIN_ASSIGN(std::vector<Rows> all, db_.sync());
+    const std::optional<sync::Chain> chain = read_chain(all.back());
     return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
   }
 

@@ -65,8 +65,8 @@ Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
     std::vector<BytesView> views(encoded.begin(), encoded.end());
     send_records(work, *table, views);
     REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
-    std::vector<StoredRow> stored(views.size());
-    REJOIN_TRY(read_records(work, *table, known[0], stored));
+    std::vector<StoredRow> stored;
+    REJOIN_TRY(read_records(work, *table, views, known[0], stored));
     RecordBatch records;
     LogBatch log;
     crdt::RowRecord record = before_tracking(*table);
@@ -78,9 +78,10 @@ Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
       if (stored[i].known) {
         stored[i].record.insert(now_stamp(work), static_cast<uint32_t>(table->columns.size()));
         drop_absent(*table, stored[i].record);
-        records.add(views[i], stored[i].record, {});
+        stored[i].held.clear();
+        records.add(views[i], stored[i]);
       } else {
-        records.add(views[i], record, {});
+        records.add_new(views[i], record);
       }
       log.add(*table, Work::kOwnSite, views[i], true, true, {});
       ++recorded;
@@ -133,8 +134,8 @@ Status each_record(Connection& db, Tenant& tenant, int64_t table_id, const crdt:
     const size_t at = db.queued();
     send_records(work, *table, keys);
     REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
-    std::vector<StoredRow> stored(keys.size());
-    REJOIN_TRY(read_records(work, *table, known[at], stored));
+    std::vector<StoredRow> stored;
+    REJOIN_TRY(read_records(work, *table, keys, known[at], stored));
     visit(work, *table, keys, stored, locked[0]);
     REJOIN_TRY(work.commit());
   }
@@ -172,7 +173,7 @@ Status record_columns(Connection& db, Tenant& tenant, int64_t table_id, size_t f
                          }
                          record.write(fresh, stamp);
                          crdt::canonicalise(record, work.sites());
-                         records.add(keys[i], record, stored[i].held);
+                         records.add(keys[i], stored[i]);
                          log.add(table, Work::kOwnSite, keys[i], false, false, fresh);
                        }
                        records.send(work, table);
@@ -195,7 +196,7 @@ Status record_losses(Connection& db, Tenant& tenant, int64_t table_id) {
                          if (there[i] || !record.alive) continue;
                          record.alive = false;
                          record.live = now_stamp(work);
-                         records.add(keys[i], record, stored[i].held);
+                         records.add(keys[i], stored[i]);
                          log.add(table, Work::kOwnSite, keys[i], true, false, {});
                        }
                        records.send(work, table);

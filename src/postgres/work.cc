@@ -22,7 +22,7 @@ std::string begin_settings(bool merging) {
 
 }  // namespace
 
-Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
+Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::function<void()>& along) {
   const bool merging = mode == Mode::merge;
   static const std::string kMergeSettings = begin_settings(true), kLookSettings = begin_settings(false);
   Work work(db, tenant);
@@ -47,6 +47,8 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
       names.add(BytesView(tenant.name));
       return names;
     }()));
+    const size_t along_at = db.queued();
+    if (along) along();
     auto all = db.sync();
     if (!all.ok()) {
       if (db.last_error().state == "3F000" || db.last_error().state == "42P01")
@@ -89,6 +91,7 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode) {
       tenant.sites.intern(crdt::SiteId::from(sites.bytes(i, 0)));
     }
     work.outbox_waits = (*all)[5].integer(0, 0) != 0;
+    for (size_t i = along_at; i < all->size(); ++i) work.along.push_back(std::move((*all)[i]));
     tenant.catalog_fresh = !tenant.catalog || tenant.catalog_stale || tenant.catalog->version != state.integer(0, 4);
     if (tenant.catalog_fresh) {
       REJOIN_ASSIGN(Catalog catalog, load_catalog(db, tenant.name));

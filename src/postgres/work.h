@@ -1,6 +1,7 @@
 // A transaction for one tenant, with the tenant's state, its sites and the catalog loaded.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -38,11 +39,13 @@ class Work {
     merge,  // READ COMMITTED, the tenant locked against other merges and folds, nothing of ours captured
     look,   // one snapshot, read only, no lock
   };
-  // Makes the tenant when it is new (merge only; a look at a tenant that is not there gives state.id 0).
-  static Result<Work> begin(Connection& db, Tenant& tenant, Mode mode);
+  // Makes the tenant when it is new (merge only; a look at a tenant that is not there gives state.id 0). `along` queues
+  // statements that read in the same round trip, after the tenant is locked.
+  static Result<Work> begin(Connection& db, Tenant& tenant, Mode mode, const std::function<void()>& along = {});
   Work(Work&& o) noexcept
       : state(o.state),
         outbox_waits(o.outbox_waits),
+        along(std::move(o.along)),
         db_(o.db_),
         tenant_(o.tenant_),
         saved_(o.saved_),
@@ -63,6 +66,7 @@ class Work {
 
   State state;
   bool outbox_waits = false;  // there were captured writes when the transaction began
+  std::vector<Rows> along;    // what begin()'s `along` asked
 
  private:
   Work(Connection& db, Tenant& tenant) : db_(&db), tenant_(&tenant) {}
