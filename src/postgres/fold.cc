@@ -66,8 +66,8 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
   if (!doubtful.empty()) send_select(work, table, arrays, {});
   REJOIN_ASSIGN(std::vector<Rows> all, work.db().sync());
   const Rows& present = all.back();
-  std::vector<StoredRow> stored;
-  REJOIN_TRY(read_records(work, table, keys, all[doubtful.empty() ? all.size() - 1 : all.size() - 2], stored));
+  std::vector<StoredRow> stored(keys.size());
+  REJOIN_TRY(read_records(work, table, all[doubtful.empty() ? all.size() - 1 : all.size() - 2], stored));
   std::vector<bool> exists(keys.size(), false);
   if (!doubtful.empty())
     for (size_t i = 0; i < present.size(); ++i) exists[doubtful[static_cast<size_t>(present.integer(i, 0) - 1)]] = true;

@@ -94,6 +94,7 @@ CREATE POLICY tenant ON rejoin.outbox
   USING (tenant = current_setting('rejoin.tenant', true) OR rejoin.all_tenants());
 
 ALTER TABLE rejoin.record SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+ALTER TABLE rejoin.log ALTER entries SET STORAGE EXTERNAL;
 ALTER TABLE rejoin.tenant SET (fillfactor = 10);
 ALTER TABLE rejoin.outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
 

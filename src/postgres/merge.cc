@@ -338,8 +338,8 @@ Status Merge::read(Rows_ rows, bool hopeful, std::vector<Plan>& plans, std::vect
     for (Group& g : groups) g.records_at = g.locked_at + 1 + groups.size();
   }
   for (Group& g : groups) {
-    std::vector<StoredRow> stored;
-    REJOIN_TRY(read_records(work_, *g.table, g.keys, all[g.records_at], stored));
+    std::vector<StoredRow> stored(g.rows.size());
+    REJOIN_TRY(read_records(work_, *g.table, all[g.records_at], stored));
     std::vector<int64_t> exists(g.rows.size(), -1);
     const Rows& locked = all[g.locked_at];
     const crdt::ColumnSet before = columns_before(*g.table);

@@ -83,8 +83,8 @@ class PageWriter {
     send_shape(work_, table);
     REJOIN_ASSIGN(std::vector<Rows> all, work_.db().sync());
     REJOIN_TRY(check_shape(work_, table, all[2]));
-    std::vector<StoredRow> stored;
-    REJOIN_TRY(read_records(work_, table, keys, all[0], stored));
+    std::vector<StoredRow> stored(keys.size());
+    REJOIN_TRY(read_records(work_, table, all[0], stored));
     std::vector<int64_t> at(keys.size(), -1);
     for (size_t i = 0; i < all[1].size(); ++i)
       at[static_cast<size_t>(all[1].integer(i, 0) - 1)] = static_cast<int64_t>(i);

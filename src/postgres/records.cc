@@ -35,22 +35,19 @@ void send_records(Work& work, const Table& table, const std::vector<BytesView>& 
   Array list = Array::byteas();
   for (BytesView key : keys) list.add(key);
   work.db().send(
-      "SELECT k, rec, held, ctid::text FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k = "
-      "ANY($3::bytea[])",
+      // Lateral: one look-up a key, whatever the planner thinks of a table that was never analysed. With k = ANY($3) or
+      // a join it could walk over all records of the table.
+      "SELECT u.n, r.rec, r.held, r.ctid::text FROM unnest($3::bytea[]) WITH ORDINALITY AS u(k, n) CROSS JOIN LATERAL "
+      "(SELECT x.rec, x.held, x.ctid FROM rejoin.record AS x WHERE x.tenant = $1::integer AND x.tbl = $2::integer AND "
+      "x.k = u.k OFFSET 0) AS r",
       Params().integer(work.state.id).integer(table.id).array(list));
 }
 
-Status read_records(Work& work, const Table& table, const std::vector<BytesView>& keys, const Rows& rows,
-                    std::vector<StoredRow>& out) {
-  out.clear();
-  out.resize(keys.size());
-  std::unordered_map<BytesView, size_t> by_key;
-  by_key.reserve(keys.size());
-  for (size_t i = 0; i < keys.size(); ++i) by_key.emplace(keys[i], i);
+Status read_records(Work& work, const Table& table, const Rows& rows, std::vector<StoredRow>& out) {
   for (size_t i = 0; i < rows.size(); ++i) {
-    const auto at = by_key.find(rows.bytes(i, 0));
-    if (at == by_key.end()) continue;
-    StoredRow& row = out[at->second];
+    const auto at = static_cast<size_t>(rows.integer(i, 0) - 1);
+    if (at >= out.size()) continue;
+    StoredRow& row = out[at];
     row.known = true;
     row.place = rows.text(i, 3);
     if (!crdt::decode_record(rows.bytes(i, 1), work.sites().size(), row.record) ||

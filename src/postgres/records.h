@@ -29,11 +29,9 @@ void drop_absent(const Table& table, crdt::RowRecord& record);
 void send_shape(Work& work, const Table& table);
 Status check_shape(Work& work, const Table& table, const Rows& rows);
 
-// Queues the reading of records; read_records() takes the result: one for each of the keys, which are all different.
-// Keys that have none stay unknown.
+// Queues the reading of records; read_records() takes the result. Keys that have none stay unknown.
 void send_records(Work& work, const Table& table, const std::vector<BytesView>& keys);
-Status read_records(Work& work, const Table& table, const std::vector<BytesView>& keys, const Rows& rows,
-                    std::vector<StoredRow>& out);
+Status read_records(Work& work, const Table& table, const Rows& rows, std::vector<StoredRow>& out);
 
 // Collects records to be written: one statement for those that are new, one for those that were read in this
 // transaction.

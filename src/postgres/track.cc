@@ -65,8 +65,8 @@ Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
     std::vector<BytesView> views(encoded.begin(), encoded.end());
     send_records(work, *table, views);
     REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
-    std::vector<StoredRow> stored;
-    REJOIN_TRY(read_records(work, *table, views, known[0], stored));
+    std::vector<StoredRow> stored(views.size());
+    REJOIN_TRY(read_records(work, *table, known[0], stored));
     RecordBatch records;
     LogBatch log;
     crdt::RowRecord record = before_tracking(*table);
@@ -134,8 +134,8 @@ Status each_record(Connection& db, Tenant& tenant, int64_t table_id, const crdt:
     const size_t at = db.queued();
     send_records(work, *table, keys);
     REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
-    std::vector<StoredRow> stored;
-    REJOIN_TRY(read_records(work, *table, keys, known[at], stored));
+    std::vector<StoredRow> stored(keys.size());
+    REJOIN_TRY(read_records(work, *table, known[at], stored));
     visit(work, *table, keys, stored, locked[0]);
     REJOIN_TRY(work.commit());
   }
