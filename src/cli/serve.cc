@@ -65,7 +65,11 @@ Result<server::Settings> settings_of(const Arguments& arguments) {
   settings.data_dir = arguments.data;
   settings.postgres = arguments.postgres;
   settings.postgres.prepare = !arguments.unprepared;
-  settings.http.workers = std::max<size_t>(settings.http.workers, arguments.postgres.url.empty() ? 0 : 8);
+  if (!arguments.postgres.url.empty()) {
+    // They wait for PostgreSQL most of the time, or for the one that writes for all of a tenant's pushes.
+    settings.http.workers = 24;
+    settings.http.at_once_per_lane = 6;
+  }
   settings.dev = arguments.dev;
   REJOIN_TRY(parse_listen(arguments.listen, settings.http));
   REJOIN_ASSIGN(settings.http.max_body, parse_size(arguments.max_body));

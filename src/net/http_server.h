@@ -4,7 +4,7 @@
 // A request goes through three calls of its owner:
 //   admit   on a socket thread, with the head only, before a byte of the body is read: answers at once (a refusal, a
 //   health check) or lets
-//           the body come and names the lane (a tenant) whose requests run one after another. Must be quick.
+//           the body come and names the lane (a tenant) of which few requests run at once. Must be quick.
 //   handle  on a pool thread, with the whole body (decompressed).
 //   refuse  makes the body of a refusal that this room decides itself (limits, malformed HTTP), in the owner's format.
 #pragma once
@@ -63,6 +63,7 @@ struct HttpServerOptions {
   size_t queue = 256;              // requests that wait for a worker
   int64_t queue_wait_ms = 10'000;  // no more are taken when one that could run has waited so long
   size_t queue_per_lane = 64;
+  size_t at_once_per_lane = 1;
   size_t connections = 1024;
   uint64_t max_body = 32ull << 20;      // as it comes, and again after decompression
   uint64_t body_budget = 512ull << 20;  // bodies of all requests under way together

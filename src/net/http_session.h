@@ -22,7 +22,7 @@ struct HttpHub {
       : options(std::move(o)),
         handlers(std::move(h)),
         log(l),
-        pool(options.workers, options.queue, options.queue_per_lane) {}
+        pool(options.workers, options.queue, options.queue_per_lane, options.at_once_per_lane) {}
   const HttpServerOptions options;
   const HttpHandlers handlers;
   Log& log;

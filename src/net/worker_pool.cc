@@ -4,8 +4,8 @@
 
 namespace rejoin::net {
 
-WorkerPool::WorkerPool(size_t threads, size_t queue, size_t queue_per_key)
-    : queue_(queue), queue_per_key_(queue_per_key) {
+WorkerPool::WorkerPool(size_t threads, size_t queue, size_t queue_per_key, size_t at_once_per_key)
+    : queue_(queue), queue_per_key_(queue_per_key), at_once_per_key_(at_once_per_key ? at_once_per_key : 1) {
   for (size_t i = 0; i < (threads ? threads : 1); ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -21,11 +21,17 @@ bool WorkerPool::submit(const std::string& key, Job job) {
     if (lane.jobs.size() >= queue_per_key_) return false;
     lane.jobs.push_back(std::move(job));
     ++waiting_;
-    if (lane.running || lane.jobs.size() > 1) return true;
-    ready_.push_back({name, std::chrono::steady_clock::now()});
+    make_ready(name, lane);
   }
   wake_.notify_one();
   return true;
+}
+
+// The mutex is held.
+void WorkerPool::make_ready(const std::string& key, Lane& lane) {
+  if (lane.ready || lane.jobs.empty() || lane.running >= at_once_per_key_) return;
+  lane.ready = true;
+  ready_.push_back({key, std::chrono::steady_clock::now()});
 }
 
 size_t WorkerPool::waiting() const {
@@ -64,19 +70,22 @@ void WorkerPool::work() {
     Lane& lane = lanes_[key];  // references into an unordered_map survive other keys' coming and going
     Job job = std::move(lane.jobs.front());
     lane.jobs.pop_front();
-    lane.running = true;
+    ++lane.running;
     --waiting_;
     ++running_;
+    lane.ready = false;
+    make_ready(key, lane);
+    if (lane.ready) wake_.notify_one();
     lock.unlock();
     job();
     job = nullptr;
     lock.lock();
-    lane.running = false;
+    --lane.running;
     --running_;
-    if (lane.jobs.empty())
+    if (lane.jobs.empty() && lane.running == 0)
       lanes_.erase(key);
-    else
-      ready_.push_back({key, std::chrono::steady_clock::now()}), wake_.notify_one();
+    else if (make_ready(key, lane); lane.ready)
+      wake_.notify_one();
     if (stopping_) wake_.notify_all();
   }
 }

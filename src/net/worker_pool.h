@@ -1,5 +1,5 @@
-// Threads that run jobs, at most one at a time per key (a tenant, say): jobs of one key run in order, keys take turns,
-// and a key with much work does not hold threads that others could use.
+// Threads that run jobs, at most so many at a time per key (a tenant, say): jobs of one key start in order, keys take
+// turns, and a key with much work does not hold threads that others could use.
 #pragma once
 
 #include <chrono>
@@ -19,8 +19,8 @@ class WorkerPool {
  public:
   using Job = std::function<void()>;  // must not throw
 
-  // At most `queue` jobs wait, at most `queue_per_key` of one key.
-  WorkerPool(size_t threads, size_t queue, size_t queue_per_key);
+  // At most `queue` jobs wait, at most `queue_per_key` of one key; at most `at_once_per_key` of one key run.
+  WorkerPool(size_t threads, size_t queue, size_t queue_per_key, size_t at_once_per_key = 1);
   // Runs what waits, then joins.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -30,8 +30,8 @@ class WorkerPool {
   bool submit(const std::string& key, Job job);
   size_t waiting() const;
   size_t running() const;
-  // How long the job that is next has been able to run but for want of a thread; jobs that wait for another one of
-  // their own key don't count. Zero when none waits.
+  // How long the job that is next has been able to run but for want of a thread; jobs that wait for others of their own
+  // key don't count. Zero when none waits.
   std::chrono::steady_clock::duration longest_wait() const;
   // No new jobs; waits for those that run and wait. Idempotent.
   void stop();
@@ -39,12 +39,15 @@ class WorkerPool {
  private:
   struct Lane {
     std::deque<Job> jobs;
-    bool running = false;
+    size_t running = 0;
+    bool ready = false;  // in ready_
   };
+  void make_ready(const std::string& key, Lane& lane);
   void work();
 
   const size_t queue_;
   const size_t queue_per_key_;
+  const size_t at_once_per_key_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::unordered_map<std::string, Lane> lanes_;
@@ -52,7 +55,7 @@ class WorkerPool {
     std::string key;
     std::chrono::steady_clock::time_point since;
   };
-  std::deque<Ready> ready_;  // keys with waiting jobs of which none runs
+  std::deque<Ready> ready_;  // keys with waiting jobs of which more may run
   size_t waiting_ = 0;
   size_t running_ = 0;
   size_t anonymous_ = 0;

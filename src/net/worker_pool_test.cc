@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <future>
 #include <mutex>
 #include <string>
@@ -37,6 +38,25 @@ TEST(WorkerPool, JobsOfAKeyRunInOrderOneAtATime) {
     EXPECT_EQ(seen.size(), 500u);
     EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end())) << key;
   }
+}
+
+TEST(WorkerPool, SoManyJobsOfAKeyRunAtOnceAsItMay) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int inside = 0, most = 0;
+  {
+    WorkerPool pool(8, 10'000, 10'000, 3);
+    for (int i = 0; i < 300; ++i)
+      ASSERT_TRUE(pool.submit("key", [&] {
+        std::unique_lock lock(mutex);
+        most = std::max(most, ++inside);
+        changed.notify_all();
+        // The first ones wait until as many are there as may be.
+        changed.wait(lock, [&] { return most >= 3; });
+        --inside;
+      }));
+  }
+  EXPECT_EQ(most, 3);
 }
 
 TEST(WorkerPool, AStuckKeyHoldsOneThreadOnly) {

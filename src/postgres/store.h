@@ -2,13 +2,22 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "postgres/work.h"
 #include "sync/store.h"
 
 namespace rejoin::postgres {
 
+class TenantStore : public sync::TenantStore {
+ public:
+  // Several pushes in one transaction (group commit); a reply for each, as if they had come one after the other. What
+  // cannot be done together is done alone.
+  virtual std::vector<Result<sync::PushReply>> push_together(std::span<const sync::PushRequest* const> requests) = 0;
+};
+
 // `db` and `tenant` outlive the store. `auto_schema`: missing tables may be made from contracts.
-std::unique_ptr<sync::TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema);
+std::unique_ptr<TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema);
 
 }  // namespace rejoin::postgres

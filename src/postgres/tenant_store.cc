@@ -18,13 +18,23 @@ constexpr int64_t kForgetDeviceMs = int64_t{30} * 24 * 3600 * 1000;
 // So many log rows and the log is compacted by itself.
 constexpr int64_t kCompactAt = 10'000;
 
-class PostgresTenantStore final : public sync::TenantStore {
+class PostgresTenantStore final : public TenantStore {
  public:
   PostgresTenantStore(Connection& db, Tenant& tenant, bool auto_schema)
       : db_(db), tenant_(tenant), auto_schema_(auto_schema) {}
 
   Result<sync::PushReply> push(const sync::PushRequest& request) override {
     return with_schema([&] { return try_push(request); });
+  }
+
+  std::vector<Result<sync::PushReply>> push_together(std::span<const sync::PushRequest* const> requests) override {
+    std::vector<std::optional<Result<sync::PushReply>>> replies(requests.size());
+    // Whatever went wrong, it may be one request's fault and must not be the others'.
+    if (requests.size() > 1 && !try_together(requests, replies).ok()) replies.assign(requests.size(), std::nullopt);
+    std::vector<Result<sync::PushReply>> out;
+    for (size_t i = 0; i < requests.size(); ++i)
+      out.push_back(replies[i] ? std::move(*replies[i]) : push(*requests[i]));
+    return out;
   }
 
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
@@ -99,31 +109,50 @@ class PostgresTenantStore final : public sync::TenantStore {
     return attempt();
   }
 
-  Result<sync::PushReply> try_push(const sync::PushRequest& request) {
+  static Status check(const sync::PushRequest& request) {
     if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
     // Damage is found before a lock is taken.
-    REJOIN_TRY(codec::ChangesetReader::open(request.frame, request.limits));
-    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] {
-                    send_chain(request.device, request.site);
-                    // A site belongs to the device that brought it first.
-                    db_.send(
-                        "SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = $1)",
-                        Params().bytea(request.site.view()));
-                  }));
-    const std::optional<sync::Chain> chain = read_chain(work.along[0]);
-    const bool taken = !chain && work.along[1].integer(0, 0) != 0;
-    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
-      case sync::Link::repeat: {
-        sync::PushReply reply;
-        reply.next_chain_token = chain->token;
-        reply.outcome = sync::decode_outcome(chain->reply);
-        reply.repeated = true;
-        return reply;
-      }
+    Result<codec::ChangesetReader> reader = codec::ChangesetReader::open(request.frame, request.limits);
+    return reader.ok() ? Status() : reader.error();
+  }
+
+  // What the store knows of the device's chain: what send_known() asked, `at` the place of its first result.
+  struct Known {
+    std::optional<sync::Chain> chain;
+    sync::Link link;
+  };
+  void send_known(const sync::PushRequest& request) {
+    send_chain(request.device, request.site);
+    // A site belongs to the device that brought it first.
+    db_.send("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = $1)",
+             Params().bytea(request.site.view()));
+  }
+  static Known read_known(const sync::PushRequest& request, const Work& work, size_t at) {
+    Known known{read_chain(work.along[at]), {}};
+    known.link =
+        sync::link_of(known.chain ? &*known.chain : nullptr, !known.chain && work.along[at + 1].integer(0, 0) != 0,
+                      request.chain_token, request.nonce);
+    return known;
+  }
+  static sync::PushReply repeated(const sync::Chain& chain) {
+    sync::PushReply reply;
+    reply.next_chain_token = chain.token;
+    reply.outcome = sync::decode_outcome(chain.reply);
+    reply.repeated = true;
+    return reply;
+  }
+
+  Result<sync::PushReply> try_push(const sync::PushRequest& request) {
+    REJOIN_TRY(check(request));
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] { send_known(request); }));
+    const Known known = read_known(request, work, 0);
+    switch (known.link) {
+      case sync::Link::repeat:
+        return repeated(*known.chain);
       case sync::Link::stale:
         return sync::stale_chain();
       case sync::Link::unknown:
-        if (chain) {
+        if (known.chain) {
           // The device knows a later token than this store gave out: the store went back in time.
           db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
                    Params().text(request.device).bytea(request.site.view()));
@@ -133,6 +162,13 @@ class PostgresTenantStore final : public sync::TenantStore {
       case sync::Link::next:
         break;
     }
+    REJOIN_ASSIGN(sync::PushReply reply, take(work, request, known.chain));
+    REJOIN_TRY(finish(work, request.now_ms));
+    return reply;
+  }
+
+  // Merges the chunk and notes the device's place in its chain.
+  Result<sync::PushReply> take(Work& work, const sync::PushRequest& request, const std::optional<sync::Chain>& chain) {
     if (work.outbox_waits) REJOIN_TRY(fold(work));
     MergeOptions options;
     options.origin = request.site;
@@ -157,9 +193,37 @@ class PostgresTenantStore final : public sync::TenantStore {
             .bytea(request.nonce)
             .bytea(sync::encode_outcome(reply.outcome))
             .integer(request.now_ms));
-    if (work.state.tail - work.state.floor > kCompactAt) REJOIN_TRY(compact(work, request.now_ms));
-    REJOIN_TRY(work.commit());
     return reply;
+  }
+
+  Status finish(Work& work, int64_t now_ms) {
+    if (work.state.tail - work.state.floor > kCompactAt) REJOIN_TRY(compact(work, now_ms));
+    return work.commit();
+  }
+
+  // Replies to those that can be done together; the others get none. A failure leaves nothing done.
+  Status try_together(std::span<const sync::PushRequest* const> requests,
+                      std::vector<std::optional<Result<sync::PushReply>>>& replies) {
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] {
+                    for (const sync::PushRequest* request : requests) send_known(*request);
+                  }));
+    int64_t now_ms = 0;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const sync::PushRequest& request = *requests[i];
+      // What was read of a site is out of date when it has pushed in this transaction.
+      const auto same_site = [&](const sync::PushRequest* r) { return r->site == request.site; };
+      if (std::any_of(requests.begin(), requests.begin() + static_cast<ptrdiff_t>(i), same_site)) continue;
+      REJOIN_TRY(check(request));
+      const Known known = read_known(request, work, 2 * i);
+      if (known.link == sync::Link::repeat) {
+        replies[i] = repeated(*known.chain);
+      } else if (known.link == sync::Link::next) {
+        REJOIN_ASSIGN(sync::PushReply reply, take(work, request, known.chain));
+        replies[i] = std::move(reply);
+        now_ms = std::max(now_ms, request.now_ms);
+      }
+    }
+    return finish(work, now_ms);
   }
 
   Status read_news(Work& look, const sync::PullRequest& request, sync::PullReply& reply) {
@@ -260,7 +324,7 @@ class PostgresTenantStore final : public sync::TenantStore {
 
 }  // namespace
 
-std::unique_ptr<sync::TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema) {
+std::unique_ptr<TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema) {
   return std::make_unique<PostgresTenantStore>(db, tenant, auto_schema);
 }
 

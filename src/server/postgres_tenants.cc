@@ -5,6 +5,7 @@
 
 #include "postgres/admin.h"
 #include "server/discreet_store.h"
+#include "server/push_group.h"
 #include "server/tenant_files.h"
 
 namespace rejoin::server {
@@ -16,13 +17,18 @@ constexpr size_t kMostEntries = 4096;
 
 }  // namespace
 
-struct PostgresTenants::Entry {
-  Entry(const std::string& name, Clock& clock, Random& random) : tenant(name, clock, random) {}
-  // Used by whoever set `busy`.
+// What is known of a tenant, for one request at a time.
+struct PostgresTenants::Known {
+  Known(const std::string& name, Clock& clock, Random& random) : tenant(name, clock, random) {}
   postgres::Tenant tenant;
   uint64_t opened = 0;  // Pool::opened when `tenant` was read
+};
+
+struct PostgresTenants::Entry {
+  PushGroup group;
   // Guarded by PostgresTenants::mutex_.
-  bool busy = false;
+  std::vector<std::unique_ptr<Known>> idle;
+  size_t at_work = 0;
   int users = 0;  // those that wait included
   std::condition_variable freed;
 };
@@ -161,38 +167,107 @@ Error PostgresTenants::report(const std::string& tenant, const Error& error) {
   return for_devices(error);
 }
 
+// Takes what a request of a tenant needs for each call, so that pushes can be written together and pulls beside them.
+class PostgresTenants::Gate final : public sync::TenantStore {
+ public:
+  Gate(PostgresTenants& tenants, const std::string& name, Entry& entry, Pool& pool, PushGroup::Instant deadline)
+      : tenants_(tenants), name_(name), entry_(entry), pool_(pool), deadline_(deadline) {}
+
+  Result<sync::PushReply> push(const sync::PushRequest& request) override {
+    return entry_.group.push(
+        request, deadline_, [&](const std::vector<const sync::PushRequest*>& requests, PushGroup::Instant deadline) {
+          std::vector<Result<sync::PushReply>> replies;
+          const Status used = tenants_.lease(name_, entry_, pool_, deadline, [&](postgres::TenantStore& store) {
+            replies = store.push_together(requests);
+          });
+          if (!used.ok()) replies.assign(requests.size(), used.error());
+          return replies;
+        });
+  }
+  Result<sync::PullReply> pull(const sync::PullRequest& request) override {
+    return call<sync::PullReply>([&](postgres::TenantStore& store) { return store.pull(request); });
+  }
+  Result<std::string> contract_fingerprint() override {
+    return call<std::string>([&](postgres::TenantStore& store) { return store.contract_fingerprint(); });
+  }
+  Result<std::string> contract_json() override {
+    return call<std::string>([&](postgres::TenantStore& store) { return store.contract_json(); });
+  }
+  Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override {
+    return call<bool>([&](postgres::TenantStore& store) { return store.knows_contract(fingerprint, may_create); });
+  }
+  Status adopt_contract(const std::string& json, bool may_create) override {
+    Status adopted;
+    REJOIN_TRY(tenants_.lease(name_, entry_, pool_, deadline_,
+                              [&](postgres::TenantStore& store) { adopted = store.adopt_contract(json, may_create); }));
+    return adopted;
+  }
+
+ private:
+  template <class T, class F>
+  Result<T> call(F&& f) {
+    std::optional<Result<T>> out;
+    REJOIN_TRY(tenants_.lease(name_, entry_, pool_, deadline_, [&](postgres::TenantStore& store) { out = f(store); }));
+    return std::move(*out);
+  }
+
+  PostgresTenants& tenants_;
+  const std::string& name_;
+  Entry& entry_;
+  Pool& pool_;
+  const PushGroup::Instant deadline_;
+};
+
+// One tenant leaves connections to the others.
+size_t PostgresTenants::most_at_work() const { return std::max<size_t>(1, settings_.connections / 2); }
+
+Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
+                              std::chrono::steady_clock::time_point deadline,
+                              const std::function<void(postgres::TenantStore&)>& use) {
+  std::unique_ptr<Known> known;
+  {
+    std::unique_lock lock(mutex_);
+    if (!entry.freed.wait_until(lock, deadline, [&] { return entry.at_work < most_at_work(); }))
+      return fail(Code::busy, "the tenant is busy with other requests; try again");
+    ++entry.at_work;
+    if (!entry.idle.empty()) {
+      known = std::move(entry.idle.back());
+      entry.idle.pop_back();
+    }
+  }
+  if (!known) known = std::make_unique<Known>(name, clock_, random_);
+  Result<std::unique_ptr<postgres::Connection>> connection = take(pool, deadline);
+  if (connection.ok()) {
+    (*connection)->set_deadline(deadline);
+    // Whatever made a new connection necessary, the database may be an older one now: a backup, or a standby that had
+    // not heard of everything. What was known of it is asked again.
+    if (const uint64_t opened = pool.opened; std::exchange(known->opened, opened) != opened)
+      known->tenant.sites = {}, known->tenant.catalog.reset();
+    use(*postgres::make_tenant_store(**connection, known->tenant, auto_schema_));
+    give_back(pool, std::move(*connection));
+  }
+  std::lock_guard lock(mutex_);
+  entry.idle.push_back(std::move(known));
+  --entry.at_work;
+  entry.freed.notify_one();
+  return connection.ok() ? Status() : connection.error();
+}
+
 Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock::time_point deadline, const Use& use) {
   REJOIN_TRY(check_tenant_name(name));
   std::unique_lock lock(mutex_);
   if (entries_.size() > kMostEntries) std::erase_if(entries_, [](const auto& e) { return e.second->users == 0; });
   std::shared_ptr<Entry>& found = entries_[name];
-  if (!found) found = std::make_shared<Entry>(name, clock_, random_);
+  if (!found) found = std::make_shared<Entry>();
   const std::shared_ptr<Entry> entry = found;
   const std::shared_ptr<Pool> pool = pool_of(url_of(name));
   ++entry->users;
-  Status outcome = fail(Code::busy, "the tenant is busy with other requests; try again");
-  if (entry->freed.wait_until(lock, deadline, [&] { return !entry->busy; })) {
-    entry->busy = true;
-    lock.unlock();
-    auto connection = take(*pool, deadline);
-    if (connection.ok()) {
-      (*connection)->set_deadline(deadline);
-      // Whatever made a new connection necessary, the database may be an older one now: a backup, or a standby that
-      // had not heard of everything. What was known of it is asked again.
-      if (const uint64_t opened = pool->opened; std::exchange(entry->opened, opened) != opened)
-        entry->tenant.sites = {}, entry->tenant.catalog.reset();
-      const auto store = postgres::make_tenant_store(**connection, entry->tenant, auto_schema_);
-      const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
-      DiscreetStore discreet(*store, tell);
-      outcome = use(discreet);
-      give_back(*pool, std::move(*connection));
-    } else {
-      outcome = report(name, connection.error());
-    }
-    lock.lock();
-    entry->busy = false;
-    entry->freed.notify_one();
-  }
+  lock.unlock();
+  Gate gate(*this, name, *entry, *pool, deadline);
+  const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
+  DiscreetStore discreet(gate, tell);
+  const Status outcome = use(discreet);
+  lock.lock();
   --entry->users;
   return outcome;
 }

@@ -34,8 +34,10 @@ class PostgresTenants final : public Tenants {
   Status probe() override;
 
  private:
+  struct Known;
   struct Entry;
   struct Pool;
+  class Gate;
   PostgresTenants(const PostgresSettings& settings, bool auto_schema, Log& log, Clock& clock, Random& random);
   bool database_per_tenant() const;
   std::string url_of(const std::string& tenant) const;
@@ -43,6 +45,10 @@ class PostgresTenants final : public Tenants {
   // A connection that works, from the pool or new.
   Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline);
   void give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection);
+  // Runs `use` with a connection and what is known of the tenant. Errors: busy, overloaded, and those of connecting.
+  Status lease(const std::string& name, Entry& entry, Pool& pool, std::chrono::steady_clock::time_point deadline,
+               const std::function<void(postgres::TenantStore&)>& use);
+  size_t most_at_work() const;
   void close_oldest(std::vector<std::unique_ptr<postgres::Connection>>& closing);
   Status look_at(postgres::Connection& connection);
   // Into the log; gives what devices are told.

@@ -15,8 +15,8 @@ class Tenants {
  public:
   virtual ~Tenants() = default;
   using Use = std::function<Status(sync::TenantStore&)>;
-  // Runs `use` with the tenant's store, one caller at a time per tenant; tenants don't wait for each other. A tenant
-  // that does not exist is made. After `deadline`, waiting ends with `busy` and SQL that runs is interrupted.
+  // Runs `use` with the tenant's store; tenants don't wait for each other. A tenant that does not exist is made. After
+  // `deadline`, waiting ends with `busy` and SQL that runs is interrupted.
   virtual Status with(const std::string& tenant, std::chrono::steady_clock::time_point deadline, const Use& use) = 0;
   // What is held open: databases, or connections.
   virtual size_t open() const = 0;

@@ -1,0 +1,41 @@
+// Group commit: pushes that arrive while others of their tenant are being written are written together.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "sync/store.h"
+
+namespace rejoin::server {
+
+// Thread-safe. Whoever finds nobody writing writes for all that wait; the others sleep until their reply is there.
+class PushGroup {
+ public:
+  using Instant = std::chrono::steady_clock::time_point;
+  // Gives a reply for each request. `deadline` is the latest of theirs.
+  using Write = std::function<std::vector<Result<sync::PushReply>>(
+      const std::vector<const sync::PushRequest*>& requests, Instant deadline)>;
+  // Errors: busy (others were written until the deadline), and what `write` gives.
+  Result<sync::PushReply> push(const sync::PushRequest& request, Instant deadline, const Write& write);
+
+ private:
+  struct Waiter {
+    const sync::PushRequest* request;
+    Instant deadline;
+    bool taken = false;  // whoever writes has it
+    std::optional<Result<sync::PushReply>> reply;
+  };
+  std::vector<Waiter*> take();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Waiter*> waiting_;
+  bool writing_ = false;
+};
+
+}  // namespace rejoin::server
