@@ -100,7 +100,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
 }
 
 Connection::~Connection() { PQfinish(db_); }
-bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queue_.empty(); }
+bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queued() == 0; }
 bool Connection::alive() {
   pollfd fd{PQsocket(db_), POLLIN, 0};
   // Something to read although nothing was asked: a farewell, or a notice.
@@ -114,6 +114,7 @@ Error Connection::broken(const std::string& doing) {
   error_ = {};
   error_.message = one_line(PQerrorMessage(db_));
   queue_.clear();
+  under_way_.clear();
   prepared_.clear();
   return fail(Code::network,
               "the connection to PostgreSQL broke while " + doing + ": " + error_.message + "; try again");
@@ -158,7 +159,7 @@ Status Connection::wait() {
 }
 
 Status Connection::tidy_prepared() {
-  if (prepared_.size() <= kMostPrepared) return {};
+  if (prepared_.size() <= kMostPrepared || !under_way_.empty()) return {};
   prepared_.clear();
   std::vector<Queued> queue = std::exchange(queue_, {});
   const bool prepare = std::exchange(prepare_, false);
@@ -169,41 +170,45 @@ Status Connection::tidy_prepared() {
   return done.ok() ? Status() : done.error();
 }
 
-Result<std::vector<Rows>> Connection::sync() {
-  REJOIN_TRY(tidy_prepared());
-  std::vector<Queued> queue = std::exchange(queue_, {});
-  if (PQstatus(db_) != CONNECTION_OK) return broken("sending");
-  ++round_trips_;
-  std::vector<bool> prepares;  // a statement's prepare comes first and has a result of its own
-  std::vector<std::pair<size_t, std::string>> fresh;
-  for (const Queued& q : queue) {
+bool Connection::dispatch() {
+  for (const Queued& q : std::exchange(queue_, {})) {
     const auto values = q.params.values();
     const auto lengths = q.params.lengths();
     const std::vector<int> formats(q.params.size(), kBinary);
     const int n = static_cast<int>(q.params.size());
+    under_way_.emplace_back();
     int sent;
     if (prepare_) {
       auto [it, made] = prepared_.try_emplace(q.sql);
-      prepares.push_back(made);
       if (made) {
         it->second = "rejoin_" + std::to_string(next_name_++);
-        fresh.emplace_back(prepares.size() - 1, q.sql);
-        if (!PQsendPrepare(db_, it->second.c_str(), q.sql.c_str(), n, q.params.oids())) return broken("sending");
+        under_way_.back().prepared = q.sql;
+        if (!PQsendPrepare(db_, it->second.c_str(), q.sql.c_str(), n, q.params.oids())) return false;
       }
       sent = PQsendQueryPrepared(db_, it->second.c_str(), n, values.data(), lengths.data(), formats.data(), kBinary);
     } else {
-      prepares.push_back(false);
       sent = PQsendQueryParams(db_, q.sql.c_str(), n, q.params.oids(), values.data(), lengths.data(), formats.data(),
                                kBinary);
     }
-    if (!sent) return broken("sending");
+    if (!sent) return false;
   }
-  if (!PQpipelineSync(db_)) return broken("sending");
+  return true;
+}
 
+void Connection::start() {
+  // Whatever fails here fails again in sync(), which tells.
+  if (PQstatus(db_) == CONNECTION_OK && tidy_prepared().ok() && dispatch()) PQflush(db_);
+}
+
+Result<std::vector<Rows>> Connection::sync() {
+  REJOIN_TRY(tidy_prepared());
+  if (PQstatus(db_) != CONNECTION_OK || !dispatch() || !PQpipelineSync(db_)) return broken("sending");
+  ++round_trips_;
+  const std::vector<UnderWay> sent = std::exchange(under_way_, {});
   std::vector<Rows> out;
   std::optional<Error> failure;
-  size_t at = 0;
-  bool preparing = !queue.empty() && prepares[0];
+  const auto prepares = [&](size_t i) { return i < sent.size() && !sent[i].prepared.empty(); };
+  bool preparing = prepares(0);
   for (;;) {
     REJOIN_TRY(wait());
     PGresult* result = PQgetResult(db_);
@@ -220,16 +225,13 @@ Result<std::vector<Rows>> Connection::sync() {
         continue;
       }
       out.emplace_back(result);
-      ++at;
-      preparing = at < queue.size() && prepares[at];
+      preparing = prepares(out.size());
       continue;
     }
     if (status == PGRES_FATAL_ERROR && !failure) {
       failure = error_of(result);
       // What was prepared before stays so, what comes behind never was.
-      const size_t sound = at + (preparing ? 0 : 1);
-      for (const auto& [place, sql] : fresh)
-        if (place >= sound) prepared_.erase(sql);
+      for (size_t i = out.size() + (preparing ? 0 : 1); i < sent.size(); ++i) prepared_.erase(sent[i].prepared);
     }
     PQclear(result);
     if (PQstatus(db_) != CONNECTION_OK) return broken("running a statement");

@@ -58,9 +58,11 @@ class Connection {
   // gives out another server connection for each transaction.
   void send(const std::string& sql, const Params& params = {});
   // How many statements wait; the next one's result has this place in what sync() gives.
-  size_t queued() const { return queue_.size(); }
-  // Forgets what is queued: the request that wanted it has failed.
+  size_t queued() const { return under_way_.size() + queue_.size(); }
+  // Forgets what is queued, as far as it is not under way: the request that wanted it has failed.
   void drop_queue() { queue_.clear(); }
+  // Lets PostgreSQL work on what is queued while we do something else. sync() gives the results, and the errors.
+  void start();
   // Sends what is queued, waits for all results, in order. After an error the rest of the queue was not executed, and a
   // transaction that was open is a failed one. Errors: see error_of().
   Result<std::vector<Rows>> sync();
@@ -87,6 +89,8 @@ class Connection {
   Error error_of(const pg_result* result);
   // Closes all prepared statements when there are too many.
   Status tidy_prepared();
+  // Gives what is queued to libpq. False: the connection broke.
+  bool dispatch();
   // Flushes and reads until a result can be had without blocking.
   Status wait();
   void cancel();
@@ -95,8 +99,12 @@ class Connection {
     std::string sql;
     Params params;
   };
+  struct UnderWay {
+    std::string prepared;  // the text of a statement that is prepared with it: a result of its own comes first
+  };
   pg_conn* db_;
   std::vector<Queued> queue_;
+  std::vector<UnderWay> under_way_;  // sent, their results not read
   std::unordered_map<std::string, std::string> prepared_;
   uint64_t next_name_ = 0;
   uint64_t round_trips_ = 0;

@@ -656,6 +656,7 @@ void Merge::keep(std::vector<Plan>& plans) {
   }
   for (auto& [id, batch] : records) batch.send(work_, *work_.catalog().find(id));
   log_.send_full(work_);
+  work_.db().start();
 }
 
 Status Merge::finish() {

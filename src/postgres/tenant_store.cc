@@ -193,6 +193,8 @@ class PostgresTenantStore final : public TenantStore {
             .bytea(request.nonce)
             .bytea(sync::encode_outcome(reply.outcome))
             .integer(request.now_ms));
+    // Another may come behind it in the same transaction.
+    db_.start();
     return reply;
   }
 
