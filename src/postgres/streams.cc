@@ -7,16 +7,12 @@ namespace {
 
 class StagedPages final : public sync::Staging {
  public:
-  StagedPages(Work& work, Merge& merge, const crdt::SiteId& source)
-      : work_(work), merge_(merge), source_(source.view()) {}
+  StagedPages(Work& work, Merge& merge, const crdt::SiteId& source, const Rows& stream)
+      : work_(work), merge_(merge), source_(source.view()), stream_(stream) {}
 
   Result<std::optional<sync::Stream>> stream() override {
-    REJOIN_ASSIGN(
-        Rows rows,
-        db().query("SELECT next, horizon FROM rejoin.stream WHERE tenant = rejoin.tenant_id() AND source = $1",
-                   of_source()));
-    if (rows.empty()) return std::optional<sync::Stream>();
-    return std::optional(sync::Stream{static_cast<uint64_t>(rows.integer(0, 1)), Bytes(rows.bytes(0, 0))});
+    if (stream_.empty()) return std::optional<sync::Stream>();
+    return std::optional(sync::Stream{static_cast<uint64_t>(stream_.integer(0, 1)), Bytes(stream_.bytes(0, 0))});
   }
 
   Status stage(const sync::Stream& stream, BytesView frame) override {
@@ -64,14 +60,20 @@ class StagedPages final : public sync::Staging {
   Work& work_;
   Merge& merge_;
   const Bytes source_;
+  const Rows& stream_;
 };
 
 }  // namespace
 
-Result<sync::ApplyOutcome> apply_frame(Work& work, BytesView frame, const MergeOptions& options) {
-  REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame, options.limits));
+void send_stream(Connection& db, const crdt::SiteId& source) {
+  db.send("SELECT next, horizon FROM rejoin.stream WHERE tenant = rejoin.tenant_id() AND source = $1",
+          Params().bytea(source.view()));
+}
+
+Result<sync::ApplyOutcome> apply_frame(Work& work, const codec::ChangesetReader& reader, BytesView frame,
+                                       const Rows& stream, const MergeOptions& options) {
   Merge merge(work, options);
-  StagedPages staging(work, merge, reader.info().source);
+  StagedPages staging(work, merge, reader.info().source, stream);
   REJOIN_ASSIGN(merge.outcome().staged, sync::take_frame(staging, reader, frame, options.limits));
   return std::move(merge.outcome());
 }

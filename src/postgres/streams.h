@@ -5,8 +5,13 @@
 
 namespace rejoin::postgres {
 
-// Merges a frame together with the pages of its stream that waited for it, or stages it. Errors: gap (it continues a
-// page that is not here), corrupt, and those of Merge.
-Result<sync::ApplyOutcome> apply_frame(Work& work, BytesView frame, const MergeOptions& options);
+// Queues the question what waits of a source.
+void send_stream(Connection& db, const crdt::SiteId& source);
+
+// Merges a frame together with the pages of its stream that waited for it, or stages it. `stream`: what send_stream()
+// asked, in this transaction and since the source's last frame. Errors: gap (it continues a page that is not here),
+// corrupt, and those of Merge.
+Result<sync::ApplyOutcome> apply_frame(Work& work, const codec::ChangesetReader& reader, BytesView frame,
+                                       const Rows& stream, const MergeOptions& options);
 
 }  // namespace rejoin::postgres

@@ -109,30 +109,35 @@ class PostgresTenantStore final : public TenantStore {
     return attempt();
   }
 
-  static Status check(const sync::PushRequest& request) {
-    if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
-    // Damage is found before a lock is taken.
-    Result<codec::ChangesetReader> reader = codec::ChangesetReader::open(request.frame, request.limits);
-    return reader.ok() ? Status() : reader.error();
-  }
-
-  // What the store knows of the device's chain: what send_known() asked, `at` the place of its first result.
-  struct Known {
-    std::optional<sync::Chain> chain;
-    sync::Link link;
+  // A chunk that is pushed, read as far as it can be before a lock is taken: damage is found here.
+  struct Chunk {
+    const sync::PushRequest& request;
+    codec::ChangesetReader reader;
+    // What the store knows of the device and of the chunk's source, asked by send_known().
+    std::optional<sync::Chain> chain = std::nullopt;
+    sync::Link link = {};
+    const Rows* stream = nullptr;
   };
-  void send_known(const sync::PushRequest& request) {
-    send_chain(request.device, request.site);
+  static Result<Chunk> open(const sync::PushRequest& request) {
+    if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
+    REJOIN_ASSIGN(codec::ChangesetReader reader, codec::ChangesetReader::open(request.frame, request.limits));
+    return Chunk{request, std::move(reader)};
+  }
+  static constexpr size_t kKnown = 3;  // results
+  void send_known(const Chunk& chunk) {
+    send_chain(chunk.request.device, chunk.request.site);
     // A site belongs to the device that brought it first.
     db_.send("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = $1)",
-             Params().bytea(request.site.view()));
+             Params().bytea(chunk.request.site.view()));
+    send_stream(db_, chunk.reader.info().source);
   }
-  static Known read_known(const sync::PushRequest& request, const Work& work, size_t at) {
-    Known known{read_chain(work.along[at]), {}};
-    known.link =
-        sync::link_of(known.chain ? &*known.chain : nullptr, !known.chain && work.along[at + 1].integer(0, 0) != 0,
-                      request.chain_token, request.nonce);
-    return known;
+  // `at`: the place of the first result.
+  static void read_known(Chunk& chunk, const Work& work, size_t at) {
+    chunk.chain = read_chain(work.along[at]);
+    const bool taken = !chunk.chain && work.along[at + 1].integer(0, 0) != 0;
+    chunk.link =
+        sync::link_of(chunk.chain ? &*chunk.chain : nullptr, taken, chunk.request.chain_token, chunk.request.nonce);
+    chunk.stream = &work.along[at + 2];
   }
   static sync::PushReply repeated(const sync::Chain& chain) {
     sync::PushReply reply;
@@ -143,16 +148,16 @@ class PostgresTenantStore final : public TenantStore {
   }
 
   Result<sync::PushReply> try_push(const sync::PushRequest& request) {
-    REJOIN_TRY(check(request));
-    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] { send_known(request); }));
-    const Known known = read_known(request, work, 0);
-    switch (known.link) {
+    REJOIN_ASSIGN(Chunk chunk, open(request));
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] { send_known(chunk); }));
+    read_known(chunk, work, 0);
+    switch (chunk.link) {
       case sync::Link::repeat:
-        return repeated(*known.chain);
+        return repeated(*chunk.chain);
       case sync::Link::stale:
         return sync::stale_chain();
       case sync::Link::unknown:
-        if (known.chain) {
+        if (chunk.chain) {
           // The device knows a later token than this store gave out: the store went back in time.
           db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
                    Params().text(request.device).bytea(request.site.view()));
@@ -162,13 +167,14 @@ class PostgresTenantStore final : public TenantStore {
       case sync::Link::next:
         break;
     }
-    REJOIN_ASSIGN(sync::PushReply reply, take(work, request, known.chain));
+    REJOIN_ASSIGN(sync::PushReply reply, take(work, chunk));
     REJOIN_TRY(finish(work, request.now_ms));
     return reply;
   }
 
   // Merges the chunk and notes the device's place in its chain.
-  Result<sync::PushReply> take(Work& work, const sync::PushRequest& request, const std::optional<sync::Chain>& chain) {
+  Result<sync::PushReply> take(Work& work, const Chunk& chunk) {
+    const sync::PushRequest& request = chunk.request;
     if (work.outbox_waits) REJOIN_TRY(fold(work));
     MergeOptions options;
     options.origin = request.site;
@@ -177,8 +183,8 @@ class PostgresTenantStore final : public TenantStore {
     options.drift_ms = request.drift_ms;
     options.limits = request.limits;
     sync::PushReply reply;
-    REJOIN_ASSIGN(reply.outcome, apply_frame(work, request.frame, options));
-    const uint64_t counter = (chain ? chain->counter : 0) + 1;
+    REJOIN_ASSIGN(reply.outcome, apply_frame(work, chunk.reader, request.frame, *chunk.stream, options));
+    const uint64_t counter = (chunk.chain ? chunk.chain->counter : 0) + 1;
     reply.next_chain_token = sync::make_chain_token(tenant_.random, counter);
     db_.send(
         "INSERT INTO rejoin.device(tenant, device, site, counter, token, nonce, reply, last_seen) VALUES "
@@ -206,23 +212,29 @@ class PostgresTenantStore final : public TenantStore {
   // Replies to those that can be done together; the others get none. A failure leaves nothing done.
   Status try_together(std::span<const sync::PushRequest* const> requests,
                       std::vector<std::optional<Result<sync::PushReply>>>& replies) {
+    std::vector<Chunk> chunks;
+    for (const sync::PushRequest* request : requests) {
+      REJOIN_ASSIGN(Chunk chunk, open(*request));
+      chunks.push_back(std::move(chunk));
+    }
     REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] {
-                    for (const sync::PushRequest* request : requests) send_known(*request);
+                    for (const Chunk& chunk : chunks) send_known(chunk);
                   }));
     int64_t now_ms = 0;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      const sync::PushRequest& request = *requests[i];
-      // What was read of a site is out of date when it has pushed in this transaction.
-      const auto same_site = [&](const sync::PushRequest* r) { return r->site == request.site; };
-      if (std::any_of(requests.begin(), requests.begin() + static_cast<ptrdiff_t>(i), same_site)) continue;
-      REJOIN_TRY(check(request));
-      const Known known = read_known(request, work, 2 * i);
-      if (known.link == sync::Link::repeat) {
-        replies[i] = repeated(*known.chain);
-      } else if (known.link == sync::Link::next) {
-        REJOIN_ASSIGN(sync::PushReply reply, take(work, request, known.chain));
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      Chunk& chunk = chunks[i];
+      // What was read of a site or source is out of date when another chunk of it was taken in this transaction.
+      const auto related = [&](const Chunk& c) {
+        return c.request.site == chunk.request.site || c.reader.info().source == chunk.reader.info().source;
+      };
+      if (std::any_of(chunks.begin(), chunks.begin() + static_cast<ptrdiff_t>(i), related)) continue;
+      read_known(chunk, work, kKnown * i);
+      if (chunk.link == sync::Link::repeat) {
+        replies[i] = repeated(*chunk.chain);
+      } else if (chunk.link == sync::Link::next) {
+        REJOIN_ASSIGN(sync::PushReply reply, take(work, chunk));
         replies[i] = std::move(reply);
-        now_ms = std::max(now_ms, request.now_ms);
+        now_ms = std::max(now_ms, chunk.request.now_ms);
       }
     }
     return finish(work, now_ms);

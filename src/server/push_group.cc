@@ -12,6 +12,11 @@ constexpr size_t kMostBytes = 8 << 20;
 
 }  // namespace
 
+size_t PushGroup::waiting() const {
+  std::lock_guard lock(mutex_);
+  return waiting_.size();
+}
+
 // The mutex is held.
 std::vector<PushGroup::Waiter*> PushGroup::take() {
   std::vector<Waiter*> group;

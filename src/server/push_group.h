@@ -22,6 +22,8 @@ class PushGroup {
       const std::vector<const sync::PushRequest*>& requests, Instant deadline)>;
   // Errors: busy (others were written until the deadline), and what `write` gives.
   Result<sync::PushReply> push(const sync::PushRequest& request, Instant deadline, const Write& write);
+  // How many wait that nobody writes yet.
+  size_t waiting() const;
 
  private:
   struct Waiter {
@@ -32,7 +34,7 @@ class PushGroup {
   };
   std::vector<Waiter*> take();
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Waiter*> waiting_;
   bool writing_ = false;
