@@ -169,6 +169,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
     if (column_map[position] == codec::kNoColumn) lacking.push_back(wire.columns[position]);
 
   codec::BlockCursor cursor = reader.rows(index, site_map_, column_map);
+  const bool may_push = options_.persona.may_push(*table);
   const int64_t only = options_.only_site ? work_.sites().find(*options_.only_site) : -1;
   while (cursor.next()) {
     ++outcome_.rows_seen;
@@ -187,6 +188,11 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
       row->theirs = crdt::part_of_site(row->theirs, static_cast<uint32_t>(only));
     }
     row->unknown = !lacking.empty();
+    if (!may_push) {
+      refuse(*row, Code::forbidden,
+             "this device may not write to \"" + table->name + "\"; ask for a token that may (tables)");
+      continue;
+    }
     size_t largest = 0;
     auto values = cursor.values();
     for (size_t i = 0; i < values.size(); ++i) {
@@ -221,6 +227,12 @@ void Merge::refuse(const Incoming& row, Code code, const std::string& reason) {
   outcome_.refused.push_back(std::move(out));
 }
 
+// Row-level security hides a row from UPDATE and DELETE without a word.
+void Merge::refuse_not_taken(const Incoming& row) {
+  if (options_.persona.on()) return refuse(row, Code::forbidden, kRoleMayNot);
+  refuse(row, Code::refused, kNotTaken);
+}
+
 // Merges the rows, or, when PostgreSQL refuses one of them, halves until it stands alone.
 Status Merge::merge_rows(Rows_ rows, int depth) {
   if (rows.empty()) return {};
@@ -232,7 +244,7 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
   if (done) {
     if (again.empty()) return {};
     if (depth < kMostRounds) return merge_rows(again, depth + 1);
-    for (Incoming* row : again) refuse(*row, Code::refused, kNotTaken);
+    for (Incoming* row : again) refuse_not_taken(*row);
     return {};
   }
   const SqlError error = fault_ ? *std::exchange(fault_, std::nullopt) : work_.db().last_error();
@@ -249,6 +261,10 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
   // A parent or a free place may come with a later row.
   if (!last_try_ && (error.state == "23503" || error.state == "23505")) {
     waiting_.push_back(std::make_unique<Incoming>(*rows[0]));
+    return {};
+  }
+  if (options_.persona.on() && error.state == "42501") {
+    refuse(*rows[0], Code::forbidden, kRoleMayNot);
     return {};
   }
   // "Failing row contains …": with columns that devices don't see.
@@ -413,6 +429,10 @@ Status Merge::join(Plan& plan) {
   });
   if (plan.exists) {
     plan.action = Plan::erase;
+  } else if (options_.persona.on() && plan.stored.known && !plan.join.won.empty()) {
+    // What the dead row holds shows again when it is restored, and no policy can be asked about it now.
+    refuse(row, Code::forbidden, kRoleMayNot);
+    plan.done = false;
   } else {
     for (auto& [c, v] : plan.values) plan.stored.held[c] = v;
   }
@@ -478,6 +498,7 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
   Connection& db = work_.db();
   // Constraints that may be deferred are judged when all rows are there, and before it is said that they were taken.
   db.send("SET CONSTRAINTS ALL DEFERRED");
+  options_.persona.enter(work_);
   if (aside_) REJOIN_TRY(move_aside(plans));
   size_t results = db.queued();
   auto gather = [&](const Table& table, Plan::Action action) -> Status {
@@ -546,8 +567,9 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
   }
   for (size_t i = catalog.parents_first.size(); i > 0; --i)
     REJOIN_TRY(gather(catalog.tables[catalog.parents_first[i - 1]], Plan::erase));
+  if (!batches.empty()) db.send("SET CONSTRAINTS ALL IMMEDIATE");
+  options_.persona.leave(work_);
   if (batches.empty()) return {};
-  db.send("SET CONSTRAINTS ALL IMMEDIATE");
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
 
   for (Batch& b : batches) {
@@ -605,7 +627,7 @@ Status Merge::write(std::vector<Plan>& plans, std::vector<Incoming*>& again) {
       if (action == Plan::insert)
         again.push_back(plans[b.plans[i]].row);  // others may have inserted it a moment ago
       else
-        refuse(*plans[b.plans[i]].row, Code::refused, kNotTaken);
+        refuse_not_taken(*plans[b.plans[i]].row);
     }
   }
   return {};

@@ -174,7 +174,9 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
       // had not heard of everything. What was known of it is asked again.
       if (const uint64_t opened = pool->opened; std::exchange(entry->opened, opened) != opened)
         entry->tenant.sites = {}, entry->tenant.catalog.reset();
-      const auto store = postgres::make_tenant_store(**connection, entry->tenant, auto_schema_);
+      const auto store =
+          postgres::make_tenant_store(**connection, entry->tenant, auto_schema_,
+                                      {settings_.impersonate, settings_.impersonate_role, settings_.recheck_ms});
       const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
       DiscreetStore discreet(*store, tell);
       outcome = use(discreet);

@@ -21,14 +21,6 @@ constexpr size_t kManyEntries = 8'192;
 // A page holds one log entry at least, and a merged one names up to 1,024 rows; above this a scan takes its place.
 constexpr uint64_t kMostOfOneEntry = 4 << 20;
 
-codec::WireTable wire_table(const Table& table) {
-  codec::WireTable wire;
-  wire.name = table.name;
-  for (const Column& c : table.key) wire.key.push_back(c.name);
-  for (const Column& c : table.columns) wire.columns.push_back(c.name);
-  return wire;
-}
-
 // The token of the batch that holds a position; nothing when no batch does (the log is shorter than that).
 Result<std::optional<int64_t>> batch_token(Context& ctx, int64_t position) {
   REJOIN_ASSIGN(Statement * s,
@@ -195,13 +187,14 @@ Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec:
   Context& ctx = work.ctx();
   RoomyCache cache(ctx.db);
   TableExtract extract(work, request, writer, page);
-  if (request.skip_origin) {
+  if (request.skip_origin && !cursor.own) {
     int64_t skipped = ctx.sites.find(*request.skip_origin);
     if (skipped >= 0) extract.skip_site(static_cast<uint32_t>(skipped));
   }
   for (const auto& table : ctx.catalog.tables) {
     if (table->id < cursor.table) continue;
     if (table->id > cursor.table) cursor.table = table->id, cursor.key.clear();
+    if (!sync::right_of(request.who, table->name).pull) continue;
     REJOIN_TRY(extract.begin(*table));
     REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, rec FROM " + table->records() + " WHERE k>?1 ORDER BY k"));
     Use use(*s);
@@ -233,6 +226,7 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
   TableExtract extract(work, request, writer, page);
   uint64_t too_much = request.max_bytes > ~uint64_t{0} / 4 ? ~uint64_t{0} : request.max_bytes * 2;
   for (const TableTouches& t : feed.tables) {
+    if (!sync::right_of(request.who, t.table->name).pull) continue;
     REJOIN_TRY(extract.begin(*t.table));
     REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, *t.table));
     for (const Touch& touch : t.touches) {
@@ -253,6 +247,14 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
 }
 
 }  // namespace
+
+codec::WireTable wire_table(const Table& table) {
+  codec::WireTable wire;
+  wire.name = table.name;
+  for (const Column& c : table.key) wire.key.push_back(c.name);
+  for (const Column& c : table.columns) wire.columns.push_back(c.name);
+  return wire;
+}
 
 Result<Work> begin_export(Context& ctx) {
   constexpr const char* kRefusal =
@@ -312,7 +314,9 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   Cursor cursor = *decoded;
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
 
+  const uint64_t view = request.who ? request.who->view : 0;
   bool from_start = !cursor.scanning && cursor.position == 0;
+  const bool seen_otherwise = !from_start && cursor.view != view;
   if (!from_start) {
     auto position = static_cast<int64_t>(cursor.position);
     REJOIN_ASSIGN(auto token, batch_token(ctx, position));
@@ -324,9 +328,19 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
       page.restarted = true;
     }
   }
+  if (seen_otherwise) {
+    // The reader may see other tables than before: those that it may not see leave it, the others come whole.
+    from_start = true;
+    for (const auto& table : ctx.catalog.tables) {
+      const sync::TableRight right = sync::right_of(request.who, table->name);
+      if (!right.pull && !right.push) page.evicted.push_back({table->name, true, {}});
+    }
+  }
   if (from_start) {
     cursor = Cursor();
     cursor.scanning = true;
+    cursor.view = view;
+    cursor.own = request.own || decoded->own || seen_otherwise;
     cursor.position = static_cast<uint64_t>(tail);
     REJOIN_ASSIGN(auto token, batch_token(ctx, tail));
     cursor.token = static_cast<uint64_t>(token.value_or(0));
@@ -334,7 +348,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
 
   codec::FrameInfo info;
   info.source = ctx.sites[work.state.site];
-  info.from = name_of(decoded->position == 0 && !decoded->scanning ? Cursor() : *decoded);
+  info.from = name_of((decoded->position == 0 && !decoded->scanning) || seen_otherwise ? Cursor() : *decoded);
   info.horizon = static_cast<uint64_t>(tail);
   FeedRequest feed;
   feed.local_only = request.only_site.has_value();
@@ -361,6 +375,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
       next.scanning = false;
       next.table = 0;
       next.key.clear();
+      next.own = false;
       info.through = next.position;
       page.more = static_cast<int64_t>(next.position) < tail;
     }

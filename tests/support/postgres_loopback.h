@@ -31,6 +31,7 @@ class PostgresWorld {
 
   std::string url;
   SqlClient sql;
+  postgres::Impersonation as;  // of servers that are opened from now on
 
  private:
   struct Existing {
