@@ -11,6 +11,7 @@
 #include "codec/changeset_layout.h"
 #include "codec/changeset_samples.h"
 #include "codec/print.h"
+#include "codec/row_frame.h"
 
 namespace {
 
@@ -99,6 +100,10 @@ void try_frame(BytesView frame) {
     return;
   }
   samples::walk(*opened);
+  {
+    crdt::SiteTable known;
+    (void)read_row_frame(*opened, site_map(*opened, known)).ok();
+  }
   if (frame.size() < 4096) REQUIRE(!changeset_text(frame).empty() && changeset_json(frame)[0] == '{');
   crdt::SiteTable sites;
   std::vector<uint32_t> map = site_map(*opened, sites);

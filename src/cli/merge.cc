@@ -68,7 +68,7 @@ Result<Moved> pull(End& from, End& to, uint64_t page_bytes, Progress& progress) 
     if (!page.frame.empty()) {
       progress.rename((more ? "reading " : "writing ") + bytes_text(moved.bytes + page.frame.size()) + ": " +
                       from.path + " → " + to.path);
-      REJOIN_ASSIGN(sync::ApplyOutcome outcome, in_file(to.path, store->apply_page(page.frame, page.next, 0)));
+      REJOIN_ASSIGN(sync::ApplyOutcome outcome, in_file(to.path, store->apply_page(page.frame, page.next, 0, {})));
       ++moved.pages;
       moved.bytes += page.frame.size();
       moved.rows += outcome.rows_seen;

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/open.h"
+#include "cli/serve_access.h"
 #include "cli/serve_auth.h"
 #include "cli/serve_config.h"
 #include "cli/serve_log.h"
@@ -27,6 +28,7 @@ namespace {
 struct Arguments {
   std::string data, port_file;
   AuthArguments auth;
+  AccessArguments access;
   ConfigArguments config;
   OperationsArguments operations;
   std::string listen = "127.0.0.1:8427";
@@ -86,6 +88,7 @@ Result<server::Settings> settings_of(const Arguments& arguments) {
   if (settings.sync.max_value_bytes > settings.sync.max_frame_bytes)
     return fail(Code::bad_argument, "--max-value " + arguments.max_value + " does not fit into half of --max-body " +
                                         arguments.max_body + "; make the one smaller or the other larger");
+  REJOIN_TRY(fill_access(arguments.access, settings));
   REJOIN_TRY(fill_operations(arguments.operations, settings));
   REJOIN_TRY(fill_auth(arguments.auth, settings));
   return settings;
@@ -182,6 +185,7 @@ void add_serve(Commands& commands) {
   command->add_option("--port-file", arguments->port_file, "Write the port into this file when ready")
       ->type_name("FILE");
   add_auth_options(*command, arguments->auth);
+  add_access_options(*command, arguments->access);
   command
       ->add_option("--schema", arguments->schema,
                    "auto: tokens with the claim may create tables; fixed: nobody may. auto, and fixed with --postgres")

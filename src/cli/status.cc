@@ -24,11 +24,15 @@ std::string text_or(const json::value& value, const std::string& otherwise) {
 }
 
 // What stands in a list of rows with reasons, a few of them.
-Status add_reasons(sqlite::Database& database, const std::string& table, Output& output) {
-  return sqlite::query(database.handle(), "SELECT table_name, key, reason FROM " + table + " ORDER BY id DESC LIMIT 5",
-                       {}, [&](sqlite::QueryRow row) {
+Status add_reasons(sqlite::Database& database, const std::string& table, const std::string& server, Output& output) {
+  return sqlite::query(database.handle(),
+                       "SELECT table_name, key, reason, " + server + " FROM " + table + " ORDER BY id DESC LIMIT 5", {},
+                       [&](sqlite::QueryRow row) {
                          output.line("            " + printable(row[0].bytes) + " " + printable(row[1].bytes) + ": " +
                                      printable(row[2].bytes));
+                         if (row[3].type == crdt::ValueType::text)
+                           output.line("              the server has " +
+                                       (row[3].bytes == "null" ? std::string("none") : printable(row[3].bytes)));
                          return true;
                        });
 }
@@ -64,9 +68,9 @@ Status tell(const std::string& file, const json::object& status, const json::obj
                 (number("pending") == 0 ? "nothing" : counted(number("pending"), "write") + " to send"));
   }
   output.line(label("rejected") + "    " + (number("rejected") == 0 ? "nothing" : counted(number("rejected"), "row")));
-  if (number("rejected") > 0) REJOIN_TRY(add_reasons(database, "rejoin_rejections", output));
+  if (number("rejected") > 0) REJOIN_TRY(add_reasons(database, "rejoin_rejections", "server", output));
   output.line(label("parked") + "      " + (number("parked") == 0 ? "nothing" : counted(number("parked"), "row")));
-  if (number("parked") > 0) REJOIN_TRY(add_reasons(database, "rejoin_parked", output));
+  if (number("parked") > 0) REJOIN_TRY(add_reasons(database, "rejoin_parked", "NULL", output));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "cli/command.h"
 #include "cli/open.h"
+#include "cli/serve_access.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
 #include "server/jwt.h"
@@ -19,6 +20,8 @@ struct Arguments {
   std::string expires = "30d";
   bool relay = false;
   bool schema = false;
+  std::string role;
+  std::vector<std::string> tables;
 };
 
 Result<int> run_token(const Arguments& arguments, Output& output) {
@@ -41,6 +44,9 @@ Result<int> run_token(const Arguments& arguments, Output& output) {
   claims.device = arguments.device;
   claims.relay = arguments.relay;
   claims.schema = arguments.schema;
+  claims.role = arguments.role;
+  const std::vector<RightWord> words = {{"write", {true, true}}, {"read", {true, false}}, {"none", {false, false}}};
+  for (const std::string& text : arguments.tables) REJOIN_TRY(add_right("--table", text, words, claims.tables));
   claims.expires_s = (now_ms + valid_ms) / 1000;
   REJOIN_ASSIGN(std::string token, server::mint_token(claims, secret, now_ms));
   if (output.json()) {
@@ -85,6 +91,16 @@ void add_token(Commands& commands) {
       ->type_name("TIME");
   command->add_flag("--schema", arguments->schema, "The device may create tables and columns");
   command->add_flag("--relay", arguments->relay, "The device may bring changes that others made");
+  command
+      ->add_option("--table", arguments->tables,
+                   "What the device may do with a table: NAME=write, read or none; * is every other table (write). May "
+                   "be repeated")
+      ->type_name("NAME=RIGHT")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->delimiter(',');
+  command->add_option("--role", arguments->role, "The PostgreSQL role that it acts as (rejoin serve --impersonate)")
+      ->type_name("ROLE");
   commands.on_run(command, [arguments](Output& output) { return run_token(*arguments, output); });
 }
 

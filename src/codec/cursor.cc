@@ -7,7 +7,7 @@ namespace rejoin::codec {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-constexpr uint8_t kScanning = 0x80;
+constexpr uint8_t kScanning = 0x80, kOwn = 0x40, kView = 0x20, kWas = 0x10;
 constexpr size_t kCheckBytes = 4;
 
 void put_check(Bytes& out) {
@@ -19,11 +19,14 @@ void put_check(Bytes& out) {
 
 Bytes encode_cursor(const Cursor& cursor) {
   Bytes out;
-  put_u8(out, kVersion | (cursor.scanning ? kScanning : 0));
+  put_u8(out, static_cast<uint8_t>(kVersion | (cursor.scanning ? kScanning : 0) | (cursor.own ? kOwn : 0) |
+                                   (cursor.view ? kView : 0) | (cursor.was ? kWas : 0)));
   put_varint(out, cursor.position);
   put_varint(out, cursor.token);
   put_varint(out, cursor.horizon);
   put_varint(out, cursor.table);
+  if (cursor.view) put_varint(out, cursor.view);
+  if (cursor.was) put_varint(out, cursor.was);
   out.append(cursor.key);
   put_check(out);
   return out;
@@ -37,13 +40,17 @@ std::optional<Cursor> decode_cursor(BytesView in) {
   if (again != in) return std::nullopt;
   ByteReader reader(body);
   uint8_t head = reader.u8();
-  if ((head & ~kScanning) != kVersion) return std::nullopt;
+  if ((head & ~(kScanning | kOwn | kView | kWas)) != kVersion) return std::nullopt;
   Cursor cursor;
   cursor.scanning = (head & kScanning) != 0;
   cursor.position = reader.varint();
   cursor.token = reader.varint();
   cursor.horizon = reader.varint();
   cursor.table = reader.varint();
+  cursor.own = (head & kOwn) != 0;
+  if (head & kView) cursor.view = reader.varint();
+  if (head & kWas) cursor.was = reader.varint();
+  if ((cursor.view != 0) != ((head & kView) != 0) || (cursor.was != 0) != ((head & kWas) != 0)) return std::nullopt;
   cursor.key = reader.take(reader.left());
   if (!reader.ok()) return std::nullopt;
   return cursor;

@@ -172,6 +172,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
 
   const size_t present = present_columns(*table).count();
   codec::BlockCursor cursor = reader.rows(index, site_map_, column_map);
+  const bool may_push = options_.persona.may_push(*table);
   const int64_t only = options_.only_site ? work_.sites().find(*options_.only_site) : -1;
   while (cursor.next()) {
     ++outcome_.rows_seen;
@@ -190,6 +191,11 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
       row->theirs = crdt::part_of_site(row->theirs, static_cast<uint32_t>(only));
     }
     row->unknown = !lacking.empty();
+    if (!may_push) {
+      refuse(*row, Code::forbidden,
+             "this device may not write to \"" + table->name + "\"; ask for a token that may (tables)");
+      continue;
+    }
     size_t largest = 0;
     auto values = cursor.values();
     for (size_t i = 0; i < values.size(); ++i) {
@@ -225,6 +231,12 @@ void Merge::refuse(const Incoming& row, Code code, const std::string& reason) {
   outcome_.refused.push_back(std::move(out));
 }
 
+// Row-level security hides a row from UPDATE and DELETE without a word.
+void Merge::refuse_not_taken(const Incoming& row) {
+  if (options_.persona.on()) return refuse(row, Code::forbidden, kRoleMayNot);
+  refuse(row, Code::refused, kNotTaken);
+}
+
 // Merges the rows, or, when PostgreSQL refuses one of them, halves until it stands alone. Rows that were not as was
 // hoped the first time are merged again, with all care.
 Status Merge::merge_rows(Rows_ rows, int depth) {
@@ -237,7 +249,7 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
   if (done) {
     if (again.empty()) return {};
     if (depth < kMostRounds) return merge_rows(again, depth + 1);
-    for (Incoming* row : again) refuse(*row, Code::refused, kNotTaken);
+    for (Incoming* row : again) refuse_not_taken(*row);
     return {};
   }
   const SqlError error = fault_ ? *std::exchange(fault_, std::nullopt) : work_.db().last_error();
@@ -254,6 +266,10 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
   // A parent or a free place may come with a later row.
   if (!last_try_ && (error.state == "23503" || error.state == "23505")) {
     waiting_.push_back(std::make_unique<Incoming>(*rows[0]));
+    return {};
+  }
+  if (options_.persona.on() && error.state == "42501") {
+    refuse(*rows[0], Code::forbidden, kRoleMayNot);
     return {};
   }
   // "Failing row contains …": with columns that devices don't see.
@@ -428,6 +444,10 @@ Status Merge::join(Plan& plan) {
   });
   if (plan.exists) {
     plan.action = Plan::erase;
+  } else if (options_.persona.on() && plan.stored.known && !plan.join.won.empty()) {
+    // What the dead row holds shows again when it is restored, and no policy can be asked about it now.
+    refuse(row, Code::forbidden, kRoleMayNot);
+    plan.done = false;
   } else {
     for (auto& [c, v] : plan.values) plan.stored.held[c] = v;
   }
@@ -493,6 +513,7 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
   Connection& db = work_.db();
   // Constraints that may be deferred are judged when all rows are there, and before it is said that they were taken.
   db.send("SET CONSTRAINTS ALL DEFERRED");
+  options_.persona.enter(work_);
   if (aside_) REJOIN_TRY(move_aside(plans));
   size_t results = db.queued();
   auto gather = [&](const Table& table, Plan::Action action) -> Status {
@@ -565,8 +586,9 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
   }
   for (size_t i = catalog.parents_first.size(); i > 0; --i)
     REJOIN_TRY(gather(catalog.tables[catalog.parents_first[i - 1]], Plan::erase));
+  if (!batches.empty()) db.send("SET CONSTRAINTS ALL IMMEDIATE");
+  options_.persona.leave(work_);
   if (batches.empty()) return {};
-  db.send("SET CONSTRAINTS ALL IMMEDIATE");
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
 
   for (Batch& b : batches) {
@@ -624,7 +646,7 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
       if (action == Plan::insert || hopeful)
         again.push_back(plans[b.plans[i]].row);  // it is there already, or has moved
       else
-        refuse(*plans[b.plans[i]].row, Code::refused, kNotTaken);
+        refuse_not_taken(*plans[b.plans[i]].row);
     }
   }
   return {};

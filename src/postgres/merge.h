@@ -8,6 +8,7 @@
 
 #include "codec/changeset.h"
 #include "postgres/base_rows.h"
+#include "postgres/impersonate.h"
 #include "postgres/records.h"
 #include "sync/store.h"
 
@@ -19,6 +20,7 @@ struct MergeOptions {
   int64_t now_ms = 0;
   int64_t drift_ms = 0;
   codec::Limits limits;
+  Persona persona;  // as whom the tables are written
 };
 
 class Merge {
@@ -45,6 +47,7 @@ class Merge {
   Status move_aside(std::span<Plan> plans);
   void keep(std::vector<Plan>& plans);
   void refuse(const Incoming& row, Code code, const std::string& reason);
+  void refuse_not_taken(const Incoming& row);
   Status refuse_unknown(const codec::ChangesetReader& reader, size_t index);
 
   Work& work_;

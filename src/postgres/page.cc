@@ -25,14 +25,6 @@ struct Touch {
 };
 using Touches = std::map<Bytes, Touch>;
 
-codec::WireTable wire_table(const Table& table) {
-  codec::WireTable wire;
-  wire.name = table.name;
-  for (const Column& c : table.key) wire.key.push_back(c.name);
-  for (const Column& c : table.columns) wire.columns.push_back(c.name);
-  return wire;
-}
-
 // The cells of which a newer value stands in the table than the record knows of.
 struct Pending {
   std::map<int64_t, std::map<Bytes, Touch>> tables;
@@ -273,11 +265,19 @@ Result<bool> follow(Work& work, const sync::PullRequest& request, int64_t after,
 
 }  // namespace
 
+codec::WireTable wire_table(const Table& table) {
+  codec::WireTable wire;
+  wire.name = table.name;
+  for (const Column& c : table.key) wire.key.push_back(c.name);
+  for (const Column& c : table.columns) wire.columns.push_back(c.name);
+  return wire;
+}
+
 Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) {
   sync::PullReply reply;
   const int64_t tail = work.state.tail;
   REJOIN_ASSIGN(const sync::PageStart start,
-                sync::start_page(request.cursor, tail, work.state.floor,
+                sync::start_page({request.cursor, 0, request.own}, tail, work.state.floor,
                                  [&](int64_t position) { return batch_token(work, position); }));
   const Cursor& cursor = start.cursor;
   reply.restarted = start.restarted;
@@ -299,13 +299,14 @@ Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) 
     info.starts_batch = start.from_start;
     codec::ChangesetWriter writer(info, work.sites());
     PageWriter page(work, request, writer, pending);
-    if (skip_origin >= 0) page.skip_site(static_cast<uint32_t>(skip_origin));
+    if (skip_origin >= 0 && !cursor.own) page.skip_site(static_cast<uint32_t>(skip_origin));
     REJOIN_ASSIGN(bool more, scan(work, request, next, writer, page));
     uint64_t through = 0;
     if (!more) {
       next.scanning = false;
       next.table = 0;
       next.key.clear();
+      next.own = false;
       through = next.position;
     }
     reply.more = more || static_cast<int64_t>(next.position) < tail || pending.any;

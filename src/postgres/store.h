@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "postgres/impersonate.h"
 #include "postgres/work.h"
 #include "sync/store.h"
 
@@ -17,7 +18,9 @@ class TenantStore : public sync::TenantStore {
   virtual std::vector<Result<sync::PushReply>> push_together(std::span<const sync::PushRequest* const> requests) = 0;
 };
 
-// `db` and `tenant` outlive the store. `auto_schema`: missing tables may be made from contracts.
-std::unique_ptr<TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema);
+// `db` and `tenant` outlive the store. `auto_schema`: missing tables may be made from contracts. `as`: as whom the
+// application's tables are read and written.
+std::unique_ptr<TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema,
+                                               const Impersonation& as = {});
 
 }  // namespace rejoin::postgres

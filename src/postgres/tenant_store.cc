@@ -6,6 +6,7 @@
 #include "postgres/fold.h"
 #include "postgres/merge.h"
 #include "postgres/page.h"
+#include "postgres/server_value.h"
 #include "postgres/store.h"
 #include "postgres/streams.h"
 #include "sync/chain.h"
@@ -20,8 +21,8 @@ constexpr int64_t kCompactAt = 10'000;
 
 class PostgresTenantStore final : public TenantStore {
  public:
-  PostgresTenantStore(Connection& db, Tenant& tenant, bool auto_schema)
-      : db_(db), tenant_(tenant), auto_schema_(auto_schema) {}
+  PostgresTenantStore(Connection& db, Tenant& tenant, bool auto_schema, const Impersonation& as)
+      : db_(db), tenant_(tenant), auto_schema_(auto_schema), as_(as) {}
 
   Result<sync::PushReply> push(const sync::PushRequest& request) override {
     return with_schema([&] { return try_push(request); });
@@ -182,8 +183,10 @@ class PostgresTenantStore final : public TenantStore {
     options.now_ms = request.now_ms;
     options.drift_ms = request.drift_ms;
     options.limits = request.limits;
+    REJOIN_ASSIGN(options.persona, Persona::of(work, as_, request.who));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_frame(work, chunk.reader, request.frame, *chunk.stream, options));
+    REJOIN_TRY(tell_rows(work, options.persona, reply.outcome.refused));
     const uint64_t counter = (chunk.chain ? chunk.chain->counter : 0) + 1;
     reply.next_chain_token = sync::make_chain_token(tenant_.random, counter);
     db_.send(
@@ -334,12 +337,14 @@ class PostgresTenantStore final : public TenantStore {
   Connection& db_;
   Tenant& tenant_;
   bool auto_schema_;
+  const Impersonation as_;
 };
 
 }  // namespace
 
-std::unique_ptr<TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema) {
-  return std::make_unique<PostgresTenantStore>(db, tenant, auto_schema);
+std::unique_ptr<TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema,
+                                               const Impersonation& as) {
+  return std::make_unique<PostgresTenantStore>(db, tenant, auto_schema, as);
 }
 
 }  // namespace rejoin::postgres

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "base/clock.h"
@@ -12,6 +15,14 @@
 
 namespace rejoin::postgres {
 
+// What is known of a role that callers act as. postgres/impersonate.h.
+struct RoleFacts {
+  int64_t checked_ms = 0;
+  std::optional<Error> refused;
+  std::set<int64_t> readable;  // tables, by id
+  std::set<int64_t> guarded;   // of these, those with row-level security
+};
+
 // What a process keeps of a tenant between requests. Used by one request at a time.
 struct Tenant {
   Tenant(std::string n, Clock& c, Random& r) : name(std::move(n)), clock(c), random(r) {}
@@ -20,6 +31,8 @@ struct Tenant {
   Random& random;
   crdt::SiteTable sites;  // ids are never reused, so what is known stays right
   std::shared_ptr<const Catalog> catalog;
+  std::map<std::string, RoleFacts> roles;
+  std::map<uint64_t, int64_t> views_checked_ms;  // when it was last asked what each view shows
   bool catalog_stale = false;  // a table is not as the catalog says: the next transaction reads it anew
   // The catalog was read by this very transaction: what PostgreSQL says of names and types is not our being late.
   bool catalog_fresh = false;

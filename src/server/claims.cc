@@ -63,6 +63,21 @@ Status read_flag(const json::object& claims, const ClaimPath& path, bool* out) {
   return {};
 }
 
+// {"todos": "write", "audit": "read", "*": "none"}
+Status read_rights(const json::object& claims, const ClaimPath& path, sync::TableRights* out) {
+  const json::value* value = find(claims, path);
+  if (!value) return {};
+  const std::string name = claim_path_text(path);
+  if (!value->is_object()) return refused("has a claim of the wrong type (" + name + ")");
+  for (const auto& [table, right] : value->get_object()) {
+    const std::string_view word = right.is_string() ? view(right.get_string()) : std::string_view();
+    if (word != "write" && word != "read" && word != "none")
+      return refused("has a table's right that is neither write, read nor none (" + name + ")");
+    out->set({table.data(), table.size()}, {word != "none", word == "write"});
+  }
+  return {};
+}
+
 Status check_not_before(const json::object& claims, const char* name, int64_t latest_s) {
   const json::value* value = claims.if_contains(name);
   if (!value) return {};
@@ -170,6 +185,7 @@ Result<Claims> read_claims(BytesView text, const ClaimRules& rules, int64_t now_
   REJOIN_TRY(read_device(object, rules, &claims.device));
   REJOIN_TRY(read_flag(object, rules.relay, &claims.relay));
   REJOIN_TRY(read_flag(object, rules.schema, &claims.schema));
+  REJOIN_TRY(read_rights(object, rules.tables, &claims.tables));
   // Issuers use this name for things of many shapes; only a name is one here.
   if (const json::value* role = object.if_contains("role"); role && role->is_string() && !role->get_string().empty())
     REJOIN_TRY(read_name(object, {"role"}, &claims.role));

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "sync/identity.h"
 
 namespace rejoin::server {
 
@@ -17,15 +18,16 @@ inline constexpr size_t kMostNameBytes = 128;  // of a device or role; tenants: 
 struct Claims {
   std::string tenant;
   std::string device;
-  bool relay = false;     // may push other sites' changes
-  bool schema = false;    // may create tables with its contract
-  int64_t expires_s = 0;  // "exp", seconds since the Unix epoch; required
-  std::string role;       // "role", if it is a string: for a store that knows roles
-  std::string json;       // all claims as the issuer wrote them: one JSON object, no key twice
+  bool relay = false;        // may push other sites' changes
+  bool schema = false;       // may create tables with its contract
+  int64_t expires_s = 0;     // "exp", seconds since the Unix epoch; required
+  std::string role;          // "role", if it is a string: for a store that knows roles
+  sync::TableRights tables;  // "tables": what it may do with each; none: everything
+  std::string json;          // all claims as the issuer wrote them: one JSON object, no key twice
   // `json` apart, which may say the same in other words.
   friend bool operator==(const Claims& a, const Claims& b) {
     return a.tenant == b.tenant && a.device == b.device && a.relay == b.relay && a.schema == b.schema &&
-           a.expires_s == b.expires_s && a.role == b.role;
+           a.expires_s == b.expires_s && a.role == b.role && a.tables == b.tables;
   }
 };
 
@@ -46,6 +48,7 @@ struct ClaimRules {
   bool devices_agree = true;                           // and all that are there must be equal
   ClaimPath relay{"relay"};
   ClaimPath schema{"schema"};
+  ClaimPath tables{"tables"};
 };
 
 // The claims of a payload whose signature is known to be right. exp must be there and not past; nbf and iat must not

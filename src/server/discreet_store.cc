@@ -41,6 +41,12 @@ Error for_devices(const Error& error) {
       return fail(Code::busy, "the server's database is read-only at present; nothing was stored, try again later");
     case Code::internal:
       return fail(error.code, "the server's database reported an error, which the server's log names");
+    case Code::forbidden:
+      if (error.message.starts_with("the token names"))
+        return fail(error.code,
+                    "this device's token is for no role that this server acts as, and the server's log says why; get "
+                    "another token");
+      [[fallthrough]];
     default:
       return fail(Code::network,
                   "the server cannot use its database at present, and its log says why; try again later");

@@ -95,6 +95,12 @@ Result<std::string> mint_token(const Claims& claims, BytesView secret, int64_t n
   if (claims.relay) payload["relay"] = true;
   if (claims.schema) payload["schema"] = true;
   if (!claims.role.empty()) payload["role"] = claims.role;
+  if (claims.tables.limited()) {
+    json::object tables;
+    for (const auto& [name, right] : claims.tables.named())
+      tables[name] = right.push ? "write" : right.pull ? "read" : "none";
+    payload["tables"] = std::move(tables);
+  }
   payload["iat"] = now_ms / 1000;
   payload["exp"] = claims.expires_s;
   std::string token = base64url(R"({"alg":"HS256","typ":"JWT"})") + "." + base64url(json::serialize(payload));

@@ -128,6 +128,24 @@ void put_text(json::object& out, const char* name, std::string_view text) {
   if (!text.empty()) out[name] = json::string_view(text.data(), text.size());
 }
 
+std::vector<sync::EvictedRows> evicted_of(const json::array* list, const sync::MessageLimits& limits,
+                                          std::optional<Error>* error) {
+  std::vector<sync::EvictedRows> out;
+  if (!list) return out;
+  for (const json::value& item : *list) {
+    Fields one(&item, "evicted", error);
+    sync::EvictedRows rows{one.text("table", limits.name_bytes), one.flag("all"), {}};
+    if (const json::array* keys = one.list("keys"))
+      for (const json::value& text : *keys) {
+        const json::object holder{{"key", text}};
+        const json::value value(holder);
+        rows.keys.push_back(Fields(&value, "evicted", error).bytes("key", limits.cursor_bytes));
+      }
+    out.push_back(std::move(rows));
+  }
+  return out;
+}
+
 json::object error_object(Code code, const std::string& message, uint64_t retry_after_ms) {
   json::object out;
   out["code"] = static_cast<uint64_t>(code);
@@ -165,7 +183,7 @@ Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::M
                               push.bytes("frame", limits.frame_bytes)};
   if (Fields pull(top.find("pull"), "pull", &error); pull.present())
     request.pull = sync::Pull{pull.bytes("cursor", limits.cursor_bytes), pull.number("max_bytes"),
-                              pull.bytes("chain_token", limits.token_bytes)};
+                              pull.bytes("chain_token", limits.token_bytes), pull.flag("own")};
   if (error) return *error;
   REJOIN_TRY(sync::check_request(request, limits));
   return request;
@@ -196,13 +214,16 @@ Result<sync::SyncResponse> response_from_json(std::string_view text, const sync:
         Fields row(&item, "refused", &error);
         out.refused.push_back({row.text("table", limits.name_bytes), row.bytes("key", limits.cursor_bytes),
                                row.text("key_json", limits.cursor_bytes), code_of(row.number("code")),
-                               row.text("reason", limits.text_bytes)});
+                               row.text("reason", limits.text_bytes), row.bytes("server", limits.frame_bytes)});
       }
   }
   if (Fields page(top.find("page"), "page", &error); page.present())
-    response.page =
-        sync::PageMessage{page.bytes("frame", limits.frame_bytes), page.bytes("next_cursor", limits.cursor_bytes),
-                          page.flag("more"), page.flag("restarted"), page.number("rows")};
+    response.page = sync::PageMessage{page.bytes("frame", limits.frame_bytes),
+                                      page.bytes("next_cursor", limits.cursor_bytes),
+                                      page.flag("more"),
+                                      page.flag("restarted"),
+                                      page.number("rows"),
+                                      evicted_of(page.list("evicted"), limits, &error)};
   if (Fields wrong(top.find("error"), "error", &error); wrong.present())
     response.error = sync::WireError{code_of(wrong.number("code")), wrong.text("message", limits.text_bytes),
                                      wrong.number("retry_after_ms")};
@@ -231,6 +252,7 @@ std::string request_to_json(const sync::SyncRequest& request) {
     put_bytes(pull, "cursor", request.pull->cursor);
     if (request.pull->max_bytes) pull["max_bytes"] = request.pull->max_bytes;
     put_bytes(pull, "chain_token", request.pull->chain_token);
+    if (request.pull->own) pull["own"] = true;
     out["pull"] = std::move(pull);
   }
   return json::serialize(out);
@@ -260,6 +282,7 @@ std::string response_to_json(const sync::SyncResponse& response) {
       put_text(one, "key_json", row.key_json);
       one["code"] = static_cast<uint64_t>(row.code);
       put_text(one, "reason", row.reason);
+      put_bytes(one, "server", row.server);
       refused.push_back(std::move(one));
     }
     if (!refused.empty()) ack["refused"] = std::move(refused);
@@ -272,6 +295,17 @@ std::string response_to_json(const sync::SyncResponse& response) {
     page["more"] = response.page->more;
     if (response.page->restarted) page["restarted"] = true;
     page["rows"] = response.page->rows;
+    json::array evicted;
+    for (const sync::EvictedRows& rows : response.page->evicted) {
+      json::object one;
+      put_text(one, "table", rows.table);
+      if (rows.all) one["all"] = true;
+      json::array keys;
+      for (const Bytes& key : rows.keys) keys.emplace_back(base64(key));
+      if (!keys.empty()) one["keys"] = std::move(keys);
+      evicted.push_back(std::move(one));
+    }
+    if (!evicted.empty()) page["evicted"] = std::move(evicted);
     out["page"] = std::move(page);
   }
   if (response.error)

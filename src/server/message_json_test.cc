@@ -17,7 +17,7 @@ TEST(MessageJson, RequestComesBack) {
   sync::SyncRequest request;
   request.hello = {crdt::SiteId::from("0123456789abcdef"), "00ff", "{}", "curl"};
   request.push = sync::Push{"token", Bytes(16, '\x01'), Bytes("\0\xff", 2)};
-  request.pull = sync::Pull{"cursor", 99, "chain"};
+  request.pull = sync::Pull{"cursor", 99, "chain", true};
   const Result<sync::SyncRequest> back = request_from_json(request_to_json(request), kLimits);
   ASSERT_TRUE(back.ok()) << back.error().message;
   EXPECT_EQ(*back, request);
@@ -27,8 +27,8 @@ TEST(MessageJson, ResponseComesBack) {
   sync::SyncResponse response;
   response.facts = {1'700'000'000'123, true, 5, 4, "00ff"};
   response.need_contract = true;
-  response.ack = sync::Ack{Bytes(16, 'n'), "next", {{"t", "k", "[1]", Code::forbidden, "why"}}, 3};
-  response.page = sync::PageMessage{"frame", "cursor", true, true, 2};
+  response.ack = sync::Ack{Bytes(16, 'n'), "next", {{"t", "k", "[1]", Code::forbidden, "why", Bytes("\0row", 4)}}, 3};
+  response.page = sync::PageMessage{"frame", "cursor", true, true, 2, {{"t", false, {"k", "l"}}, {"u", true, {}}}};
   response.error = sync::WireError{Code::busy, "later", 10};
   const Result<sync::SyncResponse> back = response_from_json(response_to_json(response), kLimits);
   ASSERT_TRUE(back.ok()) << back.error().message;

@@ -243,7 +243,8 @@ Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
     // not heard of everything. What was known of it is asked again.
     if (const uint64_t opened = pool.opened; std::exchange(known->opened, opened) != opened)
       known->tenant.sites = {}, known->tenant.catalog.reset();
-    use(*postgres::make_tenant_store(**connection, known->tenant, auto_schema_));
+    use(*postgres::make_tenant_store(**connection, known->tenant, auto_schema_,
+                                     {settings_.impersonate, settings_.impersonate_role, settings_.recheck_ms}));
     give_back(pool, std::move(*connection));
   }
   std::lock_guard lock(mutex_);

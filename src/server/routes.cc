@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "net/url.h"
 #include "server/cors.h"
+#include "server/identity.h"
 #include "server/message_json.h"
 #include "server/tenant_files.h"
 #include "server/trace.h"
@@ -220,11 +221,11 @@ Status Routes::authenticate(const HttpRequest& request, Context& context) const 
     if (Status name = check_tenant_name(claims.tenant); !name.ok())
       return fail(Code::unauthorized, "the access token's tenant cannot be used: " + name.error().message);
     context.tenant = claims.tenant;
-    context.caller = {claims.device, claims.relay, claims.schema};
+    context.caller = {claims.device, claims.relay, claims.schema, identity_of(claims, settings_)};
     return {};
   }
   context.tenant = "dev";
-  context.caller = {"", false, true};  // the device is named by its hello
+  context.caller = {"", false, true, identity_of({}, settings_)};  // the device is named by its hello
   return {};
 }
 

@@ -14,9 +14,12 @@ namespace rejoin::server {
 
 // PostgreSQL as the store. docs/postgres.md.
 struct PostgresSettings {
-  std::string url;          // as libpq takes it; {tenant} in it: a database for each tenant. Empty: the embedded store
-  size_t connections = 10;  // of each database, at most
-  bool prepare = true;      // false behind a pooler in transaction mode that keeps no prepared statements
+  std::string url;           // as libpq takes it; {tenant} in it: a database for each tenant. Empty: the embedded store
+  size_t connections = 10;   // of each database, at most
+  bool prepare = true;       // false behind a pooler in transaction mode that keeps no prepared statements
+  bool impersonate = false;  // rows are read and written as the caller's role, with its claims
+  std::string impersonate_role;  // of callers whose token names none; empty: they are refused
+  int64_t recheck_ms = 60'000;   // how old the answer may be to what a role may see, when other tables decide it
 };
 
 struct Settings {
@@ -27,6 +30,7 @@ struct Settings {
   bool dev = false;  // requests need no token: tenant "dev", device = the site of the hello. Loopback addresses only
   net::HttpServerOptions http;
   sync::ServerSettings sync;
+  sync::TableRights directions;           // which way the tables go, whatever a token says
   std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
   size_t open_tenants = 64;               // database handles that are kept open

@@ -13,6 +13,7 @@ Status use_supabase(std::string_view url, TokenSettings& settings) {
   settings.rules.tenant = {"app_metadata", "tenant"};
   settings.rules.relay = {"app_metadata", "relay"};
   settings.rules.schema = {"app_metadata", "schema"};
+  settings.rules.tables = {"app_metadata", "tables"};
   settings.rules.device = {{"session_id"}, {"sub"}};
   settings.rules.devices_agree = false;
   return {};

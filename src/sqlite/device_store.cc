@@ -5,6 +5,8 @@
 #include "contract/contract.h"
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
+#include "sqlite/discard.h"
+#include "sqlite/evict.h"
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
 #include "sqlite/identity.h"
@@ -31,8 +33,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     state.contract_fingerprint = contract::fingerprint(contract);
     {
       REJOIN_ASSIGN(Statement * s,
-                    peer("SELECT pull_cursor, may_relay, chain_token, max_frame_bytes, max_value_bytes, schema FROM "
-                         "main.rejoin_peer WHERE url=?1"));
+                    peer("SELECT pull_cursor, may_relay, chain_token, max_frame_bytes, max_value_bytes, schema, "
+                         "pull_all FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       state.pull_cursor = s->blob(0);
@@ -41,6 +43,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       state.facts.max_value_bytes = static_cast<uint64_t>(s->integer(4));
       state.facts.schema = s->text(5);
       state.chain_token = s->blob(2);
+      state.pull_own = s->integer(6) != 0;
     }
     REJOIN_TRY(work.commit());
     return state;
@@ -78,7 +81,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     request.whole_if_rejected = true;
     if (facts.max_value_bytes) request.max_value_bytes = facts.max_value_bytes;
     REJOIN_ASSIGN(Page page, extract_page_in(work, request));
-    REJOIN_TRY(note_rejections(ctx_, page.too_large, true));
+    REJOIN_TRY(note_held(work, page.too_large, facts.max_value_bytes));
     if (page.frame.empty()) {
       REJOIN_ASSIGN(Statement * s,
                     peer("UPDATE main.rejoin_peer SET push_cursor=?2, pushed=max(pushed, ?3) WHERE url=?1"));
@@ -114,10 +117,12 @@ class SqliteDeviceStore final : public sync::DeviceStore {
                      const std::vector<sync::RefusedRow>& refused) override {
     REJOIN_ASSIGN(Work work, begin());
     Bytes frame;
+    bool may_relay = false;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT nonce, frozen FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT nonce, frozen, may_relay FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
+      may_relay = s->integer(2) != 0;
       if (s->is_null(1) || s->blob(0) != nonce) return work.commit();
       // What was exported is frozen for good: later stamps must be above it, whatever the clock says.
       frame = s->blob(1);
@@ -134,25 +139,32 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       REJOIN_TRY(s->run("acknowledging a chunk"));
     }
     REJOIN_TRY(forget_rejections(ctx_, frame));
-    REJOIN_TRY(note_rejections(ctx_, refused));
+    REJOIN_TRY(settle_discarded(work, frame, refused));
+    REJOIN_TRY(note_refused(work, refused, frame, may_relay));
+    REJOIN_TRY(evict_what_can_leave(work));
     return work.commit();
   }
 
-  Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms) override {
+  Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
+                                        const std::vector<sync::EvictedRows>& evicted) override {
     REJOIN_ASSIGN(Work work, begin());
     sync::ApplyOutcome outcome;
     Bytes source;
+    REJOIN_TRY(keep_what_came_back(ctx_, frame));
+    REJOIN_TRY(note_evicted(ctx_, evicted));
     if (!frame.empty()) {
       ApplyOptions options;
       options.now_ms = std::min(server_now_ms, kLatestServerClockMs);
+      options.referee = !url_.starts_with("replica:");
       REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
       REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
       source = reader.info().source.view();
-      REJOIN_TRY(note_rejections(ctx_, outcome.refused));
+      REJOIN_TRY(note_not_taken(ctx_, outcome.refused));
     }
     {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pulled_rows=pulled_rows+?3, "
-                                        "site=coalesce(?4, site) WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s,
+                    peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pull_all=0, pulled_rows=pulled_rows+?3, "
+                         "site=coalesce(?4, site) WHERE url=?1"));
       Use use(*s);
       s->bind_blob(2, next_cursor);
       s->bind(3, static_cast<int64_t>(outcome.rows_changed));
@@ -162,6 +174,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
         s->bind_blob(4, source);
       REJOIN_TRY(s->run("noting what is pulled"));
     }
+    REJOIN_TRY(evict_what_can_leave(work));
     REJOIN_TRY(work.commit());
     return outcome;
   }
@@ -277,6 +290,17 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   }
 
  private:
+  Status evict_what_can_leave(Work& work) {
+    int64_t pushed = 0;
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pushed FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      pushed = s->integer(0);
+    }
+    return evict(work, pushed);
+  }
+
   // The server knows this replica, which has never met it under this address: a server that has moved, perhaps. What is
   // known of the server that was asked last becomes this one's; if it was another, its token is refused in turn, and
   // there is one server less to try.

@@ -22,14 +22,6 @@ constexpr size_t kManyEntries = 8'192;
 // A page holds one log entry at least, and a merged one names up to 1,024 rows; above this a scan takes its place.
 constexpr uint64_t kMostOfOneEntry = 4 << 20;
 
-codec::WireTable wire_table(const Table& table) {
-  codec::WireTable wire;
-  wire.name = table.name;
-  for (const Column& c : table.key) wire.key.push_back(c.name);
-  for (const Column& c : table.columns) wire.columns.push_back(c.name);
-  return wire;
-}
-
 // The token of the batch that holds a position; nothing when no batch does (the log is shorter than that).
 Result<std::optional<int64_t>> batch_token(Context& ctx, int64_t position) {
   REJOIN_ASSIGN(Statement * s,
@@ -188,13 +180,14 @@ Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec:
   Context& ctx = work.ctx();
   RoomyCache cache(ctx.db);
   TableExtract extract(work, request, writer, page);
-  if (request.skip_origin) {
+  if (request.skip_origin && !cursor.own) {
     int64_t skipped = ctx.sites.find(*request.skip_origin);
     if (skipped >= 0) extract.skip_site(static_cast<uint32_t>(skipped));
   }
   for (const auto& table : ctx.catalog.tables) {
     if (table->id < cursor.table) continue;
     if (table->id > cursor.table) cursor.table = table->id, cursor.key.clear();
+    if (!sync::right_of(request.who, table->name).pull) continue;
     REJOIN_TRY(extract.begin(*table));
     REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, rec FROM " + table->records() + " WHERE k>?1 ORDER BY k"));
     Use use(*s);
@@ -226,6 +219,7 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
   TableExtract extract(work, request, writer, page);
   uint64_t too_much = request.max_bytes > ~uint64_t{0} / 4 ? ~uint64_t{0} : request.max_bytes * 2;
   for (const TableTouches& t : feed.tables) {
+    if (!sync::right_of(request.who, t.table->name).pull) continue;
     REJOIN_TRY(extract.begin(*t.table));
     REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, *t.table));
     for (const Touch& touch : t.touches) {
@@ -246,6 +240,14 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
 }
 
 }  // namespace
+
+codec::WireTable wire_table(const Table& table) {
+  codec::WireTable wire;
+  wire.name = table.name;
+  for (const Column& c : table.key) wire.key.push_back(c.name);
+  for (const Column& c : table.columns) wire.columns.push_back(c.name);
+  return wire;
+}
 
 Result<Work> begin_export(Context& ctx) {
   constexpr const char* kRefusal =
@@ -300,10 +302,17 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   Page page;
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   REJOIN_ASSIGN(const sync::PageStart start,
-                sync::start_page(request.cursor, tail, work.state.floor,
-                                 [&](int64_t position) { return batch_token(ctx, position); }));
+                sync::start_page({request.cursor, request.who ? request.who->view : 0, request.own}, tail,
+                                 work.state.floor, [&](int64_t position) { return batch_token(ctx, position); }));
   const Cursor& cursor = start.cursor;
   page.restarted = start.restarted;
+  if (start.seen_otherwise) {
+    // Tables that the reader may not see any more leave it, the others come whole.
+    for (const auto& table : ctx.catalog.tables) {
+      const sync::TableRight right = sync::right_of(request.who, table->name);
+      if (!right.pull && !right.push) page.evicted.push_back({table->name, true, {}});
+    }
+  }
 
   codec::FrameInfo info;
   info.source = ctx.sites[work.state.site];
@@ -331,6 +340,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
       next.scanning = false;
       next.table = 0;
       next.key.clear();
+      next.own = false;
       through = next.position;
     }
     page.more = more || static_cast<int64_t>(next.position) < tail;

@@ -1,11 +1,14 @@
 // Extraction: pages of changes as frames, read in one snapshot.
 #pragma once
 
+#include "codec/changeset.h"
 #include "sqlite/context.h"
 #include "sqlite/replica.h"
 
 namespace rejoin::sqlite {
 
+// A table as frames name it.
+codec::WireTable wire_table(const Table& table);
 Result<Page> extract_page(Context& ctx, const PageRequest& request);
 // The same inside a transaction that the caller holds, with everything folded.
 Result<Page> extract_page_in(Work& work, const PageRequest& request);

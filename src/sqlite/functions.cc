@@ -157,6 +157,25 @@ void fn_retry(sqlite3_context* c, int, sqlite3_value**) {
   });
 }
 
+void fn_discard(sqlite3_context* c, int n, sqlite3_value** v) {
+  guarded(c, "rejoin_discard", [&] {
+    if (n == 1)
+      return result_error(c, "rejoin_discard",
+                          fail(Code::bad_argument,
+                               "give the table and the key, rejoin_discard('todos', 'id'), or nothing for all rows"));
+    if (n == 0) {
+      auto all = replica_of(c).discard_all();
+      if (!all.ok()) return result_error(c, "rejoin_discard", all.error());
+      return sqlite3_result_int64(c, *all);
+    }
+    std::string table;
+    if (!table_argument(c, "rejoin_discard", v[0], table)) return;
+    auto r = replica_of(c).discard(table, key_arguments(n - 1, v + 1));
+    if (!r.ok()) return result_error(c, "rejoin_discard", r.error());
+    sqlite3_result_int(c, *r);
+  });
+}
+
 void fn_compact(sqlite3_context* c, int, sqlite3_value**) {
   guarded(c, "rejoin_compact", [&] {
     auto r = replica_of(c).compact();
@@ -258,6 +277,7 @@ Status register_functions(sqlite3* db, Replica& replica) {
       {"rejoin_doctor", 0, fn_doctor},    {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
       {"rejoin_uuid", 0, fn_uuid},        {"rejoin_connect", 1, fn_connect},     {"rejoin_connect", 2, fn_connect},
       {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},       {"rejoin_retry", 0, fn_retry},
+      {"rejoin_discard", -1, fn_discard},
   };
   for (const Function& f : kFunctions) {
     bool harmless = f.body == fn_uuid || f.body == fn_version;

@@ -22,13 +22,15 @@ CREATE INDEX main.rejoin_lost_key ON rejoin_lost(tbl, k);
 CREATE TABLE main.rejoin_stream(source BLOB PRIMARY KEY, next BLOB NOT NULL, horizon INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE main.rejoin_staged(id INTEGER PRIMARY KEY, source BLOB NOT NULL, frame BLOB NOT NULL);
 CREATE TABLE main.rejoin_peer(url TEXT PRIMARY KEY, token TEXT, is_default INTEGER NOT NULL DEFAULT 0, site BLOB, pull_cursor BLOB, push_cursor BLOB, pushed INTEGER NOT NULL DEFAULT 0,
-  chain_token BLOB, nonce BLOB, frozen BLOB, frozen_cursor BLOB, frozen_through INTEGER, frozen_rows INTEGER, frozen_more INTEGER,
+  pull_all INTEGER NOT NULL DEFAULT 0, chain_token BLOB, nonce BLOB, frozen BLOB, frozen_cursor BLOB, frozen_through INTEGER, frozen_rows INTEGER, frozen_more INTEGER,
   may_relay INTEGER NOT NULL DEFAULT 0, max_frame_bytes INTEGER, max_value_bytes INTEGER, schema TEXT,
   pushed_rows INTEGER NOT NULL DEFAULT 0, pulled_rows INTEGER NOT NULL DEFAULT 0, last_sync INTEGER, last_error TEXT) WITHOUT ROWID;
 CREATE TABLE main.rejoin_device(device TEXT NOT NULL, site BLOB NOT NULL, counter INTEGER NOT NULL, token BLOB NOT NULL, nonce BLOB, reply BLOB, last_seen INTEGER NOT NULL,
   acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(device, site)) WITHOUT ROWID;
-CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, k BLOB NOT NULL, held INTEGER NOT NULL DEFAULT 0,
-  UNIQUE(table_name, k));
+CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, server TEXT, k BLOB NOT NULL, held INTEGER NOT NULL DEFAULT 0,
+  versions BLOB, told BLOB, UNIQUE(table_name, k));
+CREATE TABLE main.rejoin_evicted(table_name TEXT NOT NULL, k BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
+CREATE TABLE main.rejoin_discarded(table_name TEXT NOT NULL, k BLOB NOT NULL, versions BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 )sql"));
   Bytes site = ctx.random.bytes(16);

@@ -5,12 +5,15 @@
 #include "codec/merged_list.h"
 #include "crdt/key.h"
 #include "sqlite/captured.h"
+#include "sqlite/discard.h"
 #include "sqlite/fold.h"
 #include "sqlite/hidden.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
+#include "sqlite/rejections.h"
+#include "sqlite/row_state.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -72,11 +75,9 @@ Merge::Merge(Work& work, const ApplyOptions& options)
 Merge::~Merge() = default;
 
 Status Merge::frame(const codec::ChangesetReader& reader) {
-  site_map_.clear();
-  for (const crdt::SiteId& id : reader.sites()) {
-    REJOIN_ASSIGN(uint32_t index, intern_site(ctx_, id));
-    site_map_.push_back(index);
-  }
+  REJOIN_ASSIGN(site_map_, site_map(ctx_, reader));
+  REJOIN_ASSIGN(has_rejections_, has_rejections(ctx_));
+  REJOIN_ASSIGN(has_discarded_, has_discarded(ctx_));
   REJOIN_ASSIGN(origin_, intern_site(ctx_, options_.origin ? *options_.origin : reader.info().source));
   uint64_t rows = 0;
   for (const auto& b : reader.blocks()) rows += b.rows;
@@ -107,19 +108,13 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
     same_key = sqlite3_stricmp(wire.key[i].c_str(), table->key[i].name.c_str()) == 0;
   if (!same_key) return unknown_table(reader, index);
 
-  std::vector<uint32_t> column_map;
-  for (const std::string& name : wire.columns) {
-    uint32_t id = codec::kNoColumn;
-    for (uint32_t c = 0; c < table->columns.size(); ++c)
-      if (table->columns[c].present && sqlite3_stricmp(table->columns[c].name.c_str(), name.c_str()) == 0) id = c;
-    column_map.push_back(id);
-  }
+  const std::vector<uint32_t> columns = column_map(*table, wire);
   const bool triggers = table->app_triggers && !ctx_.rollback_triggers.contains(table->id);
   enforce(triggers);
-  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, column_map), triggers);
+  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, columns), triggers);
   for (uint32_t position : info.columns) {
-    b.local.push_back(column_map[position]);
-    b.unknown_columns |= column_map[position] == codec::kNoColumn;
+    b.local.push_back(columns[position]);
+    b.unknown_columns |= columns[position] == codec::kNoColumn;
   }
   for (uint32_t c = 0; c < table->columns.size(); ++c)
     if (table->columns[c].present) b.present.add(c);
@@ -148,11 +143,19 @@ Status Merge::row(Block& b) {
   ++outcome_.rows_seen;
   BytesView key = b.cursor.key();
   auto values = b.cursor.values();
+  if (!sync::right_of(options_.who, b.table.name).push)
+    return refuse(b, Code::forbidden,
+                  "this device may not write to \"" + b.table.name + "\"; ask for a token that may (tables)");
   bool foreign = false;
   if (options_.only_site) {
     REJOIN_ASSIGN(foreign, leave_out_foreign(b));
   }
-  const crdt::RowRecord& theirs = foreign ? b.own_part : b.cursor.record();
+  bool discarded = false;
+  if (has_discarded_) {
+    REJOIN_ASSIGN(discarded, leave_out_discarded(b));
+  }
+  if (has_rejections_ && options_.referee) REJOIN_TRY(follow(b));
+  const crdt::RowRecord& theirs = foreign || discarded ? b.own_part : b.cursor.record();
   if (b.cursor.newest() > limit_) {
     if (options_.refuse_ahead) {
       return fail(Code::clock_ahead, "a change to \"" + b.table.name + "\" " + crdt::key_json(key, b.table.key.size()) +
@@ -240,6 +243,29 @@ Result<bool> Merge::leave_out_foreign(Block& b) {
   if (crdt::only_of_site(b.cursor.record(), own)) return false;
   b.own_part = crdt::part_of_site(b.cursor.record(), own);
   return true;
+}
+
+// Versions that were taken back after a server had refused them don't come back from others. The server itself may have
+// taken them later.
+Result<bool> Merge::leave_out_discarded(Block& b) {
+  REJOIN_ASSIGN(auto versions, discarded_versions(ctx_, b.table.name, b.cursor.key()));
+  if (!versions || !shares_versions(b.cursor.record(), *versions)) return false;
+  if (options_.referee) {
+    REJOIN_TRY(forget_discarded(ctx_, b.table.name, b.cursor.key()));
+    return false;
+  }
+  b.own_part = without_versions(b.cursor.record(), *versions, ctx_.sites);
+  return true;
+}
+
+// News of a row that this replica wrote and the server refused.
+Status Merge::follow(Block& b) {
+  REJOIN_ASSIGN(bool listed, is_rejected(ctx_, b.table.name, b.cursor.key()));
+  if (!listed) return {};
+  std::map<uint32_t, crdt::ValueRef> values;
+  for (size_t i = 0; i < b.local.size(); ++i)
+    if (b.local[i] != codec::kNoColumn) values[b.local[i]] = b.cursor.values()[i];
+  return follow_server(ctx_, b.table, b.cursor.key(), b.cursor.record(), values);
 }
 
 // What a row's join means for the application's table and for the shadow table.

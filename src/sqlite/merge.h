@@ -32,6 +32,8 @@ class Merge {
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
   Status row(Block& b);
   Result<bool> leave_out_foreign(Block& b);
+  Result<bool> leave_out_discarded(Block& b);
+  Status follow(Block& b);
   Status write(Block& b, bool was_visible, bool was_known);
   Status show(Block& b, bool from_shadow);
   Status change(Block& b);
@@ -55,6 +57,7 @@ class Merge {
   uint32_t origin_ = 0;
   std::vector<uint32_t> site_map_;
   std::vector<uint64_t> touched_tables_;
+  bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false;
   bool side_effects_ = false;
 };

@@ -2,27 +2,163 @@
 
 #include "codec/changeset.h"
 #include "codec/merged_list.h"
+#include "crdt/key.h"
+#include "crdt/print.h"
+#include "sqlite/discard.h"
 #include "sqlite/fold.h"
 #include "sqlite/layout.h"
+#include "sqlite/row_state.h"
 
 namespace rejoin::sqlite {
 
-Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows, bool held) {
-  for (const auto& row : rows) {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_rejections(table_name, key, code, "
-                                               "reason, at, k, held) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
-    Use use(*s);
-    std::string now = iso8601(ctx.clock.now_ms());
-    s->bind_text(1, row.table);
-    s->bind_text(2, row.key_json);
-    s->bind_text(3, code_name(row.code));
-    s->bind_text(4, row.reason);
-    s->bind_text(5, now);
-    s->bind_blob(6, row.key);
-    s->bind(7, static_cast<int64_t>(held));
-    REJOIN_TRY(s->run("noting a rejection"));
+namespace {
+
+struct Rejection {
+  const sync::RefusedRow& row;
+  bool held = false;
+  crdt::RowRecord versions = {};  // what was refused
+};
+
+// What the server has of a row, for people: an object, or null when it has none.
+std::string row_json(const std::optional<codec::OneRow>& row) {
+  if (!row || !row->record.alive) return "null";
+  std::vector<crdt::ValueRef> key;
+  Bytes scratch;
+  if (!crdt::decode_key(row->key, row->table.key.size(), key, scratch)) return "null";
+  std::string out;
+  auto add = [&](const std::string& name, const crdt::ValueRef& value) {
+    out += (out.empty() ? "{" : ",") + crdt::json_string(name) + ":" + crdt::value_json(value);
+  };
+  for (size_t i = 0; i < key.size(); ++i) add(row->table.key[i], key[i]);
+  for (const auto& [c, value] : row->values) add(row->table.columns[c], value.ref());
+  return out + "}";
+}
+
+Status note(Context& ctx, const Rejection& rejection) {
+  REJOIN_ASSIGN(
+      Statement * s,
+      ctx.statement("INSERT INTO main.rejoin_rejections(table_name, key, code, reason, at, k, held, server, "
+                    "versions, told) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT(table_name, k) DO "
+                    "UPDATE SET code=?3, reason=?4, at=?5, held=?7, server=coalesce(?8, server), versions=?9, "
+                    "told=coalesce(?10, told)"));
+  const sync::RefusedRow& row = rejection.row;
+  std::string now = iso8601(ctx.clock.now_ms()), server;
+  Bytes versions;
+  crdt::encode_record(rejection.versions, versions);
+  auto told = read_told(ctx, row.server);
+  Use use(*s);
+  s->bind_text(1, row.table);
+  s->bind_text(2, row.key_json);
+  s->bind_text(3, code_name(row.code));
+  s->bind_text(4, row.reason);
+  s->bind_text(5, now);
+  s->bind_blob(6, row.key);
+  s->bind(7, static_cast<int64_t>(rejection.held));
+  s->bind_null(8);
+  s->bind_blob(9, versions);
+  s->bind_null(10);
+  // A damaged answer is none.
+  if (told.ok() && *told) {
+    server = row_json((*told)->row);
+    s->bind_text(8, server);
+    s->bind_blob(10, row.server);
+  }
+  return s->run("noting a rejection");
+}
+
+// The versions in a frame of the rows that were refused.
+using Versions = std::map<std::pair<std::string, Bytes>, crdt::RowRecord>;
+Result<Versions> versions_in(Context& ctx, BytesView frame, const std::vector<sync::RefusedRow>& rows) {
+  Versions out;
+  for (const auto& row : rows) out[{row.table, row.key}] = {};
+  REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
+  REJOIN_ASSIGN(std::vector<uint32_t> sites, site_map(ctx, reader));
+  for (size_t b = 0; b < reader.blocks().size(); ++b) {
+    const codec::WireTable& wire = reader.tables()[reader.blocks()[b].table];
+    const Table* table = ctx.catalog.find(wire.name);
+    if (!table) continue;
+    const std::vector<uint32_t> columns = column_map(*table, wire);
+    codec::BlockCursor cursor = reader.rows(b, sites, columns);
+    while (cursor.next())
+      if (auto it = out.find({wire.name, Bytes(cursor.key())}); it != out.end()) it->second = cursor.record();
+  }
+  return out;
+}
+
+}  // namespace
+
+Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, bool may_relay) {
+  if (rows.empty()) return {};
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(Versions versions, versions_in(ctx, frame, rows));
+  for (const sync::RefusedRow& row : rows) {
+    Rejection rejection{row};
+    if (const Table* table = ctx.catalog.find(row.table)) {
+      REJOIN_ASSIGN(RowState mine, read_row_state(ctx, *table, row.key));
+      rejection.versions = versions[{row.table, row.key}];
+      // It came in an earlier chunk of the transaction: all that could be pushed was.
+      if (rejection.versions == crdt::RowRecord())
+        rejection.versions = may_relay ? mine.record : crdt::part_of_site(mine.record, work.state.site);
+      rejection.versions.hidden = false;
+      if (!shares_versions(mine.record, rejection.versions)) continue;
+    }
+    REJOIN_TRY(note(ctx, rejection));
   }
   return {};
+}
+
+Status note_held(Work& work, const std::vector<sync::RefusedRow>& rows, uint64_t max_value_bytes) {
+  Context& ctx = work.ctx();
+  for (const sync::RefusedRow& row : rows) {
+    Rejection rejection{row, true};
+    if (const Table* table = ctx.catalog.find(row.table)) {
+      REJOIN_ASSIGN(RowState mine, read_row_state(ctx, *table, row.key));
+      crdt::ColumnSet large;
+      for (const auto& [c, value] : mine.values)
+        if (value.bytes.size() > max_value_bytes) large.add(c);
+      rejection.versions = crdt::restrict_record(mine.record, large, false);
+    }
+    REJOIN_TRY(note(ctx, rejection));
+  }
+  return {};
+}
+
+Status note_not_taken(Context& ctx, const std::vector<sync::RefusedRow>& rows) {
+  for (const sync::RefusedRow& row : rows) REJOIN_TRY(note(ctx, Rejection{row}));
+  return {};
+}
+
+Status follow_server(Context& ctx, const Table& table, BytesView key, const crdt::RowRecord& news,
+                     const std::map<uint32_t, crdt::ValueRef>& values) {
+  Bytes told;
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT told FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
+    Use use(*s);
+    s->bind_text(1, table.name);
+    s->bind_blob(2, key);
+    REJOIN_ASSIGN(bool row, s->step("reading a rejection"));
+    if (!row || s->is_null(0)) return {};
+    told = s->blob(0);
+  }
+  REJOIN_ASSIGN(std::optional<Told> server, read_told(ctx, told));
+  RowState state = server ? state_of(table, server->row) : RowState();
+  crdt::JoinOutcome outcome;
+  crdt::join(state.record, news, ctx.sites, outcome);
+  if (!server || !outcome.changed()) return {};
+  for (const auto& [c, value] : values)
+    if (outcome.won.has(c)) state.values[c] = OwnedValue::of(value);
+  outcome.dropped.each([&](uint32_t c) { state.values.erase(c); });
+  const std::optional<codec::OneRow> now = one_row(table, key, state);
+  told = codec::encode_row_frame(server->source, ctx.sites, &*now);
+  const std::string json = row_json(now);
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("UPDATE main.rejoin_rejections SET server=?3, told=?4 WHERE table_name=?1 AND k=?2"));
+  Use use(*s);
+  s->bind_text(1, table.name);
+  s->bind_blob(2, key);
+  s->bind_text(3, json);
+  s->bind_blob(4, told);
+  return s->run("noting what the server has");
 }
 
 Result<bool> has_rejections(Context& ctx) {

@@ -3,18 +3,30 @@
 // accepts changes.
 #pragma once
 
+#include <map>
+
+#include "crdt/record.h"
 #include "sqlite/context.h"
 #include "sync/store.h"
 
 namespace rejoin::sqlite {
 
-// `held`: a part of the row stays here although the rest was sent; the row is listed until release_rejection().
-Status note_rejections(Context& ctx, const std::vector<sync::RefusedRow>& rows, bool held = false);
+// Rows of a frame that a server has refused. `frame`: what was pushed last. Rows of which nothing that was refused is
+// here any more, because it was discarded while it was on its way, are not listed.
+Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, bool may_relay);
+// Rows that were not sent whole: values above `max_value_bytes` stay here although the rest goes; the row is listed
+// until release_rejection().
+Status note_held(Work& work, const std::vector<sync::RefusedRow>& rows, uint64_t max_value_bytes);
+// Rows of a server's that were not taken here.
+Status note_not_taken(Context& ctx, const std::vector<sync::RefusedRow>& rows);
 Status release_rejection(Context& ctx, std::string_view table, BytesView key);
 Result<bool> has_rejections(Context& ctx);
 Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key);
 // The server has taken what is in this frame: its rows are not listed any more.
 Status forget_rejections(Context& ctx, BytesView frame);
+// News of a listed row from the server that refused it: what it is said to have follows.
+Status follow_server(Context& ctx, const Table& table, BytesView key, const crdt::RowRecord& news,
+                     const std::map<uint32_t, crdt::ValueRef>& values);
 // Puts all listed rows into the feed again, as this replica's own news. Returns how many. Everything must have been
 // folded.
 Result<int64_t> retry_rejections(Work& work);

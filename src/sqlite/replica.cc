@@ -4,6 +4,7 @@
 #include "crdt/print.h"
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
+#include "sqlite/discard.h"
 #include "sqlite/explain.h"
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
@@ -122,6 +123,11 @@ Result<int64_t> Replica::retry() {
   REJOIN_TRY(work.commit());
   return rows;
 }
+
+Result<bool> Replica::discard(const std::string& table, const std::vector<crdt::ValueRef>& key) {
+  return sqlite::discard(impl_->ctx, table, key);
+}
+Result<int64_t> Replica::discard_all() { return sqlite::discard_all(impl_->ctx); }
 
 Status Replica::fold() {
   REJOIN_ASSIGN(Work work, Work::write(impl_->ctx));

@@ -37,6 +37,8 @@ struct PageRequest {
   uint64_t max_bytes = ~uint64_t{0};        // of rows; at least one row is always sent
   std::optional<crdt::SiteId> only_site;    // only local writes, and only cells of this site (a push without `relay`)
   std::optional<crdt::SiteId> skip_origin;  // leave out what came from this replica
+  bool own = false;                         // with an empty cursor: but not in the scan that begins
+  const sync::Identity* who = nullptr;      // who reads: sees some tables only
   uint64_t max_value_bytes = ~uint64_t{0};  // rows with larger values are left out and reported
   bool whole_if_rejected = false;  // rows that rejoin_rejections lists go whole: their reader has nothing of them
 };
@@ -49,6 +51,7 @@ struct Page {
   uint64_t through = 0;    // see codec::FrameInfo
   bool restarted = false;  // the cursor's batch is not known: read from the beginning instead
   std::vector<sync::RefusedRow> too_large;
+  std::vector<sync::EvictedRows> evicted;  // what the reader may not see any more
 };
 
 struct ApplyOptions {
@@ -59,6 +62,8 @@ struct ApplyOptions {
   bool refuse_ahead = false;    // true: a stamp beyond that fails the frame (clock_ahead); false: its row is parked
   bool whole = false;           // true: a refused row fails the frame, and nothing is merged
   bool refuse_unknown = false;  // true: rows of unknown tables and columns are refused (schema_refused); false: parked
+  const sync::Identity* who = nullptr;  // whose frame it is: may write to some tables only
+  bool referee = false;  // the frame is what a server has, which refuses and takes what this replica pushes
   codec::Limits limits;
 };
 
@@ -103,6 +108,11 @@ class Replica {
 
   // Rows that a server refused are sent once more with the next sync. Returns how many.
   Result<int64_t> retry();
+
+  // Takes back what a server refused of a row, and of all rows: the server's values take its place. False: the row is
+  // not listed; and how many.
+  Result<bool> discard(const std::string& table, const std::vector<crdt::ValueRef>& key);
+  Result<int64_t> discard_all();
 
   // --- upkeep
   Status fold();

@@ -8,6 +8,7 @@
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
 #include "sqlite/impl.h"
+#include "sqlite/row_state.h"
 #include "sqlite/track.h"
 #include "sync/chain.h"
 
@@ -56,8 +57,10 @@ class SqliteTenantStore final : public sync::TenantStore {
     options.refuse_ahead = true;
     options.refuse_unknown = true;
     options.limits = request.limits;
+    options.who = request.who;
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
+    REJOIN_TRY(tell_rows(work, request.who, reply.outcome.refused));
     reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1);
     {
       REJOIN_ASSIGN(
@@ -90,6 +93,8 @@ class SqliteTenantStore final : public sync::TenantStore {
     page_request.cursor = request.cursor;
     page_request.max_bytes = request.max_bytes;
     page_request.skip_origin = request.site;
+    page_request.own = request.own;
+    page_request.who = request.who;
     {
       REJOIN_ASSIGN(Work made, Work::write_if_missing(ctx_));
       REJOIN_TRY(check_chain(request));
@@ -101,6 +106,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     reply.more = page.more;
     reply.rows = page.rows;
     reply.restarted = page.restarted;
+    reply.evicted = std::move(page.evicted);
     // Only a cursor that this store gave out says what the device has.
     if (!cursor->scanning && cursor->position > 0 && !page.restarted)
       REJOIN_TRY(note_acknowledged(request, static_cast<int64_t>(cursor->position)));

@@ -149,6 +149,8 @@ Status purge(Context& ctx, uint64_t id, const std::string& name) {
            "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
            "DELETE FROM main.rejoin_parked WHERE table_name=" + quote_text(name),
            "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(name),
+           "DELETE FROM main.rejoin_evicted WHERE table_name=" + quote_text(name),
+           "DELETE FROM main.rejoin_discarded WHERE table_name=" + quote_text(name),
            "INSERT OR IGNORE INTO main.rejoin_untracked SELECT " + quote_text(name) +
                " WHERE EXISTS (SELECT 1 FROM main.rejoin_peer)",
        })
@@ -322,8 +324,9 @@ Status adopt_schema_changes(Work& work) {
                                   " WHERE frame IS NULL AND "
                                   "table_name=" +
                                   quote_text(k.name)));
-      REJOIN_TRY(exec(ctx.db, "UPDATE OR REPLACE main.rejoin_rejections SET table_name=" + quote_text(k.now) +
-                                  " WHERE table_name=" + quote_text(k.name)));
+      for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted"})
+        REJOIN_TRY(exec(ctx.db, std::string("UPDATE OR REPLACE main.") + of + " SET table_name=" + quote_text(k.now) +
+                                    " WHERE table_name=" + quote_text(k.name)));
       replay.push_back(k.now);
       changed = true;
     }

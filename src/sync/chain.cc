@@ -3,6 +3,9 @@
 namespace rejoin::sync {
 namespace {
 
+// Of an outcome at rest: what was said before rows came with the server's values has none of them.
+constexpr uint8_t kWithServerRows = 2;
+
 Link link_of_token(const Chain& known, BytesView token) {
   if (token == known.token) return Link::next;
   const uint64_t theirs = token.size() == 16 ? load_be64(token.data()) : 0;
@@ -52,7 +55,7 @@ Bytes encode_outcome(const ApplyOutcome& o) {
   put_varint(out, o.rows_seen);
   put_varint(out, o.rows_changed);
   put_varint(out, o.rows_parked);
-  put_u8(out, o.staged);
+  put_u8(out, static_cast<uint8_t>(o.staged | kWithServerRows));
   put_varint(out, o.refused.size());
   for (const auto& r : o.refused) {
     put_bytes(out, r.table);
@@ -60,6 +63,7 @@ Bytes encode_outcome(const ApplyOutcome& o) {
     put_bytes(out, r.key_json);
     put_varint(out, static_cast<uint64_t>(r.code));
     put_bytes(out, r.reason);
+    put_bytes(out, r.server);
   }
   return out;
 }
@@ -70,7 +74,8 @@ ApplyOutcome decode_outcome(BytesView in) {
   o.rows_seen = r.varint();
   o.rows_changed = r.varint();
   o.rows_parked = r.varint();
-  o.staged = r.u8();
+  const uint8_t flags = r.u8();
+  o.staged = flags & 1;
   for (uint64_t n = r.count(5); n > 0 && r.ok(); --n) {
     RefusedRow row;
     row.table = r.bytes();
@@ -78,6 +83,7 @@ ApplyOutcome decode_outcome(BytesView in) {
     row.key_json = r.bytes();
     row.code = code_from_number(r.varint()).value_or(Code::internal);
     row.reason = r.bytes();
+    if (flags & kWithServerRows) row.server = r.bytes();
     o.refused.push_back(std::move(row));
   }
   return o;

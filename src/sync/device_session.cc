@@ -96,7 +96,7 @@ Instruction DeviceSession::next_request() {
   cursor_ = std::move(state->pull_cursor);
   chain_token_ = std::move(state->chain_token);
   // With a chunk that waits for its acknowledgement the token may rightly be an old one.
-  request.pull = Pull{cursor_, options_.page_bytes, pending || push_off_ ? Bytes() : chain_token_};
+  request.pull = Pull{cursor_, options_.page_bytes, pending || push_off_ ? Bytes() : chain_token_, state->pull_own};
   return Send{encode_request(request)};
 }
 
@@ -176,8 +176,8 @@ Status DeviceSession::take_page(const PageMessage& page) {
     REJOIN_TRY(store_.restart_pull());
   }
   page_more_ = page.more;
-  if (page.frame.empty() && page.next_cursor == cursor_) return {};
-  REJOIN_ASSIGN(ApplyOutcome outcome, store_.apply_page(page.frame, page.next_cursor, facts_.now_ms));
+  if (page.frame.empty() && page.evicted.empty() && page.next_cursor == cursor_) return {};
+  REJOIN_ASSIGN(ApplyOutcome outcome, store_.apply_page(page.frame, page.next_cursor, facts_.now_ms, page.evicted));
   totals_.rows_pulled += outcome.rows_seen;
   totals_.rows_changed += outcome.rows_changed;
   totals_.rows_parked += outcome.rows_parked;

@@ -138,8 +138,11 @@ void read_pull(pbf_reader reader, Decoder& d, Pull& pull) {
       case tag_and_type(3, kLength):
         pull.chain_token = d.bytes(reader, d.limits().token_bytes, "chain token");
         break;
+      case tag_and_type(4, kVarint):
+        pull.own = get_flag(reader);
+        break;
       default:
-        d.other(reader, 4, "Pull");
+        d.other(reader, 5, "Pull");
     }
   }
 }
@@ -189,8 +192,11 @@ void read_refused(pbf_reader reader, Decoder& d, RefusedRow& row) {
       case tag_and_type(5, kLength):
         row.reason = d.bytes(reader, limits.text_bytes, "reason");
         break;
+      case tag_and_type(6, kLength):
+        row.server = d.bytes(reader, limits.frame_bytes, "row");
+        break;
       default:
-        d.other(reader, 6, "RefusedRow");
+        d.other(reader, 7, "RefusedRow");
     }
   }
 }
@@ -221,8 +227,32 @@ void read_ack(pbf_reader reader, Decoder& d, Ack& ack) {
   }
 }
 
+void read_evicted(pbf_reader reader, Decoder& d, EvictedRows& rows, uint64_t& count) {
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength):
+        rows.table = d.bytes(reader, d.limits().name_bytes, "table name");
+        break;
+      case tag_and_type(2, kVarint):
+        rows.all = get_flag(reader);
+        break;
+      case tag_and_type(3, kLength):
+        if (++count > d.limits().evicted_rows) {
+          d.refuse(Code::too_large,
+                   "the response evicts more than " + std::to_string(d.limits().evicted_rows) + " rows");
+          break;
+        }
+        rows.keys.emplace_back(d.bytes(reader, d.limits().cursor_bytes, "key"));
+        break;
+      default:
+        d.other(reader, 4, "Evicted");
+    }
+  }
+}
+
 void read_page(pbf_reader reader, Decoder& d, PageMessage& page) {
   const MessageLimits& limits = d.limits();
+  uint64_t evicted = 0;
   while (!d.failed() && reader.next()) {
     switch (reader.tag_and_type()) {
       case tag_and_type(1, kLength):
@@ -240,8 +270,16 @@ void read_page(pbf_reader reader, Decoder& d, PageMessage& page) {
       case tag_and_type(5, kVarint):
         page.rows = reader.get_uint64();
         break;
+      case tag_and_type(6, kLength):
+        if (++evicted > d.limits().evicted_rows) {
+          d.refuse(Code::too_large,
+                   "the response evicts more than " + std::to_string(d.limits().evicted_rows) + " rows");
+          break;
+        }
+        read_evicted(reader.get_message(), d, page.evicted.emplace_back(), evicted);
+        break;
       default:
-        d.other(reader, 6, "Page");
+        d.other(reader, 7, "Page");
     }
   }
 }
@@ -382,6 +420,7 @@ void write_ack(const Ack& ack, pbf_writer& out) {
     add_bytes(one, 3, row.key_json);
     add_uint(one, 4, static_cast<uint64_t>(row.code));
     add_bytes(one, 5, row.reason);
+    add_bytes(one, 6, row.server);
   }
   add_uint(out, 4, ack.rows);
 }
@@ -411,6 +450,7 @@ Bytes encode_request(const SyncRequest& request) {
       add_bytes(pull, 1, request.pull->cursor);
       add_uint(pull, 2, request.pull->max_bytes);
       add_bytes(pull, 3, request.pull->chain_token);
+      add_bool(pull, 4, request.pull->own);
     });
   return bytes;
 }
@@ -437,6 +477,12 @@ Bytes encode_response(const SyncResponse& response) {
       add_bool(page, 3, response.page->more);
       add_bool(page, 4, response.page->restarted);
       add_uint(page, 5, response.page->rows);
+      for (const EvictedRows& rows : response.page->evicted)
+        add_message(bytes, page, 6, [&](pbf_writer& evicted) {
+          add_bytes(evicted, 1, rows.table);
+          add_bool(evicted, 2, rows.all);
+          for (const Bytes& key : rows.keys) evicted.add_bytes(3, key.data(), key.size());
+        });
     });
   if (response.error) {
     pbf_writer error(out, 7);

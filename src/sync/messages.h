@@ -40,6 +40,7 @@ struct Pull {
   Bytes cursor;
   uint64_t max_bytes = 0;  // 0: as the server likes
   Bytes chain_token;       // as the last Ack gave it, in requests without a push; empty: not checked
+  bool own = false;        // from the beginning: with what came from this device itself
   friend bool operator==(const Pull&, const Pull&) = default;
 };
 
@@ -64,6 +65,7 @@ struct PageMessage {
   bool more = false;
   bool restarted = false;
   uint64_t rows = 0;
+  std::vector<EvictedRows> evicted;
 };
 
 struct WireError {
@@ -90,6 +92,7 @@ struct MessageLimits {
   uint64_t name_bytes = 4096;
   uint64_t text_bytes = 64 << 10;
   uint64_t refused_rows = 1 << 20;
+  uint64_t evicted_rows = 1 << 20;
 };
 
 Bytes encode_request(const SyncRequest& request);

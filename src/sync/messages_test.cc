@@ -20,7 +20,7 @@ SyncRequest full_request() {
   SyncRequest request;
   request.hello = {some_site(), "00ff", "{\"tables\":[]}", "test/1"};
   request.push = Push{"token", Bytes(16, '\x01'), Bytes("frame\0with zero", 15)};
-  request.pull = Pull{Bytes("\x01\x00\xff", 3), 4096, "chain"};
+  request.pull = Pull{Bytes("\x01\x00\xff", 3), 4096, "chain", true};
   return request;
 }
 
@@ -28,9 +28,12 @@ SyncResponse full_response() {
   SyncResponse response;
   response.facts = {1'700'000'000'123, true, 1 << 20, 1 << 16, "00ff"};
   response.need_contract = true;
-  response.ack =
-      Ack{Bytes(16, '\x02'), "next", {{"todos", "\x30key", "[\"key\"]", Code::too_large, "above the limit"}}, 7};
-  response.page = PageMessage{"page", "cursor", true, true, 3};
+  response.ack = Ack{Bytes(16, '\x02'),
+                     "next",
+                     {{"todos", "\x30key", "[\"key\"]", Code::too_large, "above the limit", Bytes("RJC1\0row", 8)}},
+                     7};
+  response.page =
+      PageMessage{"page", "cursor", true, true, 3, {{"todos", false, {"\x30key", ""}}, {"lists", true, {}}}};
   response.error = WireError{Code::clock_ahead, "a message", 1500};
   return response;
 }
@@ -76,8 +79,10 @@ TEST(Messages, ResponseSurvivesItsEncoding) {
   ASSERT_TRUE(back->ack && back->page && back->error);
   EXPECT_EQ(back->ack->refused.at(0).code, Code::too_large);
   EXPECT_EQ(back->ack->refused.at(0).key, "\x30key");
+  EXPECT_EQ(back->ack->refused.at(0).server, Bytes("RJC1\0row", 8));
   EXPECT_EQ(back->ack->rows, 7u);
   EXPECT_TRUE(back->page->more && back->page->restarted);
+  EXPECT_EQ(back->page->evicted, full_response().page->evicted);
   EXPECT_EQ(back->error->code, Code::clock_ahead);
   EXPECT_EQ(back->error->retry_after_ms, 1500u);
   EXPECT_EQ(encode_response(*back), bytes);
@@ -196,6 +201,8 @@ TEST(Messages, ProtocReadsAndWritesTheSame) {
   rejoin::v1::SyncResponse response;
   ASSERT_TRUE(response.ParseFromString(encode_response(full_response())));
   EXPECT_EQ(response.ack().refused(0).table(), "todos");
+  EXPECT_EQ(response.ack().refused(0).server(), Bytes("RJC1\0row", 8));
+  EXPECT_TRUE(request.pull().own());
   EXPECT_EQ(response.error().name(), "clock_ahead");
   EXPECT_EQ(response.now_ms(), 1'700'000'000'123);
   const Result<SyncResponse> again = decode_response(response.SerializeAsString());

@@ -15,29 +15,36 @@ Bytes name_of(Cursor cursor) {
 
 }  // namespace
 
-Result<PageStart> start_page(BytesView cursor, int64_t tail, int64_t floor, const BatchToken& token_of) {
-  const std::optional<Cursor> asked = codec::decode_cursor(cursor);
-  if (!asked)
+Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor, const BatchToken& token_of) {
+  const std::optional<Cursor> place = codec::decode_cursor(asked.cursor);
+  if (!place)
     return fail(Code::bad_argument,
                 "the cursor is malformed; use the one that the last page gave, or none to start from the beginning");
   PageStart start;
-  start.cursor = *asked;
-  start.from_start = !asked->scanning && asked->position == 0;
-  start.from = start.from_start ? Bytes() : name_of(*asked);
+  start.cursor = *place;
+  start.from_start = !place->scanning && place->position == 0;
+  start.from = start.from_start ? Bytes() : name_of(*place);
   if (!start.from_start) {
-    const auto position = static_cast<int64_t>(asked->position);
+    start.seen_otherwise = place->view != asked.view;
+    const auto position = static_cast<int64_t>(place->position);
     REJOIN_ASSIGN(const auto token, token_of(position));
-    const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == asked->token;
+    const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == place->token;
     if (position >= 0 && position < floor && position <= tail) {
       start.from_start = true;  // compacted away
-    } else if (!known && !(asked->scanning && position == 0 && asked->token == 0)) {
+    } else if (!known && !(place->scanning && position == 0 && place->token == 0)) {
       start.from_start = true;
       start.restarted = true;
     }
   }
+  if (start.seen_otherwise) {
+    start.from_start = true;
+    start.from.clear();
+  }
   if (start.from_start) {
     start.cursor = Cursor();
     start.cursor.scanning = true;
+    start.cursor.view = asked.view;
+    start.cursor.own = asked.own || place->own || start.seen_otherwise;
     start.cursor.position = static_cast<uint64_t>(tail);
     REJOIN_ASSIGN(const auto token, token_of(tail));
     start.cursor.token = static_cast<uint64_t>(token.value_or(0));

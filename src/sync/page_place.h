@@ -15,16 +15,24 @@ namespace rejoin::sync {
 // The token of the batch that holds a log position; nothing when no batch does (the log is shorter than that).
 using BatchToken = std::function<Result<std::optional<int64_t>>(int64_t position)>;
 
+// What a reader asks for.
+struct PageAsked {
+  BytesView cursor;
+  uint64_t view = 0;  // what it may see now, as a digest; 0: everything
+  bool own = false;   // a scan brings it its own writes too
+};
+
 struct PageStart {
-  codec::Cursor cursor;     // where to read on: in the log, or in a scan of the records
-  Bytes from;               // how the frame names the reader's place
-  bool from_start = false;  // a scan begins with this page
-  bool restarted = false;   // ... because the reader's place is not known here (any more)
+  codec::Cursor cursor;         // where to read on: in the log, or in a scan of the records
+  Bytes from;                   // how the frame names the reader's place
+  bool from_start = false;      // a scan begins with this page
+  bool restarted = false;       // ... because the reader's place is not known here (any more)
+  bool seen_otherwise = false;  // ... because it may see something else than before
 };
 
 // `tail`: the newest log position; up to `floor` positions may be gone, and the records tell what the log forgot.
 // Errors: bad_argument (nobody made this cursor).
-Result<PageStart> start_page(BytesView cursor, int64_t tail, int64_t floor, const BatchToken& token_of);
+Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor, const BatchToken& token_of);
 
 // Ends a page that has brought everything up to `through`, with `next` as the reader's place; `info` has the horizon.
 // The cursor for the next page. Pages belong to one stream until they reach the tail that it has seen.

@@ -31,6 +31,8 @@ struct Exchange {
 
   Status schema() {
     REJOIN_ASSIGN(response.facts.schema, store.contract_fingerprint());
+    // Rows that were refused are worth another try when the caller may do other things.
+    if (caller.who.view != 0) response.facts.schema += "-" + view_of(caller);
     return {};
   }
 
@@ -48,6 +50,7 @@ struct Exchange {
     want.limits.frame_bytes = settings.max_frame_bytes;
     want.limits.value_bytes = settings.max_value_bytes;
     want.limits.rows = settings.max_frame_rows;
+    want.who = &caller.who;
     REJOIN_ASSIGN(PushReply reply, store.push(want));
     stats.rows_pushed = reply.outcome.rows_seen;
     stats.rows_changed = reply.outcome.rows_changed;
@@ -66,6 +69,8 @@ struct Exchange {
     want.device = caller.device;
     if (!request.push) want.chain_token = pull.chain_token;
     want.cursor = pull.cursor;
+    want.own = pull.own;
+    want.who = &caller.who;
     want.max_bytes = std::clamp(pull.max_bytes != 0 ? pull.max_bytes : settings.page_bytes, kLeastPageBytes,
                                 std::max(settings.max_page_bytes, kLeastPageBytes));
     Result<PullReply> reply = store.pull(want);
@@ -80,8 +85,12 @@ struct Exchange {
     }
     if (!reply.ok()) return reply.error();
     stats.rows_pulled = reply->rows;
-    response.page = PageMessage{std::move(reply->frame), std::move(reply->next_cursor), reply->more,
-                                restarted || reply->restarted, reply->rows};
+    response.page = PageMessage{std::move(reply->frame),
+                                std::move(reply->next_cursor),
+                                reply->more,
+                                restarted || reply->restarted,
+                                reply->rows,
+                                std::move(reply->evicted)};
     return {};
   }
 
@@ -108,6 +117,12 @@ MessageLimits message_limits(const ServerSettings& settings) {
   MessageLimits limits;
   limits.frame_bytes = settings.max_frame_bytes;
   return limits;
+}
+
+std::string view_of(const Caller& caller) {
+  Bytes view;
+  if (caller.who.view != 0) put_be64(view, caller.who.view);
+  return to_hex(view);
 }
 
 SyncResponse serve(const SyncRequest& request, const Caller& caller, TenantStore& store, const ServerSettings& settings,

@@ -16,6 +16,7 @@ struct Caller {
   std::string device;
   bool may_relay = false;   // may push cells of other sites
   bool may_schema = false;  // may create tables and columns with its contract
+  Identity who;
 };
 
 struct ServerSettings {
@@ -40,6 +41,9 @@ struct ServeStats {
 
 ServerFacts facts_of(const ServerSettings& settings, const Caller& caller, int64_t now_ms);
 MessageLimits message_limits(const ServerSettings& settings);
+
+// Callers of one tenant with equal views may see the same: a page for one of them is good for all.
+std::string view_of(const Caller& caller);
 
 // One exchange. Never fails: what goes wrong is the response's error. A push that is refused as a whole is answered
 // without a page, so that the device reacts first; rows that are refused one by one are in the ack, and the page

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "codec/limits.h"
 #include "crdt/version.h"
+#include "sync/identity.h"
 
 namespace rejoin::sync {
 
@@ -22,7 +23,21 @@ struct RefusedRow {
   std::string key_json;
   Code code = Code::internal;  // too_large, forbidden, schema_refused, ...
   std::string reason;
+  // The row as the receiver has it now: a changeset of one row (codec/row_frame.h); one without rows: it has none that
+  // the sender may see. Empty: not said.
+  Bytes server;
 };
+
+// Rows of a table that the device may not see any more. No deletion: they leave the device and may come back whole.
+struct EvictedRows {
+  std::string table;
+  bool all = false;         // every row of the table
+  std::vector<Bytes> keys;  // else these
+  friend bool operator==(const EvictedRows&, const EvictedRows&) = default;
+};
+
+// Of the rows of one acknowledgement at most so many bytes are told; of the others nothing is said.
+inline constexpr uint64_t kMostToldBytes = 4 << 20;
 
 struct ApplyOutcome {
   uint64_t rows_seen = 0;
@@ -58,9 +73,10 @@ struct DeviceState {
   crdt::SiteId site;
   std::string contract_json;
   std::string contract_fingerprint;
-  Bytes pull_cursor;  // empty: from the beginning
-  Bytes chain_token;  // as the last acknowledgement gave it; empty before the first
-  ServerFacts facts;  // as the server told in an earlier reply; without its clock
+  Bytes pull_cursor;      // empty: from the beginning
+  bool pull_own = false;  // from the beginning with what came from this device too: it has given some of it up
+  Bytes chain_token;      // as the last acknowledgement gave it; empty before the first
+  ServerFacts facts;      // as the server told in an earlier reply; without its clock
 };
 
 class DeviceStore {
@@ -75,7 +91,9 @@ class DeviceStore {
   virtual Status acknowledge(BytesView nonce, BytesView next_chain_token, const std::vector<RefusedRow>& refused) = 0;
   // Applies (or stages) a page and moves the pull cursor, in one transaction. Stamps that the server's clock admits
   // (0: unknown) are admitted, however slow this device's clock is.
-  virtual Result<ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms) = 0;
+  // `evicted` rows leave the device, but those with unsent or refused writes, which stay until these are settled.
+  virtual Result<ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
+                                          const std::vector<EvictedRows>& evicted) = 0;
   // True when rows that the server refused go out once more, because what it accepts has changed.
   virtual Result<bool> keep_facts(const ServerFacts& facts) = 0;
   // The file was copied or restored: a new site id, a new chain; unsent writes are kept with their times. Nothing when
@@ -104,6 +122,7 @@ struct PushRequest {
   int64_t now_ms = 0;
   int64_t drift_ms = 0;  // how far ahead of `now_ms` a stamp may lie
   codec::Limits limits;
+  const Identity* who = nullptr;  // nobody in particular: may everything
 };
 
 struct PushReply {
@@ -117,7 +136,9 @@ struct PullRequest {
   std::string device;  // from the token
   Bytes chain_token;   // empty: not checked
   Bytes cursor;
+  bool own = false;  // with an empty cursor: what came from `site` is not left out
   uint64_t max_bytes = 1 << 20;
+  const Identity* who = nullptr;  // nobody in particular: may see everything
 };
 
 struct PullReply {
@@ -126,6 +147,7 @@ struct PullReply {
   bool more = false;
   uint64_t rows = 0;
   bool restarted = false;  // the cursor was not known any more: this page starts from the beginning
+  std::vector<EvictedRows> evicted;
 };
 
 class TenantStore {

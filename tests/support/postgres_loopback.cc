@@ -49,7 +49,8 @@ LoopbackServer& PostgresWorld::server(const std::string& name) {
     EXPECT_TRUE(db.ok());
     node.db = std::move(*db);
     node.tenant = std::make_unique<postgres::Tenant>(name.substr(0, name.find('#')), system_clock(), system_random());
-    node.server = std::make_unique<LoopbackServer>(postgres::make_tenant_store(*node.db, *node.tenant, auto_schema_));
+    node.server =
+        std::make_unique<LoopbackServer>(postgres::make_tenant_store(*node.db, *node.tenant, auto_schema_, as));
   }
   node.server->peer().clock().set(system_clock().now_ms());
   return *node.server;

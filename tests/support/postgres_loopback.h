@@ -33,6 +33,7 @@ class PostgresWorld {
 
   std::string url;
   SqlClient sql;
+  postgres::Impersonation as;  // of servers that are opened from now on
 
  private:
   struct Existing {

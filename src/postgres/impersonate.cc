@@ -1,0 +1,110 @@
+#include "postgres/impersonate.h"
+
+#include <algorithm>
+
+namespace rejoin::postgres {
+namespace {
+
+constexpr int64_t kFactsHoldMs = 10'000;  // grants are looked up again after this time
+
+// FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/).
+uint64_t mix(uint64_t hash, uint64_t value) {
+  for (int shift = 0; shift < 64; shift += 8) hash = (hash ^ (value >> shift & 0xff)) * 1099511628211u;
+  return hash;
+}
+
+// Members of the owner's role, or of the server's, have what those have: nothing of row-level security holds for them.
+std::string question(bool set_option) {
+  return std::string("SELECT rolsuper OR rolbypassrls OR rolname LIKE 'pg\\_%', pg_has_role(session_user, r.oid, '") +
+         (set_option ? "SET" : "MEMBER") +
+         "'), pg_has_role(r.oid, session_user, 'MEMBER') OR pg_has_role(r.oid, current_user, 'MEMBER') OR EXISTS "
+         "(SELECT FROM pg_namespace n WHERE n.nspname = 'rejoin' AND pg_has_role(r.oid, n.nspowner, 'MEMBER')) OR "
+         "EXISTS (SELECT FROM rejoin.tracked k JOIN pg_class c ON c.oid = k.relation WHERE pg_has_role(r.oid, "
+         "c.relowner, 'MEMBER')), session_user::text FROM pg_roles r WHERE rolname = $1";
+}
+
+std::optional<Error> refusal(const std::string& role, const Rows& rows) {
+  const std::string named = "the token names the PostgreSQL role " + role + ", ";
+  // One answer, so that nobody can ask which roles there are.
+  if (rows.empty())
+    return fail(Code::forbidden, named + "which does not exist; create it, or have tokens issued for another");
+  if (rows.integer(0, 0) || rows.integer(0, 2))
+    return fail(Code::forbidden,
+                named +
+                    "which stands above row-level security (a superuser, one with BYPASSRLS, a "
+                    "table's owner or the server's own role); have tokens issued for an ordinary role");
+  if (!rows.integer(0, 1))
+    return fail(Code::forbidden, named + "which the server's role may not act as; run in PostgreSQL: GRANT " +
+                                     quote(role) + " TO " + quote(rows.text(0, 3)));
+  return std::nullopt;
+}
+
+Result<RoleFacts> ask(Work& work, const std::string& role) {
+  Connection& db = work.db();
+  const size_t first = db.queued();
+  db.send(question(db.server_version() >= 160000), Params().text(role));
+  db.send(
+      "SELECT k.id::int8, c.relrowsecurity, has_table_privilege(r.oid, c.oid, 'SELECT') AND "
+      "has_schema_privilege(r.oid, c.relnamespace, 'USAGE') FROM rejoin.tracked k JOIN pg_class c ON c.oid = "
+      "k.relation "
+      "CROSS JOIN pg_roles r WHERE r.rolname = $1",
+      Params().text(role));
+  REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  RoleFacts facts;
+  facts.checked_ms = work.tenant().clock.now_ms();
+  facts.refused = refusal(role, all[first]);
+  const Rows& tables = all[first + 1];
+  for (size_t i = 0; i < tables.size(); ++i) {
+    if (tables.integer(i, 2)) facts.readable.insert(tables.integer(i, 0));
+    if (tables.integer(i, 1)) facts.guarded.insert(tables.integer(i, 0));
+  }
+  return facts;
+}
+
+}  // namespace
+
+Result<Persona> Persona::of(Work& work, const Impersonation& as, const sync::Identity* who) {
+  Persona out;
+  out.who_ = who;
+  out.view_ = who ? who->view : 0;
+  if (!as.on) return out;
+  const std::string role = who && !who->role.empty() ? who->role : as.default_role;
+  if (role.empty())
+    return fail(Code::forbidden,
+                "the token names no role of PostgreSQL, and this server acts as the caller's; have tokens issued with "
+                "the claim role, or start it with --impersonate-role");
+  std::map<std::string, RoleFacts>& known = work.tenant().roles;
+  if (known.size() > 256) known.clear();
+  auto found = known.find(role);
+  if (found == known.end() || found->second.refused || work.tenant().catalog_fresh ||
+      found->second.checked_ms + kFactsHoldMs < work.tenant().clock.now_ms()) {
+    REJOIN_ASSIGN(RoleFacts facts, ask(work, role));
+    found = known.insert_or_assign(role, std::move(facts)).first;
+  }
+  if (found->second.refused) return *found->second.refused;
+  out.role_ = role;
+  out.facts_ = found->second;
+  // Grants are part of what it sees.
+  uint64_t hash = mix(14695981039346656037u, out.view_);
+  for (const std::set<int64_t>* ids : {&out.facts_.readable, &out.facts_.guarded}) {
+    hash = mix(hash, ids->size());
+    for (int64_t id : *ids) hash = mix(hash, static_cast<uint64_t>(id));
+  }
+  out.view_ = std::max<uint64_t>(1, hash);
+  work.db().send("SELECT set_config('request.jwt.claims', $1, true)", Params().text(who ? who->claims : "{}"));
+  return out;
+}
+
+void Persona::enter(Work& work) const {
+  if (on()) work.db().send("SET LOCAL ROLE " + quote(role_));
+}
+
+void Persona::leave(Work& work) const {
+  if (on()) work.db().send("RESET ROLE");
+}
+
+bool Persona::may_pull(const Table& table) const {
+  return sync::right_of(who_, table.name).pull && (!on() || facts_.readable.contains(table.id));
+}
+
+}  // namespace rejoin::postgres

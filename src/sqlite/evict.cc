@@ -1,0 +1,141 @@
+#include "sqlite/evict.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "sqlite/base_writer.h"
+#include "sqlite/feed.h"
+#include "sqlite/fold.h"
+#include "sqlite/hidden.h"
+#include "sqlite/rejections.h"
+#include "sqlite/row_state.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+Result<bool> any_waits(Context& ctx) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_evicted LIMIT 1"));
+  Use use(*s);
+  return s->step("looking for rows that are to leave");
+}
+
+Status on_row(Context& ctx, const char* sql, std::string_view table, BytesView key) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement(sql));
+  Use use(*s);
+  s->bind_text(1, table);
+  s->bind_blob(2, key);
+  return s->run("noting a row that is to leave");
+}
+
+constexpr const char* kForget = "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2";
+
+}  // namespace
+
+Status note_evicted(Context& ctx, const std::vector<sync::EvictedRows>& evicted) {
+  for (const sync::EvictedRows& rows : evicted) {
+    const Table* table = ctx.catalog.find(rows.table);
+    if (!table) continue;
+    if (rows.all) {
+      REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k) SELECT ?1, "
+                                                 "k FROM " +
+                                                 table->records()));
+      Use use(*s);
+      s->bind_text(1, table->name);
+      REJOIN_TRY(s->run("noting rows that are to leave"));
+    }
+    for (const Bytes& key : rows.keys)
+      REJOIN_TRY(
+          on_row(ctx, "INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k) VALUES(?1, ?2)", table->name, key));
+  }
+  return {};
+}
+
+Status keep_what_came_back(Context& ctx, BytesView frame) {
+  REJOIN_ASSIGN(bool any, any_waits(ctx));
+  if (!any || frame.empty()) return {};
+  REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
+  std::vector<uint32_t> sites(reader.sites().size(), 0);
+  for (size_t b = 0; b < reader.blocks().size(); ++b) {
+    const codec::WireTable& wire = reader.tables()[reader.blocks()[b].table];
+    const Table* table = ctx.catalog.find(wire.name);
+    if (!table) continue;
+    const std::vector<uint32_t> columns(wire.columns.size(), codec::kNoColumn);
+    codec::BlockCursor cursor = reader.rows(b, sites, columns);
+    while (cursor.next()) REJOIN_TRY(on_row(ctx, kForget, table->name, cursor.key()));
+  }
+  return {};
+}
+
+Status evict(Work& work, int64_t pushed) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(bool any, any_waits(ctx));
+  if (!any) return {};
+  {
+    // The pages that they came with.
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged LIMIT 1"));
+    Use use(*s);
+    REJOIN_ASSIGN(bool staged, s->step("looking for staged pages"));
+    if (staged) return {};
+  }
+  REJOIN_TRY(fold(work));
+  REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
+  FeedRequest request;
+  request.after = pushed;
+  request.up_to = tail;
+  request.local_only = true;
+  REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, request));
+  std::map<std::string, std::set<Bytes>> unsent;
+  for (const TableTouches& t : feed.tables)
+    for (const Touch& touch : t.touches) unsent[t.table->name].emplace(t.key(touch));
+
+  std::map<std::string, std::vector<Bytes>> leaving;
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT table_name, k FROM main.rejoin_evicted ORDER BY table_name, k"));
+    Use use(*s);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("reading rows that are to leave"));
+      if (!row) break;
+      leaving[std::string(s->text(0))].emplace_back(s->blob(1));
+    }
+  }
+  const Bytes none = codec::encode_row_frame(ctx.sites[work.state.site], ctx.sites, nullptr);
+  for (const auto& group : leaving) {
+    const Table* table = ctx.catalog.find(group.first);
+    const std::set<Bytes>& waiting = unsent[group.first];
+    {
+      // Once for all rows: it makes SQLite prepare every statement anew.
+      std::optional<EnforcementOff> off;
+      if (table && !table->app_triggers) off.emplace(ctx.db, true);
+      for (const Bytes& key : group.second) {
+        if (table && waiting.contains(key)) continue;
+        REJOIN_TRY(on_row(ctx, kForget, group.first, key));
+        if (!table) continue;
+        REJOIN_ASSIGN(bool rejected, is_rejected(ctx, table->name, key));
+        if (rejected) {
+          REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_rejections SET server='null', told=?3 WHERE "
+                                                     "table_name=?1 AND k=?2"));
+          Use use(*s);
+          s->bind_text(1, table->name);
+          s->bind_blob(2, key);
+          s->bind_blob(3, none);
+          REJOIN_TRY(s->run("noting what the server has"));
+          continue;
+        }
+        REJOIN_TRY(erase_row(ctx, *table, key));
+        // Nothing of it stays behind elsewhere.
+        REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2", table->name, key));
+        REJOIN_TRY(on_row(ctx,
+                          "DELETE FROM main.rejoin_lost WHERE tbl=(SELECT id FROM main.rejoin_table WHERE name=?1) AND "
+                          "k=?2",
+                          table->name, key));
+      }
+    }
+    if (!table) continue;
+    REJOIN_ASSIGN(bool side_effects, retry_hidden(ctx, *table));
+    if (side_effects) REJOIN_TRY(fold(work));
+  }
+  return {};
+}
+
+}  // namespace rejoin::sqlite

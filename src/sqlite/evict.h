@@ -1,0 +1,20 @@
+// Rows that a server does not let this device see any more leave it, as if they had never come: no deletion, nothing is
+// captured, nothing travels. They wait in rejoin_evicted until the pages that they came with are visible, and while the
+// device has writes of them that the server has not taken.
+#pragma once
+
+#include <vector>
+
+#include "sqlite/context.h"
+#include "sync/store.h"
+
+namespace rejoin::sqlite {
+
+Status note_evicted(Context& ctx, const std::vector<sync::EvictedRows>& evicted);
+// A page brings rows that were to leave.
+Status keep_what_came_back(Context& ctx, BytesView frame);
+// Removes those that can leave. `pushed`: log entries behind it are not sent yet. A row that the server has refused a
+// write of stays listed, as one that the server has not, until it is discarded.
+Status evict(Work& work, int64_t pushed);
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,117 @@
+#include "sqlite/row_state.h"
+
+#include "crdt/key.h"
+#include "sqlite/base_writer.h"
+#include "sqlite/captured.h"
+#include "sqlite/extract.h"
+#include "sqlite/fold.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/parked.h"
+
+namespace rejoin::sqlite {
+
+Result<RowState> read_row_state(Context& ctx, const Table& table, BytesView key) {
+  RowState state;
+  REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, table));
+  REJOIN_ASSIGN(BytesView stored, records.find(key));
+  state.known = stored.data() != nullptr;
+  if (!state.known) return state;
+  if (!crdt::decode_record(stored, ctx.sites.size(), state.record))
+    return fail(Code::corrupt, "the record of a row in \"" + table.name + "\" is damaged; run rejoin doctor");
+  REJOIN_ASSIGN(RowReader row, RowReader::open(ctx, table, !state.record.visible()));
+  REJOIN_ASSIGN(bool found, row.find(key));
+  for (uint32_t c = 0; found && c < table.columns.size(); ++c)
+    if (table.columns[c].present && !state.record.stamp_of(c).bottom()) state.values[c] = OwnedValue::of(row.value(c));
+  return state;
+}
+
+Status erase_row(Context& ctx, const Table& table, BytesView key) {
+  const bool triggers = table.app_triggers && !ctx.rollback_triggers.contains(table.id);
+  EnforcementOff off(ctx.db, !triggers);
+  BaseWriter base(ctx, table, triggers);
+  BaseWriter::Row row;
+  Bytes scratch;
+  if (!crdt::decode_key(key, table.key.size(), row.key, scratch))
+    return fail(Code::corrupt, "a key of table \"" + table.name + "\" is damaged");
+  REJOIN_ASSIGN(int64_t mark, log_tail(ctx));
+  REJOIN_TRY(base.erase(row));
+  REJOIN_TRY(base.erase_shadow(row));
+  if (triggers) REJOIN_TRY(forget_captured(ctx, table, mark, {Bytes(key)}));
+  REJOIN_TRY(unpark_hidden(ctx, table, key));
+  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM " + table.records() + " WHERE k=?1"));
+  Use use(*s);
+  s->bind_blob(1, key);
+  return s->run("forgetting a row of " + table.name);
+}
+
+codec::OneRow one_row(const Table& table, BytesView key, const RowState& state) {
+  codec::OneRow row{wire_table(table), Bytes(key), state.record, {}};
+  for (const auto& [c, value] : state.values)
+    if (table.columns[c].present) row.values[c] = value;
+  return row;
+}
+
+std::vector<uint32_t> column_map(const Table& table, const codec::WireTable& wire) {
+  std::vector<uint32_t> out;
+  for (const std::string& name : wire.columns) {
+    uint32_t id = codec::kNoColumn;
+    for (uint32_t c = 0; c < table.columns.size(); ++c)
+      if (table.columns[c].present && sqlite3_stricmp(table.columns[c].name.c_str(), name.c_str()) == 0) id = c;
+    out.push_back(id);
+  }
+  return out;
+}
+
+Result<std::vector<uint32_t>> site_map(Context& ctx, const codec::ChangesetReader& reader) {
+  std::vector<uint32_t> out;
+  for (const crdt::SiteId& id : reader.sites()) {
+    REJOIN_ASSIGN(uint32_t index, intern_site(ctx, id));
+    out.push_back(index);
+  }
+  return out;
+}
+
+Result<std::optional<Told>> read_told(Context& ctx, BytesView frame) {
+  if (frame.empty()) return std::optional<Told>();
+  REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
+  REJOIN_ASSIGN(std::vector<uint32_t> sites, site_map(ctx, reader));
+  Told told{reader.info().source, {}};
+  REJOIN_ASSIGN(told.row, codec::read_row_frame(reader, sites));
+  return std::optional(std::move(told));
+}
+
+RowState state_of(const Table& table, const std::optional<codec::OneRow>& row) {
+  RowState state;
+  if (!row) return state;
+  state.known = true;
+  const std::vector<uint32_t> columns = column_map(table, row->table);
+  state.record = row->record;
+  state.record.groups.clear();
+  for (const crdt::CellGroup& group : row->record.groups) {
+    crdt::CellGroup mapped{{}, group.stamp};
+    group.columns.each([&](uint32_t c) {
+      if (columns[c] != codec::kNoColumn) mapped.columns.add(columns[c]);
+    });
+    if (!mapped.columns.empty()) state.record.groups.push_back(std::move(mapped));
+  }
+  for (const auto& [c, value] : row->values)
+    if (columns[c] != codec::kNoColumn) state.values[columns[c]] = value;
+  return state;
+}
+
+Status tell_rows(Work& work, const sync::Identity* who, std::vector<sync::RefusedRow>& refused) {
+  Context& ctx = work.ctx();
+  uint64_t told = 0;
+  for (sync::RefusedRow& row : refused) {
+    const Table* table = ctx.catalog.find(row.table);
+    if (!table || told > sync::kMostToldBytes) continue;
+    REJOIN_ASSIGN(RowState state, read_row_state(ctx, *table, row.key));
+    state.known &= sync::right_of(who, table->name).pull;
+    const codec::OneRow one = one_row(*table, row.key, state);
+    row.server = codec::encode_row_frame(ctx.sites[work.state.site], ctx.sites, state.known ? &one : nullptr);
+    told += row.server.size();
+  }
+  return {};
+}
+
+}  // namespace rejoin::sqlite
