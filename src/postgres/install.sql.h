@@ -1,9 +1,8 @@
-// The schema "rejoin", as `rejoin pg init` installs it. docs/postgres.md describes each table.
+// The schema "rejoin" as `rejoin pg init` first installed it; upgrades.h has what came later. docs/postgres.md
+// describes each table.
 #pragma once
 
 namespace rejoin::postgres {
-
-inline constexpr int kSchemaVersion = 1;
 
 // Version 1. Every table that holds a tenant's data is under row-level security for its owner too: a query without a
 // filter sees the tenant of its transaction (rejoin.tenant, rejoin.tenant_id) and no other.

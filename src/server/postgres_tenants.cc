@@ -4,13 +4,14 @@
 #include <utility>
 
 #include "postgres/admin.h"
+#include "postgres/audit.h"
+#include "server/audited_store.h"
 #include "server/discreet_store.h"
 #include "server/tenant_files.h"
 
 namespace rejoin::server {
 namespace {
 
-constexpr std::string_view kPlaceholder = "{tenant}";
 // Tenants that nobody asks for are forgotten when there are more; what is known of them is read again.
 constexpr size_t kMostEntries = 4096;
 
@@ -60,20 +61,7 @@ Result<std::unique_ptr<Tenants>> PostgresTenants::start(const PostgresSettings& 
   return std::unique_ptr<Tenants>(std::move(out));
 }
 
-bool PostgresTenants::database_per_tenant() const { return settings_.url.find(kPlaceholder) != std::string::npos; }
-
-std::string PostgresTenants::url_of(const std::string& tenant) const {
-  std::string url = settings_.url;
-  const size_t at = url.find(kPlaceholder);
-  // The name as a file name is lower case and has nothing that an address could take for its own.
-  if (at != std::string::npos) {
-    std::string name = tenant_file_name(tenant);
-    if (url.find("://") != std::string::npos)
-      for (size_t i = 0; (i = name.find('%', i)) != std::string::npos; i += 3) name.replace(i, 1, "%25");
-    url.replace(at, kPlaceholder.size(), name);
-  }
-  return url;
-}
+bool PostgresTenants::database_per_tenant() const { return names_tenant_database(settings_.url); }
 
 std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::string& url) {
   std::shared_ptr<Pool>& pool = pools_[url];
@@ -87,6 +75,12 @@ std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::strin
 // At a database's first connection: is it one that this build can serve?
 Status PostgresTenants::look_at(postgres::Connection& connection) {
   REJOIN_TRY(postgres::check_version(connection));
+  if (settings_.audit) {
+    REJOIN_ASSIGN(const bool there, postgres::has_audit(connection));
+    if (!there)
+      return fail(Code::not_found,
+                  "the schema rejoin in this PostgreSQL database has no audit log; run: rejoin pg init");
+  }
   REJOIN_ASSIGN(const bool super, postgres::bypasses_row_security(connection));
   if (super)
     log_.write(LogLevel::warning, "superuser",
@@ -168,7 +162,7 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
   std::shared_ptr<Entry>& found = entries_[name];
   if (!found) found = std::make_shared<Entry>(name, clock_, random_);
   const std::shared_ptr<Entry> entry = found;
-  const std::shared_ptr<Pool> pool = pool_of(url_of(name));
+  const std::shared_ptr<Pool> pool = pool_of(tenant_database(settings_.url, name));
   ++entry->users;
   Status outcome = fail(Code::busy, "the tenant is busy with other requests; try again");
   if (entry->freed.wait_until(lock, deadline, [&] { return !entry->busy; })) {
@@ -183,7 +177,9 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
         entry->tenant.sites = {}, entry->tenant.catalog.reset();
       const auto store = postgres::make_tenant_store(**connection, entry->tenant, auto_schema_);
       const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
-      DiscreetStore discreet(*store, tell);
+      postgres::AuditTable audit(**connection);
+      AuditedStore audited(*store, name, audit);
+      DiscreetStore discreet(settings_.audit ? static_cast<sync::TenantStore&>(audited) : *store, tell);
       outcome = use(discreet);
       give_back(*pool, std::move(*connection));
     } else {
