@@ -50,6 +50,10 @@ class StoreSessions : public ::testing::TestWithParam<StoreKind> {
     expect_shows(a), expect_shows(b);
     world->expect_sound();
   }
+  Code code_of_forgetting(const std::string& device) {
+    auto done = world->admin()->forget(device);
+    return done.ok() ? Code::ok : done.error().code;
+  }
   int64_t todos() { return world->number("SELECT count(*) FROM todos"); }
   static int64_t rejected(LoopbackDevice& device) {
     return device.peer.number("SELECT count(*) FROM rejoin_rejections");
@@ -269,6 +273,68 @@ TEST_P(StoreSessions, CellsOfOtherSitesNeedTheRelayClaim) {
   EXPECT_EQ(todos(), 4);
   settle();
   expect_same();
+}
+
+TEST_P(StoreSessions, ADeviceThatWasForgottenComesBackAndLosesNothing) {
+  write(a, "a", 5);
+  write(b, "b", 5);
+  settle();
+  EXPECT_EQ(code_of_forgetting("nobody"), Code::not_found);
+  auto devices = world->admin()->devices();
+  ASSERT_TRUE(devices.ok()) << devices.error().message;
+  ASSERT_EQ(devices->size(), 2u);
+  EXPECT_EQ((*devices)[0].device, "a");
+  EXPECT_EQ(std::string((*devices)[0].site.view()), a.peer.site());
+  EXPECT_GT((*devices)[1].last_seen_ms, 0);
+  const std::string site = a.peer.site();
+  EXPECT_EQ(code_of_forgetting("a"), Code::ok);
+  EXPECT_EQ(world->kept("device"), 1);
+  EXPECT_EQ(code_of_forgetting("a"), Code::not_found);
+  // Both write meanwhile.
+  a.peer.run("UPDATE todos SET title='unsent' WHERE id='b2'; INSERT INTO todos VALUES('unsent', 'x', 0)");
+  b.peer.run("DELETE FROM todos WHERE id='a3'; UPDATE todos SET done=7 WHERE id='a1'");
+  world->sync(b);
+  settle();
+  expect_same();
+  EXPECT_EQ(a.peer.site(), site);
+  EXPECT_EQ(world->rows("SELECT id, title, done FROM todos WHERE id IN ('b2', 'unsent', 'a3', 'a1') ORDER BY id"),
+            "a1|title of row number 1|7\nb2|unsent|0\nunsent|x|0\n");
+  EXPECT_EQ(rejected(a), 0);
+}
+
+// Half of a transaction that nobody will finish goes too, and comes again if its device does.
+TEST_P(StoreSessions, ForgettingADeviceFreesWhatItHadBegun) {
+  small_pages(2000);
+  a.options.attempts = 1;
+  write(a, "a", 200);
+  a.fault = [](uint64_t number) { return number == 5 ? Fault::lose_request : Fault::none; };
+  a.peer.clock().set(system_clock().now_ms());
+  EXPECT_TRUE(a.sync(world->node()).error);
+  a.fault = nullptr;
+  auto devices = world->admin()->devices();
+  ASSERT_TRUE(devices.ok() && devices->size() == 1);
+  EXPECT_GT((*devices)[0].staged_bytes, 1000u);
+  EXPECT_EQ(code_of_forgetting("a"), Code::ok);
+  EXPECT_EQ(world->kept("staged"), 0);
+  a.options.attempts = 3;
+  settle();
+  expect_same();
+  EXPECT_EQ(todos(), 200);
+}
+
+TEST_P(StoreSessions, ATenantIsSummedUp) {
+  write(a, "a", 5);
+  settle();
+  a.peer.run("DELETE FROM todos WHERE id='a3'");
+  world->sync(a);
+  auto info = world->admin()->info();
+  ASSERT_TRUE(info.ok()) << info.error().message;
+  EXPECT_EQ(info->devices, 1u);  // b has pushed nothing
+  EXPECT_EQ(info->rows, 9u);
+  EXPECT_EQ(info->deleted, 1u);
+  EXPECT_GT(info->log_rows, 0u);
+  EXPECT_GT(info->bytes, 0u);
+  EXPECT_GT(info->last_seen_ms, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, StoreSessions, ::testing::Values(StoreKind::embedded, StoreKind::postgres),

@@ -79,6 +79,7 @@ void add_merge(Commands& commands);
 void add_serve(Commands& commands);
 void add_token(Commands& commands);
 void add_pg(Commands& commands);
+void add_admin(Commands& commands);
 void add_inspect(Commands& commands);
 void add_doctor(Commands& commands);
 void add_compact(Commands& commands);

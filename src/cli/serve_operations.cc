@@ -27,6 +27,28 @@ Status fill_rate(const char* flag, const std::string& text, server::RateLimit& l
   return {};
 }
 
+Status fill_audit(const OperationsArguments& arguments, server::Settings& settings) {
+  const bool postgres = !settings.postgres.url.empty();
+  for (const auto& [flag, given] :
+       {std::pair("--audit-keep", arguments.audit_keep), std::pair("--audit-max-size", arguments.audit_max_size)}) {
+    if (given.empty()) continue;
+    if (!arguments.audit) return fail(Code::bad_argument, std::string(flag) + " does nothing without --audit");
+    if (postgres)
+      return fail(Code::bad_argument, std::string(flag) +
+                                          " is for the embedded store; how long PostgreSQL keeps the audit log says "
+                                          "its owner: UPDATE rejoin.meta SET audit_days = 90");
+  }
+  settings.audit.on = arguments.audit && !postgres;
+  settings.postgres.audit = arguments.audit;
+  if (!arguments.audit_keep.empty()) {
+    REJOIN_ASSIGN(settings.audit.keep_ms, parse_duration(arguments.audit_keep));
+  }
+  if (!arguments.audit_max_size.empty()) {
+    REJOIN_ASSIGN(settings.audit.max_bytes, parse_size(arguments.audit_max_size));
+  }
+  return {};
+}
+
 }  // namespace
 
 void add_operations_options(CLI::App& command, OperationsArguments& arguments) {
@@ -53,6 +75,11 @@ void add_operations_options(CLI::App& command, OperationsArguments& arguments) {
       .add_option("--max-queue-wait", arguments.max_queue_wait,
                   "Take no more requests when one has waited so long for a worker (10s)")
       ->type_name("TIME");
+  command.add_flag("--audit", arguments.audit, "Write down who pushed what: in DIR/audit, or the table rejoin.audit");
+  command.add_option("--audit-keep", arguments.audit_keep, "How long files in DIR/audit are kept (90d)")
+      ->type_name("TIME");
+  command.add_option("--audit-max-size", arguments.audit_max_size, "How large they may be together (1G)")
+      ->type_name("SIZE");
 }
 
 Status fill_operations(const OperationsArguments& arguments, server::Settings& settings) {
@@ -74,7 +101,7 @@ Status fill_operations(const OperationsArguments& arguments, server::Settings& s
   http.queue = arguments.max_queue;
   http.queue_per_lane = std::min(http.queue_per_lane, http.queue);
   REJOIN_ASSIGN(http.queue_wait_ms, parse_duration(arguments.max_queue_wait));
-  return {};
+  return fill_audit(arguments, settings);
 }
 
 }  // namespace rejoin::cli

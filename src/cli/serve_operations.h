@@ -17,6 +17,8 @@ struct OperationsArguments {
   std::string rate_device, rate_tenant;
   size_t max_queue = 256;
   std::string max_queue_wait = "10s";
+  bool audit = false;
+  std::string audit_keep, audit_max_size;
 };
 
 // `arguments` must outlive the command.

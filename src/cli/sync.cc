@@ -13,6 +13,7 @@
 #include "cli/open.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
+#include "cli/token_command.h"
 #include "cli/units.h"
 #include "client/sync_once.h"
 #include "net/url.h"
@@ -21,7 +22,7 @@ namespace rejoin::cli {
 namespace {
 
 struct Arguments {
-  std::string file, url, token, token_file, timeout, ca_file;
+  std::string file, url, token, token_file, token_command, timeout, ca_file;
   bool forget = false;
   unsigned retries = 3;  // a person who waits in front of a terminal wants to hear of a server that is down
 };
@@ -56,6 +57,8 @@ Result<sqlite::Connection> connection_of(const Arguments& arguments, sqlite::Rep
     connection.token = arguments.token;
   else if (!arguments.token_file.empty()) {
     REJOIN_ASSIGN(connection.token, read_token_file(arguments.token_file));
+  } else if (!arguments.token_command.empty()) {
+    REJOIN_ASSIGN(connection.token, run_token_command(arguments.token_command));
   } else if (variable && *variable)
     connection.token = variable;
   return connection;
@@ -122,6 +125,11 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   catch_interrupts();
   options.cancelled = [] { return interrupted().load(); };
   options.ca_file = arguments.ca_file;
+  // Whoever writes the file may have renewed it meanwhile.
+  if (!arguments.token_command.empty())
+    options.renew_token = [&] { return run_token_command(arguments.token_command); };
+  else if (!arguments.token_file.empty())
+    options.renew_token = [&] { return read_token_file(arguments.token_file); };
   options.session.attempts = static_cast<int>(arguments.retries) + 1;
   std::optional<Progress> progress(std::in_place, "syncing", output.json());
   std::optional<Error> last_failure;
@@ -138,7 +146,9 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   if (report.error) report.error = in_file(arguments.file, *report.error);
   // A server that answered is worth remembering; a mistyped address or a token that was turned away is not.
   bool remember = !arguments.forget && !report.error &&
-                  (!arguments.url.empty() || !arguments.token.empty() || !arguments.token_file.empty());
+                  (!arguments.url.empty() || !arguments.token.empty() || !arguments.token_file.empty() ||
+                   !arguments.token_command.empty());
+  connection.token = report.token;
   if (remember) REJOIN_TRY(sqlite::store_connection(replica, connection));
   int refused = report.totals.rows_refused > 0 ? kRefused : kOk;
   if (output.json()) {
@@ -170,9 +180,15 @@ void add_sync(Commands& commands) {
           ->add_option("--token", arguments->token,
                        "The token; others on this machine can see it, so prefer a file or REJOIN_TOKEN")
           ->type_name("TOKEN");
-  command->add_option("--token-file", arguments->token_file, "A file that holds the token")
-      ->type_name("FILE")
-      ->excludes(token);
+  CLI::Option* file = command->add_option("--token-file", arguments->token_file, "A file that holds the token")
+                          ->type_name("FILE")
+                          ->excludes(token);
+  command
+      ->add_option("--token-command", arguments->token_command,
+                   "A command that prints a token; run again when the server turns the token away")
+      ->type_name("CMD")
+      ->excludes(token)
+      ->excludes(file);
   command->add_flag("--forget", arguments->forget, "Don't remember URL and token");
   command->add_option("--timeout", arguments->timeout, "Give up after this long, like 90s or 5m")->type_name("TIME");
   command->add_option("--retries", arguments->retries, "How often to try again when the server cannot be reached (3)")

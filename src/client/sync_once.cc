@@ -58,6 +58,14 @@ Error error_of_status(int status, const net::Url& url, const net::HttpReply& rep
   return fail(Code::unsupported, who + " and no message of Rejoin's; is this the address of a Rejoin server?");
 }
 
+// It becomes part of a header.
+Status check_token(const std::string& token) {
+  for (char c : token)
+    if (c <= ' ' || c == 0x7f)
+      return fail(Code::bad_argument, "the access token has a space or a control character in it; copy it anew");
+  return {};
+}
+
 // One sync under way: carries the session's instructions out.
 class Sync {
  public:
@@ -76,6 +84,7 @@ class Sync {
       if (auto* done = std::get_if<sync::Done>(&next)) {
         report_.totals = done->totals;
         report_.error = std::move(done->error);
+        report_.token = token_;
         return std::move(report_);
       }
       if (std::optional<Error> end = must_end())
@@ -114,6 +123,17 @@ class Sync {
 
   sync::Instruction exchange(const Bytes& request) {
     Result<net::HttpReply> reply = post(request);
+    if (reply.ok() && reply->status == 401 && options_.renew_token) {
+      Result<std::string> renewed = options_.renew_token();
+      if (renewed.ok()) {
+        if (Status good = check_token(*renewed); !good.ok()) renewed = good.error();
+      }
+      if (!renewed.ok()) return session_.on_cancel(fail(Code::unauthorized, renewed.error().message));
+      if (*renewed != token_) {
+        token_ = std::move(*renewed);
+        reply = post(request);
+      }
+    }
     if (!reply.ok()) {
       if (std::optional<Error> end = must_end()) return session_.on_cancel(*end);
       return session_.on_failure(reply.error());
@@ -173,7 +193,7 @@ class Sync {
 
   const SyncOptions& options_;
   const net::Url url_;
-  const std::string& token_;
+  std::string token_;
   std::unique_ptr<sync::DeviceStore> store_;
   net::HttpClient client_;
   sync::DeviceSession session_;
@@ -192,9 +212,7 @@ uint64_t count_in(const boost::json::object& status, const char* name) {
 Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token,
                              const SyncOptions& options) {
   REJOIN_ASSIGN(net::Url address, net::parse_url(url));
-  for (char c : token)
-    if (c <= ' ' || c == 0x7f)
-      return fail(Code::bad_argument, "the access token has a space or a control character in it; copy it anew");
+  REJOIN_TRY(check_token(token));
   SyncReport report = Sync(replica, url, std::move(address), token, options).run();
   if (const Result<std::string> status = sqlite::status_json(replica); status.ok()) {
     boost::system::error_code error;

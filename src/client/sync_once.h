@@ -26,6 +26,9 @@ struct SyncOptions {
   std::function<bool()> cancelled;                    // asked about ten times a second; true ends the sync
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   std::string ca_file;  // see net::HttpClientOptions
+  // Asked for another token when the server turns the one in force away (it has expired, say); the request that was
+  // turned away is sent once more, so a session keeps its place. An error, or the same token, ends the sync.
+  std::function<Result<std::string>()> renew_token;
   sync::DeviceOptions session;
 };
 
@@ -37,6 +40,7 @@ struct SyncReport {
   uint64_t rejected = 0;       // rows listed in rejoin_rejections
   uint64_t parked = 0;         // rows listed in rejoin_parked
   std::optional<Error> error;  // why it ended early; what the totals say is done all the same
+  std::string token;           // that was in force at the end
 };
 
 // `url`: the server's address as rejoin_connect takes it (http://host[:port][/prefix]); its exact text names the server

@@ -2,32 +2,58 @@
 
 #include "postgres/capture.h"
 #include "postgres/install.sql.h"
+#include "postgres/upgrades.h"
 
 namespace rejoin::postgres {
+
+namespace {
+
+// What a server's role needs, and no more.
+std::string grant_sql(const std::string& role) {
+  const std::string r = quote(role);
+  return "GRANT USAGE ON SCHEMA rejoin TO " + r +
+         "; GRANT SELECT ON rejoin.meta, rejoin.tracked, rejoin.tracked_column TO " + r +
+         "; GRANT SELECT, INSERT, UPDATE ON rejoin.tenant TO " + r +
+         "; GRANT SELECT, INSERT, UPDATE, DELETE ON rejoin.site, rejoin.record, rejoin.log, rejoin.outbox, "
+         "rejoin.device, rejoin.stream, rejoin.staged, rejoin.contract TO " +
+         r + "; GRANT SELECT, INSERT ON rejoin.audit TO " + r +
+         "; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA rejoin TO " + r + ";";
+}
+
+// What leads from one version to the newest, in a transaction.
+std::string upgrade_sql(int64_t from) {
+  std::string sql;
+  for (const Upgrade& upgrade : kUpgrades)
+    if (upgrade.to > from)
+      sql += std::string(upgrade.sql) + "UPDATE rejoin.meta SET version = " + std::to_string(upgrade.to) + ";";
+  return sql;
+}
+
+}  // namespace
 
 Result<bool> init(Connection& db, const std::string& role) {
   REJOIN_ASSIGN(Rows there, db.query("SELECT to_regclass('rejoin.meta') IS NOT NULL"));
   bool installed = false;
   if (there.integer(0, 0) == 0) {
-    REJOIN_TRY(db.script(std::string("BEGIN;") + kInstallSql + "COMMIT;"));
+    REJOIN_TRY(db.script(std::string("BEGIN;") + kInstallSql + upgrade_sql(1) + "COMMIT;"));
     installed = true;
   }
-  REJOIN_ASSIGN(int64_t version, installed_version(db));
+  REJOIN_ASSIGN(const int64_t version, installed_version(db));
   if (version > kSchemaVersion)
     return fail(Code::unsupported, "the schema rejoin in this database has version " + std::to_string(version) +
                                        ", this build knows " + std::to_string(kSchemaVersion) +
                                        "; use the newer Rejoin");
-  if (!role.empty()) {
-    const std::string r = quote(role);
-    REJOIN_TRY(
-        db.script("BEGIN; GRANT USAGE ON SCHEMA rejoin TO " + r +
-                  "; GRANT SELECT ON rejoin.meta, rejoin.tracked, "
-                  "rejoin.tracked_column TO " +
-                  r + "; GRANT SELECT, INSERT, UPDATE ON rejoin.tenant TO " + r +
-                  "; GRANT SELECT, INSERT, UPDATE, DELETE ON rejoin.site, rejoin.record, rejoin.log, rejoin.outbox, "
-                  "rejoin.device, rejoin.stream, rejoin.staged, rejoin.contract TO " +
-                  r + "; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA rejoin TO " + r + "; COMMIT;"));
+  if (version < kSchemaVersion) {
+    // Roles that may use the older one may use what is new.
+    REJOIN_ASSIGN(const Rows roles,
+                  db.query("SELECT DISTINCT r.rolname::text FROM pg_class c, aclexplode(c.relacl) AS a JOIN pg_roles r "
+                           "ON r.oid = a.grantee WHERE c.oid = 'rejoin.record'::regclass AND a.grantee <> c.relowner"));
+    std::string grants;
+    for (size_t i = 0; i < roles.size(); ++i) grants += grant_sql(roles.text(i, 0));
+    REJOIN_TRY(db.script("BEGIN; SET LOCAL lock_timeout = '5s';" + upgrade_sql(version) + grants + "COMMIT;"));
+    installed = true;
   }
+  if (!role.empty()) REJOIN_TRY(db.script("BEGIN;" + grant_sql(role) + "COMMIT;"));
   return installed;
 }
 
@@ -49,7 +75,7 @@ Result<int64_t> installed_version(Connection& db) {
 
 Status check_version(Connection& db) {
   REJOIN_ASSIGN(int64_t version, installed_version(db));
-  if (version == kSchemaVersion) return {};
+  if (version >= kOldestServed && version <= kSchemaVersion) return {};
   return fail(Code::unsupported, "the schema rejoin in this PostgreSQL database has version " +
                                      std::to_string(version) + ", this build needs " + std::to_string(kSchemaVersion) +
                                      (version < kSchemaVersion ? "; run rejoin pg init" : "; use the newer Rejoin"));

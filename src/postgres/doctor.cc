@@ -1,5 +1,5 @@
 #include "postgres/admin.h"
-#include "postgres/install.sql.h"
+#include "postgres/upgrades.h"
 
 namespace rejoin::postgres {
 

@@ -1,9 +1,8 @@
-// The schema "rejoin", as `rejoin pg init` installs it. docs/postgres.md describes each table.
+// The schema "rejoin" as `rejoin pg init` first installed it; upgrades.h has what came later. docs/postgres.md
+// describes each table.
 #pragma once
 
 namespace rejoin::postgres {
-
-inline constexpr int kSchemaVersion = 1;
 
 // Version 1. Every table that holds a tenant's data is under row-level security for its owner too: a query without a
 // filter sees the tenant of its transaction (rejoin.tenant, rejoin.tenant_id) and no other.
@@ -94,7 +93,6 @@ CREATE POLICY tenant ON rejoin.outbox
   USING (tenant = current_setting('rejoin.tenant', true) OR rejoin.all_tenants());
 
 ALTER TABLE rejoin.record SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
-ALTER TABLE rejoin.log ALTER entries SET STORAGE EXTERNAL;
 ALTER TABLE rejoin.tenant SET (fillfactor = 10);
 ALTER TABLE rejoin.outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
 

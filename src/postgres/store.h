@@ -3,11 +3,13 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "postgres/impersonate.h"
 #include "postgres/work.h"
 #include "sync/store.h"
+#include "sync/tenant_admin.h"
 
 namespace rejoin::postgres {
 
@@ -22,5 +24,9 @@ class TenantStore : public sync::TenantStore {
 // application's tables are read and written.
 std::unique_ptr<TenantStore> make_tenant_store(Connection& db, Tenant& tenant, bool auto_schema,
                                                const Impersonation& as = {});
+
+// What `rejoin admin` asks of it. `db` and `tenant` outlive it. Errors besides: not_found (no such tenant).
+std::unique_ptr<sync::TenantAdmin> make_tenant_admin(Connection& db, Tenant& tenant);
+Result<std::vector<std::string>> tenant_names(Connection& db);
 
 }  // namespace rejoin::postgres

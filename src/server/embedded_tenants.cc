@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "server/audited_store.h"
 #include "server/tenant_files.h"
 #include "sqlite/database.h"
 
@@ -25,11 +26,13 @@ struct EmbeddedTenants::Entry {
   std::list<std::string>::iterator recent;
 };
 
-EmbeddedTenants::EmbeddedTenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock)
+EmbeddedTenants::EmbeddedTenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock,
+                                 std::unique_ptr<sync::AuditSink> audit)
     : folder_(std::move(folder)),
       most_open_(most_open ? most_open : 1),
       busy_timeout_ms_(busy_timeout_ms),
-      clock_(clock) {}
+      clock_(clock),
+      audit_(std::move(audit)) {}
 
 EmbeddedTenants::~EmbeddedTenants() = default;
 
@@ -84,7 +87,12 @@ Status EmbeddedTenants::with(const std::string& tenant, std::chrono::steady_cloc
     outcome = open_entry(*entry);
     if (outcome.ok()) {
       entry->database->set_deadline(deadline);
-      outcome = use(*entry->store);
+      if (audit_) {
+        AuditedStore audited(*entry->store, tenant, *audit_);
+        outcome = use(audited);
+      } else {
+        outcome = use(*entry->store);
+      }
       entry->database->set_deadline();
     }
     lock.lock();

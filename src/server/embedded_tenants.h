@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "server/tenants.h"
+#include "sync/audit.h"
 
 namespace rejoin::server {
 
@@ -18,7 +19,9 @@ class EmbeddedTenants final : public Tenants {
  public:
   // Keeps files in `folder` (made when missing). `most_open` handles stay open; more only while more requests than that
   // are at work.
-  EmbeddedTenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock);
+  // `audit`: where pushes are written down, if anywhere.
+  EmbeddedTenants(std::string folder, size_t most_open, int busy_timeout_ms, Clock& clock,
+                  std::unique_ptr<sync::AuditSink> audit = nullptr);
   ~EmbeddedTenants() override;
   EmbeddedTenants(const EmbeddedTenants&) = delete;
   EmbeddedTenants& operator=(const EmbeddedTenants&) = delete;
@@ -41,6 +44,7 @@ class EmbeddedTenants final : public Tenants {
   const size_t most_open_;
   const int busy_timeout_ms_;
   Clock& clock_;
+  const std::unique_ptr<sync::AuditSink> audit_;
   mutable std::mutex mutex_;
   Entries entries_;
   std::list<std::string> recent_;  // the most recently used first

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "postgres/admin.h"
+#include "postgres/audit.h"
+#include "server/audited_store.h"
 #include "server/discreet_store.h"
 #include "server/push_group.h"
 #include "server/tenant_files.h"
@@ -11,7 +13,6 @@
 namespace rejoin::server {
 namespace {
 
-constexpr std::string_view kPlaceholder = "{tenant}";
 // Tenants that nobody asks for are forgotten when there are more; what is known of them is read again.
 constexpr size_t kMostEntries = 4096;
 
@@ -66,20 +67,7 @@ Result<std::unique_ptr<Tenants>> PostgresTenants::start(const PostgresSettings& 
   return std::unique_ptr<Tenants>(std::move(out));
 }
 
-bool PostgresTenants::database_per_tenant() const { return settings_.url.find(kPlaceholder) != std::string::npos; }
-
-std::string PostgresTenants::url_of(const std::string& tenant) const {
-  std::string url = settings_.url;
-  const size_t at = url.find(kPlaceholder);
-  // The name as a file name is lower case and has nothing that an address could take for its own.
-  if (at != std::string::npos) {
-    std::string name = tenant_file_name(tenant);
-    if (url.find("://") != std::string::npos)
-      for (size_t i = 0; (i = name.find('%', i)) != std::string::npos; i += 3) name.replace(i, 1, "%25");
-    url.replace(at, kPlaceholder.size(), name);
-  }
-  return url;
-}
+bool PostgresTenants::database_per_tenant() const { return names_tenant_database(settings_.url); }
 
 std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::string& url) {
   std::shared_ptr<Pool>& pool = pools_[url];
@@ -93,6 +81,12 @@ std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::strin
 // At a database's first connection: is it one that this build can serve?
 Status PostgresTenants::look_at(postgres::Connection& connection) {
   REJOIN_TRY(postgres::check_version(connection));
+  if (settings_.audit) {
+    REJOIN_ASSIGN(const bool there, postgres::has_audit(connection));
+    if (!there)
+      return fail(Code::not_found,
+                  "the schema rejoin in this PostgreSQL database has no audit log; run: rejoin pg init");
+  }
   REJOIN_ASSIGN(const bool super, postgres::bypasses_row_security(connection));
   if (super)
     log_.write(LogLevel::warning, "superuser",
@@ -168,7 +162,7 @@ Error PostgresTenants::report(const std::string& tenant, const Error& error) {
 }
 
 // Takes what a request of a tenant needs for each call, so that pushes can be written together and pulls beside them.
-class PostgresTenants::Gate final : public sync::TenantStore {
+class PostgresTenants::Gate final : public sync::TenantStore, public sync::AuditSink {
  public:
   Gate(PostgresTenants& tenants, const std::string& name, Entry& entry, Pool& pool, PushGroup::Instant deadline)
       : tenants_(tenants), name_(name), entry_(entry), pool_(pool), deadline_(deadline) {}
@@ -201,6 +195,14 @@ class PostgresTenants::Gate final : public sync::TenantStore {
     REJOIN_TRY(tenants_.lease(name_, entry_, pool_, deadline_,
                               [&](postgres::TenantStore& store) { adopted = store.adopt_contract(json, may_create); }));
     return adopted;
+  }
+
+  Status write(const std::string& tenant, const std::vector<sync::AuditEntry>& entries) override {
+    REJOIN_ASSIGN(std::unique_ptr<postgres::Connection> connection, tenants_.take(pool_, deadline_));
+    connection->set_deadline(deadline_);
+    const Status written = postgres::AuditTable(*connection).write(tenant, entries);
+    tenants_.give_back(pool_, std::move(connection));
+    return written;
   }
 
  private:
@@ -261,12 +263,13 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
   std::shared_ptr<Entry>& found = entries_[name];
   if (!found) found = std::make_shared<Entry>();
   const std::shared_ptr<Entry> entry = found;
-  const std::shared_ptr<Pool> pool = pool_of(url_of(name));
+  const std::shared_ptr<Pool> pool = pool_of(tenant_database(settings_.url, name));
   ++entry->users;
   lock.unlock();
   Gate gate(*this, name, *entry, *pool, deadline);
+  AuditedStore audited(gate, name, gate);
   const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
-  DiscreetStore discreet(gate, tell);
+  DiscreetStore discreet(settings_.audit ? static_cast<sync::TenantStore&>(audited) : gate, tell);
   const Status outcome = use(discreet);
   lock.lock();
   --entry->users;

@@ -54,9 +54,11 @@ Result<std::unique_ptr<Tenants>> open_tenants(const Settings& settings, Log& log
     return PostgresTenants::start(settings.postgres, settings.sync.auto_schema, log, clock, random);
   REJOIN_TRY(make_folder(settings.data_dir));
   REJOIN_TRY(make_folder(settings.data_dir + "/tenants"));
+  std::unique_ptr<sync::AuditSink> audit;
+  if (settings.audit.on) audit = std::make_unique<AuditFiles>(settings.data_dir + "/audit", settings.audit, clock);
   std::unique_ptr<Tenants> files = std::make_unique<EmbeddedTenants>(
       settings.data_dir + "/tenants", std::max(settings.open_tenants, settings.http.workers), settings.busy_timeout_ms,
-      clock);
+      clock, std::move(audit));
   REJOIN_TRY(files->probe());
   return files;
 }

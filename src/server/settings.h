@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "net/http_server.h"
+#include "server/audit_files.h"
 #include "server/rate_limit.h"
 #include "server/token_verifier.h"
 #include "sync/server_session.h"
@@ -16,6 +17,7 @@ namespace rejoin::server {
 struct PostgresSettings {
   std::string url;           // as libpq takes it; {tenant} in it: a database for each tenant. Empty: the embedded store
   size_t connections = 10;   // of each database, at most
+  bool audit = false;        // pushes are written into rejoin.audit
   bool prepare = true;       // false behind a pooler in transaction mode that keeps no prepared statements
   bool impersonate = false;  // rows are read and written as the caller's role, with its claims
   std::string impersonate_role;  // of callers whose token names none; empty: they are refused
@@ -34,6 +36,7 @@ struct Settings {
   std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
   size_t open_tenants = 64;               // database handles that are kept open
+  AuditSettings audit;                    // of the embedded store
   int busy_timeout_ms = 10'000;           // how long a request waits for another process that writes the same tenant
 };
 

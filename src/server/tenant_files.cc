@@ -6,6 +6,8 @@
 namespace rejoin::server {
 namespace {
 
+constexpr std::string_view kPlaceholder = "{tenant}";
+
 bool stands_for_itself(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; }
 
 }  // namespace
@@ -46,6 +48,18 @@ std::optional<std::string> tenant_of_file_name(std::string_view file) {
   }
   if (tenant_file_name(out) != file || !check_tenant_name(out).ok()) return std::nullopt;
   return out;
+}
+
+bool names_tenant_database(std::string_view url) { return url.find(kPlaceholder) != std::string_view::npos; }
+
+std::string tenant_database(const std::string& url, std::string_view tenant) {
+  const size_t at = url.find(kPlaceholder);
+  if (at == std::string::npos) return url;
+  // The name as a file name is lower case and has nothing that an address could take for its own.
+  std::string name = tenant_file_name(tenant);
+  if (url.find("://") != std::string::npos)
+    for (size_t i = 0; (i = name.find('%', i)) != std::string::npos; i += 3) name.replace(i, 1, "%25");
+  return std::string(url).replace(at, kPlaceholder.size(), name);
 }
 
 }  // namespace rejoin::server

@@ -1,4 +1,4 @@
-// Tenant names as file names.
+// Tenant names as file names, and in the addresses of databases.
 #pragma once
 
 #include <optional>
@@ -19,5 +19,9 @@ Status check_tenant_name(std::string_view name);
 std::string tenant_file_name(std::string_view name);
 // The way back; nothing for a name that tenant_file_name did not make.
 std::optional<std::string> tenant_of_file_name(std::string_view file);
+
+// Names a tenant's database in an address of PostgreSQL with {tenant} in it; another stays as it is.
+bool names_tenant_database(std::string_view url);
+std::string tenant_database(const std::string& url, std::string_view tenant);
 
 }  // namespace rejoin::server

@@ -20,6 +20,7 @@
 #include "crdt/value.h"
 #include "crdt/version.h"
 #include "sync/store.h"
+#include "sync/tenant_admin.h"
 
 struct sqlite3;
 
@@ -133,6 +134,8 @@ class Replica {
 std::unique_ptr<sync::DeviceStore> make_device_store(Replica& replica, const std::string& url);
 // The server's end: the replica as one tenant's store.
 std::unique_ptr<sync::TenantStore> make_tenant_store(Replica& replica);
+// What `rejoin admin` asks of it.
+std::unique_ptr<sync::TenantAdmin> make_tenant_admin(Replica& replica);
 
 // The connection that rejoin_connect stored, if any.
 struct Connection {

@@ -27,9 +27,10 @@ Error stale_chain() {
 }
 
 Error unknown_chain() {
-  return fail(Code::unknown_chain,
-              "the server does not know this device's last acknowledgement: it was restored from a backup or replaced. "
-              "The device sends everything again");
+  return fail(
+      Code::unknown_chain,
+      "the server does not know this device's last acknowledgement: it was restored from a backup or replaced, or "
+      "told to forget the device. The device sends everything again");
 }
 
 Status check_pull(const Chain* known, BytesView token) {

@@ -56,6 +56,11 @@ LoopbackServer& PostgresWorld::server(const std::string& name) {
   return *node.server;
 }
 
+std::unique_ptr<sync::TenantAdmin> PostgresWorld::admin(const std::string& tenant) {
+  (void)server(tenant);
+  return postgres::make_tenant_admin(*nodes_[tenant].db, *nodes_[tenant].tenant);
+}
+
 sync::SyncTotals PostgresWorld::sync_as(LoopbackDevice& device, const std::string& tenant) {
   device.peer.clock().set(system_clock().now_ms());
   return device.must_sync(server(tenant));

@@ -24,6 +24,7 @@ class PostgresWorld {
   sync::SyncTotals sync_as(LoopbackDevice& device, const std::string& tenant);
   // What another tenant's or another node's server would be: a store over a connection of its own.
   LoopbackServer& server(const std::string& tenant = "main");
+  std::unique_ptr<sync::TenantAdmin> admin(const std::string& tenant);
   // Closes the tenant's servers, of all nodes.
   void close(const std::string& tenant) {
     std::erase_if(nodes_, [&](const auto& n) { return n.first.substr(0, n.first.find('#')) == tenant; });

@@ -38,6 +38,10 @@ class EmbeddedWorld final : public StoreWorld {
     return *node.server;
   }
 
+  std::unique_ptr<sync::TenantAdmin> admin() override {
+    (void)node(0);
+    return sqlite::make_tenant_admin(nodes_[0].database->replica());
+  }
   void run(const std::string& sql) override { peer().run(sql); }
   std::string rows(const std::string& sql) override { return plain_rows(peer(), sql); }
   int64_t number(const std::string& sql) override { return peer().number(sql); }
@@ -97,6 +101,7 @@ class PostgresStoreWorld final : public StoreWorld {
   }
 
   LoopbackServer& node(size_t index) override { return world_->server("main#" + std::to_string(index)); }
+  std::unique_ptr<sync::TenantAdmin> admin() override { return world_->admin("main#0"); }
   void run(const std::string& sql) override { world_->sql.run(sql); }
   std::string rows(const std::string& sql) override { return world_->sql.rows(sql); }
   int64_t number(const std::string& sql) override { return world_->sql.number(sql); }

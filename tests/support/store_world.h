@@ -30,6 +30,7 @@ class StoreWorld {
   // A server node, its clock at the real time. Each has a connection of its own.
   virtual LoopbackServer& node(size_t index = 0) = 0;
   sync::TenantStore& store(size_t index = 0) { return node(index).store(); }
+  virtual std::unique_ptr<sync::TenantAdmin> admin() = 0;
   // Sets the device's clock to the real one and syncs, which must succeed.
   sync::SyncTotals sync(LoopbackDevice& device, size_t index = 0);
 

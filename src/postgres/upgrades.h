@@ -1,0 +1,58 @@
+// What brings an installed schema "rejoin" to the next version; docs/postgres.md describes each table. Installing anew
+// is version 1 and all of these.
+#pragma once
+
+namespace rejoin::postgres {
+
+// Version 2: log entries are not compressed, as random keys don't yield to it. The audit log. Servers may add to it and
+// read it; that a day's partition is made and an old one dropped is the owner's doing, through a function that decides
+// by itself which.
+inline constexpr const char* kUpgradeTo2 = R"sql(
+ALTER TABLE rejoin.log ALTER entries SET STORAGE EXTERNAL;
+ALTER TABLE rejoin.meta ADD COLUMN audit_days integer NOT NULL DEFAULT 90 CHECK (audit_days BETWEEN 1 AND 36500);
+
+CREATE TABLE rejoin.audit(
+  at timestamptz NOT NULL DEFAULT now(),
+  tenant text NOT NULL, device text NOT NULL, event text NOT NULL, nonce bytea,
+  op text, tbl text, key text, columns jsonb, written timestamptz, code text, reason text)
+  PARTITION BY RANGE (at);
+CREATE INDEX audit_tenant ON rejoin.audit(tenant, at);
+ALTER TABLE rejoin.audit ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON rejoin.audit
+  USING (tenant = current_setting('rejoin.tenant', true) OR rejoin.all_tenants());
+
+CREATE FUNCTION rejoin.audit_partitions() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_today date := (now() AT TIME ZONE 'UTC')::date;
+  v_day date;
+  v_old text;
+BEGIN
+  LOCK TABLE rejoin.audit IN ACCESS EXCLUSIVE MODE;
+  FOREACH v_day IN ARRAY ARRAY[v_today, v_today + 1] LOOP
+    IF to_regclass('rejoin.audit_' || to_char(v_day, 'YYYYMMDD')) IS NULL THEN
+      EXECUTE format('CREATE TABLE rejoin.%I PARTITION OF rejoin.audit FOR VALUES FROM (%L) TO (%L)',
+                     'audit_' || to_char(v_day, 'YYYYMMDD'), v_day::timestamp AT TIME ZONE 'UTC',
+                     (v_day + 1)::timestamp AT TIME ZONE 'UTC');
+    END IF;
+  END LOOP;
+  FOR v_old IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'rejoin.audit'::regclass
+      AND c.relname < 'audit_' || to_char(v_today - (SELECT audit_days FROM rejoin.meta), 'YYYYMMDD') LOOP
+    EXECUTE format('DROP TABLE rejoin.%I', v_old);
+  END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION rejoin.audit_partitions() FROM PUBLIC;
+)sql";
+
+struct Upgrade {
+  int to;
+  const char* sql;
+};
+inline constexpr Upgrade kUpgrades[] = {{2, kUpgradeTo2}};
+
+inline constexpr int kSchemaVersion = 2;
+// The oldest that this build serves: what came later is only needed by what uses it.
+inline constexpr int kOldestServed = 1;
+
+}  // namespace rejoin::postgres
