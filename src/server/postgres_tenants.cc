@@ -5,12 +5,12 @@
 
 #include "postgres/admin.h"
 #include "server/discreet_store.h"
+#include "server/postgres_url.h"
 #include "server/tenant_files.h"
 
 namespace rejoin::server {
 namespace {
 
-constexpr std::string_view kPlaceholder = "{tenant}";
 // Tenants that nobody asks for are forgotten when there are more; what is known of them is read again.
 constexpr size_t kMostEntries = 4096;
 
@@ -46,27 +46,12 @@ PostgresTenants::~PostgresTenants() = default;
 Result<std::unique_ptr<Tenants>> PostgresTenants::start(const PostgresSettings& settings, bool auto_schema, Log& log,
                                                         Clock& clock, Random& random) {
   std::unique_ptr<PostgresTenants> out(new PostgresTenants(settings, auto_schema, log, clock, random));
-  if (!out->database_per_tenant()) {
+  if (!database_per_tenant(settings)) {
     REJOIN_ASSIGN(auto connection, postgres::Connection::open(settings.url));
     REJOIN_TRY(out->look_at(*connection));
     out->pool_of(settings.url)->idle.push_back(std::move(connection));
   }
   return std::unique_ptr<Tenants>(std::move(out));
-}
-
-bool PostgresTenants::database_per_tenant() const { return settings_.url.find(kPlaceholder) != std::string::npos; }
-
-std::string PostgresTenants::url_of(const std::string& tenant) const {
-  std::string url = settings_.url;
-  const size_t at = url.find(kPlaceholder);
-  // The name as a file name is lower case and has nothing that an address could take for its own.
-  if (at != std::string::npos) {
-    std::string name = tenant_file_name(tenant);
-    if (url.find("://") != std::string::npos)
-      for (size_t i = 0; (i = name.find('%', i)) != std::string::npos; i += 3) name.replace(i, 1, "%25");
-    url.replace(at, kPlaceholder.size(), name);
-  }
-  return url;
 }
 
 std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::string& url) {
@@ -107,7 +92,7 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
   lock.unlock();
   Result<std::unique_ptr<postgres::Connection>> made = postgres::Connection::open(pool.url);
   Status looked;
-  if (made.ok() && database_per_tenant() && first) looked = look_at(**made);
+  if (made.ok() && database_per_tenant(settings_) && first) looked = look_at(**made);
   if (made.ok()) (*made)->set_prepare(settings_.prepare);
   ++pool.opened;
   if (made.ok() && looked.ok()) return made;
@@ -126,7 +111,7 @@ void PostgresTenants::give_back(Pool& pool, std::unique_ptr<postgres::Connection
   pool.used = ++uses_;
   pool.idle.push_back(std::move(connection));
   if (!usable) closing = std::exchange(pool.idle, {});  // if the server went away, the others are dead too
-  if (database_per_tenant()) close_oldest(closing);
+  if (database_per_tenant(settings_)) close_oldest(closing);
   pool.freed.notify_one();
 }
 
@@ -161,9 +146,10 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
   std::shared_ptr<Entry>& found = entries_[name];
   if (!found) found = std::make_shared<Entry>(name, clock_, random_);
   const std::shared_ptr<Entry> entry = found;
-  const std::shared_ptr<Pool> pool = pool_of(url_of(name));
+  const std::shared_ptr<Pool> pool = pool_of(postgres_url_of(settings_, name));
   ++entry->users;
   Status outcome = fail(Code::busy, "the tenant is busy with other requests; try again");
+  bool has_grown = false;
   if (entry->freed.wait_until(lock, deadline, [&] { return !entry->busy; })) {
     entry->busy = true;
     lock.unlock();
@@ -178,6 +164,7 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
       const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
       DiscreetStore discreet(*store, tell);
       outcome = use(discreet);
+      has_grown = std::exchange(entry->tenant.grown, false);
       give_back(*pool, std::move(*connection));
     } else {
       outcome = report(name, connection.error());
@@ -187,6 +174,8 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
     entry->freed.notify_one();
   }
   --entry->users;
+  lock.unlock();
+  if (has_grown && grown) grown(name);
   return outcome;
 }
 
@@ -203,7 +192,7 @@ void PostgresTenants::close() {
 }
 
 Status PostgresTenants::probe() {
-  if (database_per_tenant()) return {};
+  if (database_per_tenant(settings_)) return {};
   std::shared_ptr<Pool> pool;
   {
     std::lock_guard lock(mutex_);

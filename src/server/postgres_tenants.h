@@ -35,8 +35,6 @@ class PostgresTenants final : public Tenants {
   struct Entry;
   struct Pool;
   PostgresTenants(const PostgresSettings& settings, bool auto_schema, Log& log, Clock& clock, Random& random);
-  bool database_per_tenant() const;
-  std::string url_of(const std::string& tenant) const;
   std::shared_ptr<Pool> pool_of(const std::string& url);
   // A connection that works, from the pool or new.
   Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline);

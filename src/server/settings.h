@@ -19,6 +19,17 @@ struct PostgresSettings {
   bool prepare = true;      // false behind a pooler in transaction mode that keeps no prepared statements
 };
 
+// Live connections. docs/live.md.
+struct LiveSettings {
+  size_t connections = 10'000;   // at most; 0: none are taken
+  size_t per_device = 4;         // a newer one of the same device takes the oldest one's place
+  uint64_t queue = 256 << 10;    // bytes on the way to one reader; with more it has to wait for further pages
+  int64_t stall_ms = 60'000;     // a reader that takes nothing for so long is cut
+  int64_t outbox_poll_ms = 500;  // how often PostgreSQL is asked for writes by plain SQL
+  int64_t poll_ms = 5'000;       // how often for all else that nobody told of, like other processes' writes
+  RateLimit messages{20, 40};    // of one device, to topics
+};
+
 struct Settings {
   std::string data_dir;  // may be empty with PostgreSQL and keys from elsewhere
   PostgresSettings postgres;
@@ -29,6 +40,7 @@ struct Settings {
   sync::ServerSettings sync;
   std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
+  LiveSettings live;
   size_t open_tenants = 64;               // database handles that are kept open
   int busy_timeout_ms = 10'000;           // how long a request waits for another process that writes the same tenant
 };
