@@ -88,6 +88,8 @@ class Client final : public WebSocketClient {
 
   void send(Bytes message, bool text) override {
     session_->send(std::make_shared<const Bytes>(std::move(message)), text);
+    context_.restart();
+    context_.poll();
   }
 
   Result<std::optional<Bytes>> receive(Time until) override {

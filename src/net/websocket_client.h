@@ -36,6 +36,7 @@ class WebSocketClient {
                                                        std::optional<HttpReply>* refusal = nullptr);
   virtual ~WebSocketClient() = default;
 
+  // Begins to send; what the connection does not take at once goes out within receive().
   virtual void send(Bytes message, bool text = false) = 0;
   // The next message; nothing when `until` has come, when woken, or when cancelled. Errors: network (the connection is
   // gone; see close_code).
