@@ -1,7 +1,11 @@
 #include "net/client_tls.h"
 
+#include <openssl/ssl.h>
+
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/ssl/stream.hpp>
+
+#include "net/websocket_client.h"
 
 namespace rejoin::net {
 namespace {
@@ -37,6 +41,8 @@ class Stream final : public TlsClientStream {
 };
 
 }  // namespace
+
+void prepare_tls() { OPENSSL_init_ssl(0, nullptr); }
 
 Status fill_client_context(asio::ssl::context& context, const std::string& ca_file) {
   ErrorCode error;

@@ -50,4 +50,7 @@ class WebSocketClient {
   virtual const std::string& close_reason() const = 0;
 };
 
+// Makes TLS ready for use, so that what it does at the end of the process comes after what is registered for that later.
+void prepare_tls();
+
 }  // namespace rejoin::net
