@@ -15,6 +15,7 @@
 #include "cli/serve_access.h"
 #include "cli/serve_auth.h"
 #include "cli/serve_config.h"
+#include "cli/serve_live.h"
 #include "cli/serve_log.h"
 #include "cli/serve_operations.h"
 #include "cli/terminal.h"
@@ -31,6 +32,7 @@ struct Arguments {
   AccessArguments access;
   ConfigArguments config;
   OperationsArguments operations;
+  LiveArguments live;
   std::string listen = "127.0.0.1:8427";
   std::string schema;
   server::PostgresSettings postgres;
@@ -90,6 +92,7 @@ Result<server::Settings> settings_of(const Arguments& arguments) {
                                         arguments.max_body + "; make the one smaller or the other larger");
   REJOIN_TRY(fill_access(arguments.access, settings));
   REJOIN_TRY(fill_operations(arguments.operations, settings));
+  REJOIN_TRY(fill_live(arguments.live, settings));
   REJOIN_TRY(fill_auth(arguments.auth, settings));
   return settings;
 }
@@ -125,6 +128,7 @@ Result<int> run_serve(const Arguments& arguments, Output& output) {
   }
   bool first_run = arguments.postgres.url.empty() && !has_tenants(arguments.data);
   const std::string where = arguments.postgres.url.empty() ? "data in " + arguments.data : "data in PostgreSQL";
+  allow_connections(settings);
   auto started = server::Server::start(settings, *log);
   // Its own keys, or its PostgreSQL's roles and passwords: no token would help.
   if (!started.ok()) return output.error(started.error());
@@ -211,6 +215,7 @@ void add_serve(Commands& commands) {
       ->type_name("text|json")
       ->check(CLI::IsMember({"text", "json"}));
   add_operations_options(*command, arguments->operations);
+  add_live_options(*command, arguments->live);
   add_config_options(*command, arguments->config);  // last: it knows the options above
   commands.on_run(command, [arguments, command](Output& output) -> Result<int> {
     REJOIN_TRY(apply_config(*command, arguments->config));

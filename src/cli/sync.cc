@@ -15,6 +15,7 @@
 #include "cli/terminal.h"
 #include "cli/token_command.h"
 #include "cli/units.h"
+#include "cli/watch.h"
 #include "client/sync_once.h"
 #include "net/url.h"
 
@@ -23,7 +24,7 @@ namespace {
 
 struct Arguments {
   std::string file, url, token, token_file, token_command, timeout, ca_file;
-  bool forget = false;
+  bool forget = false, watch = false;
   unsigned retries = 3;  // a person who waits in front of a terminal wants to hear of a server that is down
 };
 
@@ -131,6 +132,14 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   else if (!arguments.token_file.empty())
     options.renew_token = [&] { return read_token_file(arguments.token_file); };
   options.session.attempts = static_cast<int>(arguments.retries) + 1;
+  if (arguments.watch) {
+    const auto token = [&, first = true]() mutable -> std::string {
+      if (!options.renew_token || std::exchange(first, false)) return connection.token;
+      const Result<std::string> fresh = options.renew_token();
+      return fresh.ok() ? *fresh : connection.token;
+    };
+    return watch(*database, {arguments.file, connection, token, arguments.ca_file, !arguments.forget}, output);
+  }
   std::optional<Progress> progress(std::in_place, "syncing", output.json());
   std::optional<Error> last_failure;
   options.progress = [&](const client::SyncProgress& now) {
@@ -172,7 +181,7 @@ void add_sync(Commands& commands) {
                    "between two round trips;\n"
                    "the next sync goes on from there. Exit status 3: done, but the server refused rows (rejoin status "
                    "lists them).",
-                   "rejoin sync app.db http://127.0.0.1:8427 --token-file device.token\nrejoin sync app.db");
+                   "rejoin sync app.db http://127.0.0.1:8427 --token-file device.token\nrejoin sync app.db\nrejoin sync app.db --watch");
   command->add_option("FILE", arguments->file, "The SQLite database")->required();
   command->add_option("URL", arguments->url, "The server; not needed again once a sync succeeded");
   CLI::Option* token =
@@ -190,7 +199,13 @@ void add_sync(Commands& commands) {
       ->excludes(token)
       ->excludes(file);
   command->add_flag("--forget", arguments->forget, "Don't remember URL and token");
-  command->add_option("--timeout", arguments->timeout, "Give up after this long, like 90s or 5m")->type_name("TIME");
+  CLI::Option* watch_flag = command->add_flag(
+      "--watch", arguments->watch,
+      "Stay connected until Ctrl-C: send local writes as they come, take news as they are committed; with --json one "
+      "document per line");
+  command->add_option("--timeout", arguments->timeout, "Give up after this long, like 90s or 5m")
+      ->type_name("TIME")
+      ->excludes(watch_flag);
   command->add_option("--retries", arguments->retries, "How often to try again when the server cannot be reached (3)")
       ->type_name("N")
       ->check(CLI::Range(0u, 1000u));

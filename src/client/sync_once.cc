@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "base/random.h"
+#include "client/server_answer.h"
 #include "net/compress.h"
 #include "net/http_client.h"
 #include "net/url.h"
@@ -23,40 +24,6 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr size_t kWorthCompressing = 256;
 constexpr uint64_t kReplyOverhead = 64ull << 20;  // contract, cursor and refused rows around a page
 constexpr std::chrono::milliseconds kLook{100};
-
-#ifdef REJOIN_VERSION
-constexpr const char* kVersion = "rejoin/" REJOIN_VERSION;
-#else
-constexpr const char* kVersion = "rejoin";
-#endif
-
-// What a status without a message of ours means: a proxy, a load balancer or some other server has answered.
-Error error_of_status(int status, const net::Url& url, const net::HttpReply& reply) {
-  const std::string who = url.text() + " answered with HTTP status " + std::to_string(status);
-  switch (status) {
-    case 401:
-      return fail(Code::unauthorized, who + ": it wants another way of signing in; check the address and the token");
-    case 403:
-      return fail(Code::forbidden, who + "; check the address and the token");
-    case 404:
-      return fail(Code::not_found, who + ": there is no Rejoin server at this address; check the path");
-    case 408:
-    case 504:
-      return fail(Code::timeout, who + "; try again");
-    case 413:
-      return fail(Code::too_large, who + ": something between here and the server limits the size of bodies");
-    case 429:
-      return fail(Code::rate_limited, who + "; try again later");
-    default:
-      break;
-  }
-  if (status >= 300 && status < 400)
-    return fail(Code::not_found, who + ", a redirect to '" + std::string(reply.header("location").substr(0, 200)) +
-                                     "'; connect to that address instead");
-  if (status >= 500)
-    return fail(Code::network, who + "; try again, and look into the log of the server or of the proxy before it");
-  return fail(Code::unsupported, who + " and no message of Rejoin's; is this the address of a Rejoin server?");
-}
 
 // It becomes part of a header.
 Status check_token(const std::string& token) {
@@ -109,7 +76,7 @@ class Sync {
 
   static sync::DeviceOptions session_options(const SyncOptions& options) {
     sync::DeviceOptions out = options.session;
-    if (out.client_version.empty()) out.client_version = kVersion;
+    if (out.client_version.empty()) out.client_version = client_version();
     return out;
   }
 
@@ -157,7 +124,7 @@ class Sync {
     net::HttpHeaders headers{{"Content-Type", "application/x-protobuf"},
                              {"Accept", "application/x-protobuf"},
                              {"Accept-Encoding", "zstd"},
-                             {"User-Agent", kVersion}};
+                             {"User-Agent", client_version()}};
     if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
     if (compress_ && request.size() >= kWorthCompressing) {
       const Bytes packed = net::zstd_compress(request);

@@ -3,6 +3,7 @@
 
 #include <exception>
 
+#include "client/sql_live.h"
 #include "client/sql_sync.h"
 #include "sqlite/functions.h"
 
@@ -13,6 +14,7 @@ extern "C" __attribute__((visibility("default"))) int sqlite3_rejoin_init(sqlite
   SQLITE_EXTENSION_INIT2(api);
   try {
     rejoin::client::install_sql_sync();
+    rejoin::client::install_sql_live();
     auto status = rejoin::sqlite::install(db);
     if (status.ok()) return SQLITE_OK;
     if (error) *error = sqlite3_mprintf("%s", status.error().message.c_str());

@@ -14,6 +14,7 @@
 
 #include "net/http_session.h"
 #include "net/server_tls.h"
+#include "net/websocket_session.h"
 
 namespace rejoin::net {
 
@@ -31,6 +32,8 @@ namespace {
 
 // Above the limit, this many connections more are told so before they are closed.
 constexpr size_t kRefusedConnections = 64;
+// How long WebSockets have for their goodbye.
+constexpr std::chrono::seconds kGoodbye{2};
 
 class Server final : public HttpServer {
  public:
@@ -40,6 +43,13 @@ class Server final : public HttpServer {
       std::lock_guard lock(mutex_);
       sessions_.erase(session);
       if (sessions_.empty()) empty_.notify_all();
+    };
+    hub_.upgraded = [this](const std::shared_ptr<WebSocketSession>& socket) {
+      std::lock_guard lock(mutex_);
+      // Those that are gone are forgotten when the list would have to grow.
+      if (sockets_.size() == sockets_.capacity())
+        std::erase_if(sockets_, [](const auto& weak) { return weak.expired(); });
+      sockets_.push_back(socket);
     };
   }
 
@@ -78,6 +88,10 @@ class Server final : public HttpServer {
             identity_ ? identity_->expires() : 0};
   }
 
+  bool submit(const std::string& lane, std::function<void()> job) override {
+    return hub_.pool.submit(lane, std::move(job));
+  }
+
   Status reload() override {
     const HttpServerOptions& options = hub_.options;
     if (options.tls_cert_file.empty() && options.tls_key_file.empty()) return {};
@@ -93,18 +107,24 @@ class Server final : public HttpServer {
     if (stopped_) return;
     stopped_ = true;
     hub_.stopping = true;
+    const auto deadline =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(hub_.options.stop_timeout_ms);
     asio::post(strand_, [this] {
       ErrorCode ignored;
       acceptor_.close(ignored);
       pause_.cancel();
     });
     for (auto& session : alive()) session->stop_when_idle();
+    for (auto& socket : sockets()) socket->close(kCloseGoingAway, "the server stops; connect again");
     {
       std::unique_lock lock(mutex_);
-      empty_.wait_for(lock, std::chrono::milliseconds(hub_.options.stop_timeout_ms),
-                      [this] { return sessions_.empty(); });
+      empty_.wait_until(lock, deadline, [this] { return sessions_.empty(); });
     }
     for (auto& session : alive()) session->cut();
+    const auto until = std::min(deadline, std::chrono::steady_clock::now() + kGoodbye);
+    while (!sockets().empty() && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (auto& socket : sockets()) socket->cut();
     hub_.pool.stop();
     guard_.reset();
     {
@@ -133,6 +153,14 @@ class Server final : public HttpServer {
     std::vector<std::shared_ptr<HttpSession>> out;
     for (auto& [key, weak] : sessions_)
       if (auto session = weak.lock()) out.push_back(std::move(session));
+    return out;
+  }
+
+  std::vector<std::shared_ptr<WebSocketSession>> sockets() {
+    std::lock_guard lock(mutex_);
+    std::vector<std::shared_ptr<WebSocketSession>> out;
+    for (auto& weak : sockets_)
+      if (auto socket = weak.lock()) out.push_back(std::move(socket));
     return out;
   }
 
@@ -177,6 +205,7 @@ class Server final : public HttpServer {
   mutable std::mutex mutex_;
   std::condition_variable empty_;
   std::unordered_map<HttpSession*, std::weak_ptr<HttpSession>> sessions_;
+  std::vector<std::weak_ptr<WebSocketSession>> sockets_;
   std::shared_ptr<const TlsIdentity> identity_;  // under mutex_; null: plain HTTP
   HttpHub hub_;
   asio::io_context context_;

@@ -3,7 +3,7 @@
 //
 // A request goes through three calls of its owner:
 //   admit   on a socket thread, with the head only, before a byte of the body is read: answers at once (a refusal, a
-//   health check) or lets
+//   health check), lets the connection become a WebSocket, or lets
 //           the body come and names the lane (a tenant) of which few requests run at once. Must be quick.
 //   handle  on a pool thread, with the whole body (decompressed).
 //   refuse  makes the body of a refusal that this room decides itself (limits, malformed HTTP), in the owner's format.
@@ -24,6 +24,7 @@
 #include "base/result.h"
 #include "net/forwarded.h"
 #include "net/http_client.h"
+#include "net/websocket.h"
 
 namespace rejoin::net {
 
@@ -43,6 +44,8 @@ struct HttpRequest {
   // What admit decides for handle.
   std::string lane;
   std::any context;
+  std::shared_ptr<WebSocketOwner> upgrade;  // set: the connection becomes a WebSocket of this owner's
+  HttpHeaders upgrade_headers;              // for the answer to that
 
   // The first header of this (lower-case) name; empty when absent.
   std::string_view header(std::string_view name) const;
@@ -72,6 +75,7 @@ struct HttpServerOptions {
   int64_t idle_timeout_ms = 75'000;         // a kept connection without a request
   int64_t stall_timeout_ms = 15'000;        // between two pieces of a body or of an answer
   int64_t request_timeout_ms = 120'000;     // a whole request, work included; and again its answer's way out
+  int64_t heartbeat_ms = 30'000;            // of WebSockets: silence before a ping; after twice that they are cut
   int64_t stop_timeout_ms = 20'000;         // how long stop() lets requests finish
   std::string tls_cert_file, tls_key_file;  // PEM; both or none: then it speaks plain HTTP
   std::vector<Cidr> trusted_proxies;        // whose X-Forwarded-For and X-Forwarded-Proto are believed
@@ -89,7 +93,7 @@ struct HttpHandlers {
 };
 
 struct HttpServerGauges {
-  size_t connections = 0;
+  size_t connections = 0;  // WebSockets are none of them
   size_t waiting = 0;  // requests, for a worker
   size_t working = 0;  // requests that have one
   uint64_t body_bytes = 0;
@@ -104,11 +108,13 @@ class HttpServer {
   virtual ~HttpServer() = default;
   virtual uint16_t port() const = 0;
   virtual HttpServerGauges gauges() const = 0;
+  // Runs a job among the requests of a lane. False: too many wait already, or the server stops. Any thread.
+  virtual bool submit(const std::string& lane, std::function<void()> job) = 0;
   // Reads the certificate and the key again, for connections that come from now on; when they cannot be used, the old
   // ones stay. Does nothing without TLS. Any thread. Errors: those of TlsIdentity::load.
   virtual Status reload() = 0;
-  // Accepts no more, closes idle connections, lets requests finish until the deadline, then cuts. Idempotent, any
-  // thread but its own.
+  // Accepts no more, closes idle connections, says goodbye to WebSockets, lets requests finish until the deadline, then
+  // cuts. Idempotent, any thread but its own.
   virtual void stop() = 0;
 };
 

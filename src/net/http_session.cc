@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "net/compress.h"
+#include "net/websocket_session.h"
 
 namespace rejoin::net {
 
@@ -202,6 +203,7 @@ void HttpSession::on_head(ErrorCode error) {
 
   std::optional<HttpResponse> answer = hub_.handlers.admit(request_);
   if (answer) return respond(std::move(*answer), !body_unread_ && head.keep_alive());
+  if (request_.upgrade) return upgrade();
   if (!request_.lane.empty() && crowded())
     return respond(
         refuse(fail(Code::overloaded, "the server has more requests than it can work on; try again shortly"), 1000),
@@ -227,6 +229,39 @@ void HttpSession::on_head(ErrorCode error) {
     return;
   }
   read_body();
+}
+
+// The connection goes on as a WebSocket, and this session ends.
+void HttpSession::upgrade() {
+  namespace websocket = boost::beast::websocket;
+  if (!websocket::is_upgrade(parser_->get()) || body_unread_ || buffer_.size() != 0) {
+    HttpResponse refusal = refuse(fail(
+        Code::bad_argument, "this is a WebSocket; connect to it with a WebSocket client (RFC 6455, HTTP/1.1 upgrade)"));
+    refusal.status = 426;
+    refusal.headers.emplace_back("Upgrade", "websocket");
+    return respond(std::move(refusal), false);
+  }
+  timer_.cancel();
+  WebSocketOptions options;
+  options.max_message = hub_.options.max_body;
+  options.heartbeat_ms = hub_.options.heartbeat_ms;
+  // Messages under way count as bodies do.
+  auto kept = std::shared_ptr<uint64_t>(new uint64_t(0), [&hub = hub_](const uint64_t* bytes) {
+    hub.body_bytes.fetch_sub(*bytes);
+    delete bytes;
+  });
+  auto reserve = [&hub = hub_, kept](uint64_t total) {
+    if (total > *kept && hub.body_bytes + (total - *kept) > hub.options.body_budget) return false;
+    hub.body_bytes.fetch_add(total - *kept);
+    *kept = total;
+    return true;
+  };
+  auto socket = std::make_shared<WebSocketSession>(std::move(stream_), std::move(request_.upgrade), options, reserve);
+  hub_.upgraded(socket);
+  WebSocketSession::Fields fields{{"Server", "rejoin"}};
+  for (auto& [name, value] : request_.upgrade_headers) fields.emplace_back(name, value);
+  socket->accept(parser_->release(), std::move(fields));
+  hub_.handlers.done(request_, HttpResponse{101, {}, {}, {}}, 0);
 }
 
 void HttpSession::read_body() {

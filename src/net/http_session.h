@@ -30,6 +30,7 @@ struct HttpHub {
   std::atomic<bool> stopping = false;
   std::atomic<uint64_t> body_bytes = 0;
   std::function<void(class HttpSession*)> closed;  // a session is gone
+  std::function<void(const std::shared_ptr<class WebSocketSession>&)> upgraded;
 };
 
 // Lives as long as an operation of its own is under way. Everything but the constructor runs on the socket's strand.
@@ -58,6 +59,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void on_head(ErrorCode error);
   void read_body();
   void on_body(ErrorCode error);
+  void upgrade();
   bool crowded() const;
   bool reserve(uint64_t total);
   void release();
@@ -76,7 +78,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   std::chrono::milliseconds left(int64_t at_most_ms) const;
 
   HttpHub& hub_;
-  const std::unique_ptr<ServerStream> stream_;
+  std::unique_ptr<ServerStream> stream_;  // null once a WebSocketSession has it
   AnyStream any_{*stream_};
   boost::asio::ip::tcp::socket& socket_ = stream_->socket();
   boost::asio::steady_timer timer_;

@@ -1,5 +1,5 @@
-// The server's end of one connection, plain or TLS, behind an interface without templates, so that the session is
-// compiled once and TLS in one file (server_tls.cc). Internal to `net`.
+// One end of one connection, plain or TLS, behind an interface without templates, so that sessions are compiled once and
+// TLS in few files (server_tls.cc; websocket_tls.cc for a client's). Internal to `net`.
 #pragma once
 
 #include <array>
@@ -49,6 +49,11 @@ class AnyStream {
   using executor_type = boost::asio::ip::tcp::socket::executor_type;
   explicit AnyStream(ServerStream& stream) : stream_(stream) {}
   executor_type get_executor() { return stream_.socket().get_executor(); }
+  void finish(ServerStream::Done done) { stream_.finish(std::move(done)); }
+  void close() {
+    boost::system::error_code ignored;
+    stream_.socket().close(ignored);
+  }
 
   template <class Sequence, class Handler>
   void async_read_some(const Sequence& buffers, Handler&& handler) {

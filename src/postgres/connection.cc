@@ -108,6 +108,19 @@ bool Connection::alive() {
   return PQstatus(db_) == CONNECTION_OK && ::poll(&fd, 1, 0) == 0;
 }
 bool Connection::in_transaction() const { return PQtransactionStatus(db_) != PQTRANS_IDLE; }
+int Connection::socket() const { return PQsocket(db_); }
+
+Result<std::vector<std::string>> Connection::notifications(const std::string& channel) {
+  std::vector<std::string> out;
+  if (!PQconsumeInput(db_)) return broken("listening");
+  while (PGnotify* one = PQnotifies(db_)) {
+    if (channel == one->relname) out.emplace_back(one->extra);
+    PQfreemem(one);
+  }
+  if (PQstatus(db_) != CONNECTION_OK) return broken("listening");
+  return out;
+}
+
 int Connection::server_version() const { return PQserverVersion(db_); }
 
 Error Connection::broken(const std::string& doing) {

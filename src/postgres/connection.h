@@ -80,6 +80,10 @@ class Connection {
   // For a connection that was idle: has the server closed it meanwhile?
   bool alive();
   bool in_transaction() const;
+  // For poll().
+  int socket() const;
+  // The payloads that have come to a channel that this connection listens to. Does not wait. Errors: network.
+  Result<std::vector<std::string>> notifications(const std::string& channel);
   int server_version() const;  // 150018
   uint64_t round_trips() const { return round_trips_; }
 

@@ -122,6 +122,7 @@ Status Work::commit() {
   if (all.back().command() != "COMMIT")
     return fail(Code::internal, "the transaction had failed before it was committed, so nothing was kept; try again");
   open_ = false;
+  tenant_->grown |= state.tail != saved_.tail;
   return {};
 }
 

@@ -48,6 +48,11 @@ void add_cors_headers(const std::vector<std::string>& origins, const net::HttpRe
     response.headers.emplace_back("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id");
 }
 
+bool is_allowed_origin(const std::vector<std::string>& origins, const net::HttpRequest& request) {
+  const std::string_view origin = request.header("origin");
+  return origin.empty() || allowed(origins, origin);
+}
+
 bool is_allowed_preflight(const std::vector<std::string>& origins, const net::HttpRequest& request) {
   return request.method == "OPTIONS" && !request.header("access-control-request-method").empty() &&
          allowed(origins, request.header("origin"));

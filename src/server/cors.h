@@ -19,6 +19,9 @@ Status check_cors_origin(std::string_view origin);
 void add_cors_headers(const std::vector<std::string>& origins, const net::HttpRequest& request,
                       net::HttpResponse& response);
 
+// May a page of the request's origin connect to a WebSocket here? Callers that are no pages send no origin, and may.
+bool is_allowed_origin(const std::vector<std::string>& origins, const net::HttpRequest& request);
+
 // Is this the question of a browser, and one that is answered with yes?
 bool is_allowed_preflight(const std::vector<std::string>& origins, const net::HttpRequest& request);
 net::HttpResponse preflight_response();

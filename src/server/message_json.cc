@@ -156,19 +156,21 @@ json::object error_object(Code code, const std::string& message, uint64_t retry_
   return out;
 }
 
-}  // namespace
-
-Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::MessageLimits& limits) {
-  REJOIN_ASSIGN(const json::value value, parse_strict_json(text, 16, kMostRequestValues));
-  std::optional<Error> error;
-  sync::SyncRequest request;
-  Fields top(&value, "the request", &error);
+Status protocol_of(Fields& top, std::optional<Error>& error, uint32_t& out) {
   if (error) return *error;
   if (!top.find("protocol"))
     return fail(Code::corrupt, "the request has no protocol number; this server speaks \"protocol\": 1");
   const uint64_t protocol = top.number("protocol");
   if (error) return *error;
-  request.protocol = protocol > 0xffffffff ? 0xffffffff : static_cast<uint32_t>(protocol);
+  out = protocol > 0xffffffff ? 0xffffffff : static_cast<uint32_t>(protocol);
+  return {};
+}
+
+Result<sync::SyncRequest> request_of(const json::value& value, const sync::MessageLimits& limits) {
+  std::optional<Error> error;
+  sync::SyncRequest request;
+  Fields top(&value, "the request", &error);
+  REJOIN_TRY(protocol_of(top, error, request.protocol));
   if (request.protocol != sync::kProtocol) return sync::check_request(request, limits).error();
 
   Fields hello(top.find("hello"), "hello", &error);
@@ -187,6 +189,62 @@ Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::M
   if (error) return *error;
   REJOIN_TRY(sync::check_request(request, limits));
   return request;
+}
+
+sync::AppMessage message_of(Fields& fields) {
+  return {fields.text("topic", sync::kMostTopicBytes), fields.bytes("data", sync::kMostAppBytes), {}};
+}
+
+}  // namespace
+
+Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::MessageLimits& limits) {
+  REJOIN_ASSIGN(const json::value value, parse_strict_json(text, 16, kMostRequestValues));
+  return request_of(value, limits);
+}
+
+Result<sync::LiveRequest> live_request_from_json(std::string_view text, const sync::MessageLimits& limits) {
+  REJOIN_ASSIGN(const json::value value, parse_strict_json(text, 16, kMostRequestValues));
+  std::optional<Error> error;
+  sync::LiveRequest request;
+  Fields top(&value, "the request", &error);
+  REJOIN_TRY(protocol_of(top, error, request.protocol));
+  if (request.protocol != sync::kProtocol) return sync::check_live_request(request, limits).error();
+  if (const json::value* inner = top.find("sync")) {
+    REJOIN_ASSIGN(request.sync, request_of(*inner, limits));
+  }
+  request.token = top.text("token", limits.text_bytes);
+  if (Fields listen(top.find("listen"), "listen", &error); listen.present()) {
+    request.listen.emplace();
+    if (const json::array* topics = listen.list("topics"))
+      for (const json::value& topic : *topics) {
+        if (!topic.is_string()) return fail(Code::corrupt, "listen.topics must be strings");
+        request.listen->emplace_back(topic.get_string().data(), topic.get_string().size());
+      }
+  }
+  if (Fields message(top.find("message"), "message", &error); message.present())
+    request.message = message_of(message);
+  if (error) return *error;
+  REJOIN_TRY(sync::check_live_request(request, limits));
+  return request;
+}
+
+std::string live_event_to_json(const sync::LiveEvent& event) {
+  // What is JSON already goes in as it is.
+  std::string out = "{\"protocol\":" + std::to_string(event.protocol);
+  if (event.response) out += ",\"response\":" + *event.response;
+  if (event.page) out += ",\"page\":" + *event.page;
+  if (event.message) {
+    json::object message;
+    put_text(message, "topic", event.message->topic);
+    put_bytes(message, "data", event.message->data);
+    put_text(message, "from", event.message->from);
+    out += ",\"message\":" + json::serialize(message);
+  }
+  if (event.expires_in_ms) out += ",\"expires_in_ms\":" + std::to_string(event.expires_in_ms);
+  if (event.error)
+    out += ",\"error\":" +
+           json::serialize(error_object(event.error->code, event.error->message, event.error->retry_after_ms));
+  return out + "}";
 }
 
 Result<sync::SyncResponse> response_from_json(std::string_view text, const sync::MessageLimits& limits) {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "sync/messages.h"
+#include "sync/live_messages.h"
 
 namespace rejoin::server {
 
@@ -15,6 +15,10 @@ Result<sync::SyncRequest> request_from_json(std::string_view text, const sync::M
 Result<sync::SyncResponse> response_from_json(std::string_view text, const sync::MessageLimits& limits);
 std::string request_to_json(const sync::SyncRequest& request);
 std::string response_to_json(const sync::SyncResponse& response);
+
+Result<sync::LiveRequest> live_request_from_json(std::string_view text, const sync::MessageLimits& limits);
+// `event` has its responses as response_to_json makes them.
+std::string live_event_to_json(const sync::LiveEvent& event);
 
 // {"error":{"code":13,"name":"unauthorized","message":"…"}}: the body of every refusal outside a sync exchange.
 std::string error_to_json(const Error& error, int64_t retry_after_ms = 0);

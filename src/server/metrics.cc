@@ -71,6 +71,16 @@ struct Metrics::Impl {
   prom::Gauge& waiting = gauge("rejoin_http_requests_waiting", "Requests that wait for a worker");
   prom::Gauge& working = gauge("rejoin_http_requests_working", "Requests that a worker is at");
   prom::Gauge& bodies = gauge("rejoin_http_body_bytes", "Memory taken by request bodies under way");
+  prom::Gauge& live = gauge("rejoin_live_connections", "Open live connections");
+  prom::Counter& live_pages =
+      counters("rejoin_live_pages_total", "Pages read from a store for live connections").Add({});
+  prom::Counter& live_sent =
+      counters("rejoin_live_pages_sent_total", "Pages sent over live connections, a shared one once for each").Add({});
+  prom::Counter& live_slow =
+      counters("rejoin_live_slow_readers_total", "Times that a live connection had to read before it was sent more")
+          .Add({});
+  Counters& live_messages = counters("rejoin_live_messages_total", "Messages to topics, by what became of them");
+  Counters& live_closed = counters("rejoin_live_closed_total", "Live connections that ended, by close code");
   prom::Gauge& build = gauge("rejoin_build_info", "1, with the version", {{"version", REJOIN_VERSION}});
 
   prom::Counter& pushed = rows.Add({{"kind", "pushed"}});
@@ -115,6 +125,21 @@ void Metrics::rate_limited(std::string_view scope) { impl_->limited.Add({{"scope
 void Metrics::handshake(std::string_view outcome) {
   impl_->handshakes.Add({{"outcome", std::string(outcome)}}).Increment();
 }
+
+void Metrics::live_connections(size_t open) { impl_->live.Set(static_cast<double>(open)); }
+
+void Metrics::live_page(size_t readers) {
+  impl_->live_pages.Increment();
+  impl_->live_sent.Increment(static_cast<double>(readers));
+}
+
+void Metrics::live_slow_reader() { impl_->live_slow.Increment(); }
+
+void Metrics::live_messages(std::string_view kind, size_t n) {
+  impl_->live_messages.Add({{"kind", std::string(kind)}}).Increment(static_cast<double>(n));
+}
+
+void Metrics::live_closed(int code) { impl_->live_closed.Add({{"code", std::to_string(code)}}).Increment(); }
 
 std::string Metrics::text(const net::HttpServerGauges& gauges, size_t open_tenants) {
   impl_->tenants.Set(static_cast<double>(open_tenants));

@@ -26,6 +26,13 @@ class Metrics {
   void rate_limited(std::string_view scope);
   // `outcome` is one of those of net::HttpHandlers::handshake.
   void handshake(std::string_view outcome);
+  // Live connections: how many are open; pages read from a store, and sent on to how many; a reader that has to wait for
+  // further pages; `kind` of an app message: "received", "delivered" or "dropped"; one that ended, by close code.
+  void live_connections(size_t open);
+  void live_page(size_t readers);
+  void live_slow_reader();
+  void live_messages(std::string_view kind, size_t n);
+  void live_closed(int code);
   // Prometheus' text format 0.0.4. All methods are thread-safe.
   std::string text(const net::HttpServerGauges& gauges, size_t open_tenants);
 

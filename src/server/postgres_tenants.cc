@@ -249,10 +249,14 @@ Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
                                      {settings_.impersonate, settings_.impersonate_role, settings_.recheck_ms}));
     give_back(pool, std::move(*connection));
   }
-  std::lock_guard lock(mutex_);
-  entry.idle.push_back(std::move(known));
-  --entry.at_work;
-  entry.freed.notify_one();
+  const bool has_grown = std::exchange(known->tenant.grown, false);
+  {
+    std::lock_guard lock(mutex_);
+    entry.idle.push_back(std::move(known));
+    --entry.at_work;
+    entry.freed.notify_one();
+  }
+  if (has_grown && grown) grown(name);
   return connection.ok() ? Status() : connection.error();
 }
 

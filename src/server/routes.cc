@@ -9,7 +9,10 @@
 #include "base/bytes.h"
 #include "net/url.h"
 #include "server/cors.h"
+#include "server/exchange.h"
 #include "server/identity.h"
+#include "server/live_hub.h"
+#include "server/live_protocols.h"
 #include "server/message_json.h"
 #include "server/tenant_files.h"
 #include "server/trace.h"
@@ -25,7 +28,6 @@ using net::HttpResponse;
 
 constexpr std::string_view kJson = "application/json";
 constexpr std::string_view kProtobuf = "application/x-protobuf";
-constexpr int64_t kRetryAfterMs = 1000;
 
 struct Route {
   std::string_view path;
@@ -33,10 +35,11 @@ struct Route {
   std::string_view method;
 };
 constexpr Route kSync{"/v1/sync", "sync", "POST"};
+constexpr Route kLive{"/v1/live", "live", "GET"};
 constexpr Route kHealth{"/health", "health", "GET"};
 constexpr Route kReady{"/ready", "ready", "GET"};
 constexpr Route kMetrics{"/metrics", "metrics", "GET"};
-constexpr const Route* kRoutes[] = {&kSync, &kHealth, &kReady, &kMetrics};
+constexpr const Route* kRoutes[] = {&kSync, &kLive, &kHealth, &kReady, &kMetrics};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -92,15 +95,17 @@ struct Routes::Context {
   bool known = false;  // the caller is
   std::string tenant;
   sync::Caller caller;
+  int64_t expires_s = 0;  // of the caller's token; 0: it needs none
   sync::ServeStats stats;
   std::optional<Error> error;
 };
 
-Routes::Routes(const Settings& settings, TokenVerifier& verifier, Tenants& tenants, Metrics& metrics, Log& log,
-               Clock& clock, Random& random)
+Routes::Routes(const Settings& settings, TokenVerifier& verifier, Tenants& tenants, LiveHub& live, Metrics& metrics,
+               Log& log, Clock& clock, Random& random)
     : settings_(settings),
       verifier_(verifier),
       tenants_(tenants),
+      live_(live),
       metrics_(metrics),
       log_(log),
       clock_(clock),
@@ -130,7 +135,7 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   if (!context->route)
     return error_reply(
         *context,
-        fail(Code::not_found, "there is nothing at this path; POST /v1/sync, or GET /health, /ready, /metrics"), 0);
+        fail(Code::not_found, "there is nothing at this path; POST /v1/sync, or GET /v1/live, /health, /ready, /metrics"), 0);
   if (context->route == &kSync && is_allowed_preflight(settings_.cors_origins, request)) {
     HttpResponse response = preflight_response();
     add_cors_headers(settings_.cors_origins, request, response);
@@ -153,12 +158,14 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
     return response;
   }
   if (context->route == &kReady) return std::nullopt;
+  if (context->route == &kLive) return admit_live(request, *context);
   std::optional<HttpResponse> refusal = admit_exchange(request, *context);
   if (refusal) add_cors_headers(settings_.cors_origins, request, *refusal);
   return refusal;
 }
 
-std::optional<HttpResponse> Routes::admit_exchange(HttpRequest& request, Context& context) {
+// Who asks, and may it ask again so soon?
+std::optional<HttpResponse> Routes::admit_caller(const HttpRequest& request, Context& context) {
   if (Status known = authenticate(request, context); !known.ok()) {
     HttpResponse response = error_reply(context, known.error(), code_retryable(known.error().code) ? kRetryAfterMs : 0);
     if (known.error().code == Code::unauthorized)
@@ -167,7 +174,13 @@ std::optional<HttpResponse> Routes::admit_exchange(HttpRequest& request, Context
   }
   context.known = true;
   Error why{};
-  if (const int64_t wait_ms = too_often(request, context, why)) return error_reply(context, why, wait_ms);
+  const std::string& device = context.caller.device.empty() ? request.remote : context.caller.device;
+  if (const int64_t wait_ms = too_often(context.tenant, device, why)) return error_reply(context, why, wait_ms);
+  return std::nullopt;
+}
+
+std::optional<HttpResponse> Routes::admit_exchange(HttpRequest& request, Context& context) {
+  if (std::optional<HttpResponse> refusal = admit_caller(request, context)) return refusal;
   const std::string type = media_type(request.header("content-type"));
   if (!context.reads_json && !is_protobuf(type))
     return error_reply(
@@ -180,7 +193,7 @@ std::optional<HttpResponse> Routes::admit_exchange(HttpRequest& request, Context
 }
 
 // Has its device, or its tenant, used up what it may ask? How many milliseconds to wait, then, and why.
-int64_t Routes::too_often(const HttpRequest& request, const Context& context, Error& why) {
+int64_t Routes::too_often(const std::string& tenant, const std::string& device, Error& why) {
   const auto now = std::chrono::steady_clock::now();
   const auto refused = [&](int64_t wait_ms, std::string_view scope, const RateLimit& limit) {
     metrics_.rate_limited(scope);
@@ -190,10 +203,9 @@ int64_t Routes::too_often(const HttpRequest& request, const Context& context, Er
     return wait_ms;
   };
   // The device first, so that one that is refused uses up nothing of its tenant's. Nobody's names have a NUL in them.
-  const std::string& device = context.caller.device.empty() ? request.remote : context.caller.device;
-  if (const int64_t wait_ms = device_rate_.take(context.tenant + '\0' + device, now))
+  if (const int64_t wait_ms = device_rate_.take(tenant + '\0' + device, now))
     return refused(wait_ms, "device", device_rate_.limit());
-  if (const int64_t wait_ms = tenant_rate_.take(context.tenant, now))
+  if (const int64_t wait_ms = tenant_rate_.take(tenant, now))
     return refused(wait_ms, "tenant", tenant_rate_.limit());
   return 0;
 }
@@ -221,6 +233,7 @@ Status Routes::authenticate(const HttpRequest& request, Context& context) const 
     if (Status name = check_tenant_name(claims.tenant); !name.ok())
       return fail(Code::unauthorized, "the access token's tenant cannot be used: " + name.error().message);
     context.tenant = claims.tenant;
+    context.expires_s = claims.expires_s;
     context.caller = {claims.device, claims.relay, claims.schema, identity_of(claims, settings_)};
     return {};
   }
@@ -247,42 +260,52 @@ HttpResponse Routes::handle(HttpRequest& request) {
   return response;
 }
 
+// A WebSocket of a page is not kept from other origins' answers by the browser, as a fetch is: the server has to look.
+// Its script cannot set headers either, so the token may come as a subprotocol.
+std::optional<HttpResponse> Routes::admit_live(HttpRequest& request, Context& context) {
+  if (!is_allowed_origin(settings_.cors_origins, request))
+    return error_reply(context,
+                       fail(Code::forbidden, "pages of this origin may not connect here; name it with --cors-origin"),
+                       0);
+  const LiveProtocols offered = live_protocols(request.header("sec-websocket-protocol"));
+  if (request.header("authorization").empty() && !offered.token.empty())
+    request.headers.emplace_back("authorization", "Bearer " + offered.token);
+  if (std::optional<HttpResponse> refusal = admit_caller(request, context)) return refusal;
+  Result<std::shared_ptr<net::WebSocketOwner>> owner = live_.admit(
+      {context.tenant, context.caller, view_of(context.caller), context.expires_s * 1000, request.remote, context.id});
+  if (!owner.ok()) return error_reply(context, owner.error(), kRetryAfterMs);
+  request.upgrade = std::move(*owner);
+  request.upgrade_headers.emplace_back("X-Request-Id", context.id);
+  if (offered.rejoin) request.upgrade_headers.emplace_back("Sec-WebSocket-Protocol", std::string(kLiveProtocol));
+  return std::nullopt;
+}
+
+Result<LiveCaller> Routes::renew(const std::string& token) {
+  HttpRequest request;
+  request.headers.emplace_back("authorization", "Bearer " + token);
+  Context context;
+  REJOIN_TRY(authenticate(request, context));
+  return LiveCaller{context.tenant, context.caller, view_of(context.caller), context.expires_s * 1000, {}, {}};
+}
+
 HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
   const sync::MessageLimits limits = sync::message_limits(settings_.sync);
   Result<sync::SyncRequest> message =
       context.reads_json ? request_from_json(request.body, limits) : sync::decode_request(request.body, limits);
   if (!message.ok()) return error_reply(context, message.error(), 0);
   request.body = Bytes();
-  if (context.caller.device.empty()) context.caller.device = to_hex(message->hello.site.view());
 
-  sync::SyncResponse response;
-  const auto asked = std::chrono::steady_clock::now();
-  const Status used = tenants_.with(context.tenant, request.deadline, [&](sync::TenantStore& store) -> Status {
-    response = sync::serve(*message, context.caller, store, settings_.sync, clock_.now_ms(), &context.stats);
-    return {};
-  });
-  if (!used.ok()) return error_reply(context, used.error(), code_retryable(used.error().code) ? kRetryAfterMs : 0);
-  const std::chrono::duration<double> in_store = std::chrono::steady_clock::now() - asked;
-  metrics_.exchange(context.stats, message->push.has_value(), message->pull.has_value(), in_store.count(),
-                    request.queued_seconds);
-  if (response.error) {
-    // The store was interrupted because the request's time is up.
-    if (response.error->code == Code::interrupted && std::chrono::steady_clock::now() >= request.deadline)
-      response.error = sync::WireError{Code::timeout, "the exchange took longer than this server allows; try again", 0};
-    if (code_retryable(response.error->code) && response.error->code != Code::clock_ahead)
-      response.error->retry_after_ms = kRetryAfterMs;
-    context.error = fail(response.error->code, response.error->message);
-  }
-  return exchange_response(context, std::move(response));
+  Result<sync::SyncResponse> response = run_exchange({settings_, tenants_, metrics_, clock_}, context.tenant,
+                                                     context.caller, *message, request.deadline, request.queued_seconds,
+                                                     context.stats);
+  if (!response.ok())
+    return error_reply(context, response.error(), code_retryable(response.error().code) ? kRetryAfterMs : 0);
+  if (response->error) context.error = fail(response->error->code, response->error->message);
+  return exchange_response(context, std::move(*response));
 }
 
 HttpResponse Routes::exchange_response(Context& context, sync::SyncResponse response) const {
-  // These may quote the peer's own bytes, and Protocol Buffers' strings must be UTF-8.
-  if (response.error) response.error->message = clean_utf8(response.error->message);
-  if (response.ack)
-    for (sync::RefusedRow& row : response.ack->refused)
-      for (std::string* text : {&row.table, &row.key_json, &row.reason})
-        if (!valid_utf8(*text)) *text = clean_utf8(*text);
+  make_texts_valid(response);
   HttpResponse out;
   out.status = response.error ? code_http_status(response.error->code) : 200;
   if (context.answer_json)

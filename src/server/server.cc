@@ -7,6 +7,7 @@
 #include "net/url.h"
 #include "server/cors.h"
 #include "server/embedded_tenants.h"
+#include "server/live_hub.h"
 #include "server/metrics.h"
 #include "server/postgres_tenants.h"
 #include "server/routes.h"
@@ -63,6 +64,14 @@ Result<std::unique_ptr<Tenants>> open_tenants(const Settings& settings, Log& log
   return files;
 }
 
+std::unique_ptr<LiveFeed> make_feed(const Settings& settings, LiveHub& live, Random& random, Log& log) {
+  LiveFeed::Heard heard{[&live](const std::string& tenant) { live.wake(tenant); },
+                        [&live](const std::string& tenant, BytesView message) { live.heard(tenant, message); }};
+  if (settings.postgres.url.empty())
+    return make_file_feed(settings.data_dir + "/tenants", settings.live, std::move(heard));
+  return make_postgres_feed(settings.postgres, settings.live, to_hex(random.bytes(8)), std::move(heard), log);
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -72,13 +81,15 @@ struct Server::Impl {
         log(l),
         verifier(std::move(v)),
         tenants(std::move(t)),
-        routes(settings, *verifier, *tenants, metrics, l, clock, random) {}
+        live({settings, *tenants, metrics, clock}, l),
+        routes(settings, *verifier, *tenants, live, metrics, l, clock, random) {}
 
   const Settings settings;
   Log& log;
   const std::unique_ptr<TokenVerifier> verifier;
   Metrics metrics;
   const std::unique_ptr<Tenants> tenants;
+  LiveHub live;
   Routes routes;
   std::atomic<net::HttpServer*> listening = nullptr;
   std::unique_ptr<net::HttpServer> http;  // last: its threads use all of the above
@@ -109,6 +120,14 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
     routes.done(request, response, sent);
   };
   handlers.handshake = [self](std::string_view outcome) { self->metrics.handshake(outcome); };
+  impl->tenants->grown = [self](const std::string& tenant) { self->live.grown(tenant); };
+  impl->live.start(
+      routes,
+      [self](const std::string& lane, std::function<void()> job) {
+        net::HttpServer* http = self->listening;
+        return http && http->submit(lane, std::move(job));
+      },
+      make_feed(settings, impl->live, random, log));
   REJOIN_ASSIGN(impl->http, net::HttpServer::start(settings.http, std::move(handlers), log));
   impl->listening = impl->http.get();
   log.write(LogLevel::info, "listening",
@@ -129,6 +148,7 @@ void Server::reload() {
 void Server::stop() {
   if (!impl_) return;
   impl_->http->stop();
+  impl_->live.stop();
   impl_->verifier->stop();
   impl_->tenants->close();
 }

@@ -24,6 +24,17 @@ struct PostgresSettings {
   int64_t recheck_ms = 60'000;   // how old the answer may be to what a role may see, when other tables decide it
 };
 
+// Live connections. docs/live.md.
+struct LiveSettings {
+  size_t connections = 10'000;   // at most; 0: none are taken
+  size_t per_device = 4;         // a newer one of the same device takes the oldest one's place
+  uint64_t queue = 256 << 10;    // bytes on the way to one reader; with more it has to wait for further pages
+  int64_t stall_ms = 60'000;     // a reader that takes nothing for so long is cut
+  int64_t outbox_poll_ms = 500;  // how often PostgreSQL is asked for writes by plain SQL
+  int64_t poll_ms = 5'000;       // how often for all else that nobody told of, like other processes' writes
+  RateLimit messages{20, 40};    // of one device, to topics
+};
+
 struct Settings {
   std::string data_dir;  // may be empty with PostgreSQL and keys from elsewhere
   PostgresSettings postgres;
@@ -35,6 +46,7 @@ struct Settings {
   sync::TableRights directions;           // which way the tables go, whatever a token says
   std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
+  LiveSettings live;
   size_t open_tenants = 64;               // database handles that are kept open
   AuditSettings audit;                    // of the embedded store
   int busy_timeout_ms = 10'000;           // how long a request waits for another process that writes the same tenant

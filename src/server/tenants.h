@@ -24,6 +24,10 @@ class Tenants {
   virtual void close() = 0;
   // Can requests be served? What /ready says.
   virtual Status probe() = 0;
+
+  // Told after a tenant's log has grown, by requests here; now and then also when it has not. Set before the first
+  // request; on any thread.
+  std::function<void(const std::string& tenant)> grown;
 };
 
 }  // namespace rejoin::server

@@ -17,6 +17,11 @@ Result<std::optional<Connection>> stored_connection(Replica& replica) {
   return std::optional<Connection>(Connection{std::string(s.text(0)), std::string(s.text(1))});
 }
 
+std::string file_of(Replica& replica) {
+  const char* path = sqlite3_db_filename(replica.impl().ctx.db, "main");
+  return path ? path : "";
+}
+
 Status store_connection(Replica& replica, const Connection& connection) {
   if (connection.url.rfind("http://", 0) != 0 && connection.url.rfind("https://", 0) != 0)
     return fail(Code::bad_argument,

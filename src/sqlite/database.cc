@@ -1,6 +1,7 @@
 #include "sqlite/database.h"
 
 #include "sqlite/api.h"
+#include "sqlite/query.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -69,6 +70,15 @@ Status Database::execute(const std::string& sql) {
   const int rc = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr);
   if (rc == SQLITE_OK) return {};
   return open_error(path_, db_, rc, "use");
+}
+
+Result<int64_t> Database::data_version() {
+  int64_t version = 0;
+  REJOIN_TRY(query(db_, "PRAGMA data_version", {}, [&](QueryRow row) {
+    version = row[0].integer;
+    return false;
+  }));
+  return version;
 }
 
 void Database::set_deadline(std::chrono::steady_clock::time_point deadline) {

@@ -40,6 +40,8 @@ class Database {
 
   // Runs SQL statements, without results. For set-up and tests.
   Status execute(const std::string& sql);
+  // A number that changes when another connection, of any process, has committed. Takes a microsecond or two.
+  Result<int64_t> data_version();
   // Statements that still run after this moment end with `interrupted`; the default takes the limit away.
   void set_deadline(std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max());
 

@@ -13,6 +13,7 @@ namespace rejoin::sqlite {
 namespace {
 
 std::atomic<SyncFunction> sync_function{nullptr};
+std::atomic<LiveFunction> live_function{nullptr};
 
 Replica& replica_of(sqlite3_context* c) { return *static_cast<Replica*>(sqlite3_user_data(c)); }
 
@@ -252,17 +253,66 @@ void fn_sync(sqlite3_context* c, int, sqlite3_value**) {
   });
 }
 
+void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
+  guarded(c, "rejoin_live", [&] {
+    Replica& replica = replica_of(c);
+    Replica::Impl& impl = replica.impl();
+    if (!sqlite3_get_autocommit(impl.ctx.db))
+      return result_error(c, "rejoin_live",
+                          fail(Code::in_transaction, "a live connection cannot begin inside a transaction; COMMIT first"));
+    LiveFunction start = live_function.load();
+    if (!start)
+      return result_error(c, "rejoin_live",
+                          fail(Code::unsupported, "this build of Rejoin has no network; use the rejoin command"));
+    std::string file = file_of(replica);
+    if (file.empty())
+      return result_error(c, "rejoin_live",
+                          fail(Code::bad_argument,
+                               "a database in memory has no file that a second connection could open; call rejoin_sync()"));
+    if (n > 0) {
+      Connection connection;
+      if (sqlite3_value_type(v[0]) != SQLITE_TEXT)
+        return result_error(
+            c, "rejoin_live",
+            fail(Code::bad_argument, "give the server's address as text, such as 'http://127.0.0.1:8427'"));
+      connection.url = value_of(v[0]).bytes;
+      if (n > 1 && sqlite3_value_type(v[1]) != SQLITE_NULL) connection.token = value_of(v[1]).bytes;
+      if (auto s = store_connection(replica, connection); !s.ok()) return result_error(c, "rejoin_live", s.error());
+    }
+    auto connection = stored_connection(replica);
+    if (!connection.ok()) return result_error(c, "rejoin_live", connection.error());
+    if (!*connection)
+      return result_error(c, "rejoin_live",
+                          fail(Code::not_connected, "no server is set for this database; call rejoin_live(url, token)"));
+    impl.live.reset();
+    auto live = start(file, **connection);
+    if (!live.ok()) return result_error(c, "rejoin_live", live.error());
+    impl.live = std::move(*live);
+  });
+}
+
+void fn_live_stop(sqlite3_context* c, int, sqlite3_value**) {
+  guarded(c, "rejoin_live_stop", [&] {
+    Replica::Impl& impl = replica_of(c).impl();
+    sqlite3_result_int(c, impl.live != nullptr);
+    impl.live.reset();
+  });
+}
+
 void fn_status(sqlite3_context* c, int, sqlite3_value**) {
   guarded(c, "rejoin_status", [&] {
     auto r = status_json(replica_of(c));
     if (!r.ok()) return result_error(c, "rejoin_status", r.error());
-    result_text(c, *r);
+    const auto& live = replica_of(c).impl().live;
+    r->pop_back();
+    result_text(c, *r + ",\"live\":" + (live ? live->status_json() : "null") + "}");
   });
 }
 
 }  // namespace
 
 void install_sync_function(SyncFunction function) { sync_function = function; }
+void install_live_function(LiveFunction function) { live_function = function; }
 
 Status register_functions(sqlite3* db, Replica& replica) {
   struct Function {
@@ -277,7 +327,8 @@ Status register_functions(sqlite3* db, Replica& replica) {
       {"rejoin_doctor", 0, fn_doctor},    {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
       {"rejoin_uuid", 0, fn_uuid},        {"rejoin_connect", 1, fn_connect},     {"rejoin_connect", 2, fn_connect},
       {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},       {"rejoin_retry", 0, fn_retry},
-      {"rejoin_discard", -1, fn_discard},
+      {"rejoin_discard", -1, fn_discard}, {"rejoin_live", 0, fn_live},           {"rejoin_live", 1, fn_live},
+      {"rejoin_live", 2, fn_live},        {"rejoin_live_stop", 0, fn_live_stop},
   };
   for (const Function& f : kFunctions) {
     bool harmless = f.body == fn_uuid || f.body == fn_version;

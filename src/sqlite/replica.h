@@ -148,9 +148,22 @@ Status store_connection(Replica& replica, const Connection& connection);
 // last_error.
 Result<std::string> status_json(Replica& replica);
 
+// The file behind "main"; empty for a database in memory or a temporary one.
+std::string file_of(Replica& replica);
+
 // How the SQL function rejoin_sync() reaches the network without this room knowing it: `client` installs this at
 // start-up. Returns the JSON of the session.
 using SyncFunction = Result<std::string> (*)(Replica& replica, const Connection& connection);
 void install_sync_function(SyncFunction function);
+
+// The same for rejoin_live(): what keeps a file in sync beside the application. Its end is the end of the thread.
+class LiveConnection {
+ public:
+  virtual ~LiveConnection() = default;
+  virtual std::string status_json() = 0;
+};
+using LiveFunction = Result<std::unique_ptr<LiveConnection>> (*)(const std::string& file,
+                                                                 const Connection& connection);
+void install_live_function(LiveFunction function);
 
 }  // namespace rejoin::sqlite

@@ -1,0 +1,198 @@
+#include "server/live_channel.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/message_json.h"
+
+namespace rejoin::server {
+namespace {
+
+// Pages that are read before it is another request's turn in the tenant.
+constexpr size_t kMostReads = 32;
+
+std::shared_ptr<const Bytes> encoded(const sync::LiveEvent& event, bool text) {
+  return std::make_shared<const Bytes>(text ? live_event_to_json(event) : sync::encode_live_event(event));
+}
+
+void erase(std::unordered_map<std::string, std::vector<LiveSession*>>& map, const std::string& key,
+           LiveSession* session) {
+  const auto it = map.find(key);
+  if (it == map.end()) return;
+  std::erase(it->second, session);
+  if (it->second.empty()) map.erase(it);
+}
+
+}  // namespace
+
+std::shared_ptr<LiveSession> LiveChannel::add(LiveSession& session, size_t per_device) {
+  std::lock_guard lock(mutex_);
+  session.at = sessions_.size();
+  sessions_.push_back(&session);
+  // In development mode devices have no names before their first message.
+  if (session.device().empty()) return nullptr;
+  std::vector<LiveSession*>& same = devices_[session.device()];
+  same.push_back(&session);
+  if (same.size() <= per_device) return nullptr;
+  return same[same.size() - 1 - per_device]->shared_from_this();
+}
+
+bool LiveChannel::remove(LiveSession& session) {
+  std::lock_guard lock(mutex_);
+  sessions_.back()->at = session.at;
+  sessions_[session.at] = sessions_.back();
+  sessions_.pop_back();
+  session.place = {};
+  erase(devices_, session.device(), &session);
+  for (const std::string& topic : session.topics) erase(topics_, topic, &session);
+  return sessions_.empty();
+}
+
+void LiveChannel::listen(LiveSession& session, std::vector<std::string> topics) {
+  std::sort(topics.begin(), topics.end());
+  topics.erase(std::unique(topics.begin(), topics.end()), topics.end());
+  std::lock_guard lock(mutex_);
+  for (const std::string& topic : session.topics) erase(topics_, topic, &session);
+  for (const std::string& topic : topics) topics_[topic].push_back(&session);
+  session.topics = std::move(topics);
+}
+
+bool LiveChannel::begin_exchange(LiveSession& session) {
+  std::lock_guard lock(mutex_);
+  return !std::exchange(session.place.busy, true);
+}
+
+bool LiveChannel::end_exchange(LiveSession& session, const sync::SyncRequest& request,
+                               const sync::SyncResponse& response) {
+  std::lock_guard lock(mutex_);
+  LiveSession::Place& place = session.place;
+  place.busy = false;
+  const bool missed = std::exchange(place.missed, false);
+  if (!request.pull) return missed;
+  place.following = response.page && !response.error;
+  if (!place.following) return false;
+  place.cursor = response.page->next_cursor;
+  return missed || response.page->more;
+}
+
+bool LiveChannel::drained(LiveSession& session) {
+  std::lock_guard lock(mutex_);
+  return std::exchange(session.place.waiting, false);
+}
+
+LiveChannel::Delivery LiveChannel::deliver(const sync::AppMessage& message, const LiveSession* sender,
+                                           uint64_t most_queued) {
+  std::vector<std::shared_ptr<LiveSession>> listeners;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = topics_.find(message.topic);
+    if (it == topics_.end()) return {};
+    for (LiveSession* session : it->second)
+      if (session != sender) listeners.push_back(session->shared_from_this());
+  }
+  sync::LiveEvent event;
+  event.message = message;
+  std::shared_ptr<const Bytes> forms[2];
+  Delivery out;
+  for (const auto& session : listeners) {
+    if (session->socket().queued() > most_queued) {
+      ++out.dropped;
+      continue;
+    }
+    std::shared_ptr<const Bytes>& form = forms[session->text()];
+    if (!form) form = encoded(event, session->text());
+    session->send(form);
+    ++out.delivered;
+  }
+  return out;
+}
+
+// Those that can be sent something, by their view and place.
+std::unordered_map<std::string, LiveChannel::Group> LiveChannel::groups(const ExchangeParts& parts) {
+  std::unordered_map<std::string, Group> out;
+  std::lock_guard lock(mutex_);
+  for (LiveSession* session : sessions_) {
+    LiveSession::Place& place = session->place;
+    if (!place.following || place.waiting) continue;
+    if (place.busy) {
+      place.missed = true;
+      continue;
+    }
+    if (session->socket().queued() > parts.settings.live.queue) {
+      place.waiting = true;
+      parts.metrics.live_slow_reader();
+      continue;
+    }
+    std::string key = session->view() + '\0' + place.cursor;
+    out[std::move(key)].push_back(session->shared_from_this());
+  }
+  return out;
+}
+
+Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
+  const auto waiting = groups(parts);
+  if (waiting.empty()) return false;
+  bool more = false;
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(parts.settings.http.request_timeout_ms);
+  REJOIN_TRY(parts.tenants.with(tenant_, deadline, [&](sync::TenantStore& store) -> Status {
+    sync::ServerFacts facts = sync::facts_of(parts.settings.sync, {}, parts.clock.now_ms());
+    REJOIN_ASSIGN(facts.schema, store.contract_fingerprint());
+    size_t reads = 0;
+    for (const auto& [key, group] : waiting) {
+      if (++reads > kMostReads) {
+        more = true;
+        break;
+      }
+      sync::PullRequest want;  // of no site: what a device wrote itself is left out where it writes (end_exchange)
+      want.cursor = key.substr(group.front()->view().size() + 1);
+      want.max_bytes = parts.settings.sync.page_bytes;
+      REJOIN_ASSIGN(sync::PullReply page, store.pull(want));
+      if (page.frame.empty() && page.next_cursor == want.cursor) continue;
+      more |= page.more;
+      send(group, want.cursor, std::move(page), facts, parts);
+    }
+    return {};
+  }));
+  return more;
+}
+
+void LiveChannel::send(const Group& group, const Bytes& cursor, sync::PullReply page, const sync::ServerFacts& facts,
+                       const ExchangeParts& parts) {
+  std::vector<LiveSession*> readers;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& session : group) {
+      LiveSession::Place& place = session->place;
+      if (!place.following || place.busy || place.cursor != cursor) continue;
+      place.cursor = page.next_cursor;
+      readers.push_back(session.get());
+    }
+  }
+  parts.metrics.live_page(readers.size());
+  sync::SyncResponse response;
+  response.facts = facts;
+  response.page =
+      sync::PageMessage{std::move(page.frame), std::move(page.next_cursor), page.more, page.restarted, page.rows};
+  std::shared_ptr<const Bytes> forms[2][2];
+  for (LiveSession* session : readers) {
+    const bool text = session->text(), relay = session->may_relay();
+    std::shared_ptr<const Bytes>& form = forms[text][relay];
+    if (!form) {
+      response.facts.may_relay = relay;
+      sync::LiveEvent event;
+      event.page = text ? response_to_json(response) : sync::encode_response(response);
+      form = encoded(event, text);
+    }
+    session->send(form);
+  }
+}
+
+std::vector<std::shared_ptr<LiveSession>> LiveChannel::sessions() {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<LiveSession>> out;
+  for (LiveSession* session : sessions_) out.push_back(session->shared_from_this());
+  return out;
+}
+
+}  // namespace rejoin::server

@@ -1,0 +1,64 @@
+// The live connections of one tenant, and the reading of pages for them: one page for all that stand at the same place.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "server/exchange.h"
+#include "server/live_session.h"
+
+namespace rejoin::server {
+
+class LiveChannel {
+ public:
+  explicit LiveChannel(std::string tenant) : tenant_(std::move(tenant)) {}
+
+  const std::string& tenant() const { return tenant_; }
+
+  // The session that has to go because its device has more than `per_device`, if any.
+  std::shared_ptr<LiveSession> add(LiveSession& session, size_t per_device);
+  // True when it was the last one.
+  bool remove(LiveSession& session);
+  void listen(LiveSession& session, std::vector<std::string> topics);
+
+  // An exchange begins: false when one is under way already. It ends: with the place where the answer leaves the reader;
+  // true when news may wait behind it.
+  bool begin_exchange(LiveSession& session);
+  bool end_exchange(LiveSession& session, const sync::SyncRequest& request, const sync::SyncResponse& response);
+  // The socket has sent everything; true when the session waited for that.
+  bool drained(LiveSession& session);
+
+  // To all that listen to its topic but the sender: how many got it, and how many read too slowly.
+  struct Delivery {
+    size_t delivered = 0, dropped = 0;
+  };
+  Delivery deliver(const sync::AppMessage& message, const LiveSession* sender, uint64_t most_queued);
+
+  // Reads pages and sends them, until everybody has everything or it is others' turn: then, true. On a worker, in the
+  // tenant's lane. Errors: those of the store.
+  Result<bool> pump(const ExchangeParts& parts);
+
+  std::vector<std::shared_ptr<LiveSession>> sessions();
+
+  std::atomic<bool> scheduled = false;  // a pump waits for its turn
+  std::atomic<bool> again = false;      // one could not be scheduled, or failed
+
+ private:
+  using Group = std::vector<std::shared_ptr<LiveSession>>;
+  std::unordered_map<std::string, Group> groups(const ExchangeParts& parts);
+  void send(const Group& group, const Bytes& cursor, sync::PullReply page, const sync::ServerFacts& facts,
+            const ExchangeParts& parts);
+
+  const std::string tenant_;
+  std::mutex mutex_;
+  std::vector<LiveSession*> sessions_;
+  std::unordered_map<std::string, std::vector<LiveSession*>> topics_;
+  std::unordered_map<std::string, std::vector<LiveSession*>> devices_;  // the oldest first
+};
+
+}  // namespace rejoin::server

@@ -1,0 +1,91 @@
+// What tells of other processes that write the embedded store's files: their times and sizes.
+#include <sys/stat.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "server/live_feed.h"
+#include "server/tenant_files.h"
+
+namespace rejoin::server {
+namespace {
+
+struct Stamp {
+  int64_t time = 0, size = 0, log_time = 0, log_size = 0;
+  friend bool operator==(const Stamp&, const Stamp&) = default;
+};
+
+void look(const std::string& path, int64_t& time, int64_t& size) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return;
+  time = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
+  size = info.st_size;
+}
+
+class FileFeed final : public LiveFeed {
+ public:
+  FileFeed(std::string folder, const LiveSettings& settings, Heard heard)
+      : folder_(std::move(folder)), poll_(settings.poll_ms), heard_(std::move(heard)), thread_([this] { run(); }) {}
+
+  ~FileFeed() override {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+
+  void follow(const std::string& tenant) override {
+    const Stamp now = stamp(tenant);
+    std::lock_guard lock(mutex_);
+    followed_.emplace(tenant, now);
+  }
+  void unfollow(const std::string& tenant) override {
+    std::lock_guard lock(mutex_);
+    followed_.erase(tenant);
+  }
+  void grown(const std::string&) override {}
+  void tell(const std::string&, Bytes) override {}
+
+ private:
+  Stamp stamp(const std::string& tenant) const {
+    const std::string path = folder_ + "/" + tenant_file_name(tenant) + ".db";
+    Stamp out;
+    look(path, out.time, out.size);
+    look(path + "-wal", out.log_time, out.log_size);
+    return out;
+  }
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, poll_, [this] { return stopping_; })) {
+      std::vector<std::string> changed;
+      for (auto& [tenant, known] : followed_)
+        if (const Stamp now = stamp(tenant); !(now == known)) known = now, changed.push_back(tenant);
+      lock.unlock();
+      for (const std::string& tenant : changed) heard_.changed(tenant);
+      lock.lock();
+    }
+  }
+
+  const std::string folder_;
+  const std::chrono::milliseconds poll_;
+  const Heard heard_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::unordered_map<std::string, Stamp> followed_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<LiveFeed> make_file_feed(std::string folder, const LiveSettings& settings, LiveFeed::Heard heard) {
+  return std::make_unique<FileFeed>(std::move(folder), settings, std::move(heard));
+}
+
+}  // namespace rejoin::server
