@@ -93,6 +93,22 @@ TEST_F(PostgresImpersonate, WhatAPolicyRefusesIsRefusedRowByRow) {
   world.expect_sound();
 }
 
+// UPDATE and DELETE of a row that the policy hides say nothing in PostgreSQL. The answer is that of any other refusal.
+TEST_F(PostgresImpersonate, WritesToHiddenRowsAreRefusedAndTellNothing) {
+  world.sql.run("INSERT INTO todos VALUES('b', 'bob', 'secret', 1)");
+  write(ann, "INSERT INTO todos VALUES('b', 'ann', 'taken over', 1), ('new', 'bob', 'forged', 1)");
+  world.sync(ann);
+  const std::string reasons = ann.peer.rows("SELECT DISTINCT code, reason, server FROM rejoin_rejections");
+  EXPECT_EQ(std::count(reasons.begin(), reasons.end(), '\n'), 1) << reasons;
+  EXPECT_EQ(ann.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
+  EXPECT_EQ(reasons.find("secret"), std::string::npos);
+  write(ann, "DELETE FROM todos WHERE id='b'");
+  world.sync(ann);
+  EXPECT_EQ(world.sql.rows("SELECT * FROM todos"), "b|bob|secret|1\n");
+  EXPECT_EQ(ann.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
+  world.expect_sound();
+}
+
 TEST_F(PostgresImpersonate, ADeletedRowOfAnotherCannotBeEditedForItsRestore) {
   bob.peer.run("INSERT INTO todos VALUES('b', 'bob', 'mine', 1)");
   world.sync(bob);

@@ -72,6 +72,12 @@ CREATE TABLE rejoin.contract(
   tenant integer NOT NULL, fingerprint text NOT NULL, json text NOT NULL, complete boolean NOT NULL,
   PRIMARY KEY(tenant, fingerprint));
 
+CREATE TABLE rejoin.view(
+  tenant integer NOT NULL, view bigint NOT NULL, used bigint NOT NULL, PRIMARY KEY(tenant, view));
+CREATE TABLE rejoin.shown(
+  tenant integer NOT NULL, view bigint NOT NULL, tbl integer NOT NULL, k bytea NOT NULL, seen boolean NOT NULL,
+  PRIMARY KEY(tenant, view, tbl, k));
+
 CREATE FUNCTION rejoin.tenant_id() RETURNS integer LANGUAGE sql STABLE
   AS $$ SELECT nullif(current_setting('rejoin.tenant_id', true), '')::integer $$;
 CREATE FUNCTION rejoin.all_tenants() RETURNS boolean LANGUAGE sql STABLE
@@ -80,7 +86,7 @@ CREATE FUNCTION rejoin.all_tenants() RETURNS boolean LANGUAGE sql STABLE
 DO $$
 DECLARE t text;
 BEGIN
-  FOREACH t IN ARRAY ARRAY['site', 'record', 'log', 'device', 'stream', 'staged', 'contract'] LOOP
+  FOREACH t IN ARRAY ARRAY['site', 'record', 'log', 'device', 'stream', 'staged', 'contract', 'view', 'shown'] LOOP
     EXECUTE format('ALTER TABLE rejoin.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
     EXECUTE format('CREATE POLICY tenant ON rejoin.%I USING (tenant = rejoin.tenant_id() OR rejoin.all_tenants())', t);
   END LOOP;

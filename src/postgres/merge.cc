@@ -653,6 +653,7 @@ void Merge::keep(std::vector<Plan>& plans) {
       log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.echoed);
     }
     records[table.id].add(plan.row->key, record, plan.stored.held);
+    if (record.alive && options_.persona.guards(table)) shown_[table.id].push_back(plan.row->key);
     log_.add(table, origin_, plan.row->key, plan.join.live_won || plan.join.birth_won, record.alive && !plan.was_alive,
              plan.join.won);
     ++outcome_.rows_changed;
@@ -672,6 +673,8 @@ Status Merge::finish() {
     aside_ = stuck && !aside_;
   }
   log_.send(work_);
+  // The pusher has them, and its own pages leave them out.
+  if (!shown_.empty()) note_shown(work_, options_.persona.view(), shown_);
   return {};
 }
 
