@@ -17,7 +17,8 @@ const std::string kSchema =
     "CREATE POLICY own ON todos TO PUBLIC USING (owner = caller() OR EXISTS (SELECT FROM members m WHERE m.list = "
     "todos.list AND m.who = caller()));"
     "DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['rejoin_runtime', 'app_user', 'app_other'] LOOP IF EXISTS "
-    "(SELECT FROM pg_roles WHERE rolname = r) THEN EXECUTE 'DROP OWNED BY ' || r; ELSE EXECUTE 'CREATE ROLE ' || r; END "
+    "(SELECT FROM pg_roles WHERE rolname = r) THEN EXECUTE 'DROP OWNED BY ' || r; ELSE EXECUTE 'CREATE ROLE ' || r; "
+    "END "
     "IF; END LOOP; END $$;"
     "ALTER ROLE rejoin_runtime LOGIN; GRANT app_user, app_other TO rejoin_runtime;"
     "GRANT SELECT, INSERT, UPDATE, DELETE ON todos, words, members TO rejoin_runtime, app_user;"
@@ -67,7 +68,9 @@ class PostgresRowSecurity : public ::testing::Test {
 };
 
 TEST_F(PostgresRowSecurity, ADeviceHasTheRowsThatItsCallerSees) {
-  world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('b', 'bob', NULL, 'his'); INSERT INTO words VALUES('w', 'x')");
+  world.sql.run(
+      "INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('b', 'bob', NULL, 'his'); INSERT INTO words VALUES('w', "
+      "'x')");
   settle();
   EXPECT_EQ(rows(ann), "'a'|'ann'|'hers'\n");
   EXPECT_EQ(rows(bob), "'b'|'bob'|'his'\n");
@@ -105,7 +108,8 @@ TEST_F(PostgresRowSecurity, ARowThatIsHandedOverLeavesTheOneAndReachesTheOtherWh
 }
 
 TEST_F(PostgresRowSecurity, DeletionsReachThoseWhoHadTheRow) {
-  world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('b', 'bob', NULL, 'his'), ('c', 'bob', NULL, 'c')");
+  world.sql.run(
+      "INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('b', 'bob', NULL, 'his'), ('c', 'bob', NULL, 'c')");
   settle();
   bob.peer.run("DELETE FROM todos WHERE id='c'");
   world.sql.run("DELETE FROM todos WHERE id IN ('a', 'b')");

@@ -45,6 +45,7 @@ class Merge {
   Status join(Plan& plan);
   Status write(std::vector<Plan>& plans, std::vector<Incoming*>& again);
   Status move_aside(std::span<Plan> plans);
+  Status edit_before_erase(std::vector<Plan>& plans, size_t& results, std::vector<std::pair<size_t, size_t>>& edits);
   void keep(std::vector<Plan>& plans);
   void refuse(const Incoming& row, Code code, const std::string& reason);
   void refuse_not_taken(const Incoming& row);

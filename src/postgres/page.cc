@@ -102,8 +102,7 @@ class PageWriter {
     REJOIN_TRY(read_records(work_, table, all[first], stored));
     const Rows& base = all[base_at];
     std::vector<int64_t> at(keys.size(), -1);
-    for (size_t i = 0; i < base.size(); ++i)
-      at[static_cast<size_t>(base.integer(i, 0) - 1)] = static_cast<int64_t>(i);
+    for (size_t i = 0; i < base.size(); ++i) at[static_cast<size_t>(base.integer(i, 0) - 1)] = static_cast<int64_t>(i);
     std::vector<Shown> shown;
     if (guarded) shown = read_shown(all[first + 2], keys.size());
     for (size_t i = 0; i < keys.size(); ++i) {
@@ -264,8 +263,8 @@ Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& 
 }
 
 // Rows that the log names after `after`. False when the page came out too large: ask for fewer entries.
-Result<bool> follow(Work& work, const Reader& reader, const sync::PullRequest& request, int64_t after, size_t most, int64_t skip_origin,
-                    codec::ChangesetWriter& writer, PageWriter& page, int64_t& through) {
+Result<bool> follow(Work& work, const Reader& reader, const sync::PullRequest& request, int64_t after, size_t most,
+                    int64_t skip_origin, codec::ChangesetWriter& writer, PageWriter& page, int64_t& through) {
   std::map<int64_t, Touches> tables;
   size_t entries = 0;
   through = after;
@@ -447,8 +446,8 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
     notes.shown.clear(), notes.hidden.clear(), reader.evicted.clear(), reader.evictions = 0;
     PageWriter page(work, unlimited, writer, pending, reader);
     int64_t through = 0;
-    REJOIN_ASSIGN(bool fits, follow(work, reader, request, static_cast<int64_t>(cursor.position), most, skip_origin, writer,
-                                    page, through));
+    REJOIN_ASSIGN(bool fits, follow(work, reader, request, static_cast<int64_t>(cursor.position), most, skip_origin,
+                                    writer, page, through));
     if (!fits) {
       most = std::max<size_t>(1, most / 4);
       continue;

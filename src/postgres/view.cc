@@ -27,11 +27,11 @@ struct Changes {
 Status look_at(Work& look, const Persona& persona, const Table& table, Changes& changes) {
   Bytes after;
   for (;;) {
-    REJOIN_ASSIGN(Rows rows,
-                  look.db().query("SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
-                                  "$3 AND get_byte(rec, 0) & 1 = 1 ORDER BY k LIMIT " +
-                                      std::to_string(kBatchRows),
-                                  Params().integer(look.state.id).integer(table.id).bytea(after)));
+    REJOIN_ASSIGN(Rows rows, look.db().query(
+                                 "SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
+                                 "$3 AND get_byte(rec, 0) & 1 = 1 ORDER BY k LIMIT " +
+                                     std::to_string(kBatchRows),
+                                 Params().integer(look.state.id).integer(table.id).bytea(after)));
     std::vector<BytesView> keys;
     KeyArrays arrays(table);
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -78,16 +78,18 @@ std::vector<Shown> read_shown(const Rows& rows, size_t keys) {
 }
 
 Result<bool> is_known(Work& work, uint64_t view, int64_t since_ms) {
-  REJOIN_ASSIGN(Rows rows, work.db().query("SELECT EXISTS (SELECT FROM rejoin.view WHERE tenant = $1::integer AND view = "
-                                           "$2 AND used >= $3)",
-                                           Params().integer(work.state.id).integer(at_rest(view)).integer(since_ms)));
+  REJOIN_ASSIGN(Rows rows,
+                work.db().query("SELECT EXISTS (SELECT FROM rejoin.view WHERE tenant = $1::integer AND view = "
+                                "$2 AND used >= $3)",
+                                Params().integer(work.state.id).integer(at_rest(view)).integer(since_ms)));
   return rows.integer(0, 0) != 0;
 }
 
 void note_shown(Work& work, uint64_t view, const Keys& keys) {
   for (const auto& [table, list] : keys)
     work.db().send(
-        "INSERT INTO rejoin.shown AS s (tenant, view, tbl, k, seen) SELECT $1::integer, $2, $3::integer, u.k, true FROM "
+        "INSERT INTO rejoin.shown AS s (tenant, view, tbl, k, seen) SELECT $1::integer, $2, $3::integer, u.k, true "
+        "FROM "
         "unnest($4::bytea[]) AS u(k) ON CONFLICT (tenant, view, tbl, k) DO UPDATE SET seen = true WHERE NOT s.seen",
         Params().integer(work.state.id).integer(at_rest(view)).integer(table).array(array_of(list)));
 }

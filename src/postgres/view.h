@@ -30,9 +30,9 @@ void note_used(Work& work, uint64_t view);
 // Queues: views that nobody has used since `before_ms` are forgotten.
 void forget_views(Work& work, int64_t before_ms);
 
-// Other tables than a row's own can decide who sees it (a membership, say), and no capture tells of that. Asks for every
-// row whether the view sees it now, and puts those into the log of which the answer has changed since they were given.
-// A transaction of its own, or two.
+// Other tables than a row's own can decide who sees it (a membership, say), and no capture tells of that. Asks for
+// every row whether the view sees it now, and puts those into the log of which the answer has changed since they were
+// given. A transaction of its own, or two.
 Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who);
 
 }  // namespace rejoin::postgres

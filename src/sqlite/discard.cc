@@ -70,8 +70,9 @@ Result<std::optional<Touch>> unsent(Work& work, const Table& table, BytesView ke
   REJOIN_ASSIGN(request.up_to, log_tail(ctx));
   request.local_only = true;
   {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB "
-                                               "'replica:*' AND chain_token IS NOT NULL"));
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB "
+                                "'replica:*' AND chain_token IS NOT NULL"));
     Use use(*s);
     REJOIN_TRY(s->step("reading what is pushed"));
     request.after = s->integer(0);
