@@ -93,6 +93,22 @@ TEST_F(PostgresImpersonate, WhatAPolicyRefusesIsRefusedRowByRow) {
   world.expect_sound();
 }
 
+// UPDATE and DELETE of a row that the policy hides say nothing in PostgreSQL. The answer is that of any other refusal.
+TEST_F(PostgresImpersonate, WritesToHiddenRowsAreRefusedAndTellNothing) {
+  world.sql.run("INSERT INTO todos VALUES('b', 'bob', 'secret', 1)");
+  write(ann, "INSERT INTO todos VALUES('b', 'ann', 'taken over', 1), ('new', 'bob', 'forged', 1)");
+  world.sync(ann);
+  const std::string reasons = ann.peer.rows("SELECT DISTINCT code, reason, server FROM rejoin_rejections");
+  EXPECT_EQ(std::count(reasons.begin(), reasons.end(), '\n'), 1) << reasons;
+  EXPECT_EQ(ann.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
+  EXPECT_EQ(reasons.find("secret"), std::string::npos);
+  write(ann, "DELETE FROM todos WHERE id='b'");
+  world.sync(ann);
+  EXPECT_EQ(world.sql.rows("SELECT * FROM todos"), "b|bob|secret|1\n");
+  EXPECT_EQ(ann.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
+  world.expect_sound();
+}
+
 TEST_F(PostgresImpersonate, ADeletedRowOfAnotherCannotBeEditedForItsRestore) {
   bob.peer.run("INSERT INTO todos VALUES('b', 'bob', 'mine', 1)");
   world.sync(bob);
@@ -105,6 +121,69 @@ TEST_F(PostgresImpersonate, ADeletedRowOfAnotherCannotBeEditedForItsRestore) {
   ASSERT_TRUE(bob.peer.restore("todos", {sim::Value::text("b")}));
   world.sync(bob);
   EXPECT_EQ(world.sql.rows("SELECT owner, title FROM todos"), "bob|mine\n");
+}
+
+// What a row was changed to before it was deleted is judged too, for it shows again when the row is restored.
+TEST_F(PostgresImpersonate, AnEditThatWentBeforeADeletionIsJudged) {
+  world.sql.run("CREATE POLICY open ON todos USING (title = 'open') WITH CHECK (false)");
+  bob.peer.run("INSERT INTO todos VALUES('b', 'bob', 'mine', 1), ('c', 'bob', 'too', 1)");
+  world.sync(bob);
+  write(bob, "UPDATE todos SET title='changed' WHERE id='b'; UPDATE todos SET n=50 WHERE id='c'; DELETE FROM todos");
+  world.sync(bob);
+  EXPECT_EQ(world.sql.rows("SELECT id, n FROM todos"), "c|1\n");
+  EXPECT_EQ(bob.peer.rows("SELECT key, code FROM rejoin_rejections"), "'[\"c\"]'|'refused'\n");
+  ASSERT_TRUE(bob.peer.restore("todos", {sim::Value::text("b")}));
+  world.sync(bob);
+  EXPECT_EQ(world.sql.rows("SELECT title FROM todos WHERE id = 'b'"), "changed\n");
+  // Another's row, which she sees and may delete, but not write.
+  world.sql.run("UPDATE todos SET title = 'open' WHERE id = 'b'");
+  world.sync(ann);
+  EXPECT_EQ(ann.peer.rows("SELECT title FROM todos"), "'open'\n");
+  write(ann, "UPDATE todos SET title='planted' WHERE id='b'; DELETE FROM todos");
+  world.sync(ann);
+  EXPECT_EQ(world.sql.rows("SELECT title FROM todos WHERE id = 'b'"), "open\n");
+  EXPECT_EQ(*ann.peer.rejoin().discard_all(), 1);
+  EXPECT_EQ(ann.peer.rows("SELECT title FROM todos"), "'open'\n");
+  ann.peer.run("DELETE FROM todos");
+  world.sync(ann);
+  EXPECT_EQ(world.sql.number("SELECT count(*) FROM todos WHERE id = 'b'"), 0);
+  world.expect_sound();
+}
+
+// Nothing can be laid down for a row that another is going to make.
+TEST_F(PostgresImpersonate, NothingIsPlantedForARowThatIsNotBornYet) {
+  LoopbackDevice forger("forger", kDevice, kTables);
+  be(forger, "app_user", "eve", 7);
+  forger.peer.clock().set(system_clock().now_ms() + 60'000);
+  forger.peer.run("INSERT INTO todos VALUES('k', 'ann', 'planted', 1)");
+  const int64_t born = forger.peer.seq();
+  forger.peer.run("UPDATE todos SET title='planted later'");
+  // Its edit without its birth.
+  Peer other(kDevice, kTables);
+  other.clock().set(system_clock().now_ms());
+  other.apply(forger.peer.changeset(born));
+  LoopbackDevice eve("eve", kDevice, kTables);
+  be(eve, "app_user", "eve", 7);
+  eve.caller.may_relay = true;
+  for (int i = 0; i < 2; ++i) {
+    eve.peer.clock().set(system_clock().now_ms() + 60'000);
+    eve.peer.fetch(other);
+    eve.must_sync(world.server());
+  }
+  EXPECT_EQ(eve.peer.number("SELECT count(*) FROM rejoin_rejections WHERE code = 'forbidden'"), 1);
+  ann.peer.run("INSERT INTO todos VALUES('k', 'ann', 'hers', 1)");
+  world.sync(ann);
+  EXPECT_EQ(world.sql.rows("SELECT title FROM todos"), "hers\n");
+}
+
+TEST_F(PostgresImpersonate, AServerThatRowSecurityBlindsSaysSo) {
+  world.sql.run("DROP POLICY server ON todos");
+  ann.peer.run("INSERT INTO audit VALUES('x', 'hello', NULL)");
+  const Error error = failure(ann);
+  EXPECT_EQ(error.code, Code::forbidden);
+  EXPECT_NE(error.message.find("CREATE POLICY rejoin ON todos TO \"rejoin_runtime\""), std::string::npos)
+      << error.message;
+  EXPECT_EQ(world.sql.number("SELECT count(*) FROM audit"), 0);
 }
 
 // The caller's row is refused, and what it may see of the server's is told.

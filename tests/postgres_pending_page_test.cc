@@ -25,7 +25,8 @@ class UnfoldedStore final : public sync::TenantStore {
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
     auto look = postgres::Work::begin(*db_, tenant_, postgres::Work::Mode::look);
     if (!look.ok()) return look.error();
-    auto reply = postgres::read_page(*look, request);
+    postgres::PageNotes notes;
+    auto reply = postgres::read_page(*look, {}, request, notes);
     if (!reply.ok()) return reply;
     // Once: a real pull folds, and the next page has what this one lacks.
     reply->more = false;

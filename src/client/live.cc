@@ -251,7 +251,8 @@ class Live {
       exchange_ = true;
       return {};
     }
-    Result<sync::ApplyOutcome> applied = store_->apply_page(page.frame, page.next_cursor, response->facts.now_ms);
+    Result<sync::ApplyOutcome> applied =
+        store_->apply_page(page.frame, page.next_cursor, response->facts.now_ms, page.evicted);
     if (!applied.ok()) {
       const Code code = applied.error().code;
       if (code != Code::gap && code != Code::corrupt && code != Code::busy) return applied.error();

@@ -15,7 +15,7 @@ std::string grant_sql(const std::string& role) {
          "; GRANT SELECT ON rejoin.meta, rejoin.tracked, rejoin.tracked_column TO " + r +
          "; GRANT SELECT, INSERT, UPDATE ON rejoin.tenant TO " + r +
          "; GRANT SELECT, INSERT, UPDATE, DELETE ON rejoin.site, rejoin.record, rejoin.log, rejoin.outbox, "
-         "rejoin.device, rejoin.stream, rejoin.staged, rejoin.contract TO " +
+         "rejoin.device, rejoin.stream, rejoin.staged, rejoin.contract, rejoin.view, rejoin.shown TO " +
          r + "; GRANT SELECT, INSERT ON rejoin.audit TO " + r +
          "; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA rejoin TO " + r + ";";
 }
@@ -96,7 +96,7 @@ Result<bool> bypasses_row_security(Connection& db) {
 std::string forget_sql(int64_t table) {
   const std::string id = std::to_string(table);
   std::string sql = "SET LOCAL rejoin.all_tenants = 'on';";
-  for (const char* of : {"outbox", "record"})
+  for (const char* of : {"outbox", "record", "shown"})
     sql += "DELETE FROM rejoin." + std::string(of) + " WHERE tbl = " + id + ";";
   // Positions stay: cursors of devices stand on them.
   return sql + "UPDATE rejoin.log SET tbl = 0, entries = '\\x00' WHERE tbl = " + id +

@@ -49,10 +49,25 @@ Result<RoleFacts> ask(Work& work, const std::string& role) {
       "k.relation "
       "CROSS JOIN pg_roles r WHERE r.rolname = $1",
       Params().text(role));
+  // Merges lock and compare what is there, whoever may see it.
+  db.send(
+      "SELECT c.oid::regclass::text, current_user::text FROM rejoin.tracked k JOIN pg_class c ON c.oid = k.relation "
+      "WHERE "
+      "row_security_active(c.oid) AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive "
+      "AND p.polcmd = '*' AND pg_get_expr(p.polqual, p.polrelid) = 'true' AND EXISTS (SELECT FROM unnest(p.polroles) "
+      "AS "
+      "r(id) WHERE CASE WHEN r.id = 0 THEN true ELSE pg_has_role(current_user, r.id, 'USAGE') END)) ORDER BY 1 LIMIT "
+      "1");
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
   RoleFacts facts;
   facts.checked_ms = work.tenant().clock.now_ms();
   facts.refused = refusal(role, all[first]);
+  if (const Rows& blind = all[first + 2]; !facts.refused && !blind.empty())
+    facts.refused = fail(Code::forbidden, "row-level security hides rows of " + blind.text(0, 0) +
+                                              " from the server's own role " + blind.text(0, 1) +
+                                              ", which has to know all of them; run in PostgreSQL: CREATE POLICY " +
+                                              "rejoin ON " + blind.text(0, 0) + " TO " + quote(blind.text(0, 1)) +
+                                              " USING (true) WITH CHECK (true)");
   const Rows& tables = all[first + 1];
   for (size_t i = 0; i < tables.size(); ++i) {
     if (tables.integer(i, 2)) facts.readable.insert(tables.integer(i, 0));

@@ -34,6 +34,8 @@ class Persona {
 
   bool may_push(const Table& table) const { return sync::right_of(who_, table.name).push; }
   bool may_pull(const Table& table) const;
+  // The device's rows reach the server and stay its own.
+  bool push_only(const Table& table) const { return may_push(table) && !sync::right_of(who_, table.name).pull; }
   // Does row-level security decide which of its rows the caller sees?
   bool guards(const Table& table) const { return on() && facts_.guarded.contains(table.id); }
   // Callers with equal views see the same; 0: everything.

@@ -444,10 +444,13 @@ Status Merge::join(Plan& plan) {
   });
   if (plan.exists) {
     plan.action = Plan::erase;
-  } else if (options_.persona.on() && plan.stored.known && !plan.join.won.empty()) {
-    // What the dead row holds shows again when it is restored, and no policy can be asked about it now.
-    refuse(row, Code::forbidden, kRoleMayNot);
-    plan.done = false;
+  } else if (options_.persona.on()) {
+    // What a dead row holds shows again when it is restored, and what is said of one that is not born yet when it is:
+    // no policy can be asked about that now. Of a row that came and went at the device only the end is kept.
+    if (!plan.join.won.empty() && (plan.stored.known || row.theirs.birth.bottom())) {
+      refuse(row, Code::forbidden, kRoleMayNot);
+      plan.done = false;
+    }
   } else {
     for (auto& [c, v] : plan.values) plan.stored.held[c] = v;
   }
@@ -506,6 +509,47 @@ Status Merge::move_aside(std::span<Plan> plans) {
   return {};
 }
 
+// Under the caller's role: what a row was changed to before it was deleted is judged like any other change, by an
+// UPDATE before the DELETE. Queues them; gives per statement its place in the results and how many rows it must report.
+Status Merge::edit_before_erase(std::vector<Plan>& plans, size_t& results,
+                                std::vector<std::pair<size_t, size_t>>& edits) {
+  for (const Table& table : work_.catalog().tables) {
+    std::map<crdt::ColumnSet, std::vector<const Plan*>> by_columns;
+    for (const Plan& plan : plans) {
+      if (plan.row->table != &table || plan.action != Plan::erase || plan.values.empty()) continue;
+      crdt::ColumnSet columns;
+      for (const auto& [c, value] : plan.values) columns.add(c);
+      by_columns[columns].push_back(&plan);
+    }
+    for (const auto& group : by_columns) {
+      Target rows(table);
+      std::vector<Array> values;
+      for (const Plan* plan : group.second) REJOIN_TRY(rows.keys.add(plan->row->key));
+      Status fits;
+      group.first.each([&](uint32_t c) {
+        values.push_back(Array::texts());
+        for (const Plan* plan : group.second) {
+          const crdt::OwnedValue& value = plan->values.at(c);
+          const bool null = value.scalar.type == crdt::ValueType::null;
+          auto text = null ? Result<std::string>(std::string()) : text_of(table.columns[c].type, value.ref());
+          if (!text.ok() && fits.ok()) fits = text.error();
+          if (null || !text.ok())
+            values.back().add_null();
+          else
+            values.back().add(BytesView(*text));
+        }
+      });
+      if (!fits.ok()) {
+        fault_ = SqlError{"", fits.error().message, "", ""};
+        return fits;
+      }
+      send_update(work_, table, rows, group.first, values, {});
+      edits.emplace_back(results++, group.second.size());
+    }
+  }
+  return {};
+}
+
 // Parents first, then their children, deletions the other way round and last: no foreign key is broken on the way, and
 // no cascade runs that the pushing device has not seen itself.
 Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming*>& again) {
@@ -547,7 +591,8 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
       }
       Batch& b = batches[it->second];
       // What is written here for other rows may move it, by a trigger: then it is written again by its key.
-      if (hopeful && !aside_ && action != Plan::insert)
+      const bool moves = aside_ || (action == Plan::erase && options_.persona.on());
+      if (hopeful && !moves && action != Plan::insert)
         b.rows.places.add(BytesView(plan.place));
       else
         REJOIN_TRY(b.rows.keys.add(plan.row->key));
@@ -584,12 +629,19 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
     REJOIN_TRY(gather(catalog.tables[at], Plan::insert));
     REJOIN_TRY(gather(catalog.tables[at], Plan::update));
   }
+  std::vector<std::pair<size_t, size_t>> edits;
+  if (options_.persona.on()) REJOIN_TRY(edit_before_erase(plans, results, edits));
   for (size_t i = catalog.parents_first.size(); i > 0; --i)
     REJOIN_TRY(gather(catalog.tables[catalog.parents_first[i - 1]], Plan::erase));
   if (!batches.empty()) db.send("SET CONSTRAINTS ALL IMMEDIATE");
   options_.persona.leave(work_);
   if (batches.empty()) return {};
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  for (const auto& [result, rows] : edits)
+    if (all[result].size() < rows) {
+      fault_ = SqlError{"42501", kRoleMayNot, "", ""};
+      return fail(Code::forbidden, kRoleMayNot);
+    }
 
   for (Batch& b : batches) {
     const Table& table = *b.table;
@@ -672,6 +724,7 @@ void Merge::keep(std::vector<Plan>& plans) {
       log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.echoed);
     }
     records[table.id].add(plan.row->key, plan.stored);
+    if (record.alive && options_.persona.guards(table)) shown_[table.id].push_back(plan.row->key);
     log_.add(table, origin_, plan.row->key, plan.join.live_won || plan.join.birth_won, record.alive && !plan.was_alive,
              plan.join.won);
     ++outcome_.rows_changed;
@@ -693,6 +746,8 @@ Status Merge::finish() {
     aside_ = stuck && !aside_;
   }
   log_.send(work_);
+  // The pusher has them, and its own pages leave them out.
+  if (!shown_.empty()) note_shown(work_, options_.persona.view(), shown_);
   return {};
 }
 

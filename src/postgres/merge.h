@@ -8,8 +8,8 @@
 
 #include "codec/changeset.h"
 #include "postgres/base_rows.h"
-#include "postgres/impersonate.h"
 #include "postgres/records.h"
+#include "postgres/view.h"
 #include "sync/store.h"
 
 namespace rejoin::postgres {
@@ -45,6 +45,7 @@ class Merge {
   Status join(Plan& plan);
   Status write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming*>& again);
   Status move_aside(std::span<Plan> plans);
+  Status edit_before_erase(std::vector<Plan>& plans, size_t& results, std::vector<std::pair<size_t, size_t>>& edits);
   void keep(std::vector<Plan>& plans);
   void refuse(const Incoming& row, Code code, const std::string& reason);
   void refuse_not_taken(const Incoming& row);
@@ -59,6 +60,7 @@ class Merge {
   LogBatch log_;
   std::vector<std::unique_ptr<Incoming>> waiting_;  // refused for now: what they need may come with later rows
   std::vector<std::unique_ptr<Incoming>> rows_;
+  Keys shown_;
   bool last_try_ = false;
   bool aside_ = false;             // rows swap UNIQUE values: they let go of them before they take the new ones
   std::optional<SqlError> fault_;  // what is wrong with a row although PostgreSQL took it

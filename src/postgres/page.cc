@@ -58,10 +58,28 @@ Result<Pending> read_pending(Work& work) {
   return pending;
 }
 
+// Rows that leave the device count for a page's size too.
+constexpr size_t kMostEvicted = 10'000;
+
+// Who reads, and what its device was given before.
+struct Reader {
+  const Persona& persona;
+  uint64_t was = 0;  // the view of earlier pages
+  PageNotes& notes;
+  Keys evicted = {};
+  size_t evictions = 0;
+};
+
 class PageWriter {
  public:
-  PageWriter(Work& work, const sync::PullRequest& request, codec::ChangesetWriter& writer, const Pending& pending)
-      : work_(work), request_(request), writer_(writer), pending_(pending) {}
+  PageWriter(Work& work, const sync::PullRequest& request, codec::ChangesetWriter& writer, const Pending& pending,
+             Reader& reader)
+      : work_(work), request_(request), writer_(writer), pending_(pending), reader_(reader) {}
+
+  bool full() const {
+    if (request_.max_bytes == ~uint64_t{0}) return false;
+    return (writer_.bytes() >= request_.max_bytes && writer_.rows() > 0) || reader_.evictions >= kMostEvicted;
+  }
 
   // Rows of which every stamp is this site's are left out.
   void skip_site(uint32_t site) { skip_ = site; }
@@ -70,24 +88,59 @@ class PageWriter {
   Result<size_t> add(const Table& table, const std::vector<BytesView>& keys, const std::vector<const Touch*>& touches) {
     KeyArrays arrays(table);
     for (BytesView key : keys) REJOIN_TRY(arrays.add(key));
+    const bool guarded = reader_.persona.guards(table);
+    const size_t first = work_.db().queued();
     send_records(work_, table, keys);
-    send_select(work_, table, arrays, present_columns(table));
     send_shape(work_, table);
+    if (guarded) send_shown(work_, table, keys, reader_.persona.view(), reader_.was);
+    if (guarded) reader_.persona.enter(work_);
+    const size_t base_at = work_.db().queued();
+    send_select(work_, table, arrays, present_columns(table));
+    if (guarded) reader_.persona.leave(work_);
     REJOIN_ASSIGN(std::vector<Rows> all, work_.db().sync());
-    REJOIN_TRY(check_shape(work_, table, all[2]));
+    REJOIN_TRY(check_shape(work_, table, all[first + 1]));
     std::vector<StoredRow> stored(keys.size());
-    REJOIN_TRY(read_records(work_, table, all[0], stored));
+    REJOIN_TRY(read_records(work_, table, all[first], stored));
+    const Rows& base = all[base_at];
     std::vector<int64_t> at(keys.size(), -1);
-    for (size_t i = 0; i < all[1].size(); ++i)
-      at[static_cast<size_t>(all[1].integer(i, 0) - 1)] = static_cast<int64_t>(i);
+    for (size_t i = 0; i < base.size(); ++i) at[static_cast<size_t>(base.integer(i, 0) - 1)] = static_cast<int64_t>(i);
+    std::vector<Shown> shown;
+    if (guarded) shown = read_shown(all[first + 2], keys.size());
     for (size_t i = 0; i < keys.size(); ++i) {
-      if (writer_.bytes() >= request_.max_bytes && writer_.rows() > 0) return i;
-      if (stored[i].known) add_row(table, keys[i], stored[i], all[1], at[i], touches.empty() ? nullptr : touches[i]);
+      if (full()) return i;
+      if (!stored[i].known) continue;
+      if (guarded)
+        add_guarded(table, keys[i], stored[i], base, at[i], shown[i]);
+      else
+        add_row(table, keys[i], stored[i], base, at[i], touches.empty() ? nullptr : touches[i]);
     }
     return keys.size();
   }
 
  private:
+  // A row of a table under row-level security, which decides whether it is there. It may be new to the device, whatever
+  // has changed of it, so it goes whole. Of one that it was given before, the device hears that it is gone; of others
+  // nothing.
+  void add_guarded(const Table& table, BytesView key, const StoredRow& row, const Rows& base, int64_t at,
+                   const Shown& shown) {
+    if (row.record.alive && at >= 0) {
+      if (!shown.now) reader_.notes.shown[table.id].emplace_back(key);
+      add_row(table, key, row, base, at, nullptr);
+      return;
+    }
+    if (!shown.ever) return;
+    if (row.record.alive) {
+      if (shown.now) reader_.notes.hidden[table.id].emplace_back(key);
+      reader_.evicted[table.id].emplace_back(key);
+      ++reader_.evictions;
+      return;
+    }
+    // What it last held may be nothing for this reader.
+    StoredRow bare;
+    bare.record = row.record;
+    add_row(table, key, bare, base, -1, nullptr);
+  }
+
   void add_row(const Table& table, BytesView key, const StoredRow& row, const Rows& base, int64_t at,
                const Touch* touch) {
     const bool whole = !touch || touch->whole;
@@ -109,7 +162,8 @@ class PageWriter {
           send.clear();
         else
           send -= p->second.columns;
-        if (!p->second.was.empty()) was = &p->second.was;
+        // Under row-level security they may be nothing for this reader.
+        if (!p->second.was.empty() && !reader_.persona.guards(table)) was = &p->second.was;
       }
     life = life && !row.record.live.bottom();
     std::vector<crdt::OwnedValue> values;
@@ -149,6 +203,7 @@ class PageWriter {
   const sync::PullRequest& request_;
   codec::ChangesetWriter& writer_;
   const Pending& pending_;
+  Reader& reader_;
   const Table* named_ = nullptr;
   uint32_t skip_ = kNoSite;
 };
@@ -174,14 +229,14 @@ Result<bool> is_batch_end(Work& work, int64_t position) {
 }
 
 // Records from (cursor.table, cursor.key) on, until the page is full. True when more are left.
-Result<bool> scan(Work& work, const sync::PullRequest& request, Cursor& cursor, codec::ChangesetWriter& writer,
-                  PageWriter& page) {
+Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& page) {
   for (const Table& table : work.catalog().tables) {
     const auto id = static_cast<uint64_t>(table.id);
     if (id < cursor.table) continue;
     if (id > cursor.table) cursor.table = id, cursor.key.clear();
+    if (!reader.persona.may_pull(table)) continue;
     for (;;) {
-      if (writer.bytes() >= request.max_bytes && writer.rows() > 0) return true;
+      if (page.full()) return true;
       REJOIN_ASSIGN(
           Rows rows,
           work.db().query("SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
@@ -203,8 +258,8 @@ Result<bool> scan(Work& work, const sync::PullRequest& request, Cursor& cursor, 
 }
 
 // Rows that the log names after `after`. False when the page came out too large: ask for fewer entries.
-Result<bool> follow(Work& work, const sync::PullRequest& request, int64_t after, size_t most, int64_t skip_origin,
-                    codec::ChangesetWriter& writer, PageWriter& page, int64_t& through) {
+Result<bool> follow(Work& work, const Reader& reader, const sync::PullRequest& request, int64_t after, size_t most,
+                    int64_t skip_origin, codec::ChangesetWriter& writer, PageWriter& page, int64_t& through) {
   std::map<int64_t, Touches> tables;
   size_t entries = 0;
   through = after;
@@ -219,7 +274,7 @@ Result<bool> follow(Work& work, const sync::PullRequest& request, int64_t after,
     for (; i < rows.size() && entries < most; ++i) {
       through = rows.integer(i, 0);
       const Table* table = work.catalog().find(rows.integer(i, 1));
-      if (!table || rows.integer(i, 2) == skip_origin) {
+      if (!table || rows.integer(i, 2) == skip_origin || !reader.persona.may_pull(*table)) {
         ++entries;
         continue;
       }
@@ -273,15 +328,36 @@ codec::WireTable wire_table(const Table& table) {
   return wire;
 }
 
-Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) {
+Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync::PullRequest& request,
+                                  PageNotes& notes) {
   sync::PullReply reply;
   const int64_t tail = work.state.tail;
-  REJOIN_ASSIGN(const sync::PageStart start,
-                sync::start_page({request.cursor, 0, request.own}, tail, work.state.floor,
-                                 [&](int64_t position) { return batch_token(work, position); }));
-  const Cursor& cursor = start.cursor;
-  reply.restarted = start.restarted;
   REJOIN_ASSIGN(Pending pending, read_pending(work));
+
+  bool view_lost = false;
+  if (persona.on()) {
+    REJOIN_ASSIGN(const bool view_is_known, is_known(work, persona.view()));
+    notes.new_view = view_lost = !view_is_known;  // forgotten, or lost with a backup
+  }
+  // Who is given what is noted, so nothing is left out.
+  REJOIN_ASSIGN(const sync::PageStart start,
+                sync::start_page({request.cursor, persona.view(), view_lost, request.own || persona.on()}, tail,
+                                 work.state.floor, [&](int64_t position) { return batch_token(work, position); }));
+  Cursor cursor = start.cursor;
+  reply.restarted = start.restarted;
+  if (start.from_start) cursor.was = start.seen_otherwise ? start.place.view : persona.view();
+  if (start.seen_otherwise) {
+    // Another role, other claims, grants or rights than when the last page was read: what the device may not see any
+    // more leaves it, the rest comes whole. What the device has is noted under its earlier view; if that is not so, all
+    // of it leaves but what comes again. So it does when the view changes in the middle of a change.
+    bool noted = !start.place.scanning || start.place.was == start.place.view;
+    if (noted && persona.on()) {
+      REJOIN_ASSIGN(noted, is_known(work, start.place.view));
+    }
+    for (const Table& table : work.catalog().tables)
+      if (persona.may_pull(table) ? persona.guards(table) && !noted : !persona.push_only(table))
+        reply.evicted.push_back({table.name, true, {}});
+  }
 
   codec::FrameInfo info;
   info.source = work.sites()[Work::kOwnSite];
@@ -289,6 +365,12 @@ Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) 
   // What was left out comes with the next position: until then the page waits at its receiver.
   info.horizon = static_cast<uint64_t>(tail) + (pending.any ? 1 : 0);
   const int64_t skip_origin = work.sites().find(request.site);
+
+  Reader reader{persona, cursor.scanning ? cursor.was : cursor.view, notes};
+  auto tell_evicted = [&] {
+    for (auto& [id, keys] : reader.evicted)
+      reply.evicted.push_back({work.catalog().find(id)->name, false, std::move(keys)});
+  };
 
   Cursor next = cursor;
   auto finish = [&](codec::ChangesetWriter& writer, uint64_t through) {
@@ -298,15 +380,17 @@ Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) 
   if (cursor.scanning) {
     info.starts_batch = start.from_start;
     codec::ChangesetWriter writer(info, work.sites());
-    PageWriter page(work, request, writer, pending);
+    PageWriter page(work, request, writer, pending, reader);
     if (skip_origin >= 0 && !cursor.own) page.skip_site(static_cast<uint32_t>(skip_origin));
-    REJOIN_ASSIGN(bool more, scan(work, request, next, writer, page));
+    REJOIN_ASSIGN(bool more, scan(work, reader, next, page));
+    tell_evicted();
     uint64_t through = 0;
     if (!more) {
       next.scanning = false;
       next.table = 0;
       next.key.clear();
       next.own = false;
+      next.was = 0;
       through = next.position;
     }
     reply.more = more || static_cast<int64_t>(next.position) < tail || pending.any;
@@ -327,14 +411,16 @@ Result<sync::PullReply> read_page(Work& work, const sync::PullRequest& request) 
   unlimited.max_bytes = ~uint64_t{0};
   for (;;) {
     codec::ChangesetWriter writer(info, work.sites());
-    PageWriter page(work, unlimited, writer, pending);
+    notes.shown.clear(), notes.hidden.clear(), reader.evicted.clear(), reader.evictions = 0;
+    PageWriter page(work, unlimited, writer, pending, reader);
     int64_t through = 0;
-    REJOIN_ASSIGN(bool fits, follow(work, request, static_cast<int64_t>(cursor.position), most, skip_origin, writer,
-                                    page, through));
+    REJOIN_ASSIGN(bool fits, follow(work, reader, request, static_cast<int64_t>(cursor.position), most, skip_origin,
+                                    writer, page, through));
     if (!fits) {
       most = std::max<size_t>(1, most / 4);
       continue;
     }
+    tell_evicted();
     next.position = static_cast<uint64_t>(through);
     REJOIN_ASSIGN(auto token, batch_token(work, through));
     next.token = static_cast<uint64_t>(token.value_or(0));

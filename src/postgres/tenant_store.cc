@@ -243,21 +243,47 @@ class PostgresTenantStore final : public TenantStore {
     return finish(work, now_ms);
   }
 
-  Status read_news(Work& look, const sync::PullRequest& request, sync::PullReply& reply) {
+  Status read_news(Work& look, const sync::PullRequest& request, sync::PullReply& reply, PageNotes& notes) {
     REJOIN_TRY(check_chain(request));
-    REJOIN_ASSIGN(reply, read_page(look, request));
+    REJOIN_ASSIGN(Persona persona, Persona::of(look, as_, request.who));
+    REJOIN_ASSIGN(reply, read_page(look, persona, request, notes));
     return {};
+  }
+
+  // A device that is up to date with its view learns within `recheck_ms` of what no capture tells.
+  Status recheck(const sync::PullRequest& request, const codec::Cursor& cursor) {
+    if (!as_.on || cursor.scanning || cursor.view == 0) return {};
+    const int64_t now_ms = tenant_.clock.now_ms();
+    if (tenant_.views_checked_ms.size() > 10'000) tenant_.views_checked_ms.clear();
+    int64_t& checked_ms = tenant_.views_checked_ms[cursor.view];
+    if (now_ms - checked_ms < as_.recheck_ms) return {};
+    REJOIN_TRY(recheck_view(db_, tenant_, as_, request.who));
+    checked_ms = now_ms;
+    return {};
+  }
+
+  Status keep_notes(const PageNotes& notes, BytesView next_cursor) {
+    if (!notes.any()) return {};
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    const auto cursor = codec::decode_cursor(next_cursor);
+    const uint64_t view = cursor ? cursor->view : 0;
+    note_hidden(work, view, notes.hidden);
+    note_shown(work, view, notes.shown);
+    note_used(work, view);
+    return work.commit();
   }
 
   Result<sync::PullReply> try_pull(const sync::PullRequest& request) {
     auto cursor = codec::decode_cursor(request.cursor);
     if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
+    REJOIN_TRY(recheck(request, *cursor));
     sync::PullReply reply;
+    PageNotes notes;
     bool current;
     {
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
       current = look.state.id != 0 && !look.outbox_waits;
-      if (current) REJOIN_TRY(read_news(look, request, reply));
+      if (current) REJOIN_TRY(read_news(look, request, reply, notes));
       REJOIN_TRY(look.commit());
     }
     if (!current) {
@@ -266,9 +292,10 @@ class PostgresTenantStore final : public TenantStore {
       REJOIN_TRY(fold(work));
       REJOIN_TRY(work.commit());
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
-      REJOIN_TRY(read_news(look, request, reply));
+      REJOIN_TRY(read_news(look, request, reply, notes));
       REJOIN_TRY(look.commit());
     }
+    REJOIN_TRY(keep_notes(notes, reply.next_cursor));
     // Only a cursor that this store gave out says what the device has.
     if (!cursor->scanning && cursor->position > 0 && !reply.restarted)
       REJOIN_TRY(note_acknowledged(request, static_cast<int64_t>(cursor->position)));
@@ -314,6 +341,7 @@ class PostgresTenantStore final : public TenantStore {
     if (floor <= work.state.floor) return {};
     db_.send("DELETE FROM rejoin.log WHERE tenant = rejoin.tenant_id() AND seq < $1", Params().integer(floor));
     work.state.floor = floor;
+    forget_views(work, now_ms - kForgetDeviceMs);
     return {};
   }
 

@@ -4,11 +4,23 @@
 
 namespace rejoin::postgres {
 
-// Version 2: log entries are not compressed, as random keys don't yield to it. The audit log. Servers may add to it and
+// Version 2: log entries are not compressed, as random keys don't yield to it. What callers were given of tables under
+// row-level security. The audit log. Servers may add to it and
 // read it; that a day's partition is made and an old one dropped is the owner's doing, through a function that decides
 // by itself which.
 inline constexpr const char* kUpgradeTo2 = R"sql(
 ALTER TABLE rejoin.log ALTER entries SET STORAGE EXTERNAL;
+
+CREATE TABLE rejoin.view(
+  tenant integer NOT NULL, view bigint NOT NULL, used bigint NOT NULL, PRIMARY KEY(tenant, view));
+CREATE TABLE rejoin.shown(
+  tenant integer NOT NULL, view bigint NOT NULL, tbl integer NOT NULL, k bytea NOT NULL, seen boolean NOT NULL,
+  PRIMARY KEY(tenant, view, tbl, k));
+ALTER TABLE rejoin.view ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON rejoin.view USING (tenant = rejoin.tenant_id() OR rejoin.all_tenants());
+ALTER TABLE rejoin.shown ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON rejoin.shown USING (tenant = rejoin.tenant_id() OR rejoin.all_tenants());
+
 ALTER TABLE rejoin.meta ADD COLUMN audit_days integer NOT NULL DEFAULT 90 CHECK (audit_days BETWEEN 1 AND 36500);
 
 CREATE TABLE rejoin.audit(

@@ -137,7 +137,7 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
       std::chrono::steady_clock::now() + std::chrono::milliseconds(parts.settings.http.request_timeout_ms);
   REJOIN_TRY(parts.tenants.with(tenant_, deadline, [&](sync::TenantStore& store) -> Status {
     sync::ServerFacts facts = sync::facts_of(parts.settings.sync, {}, parts.clock.now_ms());
-    REJOIN_ASSIGN(facts.schema, store.contract_fingerprint());
+    REJOIN_ASSIGN(const std::string fingerprint, store.contract_fingerprint());
     size_t reads = 0;
     for (const auto& [key, group] : waiting) {
       if (++reads > kMostReads) {
@@ -147,9 +147,11 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
       sync::PullRequest want;  // of no site: what a device wrote itself is left out where it writes (end_exchange)
       want.cursor = key.substr(group.front()->view().size() + 1);
       want.max_bytes = parts.settings.sync.page_bytes;
+      want.who = &group.front()->who();
       REJOIN_ASSIGN(sync::PullReply page, store.pull(want));
-      if (page.frame.empty() && page.next_cursor == want.cursor) continue;
+      if (page.frame.empty() && page.evicted.empty() && page.next_cursor == want.cursor) continue;
       more |= page.more;
+      facts.schema = sync::schema_for(group.front()->view(), fingerprint);
       send(group, want.cursor, std::move(page), facts, parts);
     }
     return {};
@@ -173,7 +175,8 @@ void LiveChannel::send(const Group& group, const Bytes& cursor, sync::PullReply 
   sync::SyncResponse response;
   response.facts = facts;
   response.page =
-      sync::PageMessage{std::move(page.frame), std::move(page.next_cursor), page.more, page.restarted, page.rows};
+      sync::PageMessage{std::move(page.frame),  std::move(page.next_cursor), page.more, page.restarted, page.rows,
+                        std::move(page.evicted)};
   std::shared_ptr<const Bytes> forms[2][2];
   for (LiveSession* session : readers) {
     const bool text = session->text(), relay = session->may_relay();

@@ -34,6 +34,8 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
   const std::string& tenant() const { return caller_.tenant; }
   const std::string& device() const { return caller_.caller.device; }
   const std::string& view() const { return caller_.view; }
+  // As whom shared pages are read for it: as its first token said. Those that renew it give the same view.
+  const sync::Identity& who() const { return who_; }
   bool may_relay() const { return caller_.caller.may_relay; }
   bool text() const { return text_; }
   net::WebSocket& socket() const { return *socket_; }
@@ -65,7 +67,8 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
 
   LiveHub& hub_;
   std::shared_ptr<LiveChannel> channel_;  // from on_open on
-  LiveCaller caller_;  // changed on the socket's thread only, while no exchange is under way
+  LiveCaller caller_;                     // changed on the socket's thread only, while no exchange is under way
+  const sync::Identity who_;
   std::atomic<int64_t> expires_ms_;
   std::shared_ptr<net::WebSocket> socket_;  // from on_open on
   std::atomic<bool> text_ = false;

@@ -81,6 +81,12 @@ std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::strin
 // At a database's first connection: is it one that this build can serve?
 Status PostgresTenants::look_at(postgres::Connection& connection) {
   REJOIN_TRY(postgres::check_version(connection));
+  if (settings_.impersonate) {
+    REJOIN_ASSIGN(const int64_t version, postgres::installed_version(connection));
+    if (version < 2)
+      return fail(Code::not_found,
+                  "the schema rejoin in this PostgreSQL database is too old for --impersonate; run: rejoin pg init");
+  }
   if (settings_.audit) {
     REJOIN_ASSIGN(const bool there, postgres::has_audit(connection));
     if (!there)

@@ -150,8 +150,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_ASSIGN(Work work, begin());
     sync::ApplyOutcome outcome;
     Bytes source;
-    REJOIN_TRY(keep_what_came_back(ctx_, frame));
     REJOIN_TRY(note_evicted(ctx_, evicted));
+    REJOIN_TRY(keep_what_came_back(ctx_, frame));
     if (!frame.empty()) {
       ApplyOptions options;
       options.now_ms = std::min(server_now_ms, kLatestServerClockMs);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sqlite/explain.h"
+#include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/merge.h"
 #include "sqlite/row_state.h"
@@ -56,6 +57,33 @@ Status remember(Context& ctx, const Listed& row) {
   return s->run("remembering what was discarded");
 }
 
+crdt::ColumnSet all_columns(const Table& table) {
+  crdt::ColumnSet out;
+  for (uint32_t c = 0; c < table.columns.size(); ++c) out.add(c);
+  return out;
+}
+
+// What of a row was written here and is not sent yet.
+Result<std::optional<Touch>> unsent(Work& work, const Table& table, BytesView key) {
+  Context& ctx = work.ctx();
+  FeedRequest request;
+  REJOIN_ASSIGN(request.up_to, log_tail(ctx));
+  request.local_only = true;
+  {
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB "
+                                "'replica:*' AND chain_token IS NOT NULL"));
+    Use use(*s);
+    REJOIN_TRY(s->step("reading what is pushed"));
+    request.after = s->integer(0);
+  }
+  REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, request));
+  for (const TableTouches& t : feed.tables)
+    for (const Touch& touch : t.touches)
+      if (t.table == &table && t.key(touch) == key) return std::optional(touch);
+  return std::optional<Touch>();
+}
+
 // The row becomes what it would be without the refused versions, joined with what the server has.
 Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row) {
   Context& ctx = work.ctx();
@@ -69,6 +97,13 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
   RowState now;
   now.record = without_versions(mine.record, versions, ctx.sites);
   now.record.hidden = false;
+  if (told && !told->row) {
+    // Nothing of the row is for this device, but what it is going to send.
+    REJOIN_ASSIGN(std::optional<Touch> newer, unsent(work, table, row.key));
+    now.record = newer ? crdt::restrict_record(now.record, newer->whole ? all_columns(table) : newer->columns,
+                                               newer->life || newer->whole)
+                       : crdt::RowRecord();
+  }
   crdt::JoinOutcome outcome;
   crdt::join(now.record, server.record, ctx.sites, outcome);
   for (uint32_t c = 0; c < table.columns.size(); ++c) {

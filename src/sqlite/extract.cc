@@ -302,7 +302,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   Page page;
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   REJOIN_ASSIGN(const sync::PageStart start,
-                sync::start_page({request.cursor, request.who ? request.who->view : 0, request.own}, tail,
+                sync::start_page({request.cursor, request.who ? request.who->view : 0, false, request.own}, tail,
                                  work.state.floor, [&](int64_t position) { return batch_token(ctx, position); }));
   const Cursor& cursor = start.cursor;
   page.restarted = start.restarted;

@@ -258,17 +258,19 @@ void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
     Replica& replica = replica_of(c);
     Replica::Impl& impl = replica.impl();
     if (!sqlite3_get_autocommit(impl.ctx.db))
-      return result_error(c, "rejoin_live",
-                          fail(Code::in_transaction, "a live connection cannot begin inside a transaction; COMMIT first"));
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::in_transaction, "a live connection cannot begin inside a transaction; COMMIT first"));
     LiveFunction start = live_function.load();
     if (!start)
       return result_error(c, "rejoin_live",
                           fail(Code::unsupported, "this build of Rejoin has no network; use the rejoin command"));
     std::string file = file_of(replica);
     if (file.empty())
-      return result_error(c, "rejoin_live",
-                          fail(Code::bad_argument,
-                               "a database in memory has no file that a second connection could open; call rejoin_sync()"));
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::bad_argument,
+               "a database in memory has no file that a second connection could open; call rejoin_sync()"));
     if (n > 0) {
       Connection connection;
       if (sqlite3_value_type(v[0]) != SQLITE_TEXT)
@@ -282,8 +284,9 @@ void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
     auto connection = stored_connection(replica);
     if (!connection.ok()) return result_error(c, "rejoin_live", connection.error());
     if (!*connection)
-      return result_error(c, "rejoin_live",
-                          fail(Code::not_connected, "no server is set for this database; call rejoin_live(url, token)"));
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::not_connected, "no server is set for this database; call rejoin_live(url, token)"));
     impl.live.reset();
     auto live = start(file, **connection);
     if (!live.ok()) return result_error(c, "rejoin_live", live.error());

@@ -21,11 +21,11 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     return fail(Code::bad_argument,
                 "the cursor is malformed; use the one that the last page gave, or none to start from the beginning");
   PageStart start;
-  start.cursor = *place;
+  start.cursor = start.place = *place;
   start.from_start = !place->scanning && place->position == 0;
   start.from = start.from_start ? Bytes() : name_of(*place);
   if (!start.from_start) {
-    start.seen_otherwise = place->view != asked.view;
+    start.seen_otherwise = place->view != asked.view || asked.view_lost;
     const auto position = static_cast<int64_t>(place->position);
     REJOIN_ASSIGN(const auto token, token_of(position));
     const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == place->token;

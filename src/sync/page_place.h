@@ -18,11 +18,13 @@ using BatchToken = std::function<Result<std::optional<int64_t>>(int64_t position
 // What a reader asks for.
 struct PageAsked {
   BytesView cursor;
-  uint64_t view = 0;  // what it may see now, as a digest; 0: everything
-  bool own = false;   // a scan brings it its own writes too
+  uint64_t view = 0;       // what it may see now, as a digest; 0: everything
+  bool view_lost = false;  // it is not known here (any more) what such a reader was given
+  bool own = false;        // a scan brings it its own writes too
 };
 
 struct PageStart {
+  codec::Cursor place;          // where the reader stood
   codec::Cursor cursor;         // where to read on: in the log, or in a scan of the records
   Bytes from;                   // how the frame names the reader's place
   bool from_start = false;      // a scan begins with this page

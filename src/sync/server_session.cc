@@ -30,9 +30,8 @@ struct Exchange {
   }
 
   Status schema() {
-    REJOIN_ASSIGN(response.facts.schema, store.contract_fingerprint());
-    // Rows that were refused are worth another try when the caller may do other things.
-    if (caller.who.view != 0) response.facts.schema += "-" + view_of(caller);
+    REJOIN_ASSIGN(const std::string fingerprint, store.contract_fingerprint());
+    response.facts.schema = schema_for(view_of(caller), fingerprint);
     return {};
   }
 
@@ -123,6 +122,10 @@ std::string view_of(const Caller& caller) {
   Bytes view;
   if (caller.who.view != 0) put_be64(view, caller.who.view);
   return to_hex(view);
+}
+
+std::string schema_for(const std::string& view, const std::string& fingerprint) {
+  return view.empty() ? fingerprint : fingerprint + "-" + view;
 }
 
 SyncResponse serve(const SyncRequest& request, const Caller& caller, TenantStore& store, const ServerSettings& settings,

@@ -44,6 +44,9 @@ MessageLimits message_limits(const ServerSettings& settings);
 
 // Callers of one tenant with equal views may see the same: a page for one of them is good for all.
 std::string view_of(const Caller& caller);
+// The schema's fingerprint as callers of a view are told it: rows that were refused are worth another try when the
+// caller may do other things.
+std::string schema_for(const std::string& view, const std::string& fingerprint);
 
 // One exchange. Never fails: what goes wrong is the response's error. A push that is refused as a whole is answered
 // without a page, so that the device reacts first; rows that are refused one by one are in the ack, and the page
