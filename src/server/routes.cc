@@ -105,7 +105,8 @@ Routes::Routes(const Settings& settings, TokenVerifier& verifier, Tenants& tenan
       clock_(clock),
       random_(random),
       device_rate_(settings.device_rate),
-      tenant_rate_(settings.tenant_rate) {}
+      tenant_rate_(settings.tenant_rate),
+      quotas_(settings.quotas) {}
 
 std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   auto context = std::make_shared<Context>();
@@ -256,6 +257,11 @@ HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
 
   sync::SyncResponse response;
   const auto asked = std::chrono::steady_clock::now();
+  if (message->push)
+    if (const auto refusal = quotas_.refusal(context.tenant, context.caller.device, asked)) {
+      metrics_.rate_limited(refusal->scope);
+      return error_reply(context, refusal->error, refusal->wait_ms);
+    }
   const Status used = tenants_.with(context.tenant, request.deadline, [&](sync::TenantStore& store) -> Status {
     response = sync::serve(*message, context.caller, store, settings_.sync, clock_.now_ms(), &context.stats);
     return {};
@@ -264,6 +270,8 @@ HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
   const std::chrono::duration<double> in_store = std::chrono::steady_clock::now() - asked;
   metrics_.exchange(context.stats, message->push.has_value(), message->pull.has_value(), in_store.count(),
                     request.queued_seconds);
+  if (response.ack && !context.stats.repeated)
+    quotas_.spend(context.tenant, context.caller.device, context.stats.rows_pushed, message->push->frame.size(), asked);
   if (response.error) {
     // The store was interrupted because the request's time is up.
     if (response.error->code == Code::interrupted && std::chrono::steady_clock::now() >= request.deadline)

@@ -49,6 +49,7 @@ class Routes {
   Clock& clock_;
   Random& random_;
   RateLimiter device_rate_, tenant_rate_;
+  Quotas quotas_;
 };
 
 }  // namespace rejoin::server

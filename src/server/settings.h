@@ -7,6 +7,7 @@
 
 #include "net/http_server.h"
 #include "server/audit_files.h"
+#include "server/quotas.h"
 #include "server/rate_limit.h"
 #include "server/token_verifier.h"
 #include "sync/server_session.h"
@@ -31,6 +32,7 @@ struct Settings {
   sync::ServerSettings sync;
   std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
+  QuotaSettings quotas;                   // of what is pushed
   size_t open_tenants = 64;               // database handles that are kept open
   AuditSettings audit;                    // of the embedded store
   int busy_timeout_ms = 10'000;           // how long a request waits for another process that writes the same tenant
