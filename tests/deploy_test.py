@@ -197,13 +197,13 @@ class BackupTest(FolderTest):
 
     def test_postgresql_comes_back_with_what_was_written_after_the_backup(self):
         with PrivatePostgres() as postgres:
-            postgres.psql("CREATE DATABASE app")
-            app, as_server = postgres.url(database="app"), postgres.url("app_sync", "app")
-            postgres.psql("CREATE TABLE todos(id text PRIMARY KEY, title text NOT NULL, done bigint DEFAULT 0, priority bigint)", database="app")
-            postgres.psql("CREATE ROLE app_sync LOGIN")
+            # No superuser is needed: the owner is under row-level security, too.
+            postgres.psql("CREATE ROLE owner LOGIN CREATEDB; CREATE ROLE app_sync LOGIN; CREATE DATABASE app OWNER owner")
+            app, as_server = postgres.url("owner", "app"), postgres.url("app_sync", "app")
+            postgres.psql("CREATE TABLE todos(id text PRIMARY KEY, title text NOT NULL, done bigint DEFAULT 0, priority bigint)", "owner", "app")
             self.ok("pg", "init", "--role", "app_sync", "--postgres", app)
             self.ok("pg", "track", "todos", "--tenant", "acme", "--postgres", app)
-            postgres.psql("GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO app_sync", database="app")
+            postgres.psql("GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO app_sync", "owner", "app")
             a, b = self.database("a.db"), self.database("b.db")
             with Server(self.path("s"), "--postgres", as_server) as server:
                 token = server.token("a")
@@ -212,13 +212,16 @@ class BackupTest(FolderTest):
                 saved = self.backup("save", "--postgres", app, "--data", self.path("s"), "--to", self.path("backups"))
                 self.add(a, "3")
                 self.sync(a, server, token)  # after the backup
-            self.backup("check", "--from", saved, "--postgres", postgres.url())
+            self.backup("check", "--from", saved, "--postgres", postgres.url("owner"))
+            postgres.psql("CREATE TABLE theirs(id integer); ALTER TABLE theirs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY", "owner", "app")
+            self.assertIn("theirs", self.backup("save", "--postgres", app, "--to", self.path("backups"), code=1))
+            postgres.psql("DROP TABLE theirs", "owner", "app")
             self.assertIn("--postgres", self.backup("check", "--from", saved, code=1))
             self.assertIn("has", self.backup("restore", "--from", saved, "--postgres", app, code=1))
             databases = postgres.psql("SELECT count(*) FROM pg_database WHERE datname LIKE 'rejoin_drill%'")
             self.assertEqual(databases, "0")
             postgres.psql("ALTER DATABASE app RENAME TO lost")
-            postgres.psql("CREATE DATABASE app")
+            postgres.psql("CREATE DATABASE app OWNER owner")
             shutil.rmtree(self.path("s"))
             self.backup("restore", "--from", saved, "--postgres", app, "--data", self.path("s"))
             with Server(self.path("s"), "--postgres", as_server) as server:

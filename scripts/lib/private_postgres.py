@@ -34,10 +34,11 @@ def programs():
 
 
 class PrivatePostgres:
-    """Started by the block, stopped at its end. `settings`: of postgresql.conf; `initdb`: more of its options. Any thread may call."""
+    """Started by the block, stopped at its end. `settings`: of postgresql.conf; `initdb`: more of its options; `data`: an empty folder for its data.
+    Any thread may call."""
 
-    def __init__(self, initdb=(), **settings):
-        self.initdb = initdb
+    def __init__(self, initdb=(), data=None, **settings):
+        self.initdb, self.data = initdb, data
         self.settings = {"listen_addresses": "", "fsync": "off", "max_connections": "50", "shared_buffers": "32MB", **settings}
         self.bin = programs()
         self.process = None
@@ -49,7 +50,7 @@ class PrivatePostgres:
         try:
             if self.user:
                 os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
-            self.data, self.log = os.path.join(self.folder, "data"), os.path.join(self.folder, "log")
+            self.data, self.log = self.data or os.path.join(self.folder, "data"), os.path.join(self.folder, "log")
             done = subprocess.run(self.as_user(os.path.join(self.bin, "initdb"), "-D", self.data, "-U", ADMIN, "-A", "trust", "-E", "UTF8",
                                                "--no-locale", "--no-sync", *self.initdb),
                                   cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -23,6 +23,7 @@ ExitCode exit_code_of(Code code) {
     case Code::disk:
     case Code::overloaded:
     case Code::rate_limited:
+    case Code::quota:
     case Code::clock_ahead:
       return kTryAgain;
     case Code::not_found:

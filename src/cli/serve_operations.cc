@@ -27,6 +27,14 @@ Status fill_rate(const char* flag, const std::string& text, server::RateLimit& l
   return {};
 }
 
+Status fill_quota(const char* flag, const std::string& text, server::Quota& quota) {
+  if (text.empty()) return {};
+  Result<server::Quota> parsed = server::parse_quota(text);
+  if (!parsed.ok()) return about(flag, parsed.error());
+  quota = *parsed;
+  return {};
+}
+
 Status fill_audit(const OperationsArguments& arguments, server::Settings& settings) {
   const bool postgres = !settings.postgres.url.empty();
   for (const auto& [flag, given] :
@@ -68,6 +76,19 @@ void add_operations_options(CLI::App& command, OperationsArguments& arguments) {
       ->type_name("RATE");
   command.add_option("--rate-tenant", arguments.rate_tenant, "Most requests of all devices of a tenant together")
       ->type_name("RATE");
+  command
+      .add_option("--quota-device-rows", arguments.quota_device_rows,
+                  "Most rows that a device may push: N/s, N/m, N/h or N/d")
+      ->type_name("QUOTA");
+  command.add_option("--quota-device-bytes", arguments.quota_device_bytes, "Most bytes that a device may push: 64M/d")
+      ->type_name("QUOTA");
+  command
+      .add_option("--quota-tenant-rows", arguments.quota_tenant_rows, "Most rows of all devices of a tenant together")
+      ->type_name("QUOTA");
+  command
+      .add_option("--quota-tenant-bytes", arguments.quota_tenant_bytes,
+                  "Most bytes of all devices of a tenant together")
+      ->type_name("QUOTA");
   command.add_option("--max-queue", arguments.max_queue, "Most requests that wait for a worker (256)")
       ->type_name("N")
       ->check(CLI::Range(1, 1'000'000));
@@ -98,6 +119,11 @@ Status fill_operations(const OperationsArguments& arguments, server::Settings& s
   }
   REJOIN_TRY(fill_rate("--rate-device", arguments.rate_device, settings.device_rate));
   REJOIN_TRY(fill_rate("--rate-tenant", arguments.rate_tenant, settings.tenant_rate));
+  server::QuotaSettings& quotas = settings.quotas;
+  REJOIN_TRY(fill_quota("--quota-device-rows", arguments.quota_device_rows, quotas.device_rows));
+  REJOIN_TRY(fill_quota("--quota-device-bytes", arguments.quota_device_bytes, quotas.device_bytes));
+  REJOIN_TRY(fill_quota("--quota-tenant-rows", arguments.quota_tenant_rows, quotas.tenant_rows));
+  REJOIN_TRY(fill_quota("--quota-tenant-bytes", arguments.quota_tenant_bytes, quotas.tenant_bytes));
   http.queue = arguments.max_queue;
   http.queue_per_lane = std::min(http.queue_per_lane, http.queue);
   REJOIN_ASSIGN(http.queue_wait_ms, parse_duration(arguments.max_queue_wait));

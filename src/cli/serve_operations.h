@@ -15,6 +15,7 @@ struct OperationsArguments {
   std::vector<std::string> cors_origins;
   std::vector<std::string> trusted_proxies;
   std::string rate_device, rate_tenant;
+  std::string quota_device_rows, quota_device_bytes, quota_tenant_rows, quota_tenant_bytes;
   size_t max_queue = 256;
   std::string max_queue_wait = "10s";
   bool audit = false;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "server/metrics.h"
+#include "server/quotas.h"
 #include "server/settings.h"
 #include "server/tenants.h"
 #include "sync/messages.h"
@@ -22,6 +23,7 @@ struct ExchangeParts {
   Tenants& tenants;
   Metrics& metrics;
   Clock& clock;
+  Quotas& quotas;
 };
 
 // `caller.device` may be empty (development mode): then the site names the device. Errors: those of Tenants::with; what

@@ -37,9 +37,7 @@ Result<RateLimit> parse_rate_limit(std::string_view text) {
   return RateLimit{count / seconds, burst};
 }
 
-int64_t RateLimiter::take(const std::string& key, Time now) {
-  if (limit_.per_second <= 0) return 0;
-  std::lock_guard lock(mutex_);
+RateLimiter::Bucket& RateLimiter::bucket_of(const std::string& key, Time now) {
   auto found = buckets_.find(key);
   if (found == buckets_.end()) {
     if (recent_.size() >= std::max<size_t>(most_keys_, 1)) {
@@ -55,12 +53,36 @@ int64_t RateLimiter::take(const std::string& key, Time now) {
   const double passed = std::max(0.0, std::chrono::duration<double>(now - bucket.at).count());
   bucket.tokens = std::min(limit_.burst, bucket.tokens + passed * limit_.per_second);
   bucket.at = std::max(bucket.at, now);
+  return bucket;
+}
+
+int64_t RateLimiter::until(const Bucket& bucket, double tokens) const {
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil((tokens - bucket.tokens) / limit_.per_second * 1000)));
+}
+
+int64_t RateLimiter::take(const std::string& key, Time now) {
+  if (limit_.per_second <= 0) return 0;
+  std::lock_guard lock(mutex_);
+  Bucket& bucket = bucket_of(key, now);
   // A hair less than one is one: sums of fractions are not exact.
   if (bucket.tokens >= 1 - 1e-9) {
     bucket.tokens = std::max(0.0, bucket.tokens - 1);
     return 0;
   }
-  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil((1 - bucket.tokens) / limit_.per_second * 1000)));
+  return until(bucket, 1);
+}
+
+void RateLimiter::spend(const std::string& key, double amount, Time now) {
+  if (limit_.per_second <= 0) return;
+  std::lock_guard lock(mutex_);
+  bucket_of(key, now).tokens -= amount;
+}
+
+int64_t RateLimiter::wait_ms(const std::string& key, Time now) {
+  if (limit_.per_second <= 0) return 0;
+  std::lock_guard lock(mutex_);
+  const Bucket& bucket = bucket_of(key, now);
+  return bucket.tokens > 0 ? 0 : until(bucket, 0);
 }
 
 size_t RateLimiter::keys() const {

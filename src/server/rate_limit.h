@@ -33,6 +33,10 @@ class RateLimiter {
   const RateLimit& limit() const { return limit_; }
   // Takes one token: 0. With none there: in how many milliseconds there will be one, and nothing is taken.
   int64_t take(const std::string& key, Time now);
+  // Takes so many, whether they are there or not: a debt that time pays back.
+  void spend(const std::string& key, double amount, Time now);
+  // In how many milliseconds there will be something again; 0 when there is.
+  int64_t wait_ms(const std::string& key, Time now);
   size_t keys() const;
 
  private:
@@ -41,6 +45,10 @@ class RateLimiter {
     double tokens;
     Time at;
   };
+  // Filled up to `now`. The mutex is held.
+  Bucket& bucket_of(const std::string& key, Time now);
+  int64_t until(const Bucket& bucket, double tokens) const;
+
   const RateLimit limit_;
   const size_t most_keys_;
   mutable std::mutex mutex_;

@@ -294,9 +294,8 @@ HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
   if (!message.ok()) return error_reply(context, message.error(), 0);
   request.body = Bytes();
 
-  Result<sync::SyncResponse> response =
-      run_exchange({settings_, tenants_, metrics_, clock_}, context.tenant, context.caller, *message, request.deadline,
-                   request.queued_seconds, context.stats);
+  Result<sync::SyncResponse> response = run_exchange(live_.parts(), context.tenant, context.caller, *message,
+                                                     request.deadline, request.queued_seconds, context.stats);
   if (!response.ok())
     return error_reply(context, response.error(), code_retryable(response.error().code) ? kRetryAfterMs : 0);
   if (response->error) context.error = fail(response->error->code, response->error->message);

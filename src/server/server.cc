@@ -81,7 +81,8 @@ struct Server::Impl {
         log(l),
         verifier(std::move(v)),
         tenants(std::move(t)),
-        live({settings, *tenants, metrics, clock}, l),
+        quotas(settings.quotas),
+        live({settings, *tenants, metrics, clock, quotas}, l),
         routes(settings, *verifier, *tenants, live, metrics, l, clock, random) {}
 
   const Settings settings;
@@ -89,6 +90,7 @@ struct Server::Impl {
   const std::unique_ptr<TokenVerifier> verifier;
   Metrics metrics;
   const std::unique_ptr<Tenants> tenants;
+  Quotas quotas;
   LiveHub live;
   Routes routes;
   std::atomic<net::HttpServer*> listening = nullptr;

@@ -7,6 +7,7 @@
 
 #include "net/http_server.h"
 #include "server/audit_files.h"
+#include "server/quotas.h"
 #include "server/rate_limit.h"
 #include "server/token_verifier.h"
 #include "sync/server_session.h"
@@ -46,6 +47,7 @@ struct Settings {
   sync::TableRights directions;           // which way the tables go, whatever a token says
   std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
+  QuotaSettings quotas;                   // of what is pushed
   LiveSettings live;
   size_t open_tenants = 64;      // database handles that are kept open
   AuditSettings audit;           // of the embedded store
