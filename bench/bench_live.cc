@@ -1,8 +1,10 @@
 // Live connections to a server, many at once, by a client that costs next to nothing.
 //
-//     bench_live idle    URL SECRET_FILE TENANT CONNECTIONS          opens them, prints {"ready": …}, stays until its input
+//     bench_live idle    URL SECRET_FILE TENANT CONNECTIONS          opens them, prints {"ready": …}, stays until its
+//     input
 //                                                                    ends
-//     bench_live latency URL SECRET_FILE TENANT CONNECTIONS COMMITS  a device pushes one row COMMITS times; each time until
+//     bench_live latency URL SECRET_FILE TENANT CONNECTIONS COMMITS  a device pushes one row COMMITS times; each time
+//     until
 //                                                                    every connection has the page
 //
 // Latency is from before the push is sent until a connection has its page. Prints JSON: milliseconds (p50, p99, worst).
@@ -39,7 +41,8 @@ class Reader {
       die(std::string("connect: ") + std::strerror(errno));
     const int one = 1;
     ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    put("GET /v1/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "
+    put("GET /v1/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: "
+        "websocket\r\nSec-WebSocket-Version: "
         "13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: " +
         authorization + "\r\n\r\n");
     std::string answer;
@@ -185,7 +188,8 @@ int main_of(int argc, char** argv) {
     return v.empty() ? 0 : v[static_cast<size_t>(q * static_cast<double>(v.size() - 1))];
   };
   std::printf(
-      "{\"connections\": %zu, \"commits\": %zu, \"pages\": %zu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"worst_ms\": %.3f, "
+      "{\"connections\": %zu, \"commits\": %zu, \"pages\": %zu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"worst_ms\": "
+      "%.3f, "
       "\"push_p50_ms\": %.3f}\n",
       connections, commits, times.size(), at(times, 0.5), at(times, 0.99), at(times, 1), at(pushes, 0.5));
   return 0;

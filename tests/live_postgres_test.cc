@@ -72,8 +72,9 @@ TEST_F(LivePostgres, ANodeWhoseListenerIsCutFindsItsWayBack) {
   b.connect(two.url());
   a.run("INSERT INTO todos VALUES ('1', 'before')");
   ASSERT_TRUE(b.comes_to("1|before "));
-  world.sql.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rejoin' AND datname = "
-                "current_database() AND pid <> pg_backend_pid()");
+  world.sql.run(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rejoin' AND datname = "
+      "current_database() AND pid <> pg_backend_pid()");
   // Whatever the two had missed by then, and what comes after.
   a.run("UPDATE todos SET title = 'after'");
   EXPECT_TRUE(b.comes_to("1|after "));

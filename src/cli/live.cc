@@ -22,8 +22,7 @@ struct Arguments {
 
 void show(const sync::AppMessage& message, Output& output) {
   if (output.json()) {
-    boost::json::object line{
-        {"topic", message.topic}, {"from", message.from}, {"data", server::base64(message.data)}};
+    boost::json::object line{{"topic", message.topic}, {"from", message.from}, {"data", server::base64(message.data)}};
     if (server::valid_utf8(message.data)) line["text"] = message.data;
     output.document(line);
   } else {
@@ -54,8 +53,10 @@ Result<int> run_live_command(const Arguments& arguments, Output& output) {
   REJOIN_TRY(client::listen_to_topics(
       arguments.url, arguments.words,
       [&] {
-        if (output.json()) output.document({{"event", "listening"}});
-        else output.hint("listening; Ctrl-C stops");
+        if (output.json())
+          output.document({{"event", "listening"}});
+        else
+          output.hint("listening; Ctrl-C stops");
         output.flush();
       },
       [&](const sync::AppMessage& message) { show(message, output); }, options));
@@ -68,7 +69,8 @@ void add_live(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = commands.add(
       "live", "Send messages to topics, and listen to them",
-      "A message goes to the devices of its tenant that listen to its topic at this moment, and is stored nowhere: for\n"
+      "A message goes to the devices of its tenant that listen to its topic at this moment, and is stored nowhere: "
+      "for\n"
       "who is there, who is typing. At most 4,096 bytes. listen prints what comes until Ctrl-C, with --json one\n"
       "document per line.",
       "rejoin live listen http://127.0.0.1:8427 typing --token-file device.token\n"

@@ -1,7 +1,7 @@
 #include "cli/serve_live.h"
 
-#include <CLI/Validators.hpp>
 #include <sys/resource.h>
+#include <CLI/Validators.hpp>
 
 #include <algorithm>
 
@@ -10,8 +10,7 @@
 namespace rejoin::cli {
 
 void add_live_options(CLI::App& command, LiveArguments& arguments) {
-  command
-      .add_option("--max-live", arguments.connections, "Most live connections (10000); 0 takes none")
+  command.add_option("--max-live", arguments.connections, "Most live connections (10000); 0 takes none")
       ->type_name("N")
       ->check(CLI::Range(0, 10'000'000));
   command
@@ -44,8 +43,7 @@ Status fill_live(const LiveArguments& arguments, server::Settings& settings) {
   live.connections = arguments.connections;
   live.per_device = arguments.per_device;
   REJOIN_ASSIGN(settings.http.heartbeat_ms, parse_duration(arguments.heartbeat));
-  if (settings.http.heartbeat_ms < 1000)
-    return fail(Code::bad_argument, "--live-heartbeat must be at least 1s");
+  if (settings.http.heartbeat_ms < 1000) return fail(Code::bad_argument, "--live-heartbeat must be at least 1s");
   REJOIN_ASSIGN(live.queue, parse_size(arguments.queue));
   REJOIN_ASSIGN(live.poll_ms, parse_duration(arguments.poll));
   REJOIN_ASSIGN(live.outbox_poll_ms, parse_duration(arguments.outbox_poll));

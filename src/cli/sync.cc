@@ -157,7 +157,8 @@ void add_sync(Commands& commands) {
                    "between two round trips;\n"
                    "the next sync goes on from there. Exit status 3: done, but the server refused rows (rejoin status "
                    "lists them).",
-                   "rejoin sync app.db http://127.0.0.1:8427 --token-file device.token\nrejoin sync app.db\nrejoin sync app.db --watch");
+                   "rejoin sync app.db http://127.0.0.1:8427 --token-file device.token\nrejoin sync app.db\nrejoin "
+                   "sync app.db --watch");
   command->add_option("FILE", arguments->file, "The SQLite database")->required();
   command->add_option("URL", arguments->url, "The server; not needed again once a sync succeeded");
   CLI::Option* token =

@@ -59,9 +59,8 @@ class Teller {
 
   void waiting(const client::LiveWaiting& waiting) {
     if (output_.json())
-      return output_.document({{"event", "waiting"},
-                               {"ms", waiting.ms},
-                               {"error", error_json(waiting.why, hints_for(waiting.why.code))}});
+      return output_.document(
+          {{"event", "waiting"}, {"ms", waiting.ms}, {"error", error_json(waiting.why, hints_for(waiting.why.code))}});
     output_.warning(printable(waiting.why.message) + " (trying again in " + duration_text(waiting.ms) + ")");
   }
 

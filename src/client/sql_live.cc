@@ -126,8 +126,8 @@ class LiveThread final : public sqlite::LiveConnection {
 
   std::string status_json() override {
     std::lock_guard lock(shared_->mutex);
-    boost::json::object out{{"state", shared_->state}, {"url", url_},
-                            {"pushed", shared_->pushed}, {"pulled", shared_->pulled}};
+    boost::json::object out{
+        {"state", shared_->state}, {"url", url_}, {"pushed", shared_->pushed}, {"pulled", shared_->pulled}};
     if (shared_->error.empty())
       out["error"] = nullptr;
     else

@@ -107,8 +107,7 @@ class Server final : public HttpServer {
     if (stopped_) return;
     stopped_ = true;
     hub_.stopping = true;
-    const auto deadline =
-        std::chrono::steady_clock::now() + std::chrono::milliseconds(hub_.options.stop_timeout_ms);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(hub_.options.stop_timeout_ms);
     asio::post(strand_, [this] {
       ErrorCode ignored;
       acceptor_.close(ignored);

@@ -93,8 +93,8 @@ struct HttpHandlers {
 
 struct HttpServerGauges {
   size_t connections = 0;  // WebSockets are none of them
-  size_t waiting = 0;  // requests, for a worker
-  size_t working = 0;  // requests that have one
+  size_t waiting = 0;      // requests, for a worker
+  size_t working = 0;      // requests that have one
   uint64_t body_bytes = 0;
   int64_t certificate_expires = 0;  // in seconds since 1970; 0 without TLS
 };

@@ -1,5 +1,5 @@
-// One end of one connection, plain or TLS, behind an interface without templates, so that sessions are compiled once and
-// TLS in few files (server_tls.cc; websocket_tls.cc for a client's). Internal to `net`.
+// One end of one connection, plain or TLS, behind an interface without templates, so that sessions are compiled once
+// and TLS in few files (server_tls.cc; websocket_tls.cc for a client's). Internal to `net`.
 #pragma once
 
 #include <array>

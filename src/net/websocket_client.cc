@@ -43,7 +43,11 @@ class Client final : public WebSocketClient {
                     make_tls_client_stream(std::move(socket), url.host, options_.ca_file));
       TlsClientStream& tls = *secure;
       REJOIN_TRY(step(
-          until, url, [&](auto done) { tls.handshake(done); }, [&] { ErrorCode e; tls.socket().close(e); },
+          until, url, [&](auto done) { tls.handshake(done); },
+          [&] {
+            ErrorCode e;
+            tls.socket().close(e);
+          },
           [&](ErrorCode error) {
             return fail(Code::network, "no secure connection to " + url.text() + ": " + tls.why(error));
           }));
@@ -69,7 +73,8 @@ class Client final : public WebSocketClient {
         [&] { session_->cut(); },
         [&](ErrorCode error) {
           if (error != boost::beast::websocket::error::upgrade_declined)
-            return fail(Code::network, "the connection to " + url.text() + " broke: " + error.message() + "; try again");
+            return fail(Code::network,
+                        "the connection to " + url.text() + " broke: " + error.message() + "; try again");
           if (refusal) {
             HttpReply& out = refusal->emplace();
             out.status = static_cast<int>(answer.result_int());

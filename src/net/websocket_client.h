@@ -18,7 +18,7 @@ namespace rejoin::net {
 
 struct WebSocketClientOptions {
   int64_t connect_timeout_ms = 10'000;  // name, connection, TLS and WebSocket handshake together
-  int64_t heartbeat_ms = 30'000;        // silence after which the server is asked for a sign of life; twice that ends it
+  int64_t heartbeat_ms = 30'000;  // silence after which the server is asked for a sign of life; twice that ends it
   uint64_t max_message = 512ull << 20;
   std::string ca_file;              // PEM; empty: the system's store
   std::function<bool()> cancelled;  // asked about ten times a second while a call waits
@@ -50,7 +50,8 @@ class WebSocketClient {
   virtual const std::string& close_reason() const = 0;
 };
 
-// Makes TLS ready for use, so that what it does at the end of the process comes after what is registered for that later.
+// Makes TLS ready for use, so that what it does at the end of the process comes after what is registered for that
+// later.
 void prepare_tls();
 
 }  // namespace rejoin::net

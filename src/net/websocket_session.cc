@@ -159,7 +159,8 @@ void WebSocketSession::on_written(ErrorCode error, size_t piece) {
 void WebSocketSession::close(uint16_t code, std::string reason) {
   asio::post(socket_.get_executor(), [self = shared_from_this(), code, reason = std::move(reason)] {
     if (!self->open_ || std::exchange(self->closing_, true)) return;
-    self->socket_.async_close(websocket::close_reason(static_cast<websocket::close_code>(code), reason), [self](ErrorCode) { self->ended(); });
+    self->socket_.async_close(websocket::close_reason(static_cast<websocket::close_code>(code), reason),
+                              [self](ErrorCode) { self->ended(); });
   });
 }
 

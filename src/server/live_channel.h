@@ -26,8 +26,8 @@ class LiveChannel {
   bool remove(LiveSession& session);
   void listen(LiveSession& session, std::vector<std::string> topics);
 
-  // An exchange begins: false when one is under way already. It ends: with the place where the answer leaves the reader;
-  // true when news may wait behind it.
+  // An exchange begins: false when one is under way already. It ends: with the place where the answer leaves the
+  // reader; true when news may wait behind it.
   bool begin_exchange(LiveSession& session);
   bool end_exchange(LiveSession& session, const sync::SyncRequest& request, const sync::SyncResponse& response);
   // The socket has sent everything; true when the session waited for that.

@@ -205,8 +205,7 @@ class PostgresFeed final : public LiveFeed {
     // Nobody waits for the disk because of it.
     d.connection->send("BEGIN");
     d.connection->send("SELECT set_config('synchronous_commit', 'off', true)");
-    d.connection->send("SELECT pg_notify('rejoin', p) FROM unnest($1::text[]) AS p",
-                       postgres::Params().array(list));
+    d.connection->send("SELECT pg_notify('rejoin', p) FROM unnest($1::text[]) AS p", postgres::Params().array(list));
     d.connection->send("COMMIT");
     auto sent = d.connection->sync();
     return sent.ok() ? Status() : sent.error();

@@ -82,9 +82,8 @@ void LiveSession::exchange(sync::SyncRequest request) {
   if (wait_ms == 0) {
     // The job has to be copyable.
     auto held = std::make_shared<const sync::SyncRequest>(std::move(request));
-    if (hub_.submit(caller_.tenant, [self = shared_from_this(), held, arrived = SteadyClock::now()] {
-          self->run(*held, arrived);
-        }))
+    if (hub_.submit(caller_.tenant,
+                    [self = shared_from_this(), held, arrived = SteadyClock::now()] { self->run(*held, arrived); }))
       return;
     why = fail(Code::overloaded, "the server has more requests than it can work on; try again shortly");
     wait_ms = kRetryAfterMs;
@@ -102,10 +101,10 @@ void LiveSession::run(const sync::SyncRequest& request, SteadyClock::time_point 
   sync::SyncResponse response;
   try {
     const auto deadline = arrived + std::chrono::milliseconds(parts.settings.http.request_timeout_ms);
-    Result<sync::SyncResponse> done =
-        begun >= deadline ? fail(Code::timeout, "the request waited too long for its turn; try again")
-                          : run_exchange(parts, caller_.tenant, caller_.caller, request, deadline,
-                                         std::chrono::duration<double>(begun - arrived).count(), stats);
+    Result<sync::SyncResponse> done = begun >= deadline
+                                          ? fail(Code::timeout, "the request waited too long for its turn; try again")
+                                          : run_exchange(parts, caller_.tenant, caller_.caller, request, deadline,
+                                                         std::chrono::duration<double>(begun - arrived).count(), stats);
     if (done.ok()) {
       response = std::move(*done);
       if (response.error) parts.metrics.error(response.error->code);

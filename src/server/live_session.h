@@ -65,7 +65,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
 
   LiveHub& hub_;
   std::shared_ptr<LiveChannel> channel_;  // from on_open on
-  LiveCaller caller_;  // changed on the socket's thread only, while no exchange is under way
+  LiveCaller caller_;                     // changed on the socket's thread only, while no exchange is under way
   std::atomic<int64_t> expires_ms_;
   std::shared_ptr<net::WebSocket> socket_;  // from on_open on
   std::atomic<bool> text_ = false;

@@ -203,8 +203,7 @@ Result<sync::LiveRequest> live_request_from_json(std::string_view text, const sy
         request.listen->emplace_back(topic.get_string().data(), topic.get_string().size());
       }
   }
-  if (Fields message(top.find("message"), "message", &error); message.present())
-    request.message = message_of(message);
+  if (Fields message(top.find("message"), "message", &error); message.present()) request.message = message_of(message);
   if (error) return *error;
   REJOIN_TRY(sync::check_live_request(request, limits));
   return request;

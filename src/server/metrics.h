@@ -26,8 +26,8 @@ class Metrics {
   void rate_limited(std::string_view scope);
   // `outcome` is one of those of net::HttpHandlers::handshake.
   void handshake(std::string_view outcome);
-  // Live connections: how many are open; pages read from a store, and sent on to how many; a reader that has to wait for
-  // further pages; `kind` of an app message: "received", "delivered" or "dropped"; one that ended, by close code.
+  // Live connections: how many are open; pages read from a store, and sent on to how many; a reader that has to wait
+  // for further pages; `kind` of an app message: "received", "delivered" or "dropped"; one that ended, by close code.
   void live_connections(size_t open);
   void live_page(size_t readers);
   void live_slow_reader();

@@ -132,9 +132,10 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   for (const Route* route : kRoutes)
     if (request.path == route->path) context->route = route;
   if (!context->route)
-    return error_reply(
-        *context,
-        fail(Code::not_found, "there is nothing at this path; POST /v1/sync, or GET /v1/live, /health, /ready, /metrics"), 0);
+    return error_reply(*context,
+                       fail(Code::not_found,
+                            "there is nothing at this path; POST /v1/sync, or GET /v1/live, /health, /ready, /metrics"),
+                       0);
   if (context->route == &kSync && is_allowed_preflight(settings_.cors_origins, request)) {
     HttpResponse response = preflight_response();
     add_cors_headers(settings_.cors_origins, request, response);
@@ -204,8 +205,7 @@ int64_t Routes::too_often(const std::string& tenant, const std::string& device, 
   // The device first, so that one that is refused uses up nothing of its tenant's. Nobody's names have a NUL in them.
   if (const int64_t wait_ms = device_rate_.take(tenant + '\0' + device, now))
     return refused(wait_ms, "device", device_rate_.limit());
-  if (const int64_t wait_ms = tenant_rate_.take(tenant, now))
-    return refused(wait_ms, "tenant", tenant_rate_.limit());
+  if (const int64_t wait_ms = tenant_rate_.take(tenant, now)) return refused(wait_ms, "tenant", tenant_rate_.limit());
   return 0;
 }
 
@@ -263,15 +263,14 @@ HttpResponse Routes::handle(HttpRequest& request) {
 // Its script cannot set headers either, so the token may come as a subprotocol.
 std::optional<HttpResponse> Routes::admit_live(HttpRequest& request, Context& context) {
   if (!is_allowed_origin(settings_.cors_origins, request))
-    return error_reply(context,
-                       fail(Code::forbidden, "pages of this origin may not connect here; name it with --cors-origin"),
-                       0);
+    return error_reply(
+        context, fail(Code::forbidden, "pages of this origin may not connect here; name it with --cors-origin"), 0);
   const LiveProtocols offered = live_protocols(request.header("sec-websocket-protocol"));
   if (request.header("authorization").empty() && !offered.token.empty())
     request.headers.emplace_back("authorization", "Bearer " + offered.token);
   if (std::optional<HttpResponse> refusal = admit_caller(request, context)) return refusal;
-  Result<std::shared_ptr<net::WebSocketOwner>> owner = live_.admit(
-      {context.tenant, context.caller, {}, context.expires_s * 1000, request.remote, context.id});
+  Result<std::shared_ptr<net::WebSocketOwner>> owner =
+      live_.admit({context.tenant, context.caller, {}, context.expires_s * 1000, request.remote, context.id});
   if (!owner.ok()) return error_reply(context, owner.error(), kRetryAfterMs);
   request.upgrade = std::move(*owner);
   request.upgrade_headers.emplace_back("X-Request-Id", context.id);
@@ -294,9 +293,9 @@ HttpResponse Routes::exchange(HttpRequest& request, Context& context) {
   if (!message.ok()) return error_reply(context, message.error(), 0);
   request.body = Bytes();
 
-  Result<sync::SyncResponse> response = run_exchange({settings_, tenants_, metrics_, clock_}, context.tenant,
-                                                     context.caller, *message, request.deadline, request.queued_seconds,
-                                                     context.stats);
+  Result<sync::SyncResponse> response =
+      run_exchange({settings_, tenants_, metrics_, clock_}, context.tenant, context.caller, *message, request.deadline,
+                   request.queued_seconds, context.stats);
   if (!response.ok())
     return error_reply(context, response.error(), code_retryable(response.error().code) ? kRetryAfterMs : 0);
   if (response->error) context.error = fail(response->error->code, response->error->message);

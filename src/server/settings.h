@@ -41,8 +41,8 @@ struct Settings {
   std::vector<std::string> cors_origins;  // whose pages' scripts may sync; see cors.h
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
   LiveSettings live;
-  size_t open_tenants = 64;               // database handles that are kept open
-  int busy_timeout_ms = 10'000;           // how long a request waits for another process that writes the same tenant
+  size_t open_tenants = 64;      // database handles that are kept open
+  int busy_timeout_ms = 10'000;  // how long a request waits for another process that writes the same tenant
 };
 
 }  // namespace rejoin::server

@@ -239,17 +239,19 @@ void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
     Replica& replica = replica_of(c);
     Replica::Impl& impl = replica.impl();
     if (!sqlite3_get_autocommit(impl.ctx.db))
-      return result_error(c, "rejoin_live",
-                          fail(Code::in_transaction, "a live connection cannot begin inside a transaction; COMMIT first"));
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::in_transaction, "a live connection cannot begin inside a transaction; COMMIT first"));
     LiveFunction start = live_function.load();
     if (!start)
       return result_error(c, "rejoin_live",
                           fail(Code::unsupported, "this build of Rejoin has no network; use the rejoin command"));
     std::string file = file_of(replica);
     if (file.empty())
-      return result_error(c, "rejoin_live",
-                          fail(Code::bad_argument,
-                               "a database in memory has no file that a second connection could open; call rejoin_sync()"));
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::bad_argument,
+               "a database in memory has no file that a second connection could open; call rejoin_sync()"));
     if (n > 0) {
       Connection connection;
       if (sqlite3_value_type(v[0]) != SQLITE_TEXT)
@@ -263,8 +265,9 @@ void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
     auto connection = stored_connection(replica);
     if (!connection.ok()) return result_error(c, "rejoin_live", connection.error());
     if (!*connection)
-      return result_error(c, "rejoin_live",
-                          fail(Code::not_connected, "no server is set for this database; call rejoin_live(url, token)"));
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::not_connected, "no server is set for this database; call rejoin_live(url, token)"));
     impl.live.reset();
     auto live = start(file, **connection);
     if (!live.ok()) return result_error(c, "rejoin_live", live.error());
@@ -302,14 +305,17 @@ Status register_functions(sqlite3* db, Replica& replica) {
     void (*body)(sqlite3_context*, int, sqlite3_value**);
   };
   static constexpr Function kFunctions[] = {
-      {"rejoin_track", 1, fn_track},      {"rejoin_track", 2, fn_track},         {"rejoin_untrack", 1, fn_untrack},
-      {"rejoin_seq", 0, fn_seq},          {"rejoin_changeset", 1, fn_changeset}, {"rejoin_apply", 1, fn_apply},
-      {"rejoin_explain", -1, fn_explain}, {"rejoin_restore", -1, fn_restore},    {"rejoin_compact", 0, fn_compact},
-      {"rejoin_doctor", 0, fn_doctor},    {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
-      {"rejoin_uuid", 0, fn_uuid},        {"rejoin_connect", 1, fn_connect},     {"rejoin_connect", 2, fn_connect},
-      {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},       {"rejoin_retry", 0, fn_retry},
-      {"rejoin_live", 0, fn_live},        {"rejoin_live", 1, fn_live},           {"rejoin_live", 2, fn_live},
-      {"rejoin_live_stop", 0, fn_live_stop},
+      {"rejoin_track", 1, fn_track},         {"rejoin_track", 2, fn_track},
+      {"rejoin_untrack", 1, fn_untrack},     {"rejoin_seq", 0, fn_seq},
+      {"rejoin_changeset", 1, fn_changeset}, {"rejoin_apply", 1, fn_apply},
+      {"rejoin_explain", -1, fn_explain},    {"rejoin_restore", -1, fn_restore},
+      {"rejoin_compact", 0, fn_compact},     {"rejoin_doctor", 0, fn_doctor},
+      {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
+      {"rejoin_uuid", 0, fn_uuid},           {"rejoin_connect", 1, fn_connect},
+      {"rejoin_connect", 2, fn_connect},     {"rejoin_sync", 0, fn_sync},
+      {"rejoin_status", 0, fn_status},       {"rejoin_retry", 0, fn_retry},
+      {"rejoin_live", 0, fn_live},           {"rejoin_live", 1, fn_live},
+      {"rejoin_live", 2, fn_live},           {"rejoin_live_stop", 0, fn_live_stop},
   };
   for (const Function& f : kFunctions) {
     bool harmless = f.body == fn_uuid || f.body == fn_version;

@@ -149,8 +149,7 @@ class LiveConnection {
   virtual ~LiveConnection() = default;
   virtual std::string status_json() = 0;
 };
-using LiveFunction = Result<std::unique_ptr<LiveConnection>> (*)(const std::string& file,
-                                                                 const Connection& connection);
+using LiveFunction = Result<std::unique_ptr<LiveConnection>> (*)(const std::string& file, const Connection& connection);
 void install_live_function(LiveFunction function);
 
 }  // namespace rejoin::sqlite
