@@ -258,6 +258,29 @@ class WatchTest(LiveTest):
         self.comes_to(path, [("1", "back", 0, 1)])
 
 
+class TopicsFromATerminalTest(LiveTest):
+    def test_listen_and_send(self):
+        server = self.serve()
+        listener = subprocess.Popen([REJOIN, "live", "listen", server.url, "typing", "presence", "--json", "--token", server.token("a")],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(listener.stdout.close)
+        self.addCleanup(listener.wait)
+        self.addCleanup(listener.kill)
+        self.assertEqual(json.loads(listener.stdout.readline()), {"event": "listening"})
+        token = {"REJOIN_TOKEN": server.token("b")}
+        # It may be heard a moment after the other has said that it listens.
+        wait_for(lambda: Run("live", "send", server.url, "typing", "ada: ✎", env=token).code == 0
+                 and metrics(server).get('rejoin_live_messages_total{kind="delivered"}'))
+        self.assertEqual(json.loads(listener.stdout.readline()),
+                         {"topic": "typing", "from": "b", "data": base64.b64encode("ada: ✎".encode()).decode(), "text": "ada: ✎"})
+        listener.send_signal(signal.SIGINT)
+        self.assertEqual(listener.wait(60), 130)
+        for arguments, code in ((("send", server.url, "typing"), 2), (("send", server.url, "t", "x" * 4097), 3), (("send", server.url, "", "x"), 2),
+                                (("shout", server.url, "t", "x"), 2), (("send", "http://127.0.0.1:1", "t", "x"), 4)):
+            self.assertEqual(Run("live", *arguments, env=token).code, code, arguments)
+        self.assertEqual(Run("live", "listen", server.url, "t", env={"REJOIN_TOKEN": "x"}).code, 3)
+
+
 class ExtensionTest(LiveTest):
     def live(self, db):
         return json.loads(db.execute("SELECT rejoin_status()").fetchone()[0])["live"]

@@ -115,8 +115,8 @@ class CommandLineReferenceTest(FolderTest):
             commands = [line for _, line in examples("cli.md", "rejoin|sqlite3")]
             self.assertGreater(len(commands), 20)
             for line in commands:
-                if line.startswith(("rejoin serve", "rejoin pg")):
-                    continue  # ServerTest of command_line_test.py; below
+                if line.startswith(("rejoin serve", "rejoin pg", "rejoin live listen")) or line.endswith("--watch"):
+                    continue  # ServerTest of command_line_test.py; below; live_connection_test.py
                 if line.startswith("rejoin inspect todos"):
                     subprocess.run(["sqlite3", "-batch", "-bail", self.path("app.db"), f".load {EXTENSION}",
                                     f"SELECT writefile('{self.path('todos.changeset')}', rejoin_changeset(0))"], check=True, capture_output=True)

@@ -76,6 +76,7 @@ void add_explain(Commands& commands);
 void add_restore(Commands& commands);
 void add_sync(Commands& commands);
 void add_merge(Commands& commands);
+void add_live(Commands& commands);
 void add_serve(Commands& commands);
 void add_token(Commands& commands);
 void add_pg(Commands& commands);

@@ -144,6 +144,7 @@ int run_guarded(int argc, char** argv) {
   add_restore(commands);
   add_merge(commands);
   add_sync(commands);
+  add_live(commands);
   add_serve(commands);
   add_token(commands);
   add_pg(commands);

@@ -2,10 +2,7 @@
 #include <CLI/Error.hpp>
 #include <CLI/Validators.hpp>
 #include <boost/json/object.hpp>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 
 #include "cli/command.h"
 #include "cli/hints.h"
@@ -14,6 +11,7 @@
 #include "cli/progress.h"
 #include "cli/terminal.h"
 #include "cli/token_command.h"
+#include "cli/token_file.h"
 #include "cli/units.h"
 #include "cli/watch.h"
 #include "client/sync_once.h"
@@ -27,19 +25,6 @@ struct Arguments {
   bool forget = false, watch = false;
   unsigned retries = 3;  // a person who waits in front of a terminal wants to hear of a server that is down
 };
-
-Result<std::string> read_token_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string token;
-  if (!file || !std::getline(file, token)) {
-    bool missing = errno == ENOENT;
-    return fail(
-        missing ? Code::not_found : Code::bad_argument,
-        "cannot read a token from '" + path + "'" + (missing ? ": no such file" : "") + "; rejoin token mints one");
-  }
-  while (!token.empty() && std::strchr(" \t\r", token.back())) token.pop_back();
-  return token;
-}
 
 // Where to, and as whom: the command line, then the environment, then what the file remembers.
 Result<sqlite::Connection> connection_of(const Arguments& arguments, sqlite::Replica& replica) {

@@ -5,9 +5,8 @@
 #include <utility>
 
 #include "base/random.h"
+#include "client/live_socket.h"
 #include "client/server_answer.h"
-#include "net/url.h"
-#include "net/websocket_client.h"
 
 namespace rejoin::client {
 namespace {
@@ -115,20 +114,7 @@ class Live {
   }
 
   Status open() {
-    for (char c : token_)
-      if (c <= ' ' || c == 0x7f)
-        return fail(Code::bad_argument, "the access token has a space or a control character in it; copy it anew");
-    net::WebSocketClientOptions options;
-    options.ca_file = options_.ca_file;
-    options.cancelled = options_.cancelled;
-    net::HttpHeaders headers{{"User-Agent", client_version()}, {"Sec-WebSocket-Protocol", "rejoin.v1"}};
-    if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
-    std::optional<net::HttpReply> refusal;
-    auto opened = net::WebSocketClient::open(url_, "/v1/live", headers, options, &refusal);
-    if (refusal) retry_after_ms_ = refusal->retry_after_ms();
-    if (refusal) return error_of_refusal(url_, *refusal);
-    if (!opened.ok()) return opened.error();
-    socket_ = std::move(*opened);
+    REJOIN_ASSIGN(socket_, open_live_socket(url_, token_, options_.ca_file, options_.cancelled, retry_after_ms_));
     expires_at_ = SteadyClock::time_point::max();
     return {};
   }

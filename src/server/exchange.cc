@@ -15,8 +15,7 @@ Result<sync::SyncResponse> run_exchange(const ExchangeParts& parts, const std::s
   if (request.push)
     if (const auto refusal = parts.quotas.refusal(tenant, caller.device, asked)) {
       parts.metrics.rate_limited(refusal->scope);
-      return sync::error_response(refusal->error,
-                                  sync::facts_of(parts.settings.sync, caller, parts.clock.now_ms()),
+      return sync::error_response(refusal->error, sync::facts_of(parts.settings.sync, caller, parts.clock.now_ms()),
                                   static_cast<uint64_t>(refusal->wait_ms));
     }
   const Status used = parts.tenants.with(tenant, deadline, [&](sync::TenantStore& store) -> Status {
