@@ -102,17 +102,38 @@ TEST_F(PostgresUpgrade, ANewerSchemaIsLeftAlone) {
 }
 
 // The server's own partitions come and go with the days.
-TEST_F(PostgresUpgrade, OldPartitionsOfTheAuditLogAreDropped) {
+TEST_F(PostgresUpgrade, OldPartitionsOfTheAuditLogAreDroppedUnlessSomebodyReads) {
   ASSERT_TRUE(postgres::init(sql.connection(), "upgrade_runtime").ok());
   sql.run(
       "CREATE TABLE rejoin.audit_20200101 PARTITION OF rejoin.audit FOR VALUES FROM ('2020-01-01') TO ('2020-01-02');"
       "INSERT INTO rejoin.audit(at, tenant, device, event) VALUES ('2020-01-01 12:00Z', 't', 'd', 'push')");
+  SqlClient reader(url);
+  reader.run("BEGIN; SELECT count(*) FROM rejoin.audit");  // as pg_dump does, for an hour
+  sql.run("SELECT rejoin.audit_partitions()");
+  EXPECT_EQ(sql.number("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '^audit_2'"), 3);
+  reader.run("ROLLBACK");
   for (int i = 0; i < 2; ++i) {
     sql.run("SELECT rejoin.audit_partitions()");
     EXPECT_EQ(sql.rows("SELECT count(*), count(*) FILTER (WHERE relname = 'audit_' || to_char(now() AT TIME ZONE "
                        "'UTC', 'YYYYMMDD')) AS today FROM pg_class WHERE relkind = 'r' AND relname ~ '^audit_2'"),
               "2|1\n");
   }
+}
+
+TEST_F(PostgresUpgrade, DefaultPrivilegesLetNobodyChangeTheAuditLog) {
+  sql.run("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO upgrade_runtime, PUBLIC");
+  ASSERT_TRUE(postgres::init(sql.connection(), "upgrade_runtime").ok());
+  SqlClient runtime(world->url);
+  runtime.run("SELECT rejoin.audit_partitions()");
+  const std::string today = sql.rows("SELECT 'rejoin.audit_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')");
+  const std::string partition = today.substr(0, today.find('\n'));
+  for (const std::string& table : {std::string("rejoin.audit"), partition}) {
+    EXPECT_EQ(runtime.attempt("DELETE FROM " + table), "42501") << table;
+    EXPECT_EQ(runtime.attempt("UPDATE " + table + " SET device = 'x'"), "42501") << table;
+    EXPECT_EQ(runtime.attempt("TRUNCATE " + table), "42501") << table;
+  }
+  EXPECT_EQ(runtime.attempt("SELECT * FROM " + partition), "42501");
+  sql.run("ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM upgrade_runtime, PUBLIC");
 }
 
 }  // namespace

@@ -33,25 +33,45 @@ ALTER TABLE rejoin.audit ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON rejoin.audit
   USING (tenant = current_setting('rejoin.tenant', true) OR rejoin.all_tenants());
 
+-- Against default privileges, which may let a server's role do more than it should.
+CREATE FUNCTION rejoin.keep_to_owner(t regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_role text;
+BEGIN
+  FOR v_role IN SELECT DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END
+    FROM pg_class c CROSS JOIN aclexplode(c.relacl) AS a LEFT JOIN pg_roles r ON r.oid = a.grantee
+    WHERE c.oid = t AND a.grantee <> c.relowner LOOP
+    EXECUTE format('REVOKE ALL ON %s FROM %s', t, v_role);
+  END LOOP;
+END $$;
+SELECT rejoin.keep_to_owner('rejoin.audit');
+
+-- Locks that no reader and no writer of the table waits for; an old day that is being read goes the next time.
 CREATE FUNCTION rejoin.audit_partitions() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   v_today date := (now() AT TIME ZONE 'UTC')::date;
   v_day date;
-  v_old text;
+  v_name text;
 BEGIN
-  LOCK TABLE rejoin.audit IN ACCESS EXCLUSIVE MODE;
+  LOCK TABLE rejoin.audit IN SHARE UPDATE EXCLUSIVE MODE;
   FOREACH v_day IN ARRAY ARRAY[v_today, v_today + 1] LOOP
-    IF to_regclass('rejoin.audit_' || to_char(v_day, 'YYYYMMDD')) IS NULL THEN
-      EXECUTE format('CREATE TABLE rejoin.%I PARTITION OF rejoin.audit FOR VALUES FROM (%L) TO (%L)',
-                     'audit_' || to_char(v_day, 'YYYYMMDD'), v_day::timestamp AT TIME ZONE 'UTC',
-                     (v_day + 1)::timestamp AT TIME ZONE 'UTC');
+    v_name := 'rejoin.audit_' || to_char(v_day, 'YYYYMMDD');
+    IF to_regclass(v_name) IS NULL THEN
+      EXECUTE format('CREATE TABLE %s (LIKE rejoin.audit INCLUDING DEFAULTS)', v_name);
+      PERFORM rejoin.keep_to_owner(v_name::regclass);
+      EXECUTE format('ALTER TABLE rejoin.audit ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', v_name,
+                     v_day::timestamp AT TIME ZONE 'UTC', (v_day + 1)::timestamp AT TIME ZONE 'UTC');
     END IF;
   END LOOP;
-  FOR v_old IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+  PERFORM set_config('lock_timeout', '100ms', true);
+  FOR v_name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = 'rejoin.audit'::regclass
       AND c.relname < 'audit_' || to_char(v_today - (SELECT audit_days FROM rejoin.meta), 'YYYYMMDD') LOOP
-    EXECUTE format('DROP TABLE rejoin.%I', v_old);
+    BEGIN
+      EXECUTE format('DROP TABLE rejoin.%I', v_name);
+    EXCEPTION WHEN lock_not_available THEN
+      EXIT;
+    END;
   END LOOP;
 END $$;
 REVOKE ALL ON FUNCTION rejoin.audit_partitions() FROM PUBLIC;
