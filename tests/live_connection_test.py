@@ -182,7 +182,7 @@ class RulesTest(LiveTest):
             self.assertEqual(metrics(server)["rejoin_live_closed_total{code=\"1006\"}"], 1)
 
     def test_messages_to_topics(self):
-        server = self.serve("--rate-live-messages", "1/h:2")
+        server = self.serve("--rate-live-messages", "1/h:3")
         with Live(server, server.token("a")) as a, Live(server, server.token("b")) as b, Live(server, server.token("c", tenant="other")) as c:
             for live in (a, b, c):
                 live.send({"listen": {"topics": ["typing", "other"]}})
@@ -198,8 +198,6 @@ class RulesTest(LiveTest):
             self.assertGreater(error["retry_after_ms"], 0)
             b.send({"message": {"topic": "typing", "data": base64.b64encode(b"x" * 4097).decode()}})
             self.assertEqual(b.next()["error"]["name"], "too_large")
-            b.send({"listen": {"topics": []}})
-            b.follow()
             counts = metrics(server)
             self.assertEqual(counts['rejoin_live_messages_total{kind="received"}'], 3)
             self.assertEqual(counts['rejoin_live_messages_total{kind="delivered"}'], 1)

@@ -2,7 +2,8 @@
 
   engine   each case of bench/goals.json against plain SQLite: CPU time and callgrind instructions (the default)
   wordnet  WordNet loaded, tracked and synced through the server into an empty device, against copying the rows
-  server   rejoin serve --postgres under load, against the same rows written with plain batched SQL
+  server   rejoin serve --postgres under load, against the same rows written with plain batched SQL; and live
+  live     how soon a commit is at 1, 100 and 1,000 live readers, and the memory of 10,000 idle ones
   all      all of them
   docs     fills the tables of docs/performance.md from the newest results files
 """
@@ -13,6 +14,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import docs  # noqa: E402
 import engine  # noqa: E402
+import live  # noqa: E402
 import server  # noqa: E402
 import wordnet  # noqa: E402
 
@@ -20,7 +22,7 @@ import wordnet  # noqa: E402
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="engine", choices=("engine", "wordnet", "server", "all", "docs"))
+    parser.add_argument("what", nargs="?", default="engine", choices=("engine", "wordnet", "server", "live", "all", "docs"))
     parser.add_argument("--rows", type=int, default=100_000, help="rows of the engine's tables (default 100,000)")
     parser.add_argument("--reps", type=int, default=5, help="runs of each side (default 5)")
     parser.add_argument("--callgrind-rows", type=int, default=20_000,
@@ -39,6 +41,8 @@ def main():
         wordnet.main(options, command)
     if options.what in ("server", "all"):
         server.main(options, command)
+    if options.what in ("server", "live", "all"):
+        live.main(options, command)
     if options.what == "docs":
         docs.main()
 
