@@ -2,8 +2,9 @@
 
   engine   each case of bench/goals.json against plain SQLite: CPU time and callgrind instructions (the default)
   wordnet  WordNet loaded, tracked and synced through the server into an empty device, against copying the rows
-  server   rejoin serve --postgres under load, against the same rows written with plain batched SQL
-  initial  the first sync of an empty device with a million rows on PostgreSQL; part of server
+  server   rejoin serve --postgres under load, against the same rows written with plain batched SQL; initial and live too
+  initial  the first sync of an empty device with a million rows on PostgreSQL
+  live     how soon a commit is at 1, 100 and 1,000 live readers, and the memory of 10,000 idle ones
   all      all of them
   docs     fills the tables of docs/performance.md from the newest results files
 """
@@ -15,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import docs  # noqa: E402
 import engine  # noqa: E402
 import initial  # noqa: E402
+import live  # noqa: E402
 import server  # noqa: E402
 import wordnet  # noqa: E402
 
@@ -22,7 +24,8 @@ import wordnet  # noqa: E402
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="engine", choices=("engine", "wordnet", "server", "initial", "all", "docs"))
+    parser.add_argument("what", nargs="?", default="engine",
+                        choices=("engine", "wordnet", "server", "initial", "live", "all", "docs"))
     parser.add_argument("--rows", type=int, default=100_000, help="rows of the engine's tables (default 100,000)")
     parser.add_argument("--reps", type=int, default=5, help="runs of each side (default 5)")
     parser.add_argument("--callgrind-rows", type=int, default=20_000,
@@ -44,6 +47,8 @@ def main():
         server.main(options, command)
     if options.what in ("server", "initial", "all"):
         initial.main(options, command)
+    if options.what in ("server", "live", "all"):
+        live.main(options, command)
     if options.what == "docs":
         docs.main()
 

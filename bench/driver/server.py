@@ -18,12 +18,12 @@ CELLS_OF_A_CELL_DESIGN = 2500  # cells a second that one row per cell reaches in
 
 
 class Serve:
-    def __init__(self, folder, url):
+    def __init__(self, folder, url, *arguments):
         self.data = os.path.join(folder, "server")
         port = os.path.join(folder, "port")
         self.log = open(os.path.join(folder, "server.log"), "w")
         self.process = subprocess.Popen([REJOIN, "serve", "--data", self.data, "--postgres", url, "--listen", "127.0.0.1:0",
-                                         "--port-file", port, "--max-connections", "4096", "--log-level", "warning"],
+                                         "--port-file", port, "--max-connections", "4096", "--log-level", "warning", *arguments],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         for _ in range(200):
             if os.path.exists(port):

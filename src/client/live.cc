@@ -48,8 +48,6 @@ class Live {
         database_(database),
         store_(sqlite::make_device_store(database.replica(), name)) {
     session_options_ = options.session;
-    // A failure ends the connection, and the next one waits.
-    session_options_.attempts = 1;
     if (session_options_.client_version.empty()) session_options_.client_version = client_version();
   }
 
@@ -160,13 +158,17 @@ class Live {
     sync::DeviceSession session(*store_, system_random(), session_options_);
     sync::Instruction next = session.start();
     std::optional<Error> broken;
+    int64_t wait_ms = 0;
     for (;;) {
       if (auto* done = std::get_if<sync::Done>(&next)) {
         const bool refused = done->error && !broken && !code_retryable(done->error->code) &&
                              (done->error->code == Code::forbidden || !ends_for_good(done->error->code));
-        if (!done->error || refused) {
+        const bool later = done->error && !broken && wait_ms > 0;
+        if (!done->error || refused || later) {
           // A push that cannot go through does not keep the news away.
           again_at_ = refused ? SteadyClock::now() + kPushAgain : SteadyClock::time_point::max();
+          if (later) again_at_ = SteadyClock::now() + milliseconds(wait_ms << std::min(waits_++, 5));
+          if (!done->error) waits_ = 0;
           told(LiveSynced{done->totals, done->error});
           REJOIN_ASSIGN(const sync::DeviceState state, store_->state());
           cursor_ = state.pull_cursor;
@@ -175,7 +177,9 @@ class Live {
         }
         return broken ? *broken : *done->error;
       }
-      if (std::get_if<sync::Sleep>(&next)) {
+      // The server, or the file, is busy: the connection stays, and the exchange is made anew a little later.
+      if (const auto* sleep = std::get_if<sync::Sleep>(&next)) {
+        wait_ms = sleep->ms;
         next = session.on_cancel(session.last_failure().value_or(fail(Code::network, "the server is busy")));
         continue;
       }
@@ -282,6 +286,7 @@ class Live {
   int64_t version_ = 0;
   bool exchange_ = false;  // one is due
   bool soon_ = false;      // connect again without waiting
+  int waits_ = 0;          // exchanges in a row that were put off
   int64_t retry_after_ms_ = 0;
   SteadyClock::time_point expires_at_ = SteadyClock::time_point::max();
   SteadyClock::time_point acknowledge_at_ = SteadyClock::time_point::max();

@@ -263,9 +263,11 @@ class PostgresFeed final : public LiveFeed {
     for (size_t i = 0; i < rows.size(); ++i) {
       const std::string tenant = rows.text(i, 0);
       const int64_t tail = rows.integer(i, 2);
-      bool changed = rows.integer(i, 1) != 0;
-      if (const auto known = d.tails.find(tenant); logs && known != d.tails.end()) changed |= known->second != tail;
-      tails.emplace(tenant, logs || !d.tails.contains(tenant) ? tail : d.tails[tenant]);
+      const auto known = d.tails.find(tenant);
+      // Of one that is new here nobody knows what its followers have missed.
+      const bool fresh = known == d.tails.end();
+      const bool changed = rows.integer(i, 1) != 0 || fresh || (logs && known->second != tail);
+      tails.emplace(tenant, logs || fresh ? tail : known->second);
       if (changed) heard_.changed(tenant);
     }
     d.tails = std::move(tails);

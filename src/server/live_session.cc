@@ -52,6 +52,18 @@ void LiveSession::on_message(Bytes message, bool text) {
   Result<sync::LiveRequest> request =
       text ? live_request_from_json(message, limits) : sync::decode_live_request(message, limits);
   message = Bytes();
+  // Exchanges have a rate of their own; all else shares one.
+  const bool other = !request.ok() || !request->token.empty() || request->listen || request->message;
+  if (const int64_t wait_ms = other ? hub_.take_message(caller_.tenant, caller_.caller.device) : 0) {
+    hub_.parts().metrics.rate_limited("message");
+    refuse(fail(Code::rate_limited, "this device sends more messages than it may; wait " + std::to_string(wait_ms) +
+                                        " ms. What came in this one was not done"),
+           wait_ms);
+    if (!request.ok() || !request->sync) return;
+    request->token.clear();
+    request->listen.reset();
+    request->message.reset();
+  }
   if (!request.ok()) return refuse(request.error());
   if (!request->token.empty()) renew(request->token);
   if (request->listen) channel_->listen(*this, std::move(*request->listen));
@@ -166,12 +178,6 @@ void LiveSession::renew(const std::string& token) {
 }
 
 void LiveSession::pass_on(sync::AppMessage message) {
-  if (const int64_t wait_ms = hub_.take_message(caller_.tenant, caller_.caller.device)) {
-    hub_.parts().metrics.rate_limited("message");
-    return refuse(fail(Code::rate_limited, "this device sends more messages to topics than it may; wait " +
-                                               std::to_string(wait_ms) + " ms"),
-                  wait_ms);
-  }
   message.from = caller_.caller.device;
   hub_.pass_on(*channel_, message, this);
 }
