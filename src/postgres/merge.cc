@@ -713,8 +713,13 @@ void Merge::keep(std::vector<Plan>& plans) {
   std::map<int64_t, RecordBatch> records;
   for (Plan& plan : plans) {
     if (!plan.done) continue;
-    if (!plan.join.changed()) continue;
     const Table& table = *plan.row->table;
+    if (options_.persona.guards(table) && (plan.join.live_lost || !plan.join.lost.empty())) {
+      // What won may be nothing that its device sees. It is told anew what the row is to it.
+      log_.add(table, Work::kOwnSite, plan.row->key, true, true, {});
+      shown_[table.id].push_back(plan.row->key);
+    }
+    if (!plan.join.changed()) continue;
     crdt::RowRecord& record = plan.stored.record;
     if (record.alive) plan.stored.held.clear();
     if (!plan.echoed.empty()) {

@@ -27,6 +27,23 @@ void expect_refused(const std::string& text, const ClaimRules& rules, const std:
   EXPECT_NE(claims.error().message.find(why), std::string::npos) << text << ": " << claims.error().message;
 }
 
+TEST(Claims, RightsOfTablesAreReadAndNothingElseIsOne) {
+  const Result<Claims> claims = read(good_claims(R"(,"tables":{"Todos":"write","audit":"read","*":"none"})"));
+  ASSERT_TRUE(claims.ok()) << claims.error().message;
+  EXPECT_TRUE(claims->tables.of("todos") == (sync::TableRight{true, true}));
+  EXPECT_TRUE(claims->tables.of("audit") == (sync::TableRight{true, false}));
+  EXPECT_TRUE(claims->tables.of("others") == (sync::TableRight{false, false}));
+  EXPECT_TRUE(read(good_claims())->tables.of("todos") == sync::TableRight());
+  for (const char* tables : {R"("write")", R"(["todos"])", "true", "1"})
+    expect_refused(good_claims(std::string(",\"tables\":") + tables), {}, "wrong type (tables)");
+  for (const char* right : {R"("WRITE")", R"("")", "true", "null", R"(["read"])"})
+    expect_refused(good_claims(std::string(R"(,"tables":{"todos":)") + right + "}"), {}, "neither write, read nor none");
+  ClaimRules elsewhere;
+  elsewhere.tables = {"app_metadata", "tables"};
+  EXPECT_FALSE(read(good_claims(R"(,"tables":{"todos":"none"})"), elsewhere)->tables.limited());
+  EXPECT_TRUE(read(good_claims(R"(,"app_metadata":{"tables":{"todos":"none"}})"), elsewhere)->tables.limited());
+}
+
 TEST(Claims, TheAudienceMustBeThere) {
   ClaimRules rules;
   rules.audience = "rejoin";
