@@ -18,13 +18,13 @@ const std::string kSchema =
     "CREATE POLICY own ON todos TO PUBLIC USING (owner = caller() OR EXISTS (SELECT FROM members m WHERE m.list = "
     "todos.list AND m.who = caller()));"
     "DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['rejoin_runtime', 'app_user'] LOOP IF EXISTS "
-    "(SELECT FROM pg_roles WHERE rolname = r) THEN EXECUTE 'DROP OWNED BY ' || r; ELSE EXECUTE 'CREATE ROLE ' || r; END "
+    "(SELECT FROM pg_roles WHERE rolname = r) THEN EXECUTE 'DROP OWNED BY ' || r; ELSE EXECUTE 'CREATE ROLE ' || r; "
+    "END "
     "IF; END LOOP; END $$;"
     "ALTER ROLE rejoin_runtime LOGIN; GRANT app_user TO rejoin_runtime;"
     "GRANT SELECT, INSERT, UPDATE, DELETE ON todos, members TO rejoin_runtime, app_user;"
     "CREATE POLICY server ON todos TO rejoin_runtime USING (true) WITH CHECK (true);";
-const std::string kDevice =
-    "CREATE TABLE todos(id TEXT PRIMARY KEY, owner TEXT, list TEXT, title TEXT, n INTEGER);";
+const std::string kDevice = "CREATE TABLE todos(id TEXT PRIMARY KEY, owner TEXT, list TEXT, title TEXT, n INTEGER);";
 const std::vector<std::string> kUsers = {"ann", "bob", "cem"};
 
 struct World {
@@ -51,8 +51,8 @@ struct World {
 
   void step() {
     LoopbackDevice& d = *devices[below(4)];
-    const std::string row = "'" + id() + "', '" + user() + "', '" + list() + "', 'x" + std::to_string(below(1000)) + "', " +
-                            std::to_string(below(105));
+    const std::string row = "'" + id() + "', '" + user() + "', '" + list() + "', 'x" + std::to_string(below(1000)) +
+                            "', " + std::to_string(below(105));
     d.peer.clock().set(std::max(d.peer.clock().now_ms(), system_clock().now_ms()) + 10);
     switch (below(12)) {
       case 0:
@@ -107,7 +107,8 @@ struct World {
   void check() {
     for (auto& d : devices) {
       const std::string truth = world.sql.rows(
-          "SELECT id, owner, list, coalesce(title, 'null') AS t, coalesce(n::text, 'null') AS n FROM todos WHERE owner = '" +
+          "SELECT id, owner, list, coalesce(title, 'null') AS t, coalesce(n::text, 'null') AS n FROM todos WHERE owner "
+          "= '" +
           user_of(*d) + "' OR EXISTS (SELECT FROM members m WHERE m.list = todos.list AND m.who = '" + user_of(*d) +
           "') ORDER BY id");
       std::string has = d->peer.rows(

@@ -88,7 +88,8 @@ Result<bool> is_known(Work& work, uint64_t view, int64_t since_ms) {
 void note_shown(Work& work, uint64_t view, const Keys& keys) {
   for (const auto& [table, list] : keys)
     work.db().send(
-        "INSERT INTO rejoin.shown AS s (tenant, view, tbl, k, seen) SELECT DISTINCT $1::integer, $2, $3::integer, u.k, true "
+        "INSERT INTO rejoin.shown AS s (tenant, view, tbl, k, seen) SELECT DISTINCT $1::integer, $2, $3::integer, u.k, "
+        "true "
         "FROM "
         "unnest($4::bytea[]) AS u(k) ON CONFLICT (tenant, view, tbl, k) DO UPDATE SET seen = true WHERE NOT s.seen",
         Params().integer(work.state.id).integer(at_rest(view)).integer(table).array(array_of(list)));
