@@ -17,7 +17,7 @@
 #include "codec/print.h"
 #include "net/compress.h"
 #include "server/message_json.h"
-#include "sync/messages.h"
+#include "sync/live_messages.h"
 
 namespace rejoin::cli {
 namespace {
@@ -61,17 +61,33 @@ std::string without_blanks(BytesView text) {
   return out;
 }
 
-// Peels off compression, hexadecimal (also x'…' as SQL shows blobs), base64 and the JSON form of the messages.
+// Of what was said over a live connection, the message of the sync protocol.
+void open_envelope(Bytes& bytes) {
+  if (Result<sync::LiveRequest> live = sync::decode_live_request(bytes); live.ok() && live->sync)
+    bytes = sync::encode_request(*live->sync);
+  else if (Result<sync::LiveEvent> event = sync::decode_live_event(bytes); event.ok() && event->page)
+    bytes = std::move(*event->page);
+  else if (event.ok() && event->response)
+    bytes = std::move(*event->response);
+}
+
+// Peels off envelopes, compression, hexadecimal (also x'…' as SQL shows blobs), base64 and the JSON form of the
+// messages.
 Result<std::string> recognise(Bytes& bytes) {
   if (bytes.starts_with("\x28\xb5\x2f\xfd")) {
     REJOIN_ASSIGN(bytes, net::zstd_decompress(bytes, kLargest));
   }
+  open_envelope(bytes);
   std::string kind = kind_of(bytes);
   if (!kind.empty()) return kind;
   std::string text = without_blanks(bytes), inner;
   if (text.starts_with('{')) {
     if (Result<sync::SyncRequest> request = server::request_from_json(bytes, {}); request.ok()) {
       bytes = sync::encode_request(*request);
+      return std::string("request");
+    }
+    if (Result<sync::LiveRequest> live = server::live_request_from_json(bytes, {}); live.ok() && live->sync) {
+      bytes = sync::encode_request(*live->sync);
       return std::string("request");
     }
     if (Result<sync::SyncResponse> response = server::response_from_json(bytes, {}); response.ok()) {
@@ -82,8 +98,10 @@ Result<std::string> recognise(Bytes& bytes) {
   }
   if (text.size() > 3 && (text[0] == 'x' || text[0] == 'X') && text[1] == '\'' && text.back() == '\'')
     text = text.substr(2, text.size() - 3);
-  if (text.size() >= 4 && (from_hex(text, inner) || from_base64(text, inner)) && !(kind = kind_of(inner)).empty())
-    bytes = std::move(inner);
+  if (text.size() >= 4 && (from_hex(text, inner) || from_base64(text, inner))) {
+    open_envelope(inner);
+    if (!(kind = kind_of(inner)).empty()) bytes = std::move(inner);
+  }
   return kind;
 }
 

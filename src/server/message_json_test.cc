@@ -6,6 +6,7 @@
 #include <string>
 
 #include "server/base64.h"
+#include "server/strict_json.h"
 
 namespace rejoin::server {
 namespace {
@@ -90,6 +91,41 @@ TEST(MessageJson, ManySmallValuesDoNotTakeManyTimesTheirMemory) {
 TEST(MessageJson, ErrorsHaveOneShape) {
   EXPECT_EQ(error_to_json(fail(Code::unauthorized, "no \"token\"")),
             R"({"error":{"code":13,"name":"unauthorized","message":"no \"token\""}})");
+}
+
+TEST(MessageJson, LiveRequestsSayWhatTheirBinaryFormSays) {
+  const auto request = live_request_from_json(
+      R"({"protocol":1,"sync":{"protocol":1,"hello":{"site":")" + kSite +
+          R"("},"pull":{"cursor":"AAE="}},"token":"a.b.c","listen":{"topics":["typing","x"]},"message":{"topic":"t","data":"AP8="}})",
+      kLimits);
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  const auto back = sync::decode_live_request(sync::encode_live_request(*request));
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(*back, *request);
+  EXPECT_EQ(back->message->data, Bytes("\0\xff", 2));
+  EXPECT_EQ(back->sync->pull->cursor, Bytes("\0\x01", 2));
+  EXPECT_EQ(*back->listen, (std::vector<std::string>{"typing", "x"}));
+  for (const char* text : {R"({})", R"({"protocol":2})", R"({"protocol":1,"sync":{}})", R"({"protocol":1,"listen":7})",
+                           R"({"protocol":1,"listen":{"topics":"t"}})", R"({"protocol":1,"message":{"data":"AA=="}})",
+                           R"({"protocol":1,"token":1})", R"({"protocol":1,"listen":{"topics":[""]}})"})
+    EXPECT_FALSE(live_request_from_json(text, kLimits).ok()) << text;
+}
+
+TEST(MessageJson, LiveEventsHoldTheirResponsesAsTheyAre) {
+  sync::SyncResponse response;
+  response.page = sync::PageMessage{"frame", "cursor", false, false, 2};
+  sync::LiveEvent event;
+  event.page = response_to_json(response);
+  event.message = sync::AppMessage{"t\"x", "data", "phone"};
+  event.expires_in_ms = 7;
+  event.error = sync::WireError{Code::rate_limited, "wait", 9};
+  const std::string text = live_event_to_json(event);
+  EXPECT_TRUE(parse_strict_json(text).ok()) << text;
+  EXPECT_NE(text.find("\"page\":" + *event.page), std::string::npos);
+  EXPECT_NE(text.find(R"("message":{"topic":"t\"x","data":"ZGF0YQ==","from":"phone"},"expires_in_ms":7)"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(live_event_to_json({}), R"({"protocol":1})");
 }
 
 }  // namespace
