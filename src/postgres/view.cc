@@ -88,7 +88,8 @@ Result<bool> is_known(Work& work, uint64_t view, int64_t since_ms) {
 void note_shown(Work& work, uint64_t view, const Keys& keys) {
   for (const auto& [table, list] : keys)
     work.db().send(
-        "INSERT INTO rejoin.shown AS s (tenant, view, tbl, k, seen) SELECT DISTINCT $1::integer, $2, $3::integer, u.k, true "
+        "INSERT INTO rejoin.shown AS s (tenant, view, tbl, k, seen) SELECT DISTINCT $1::integer, $2, $3::integer, u.k, "
+        "true "
         "FROM "
         "unnest($4::bytea[]) AS u(k) ON CONFLICT (tenant, view, tbl, k) DO UPDATE SET seen = true WHERE NOT s.seen",
         Params().integer(work.state.id).integer(at_rest(view)).integer(table).array(array_of(list)));
@@ -118,14 +119,15 @@ void forget_views(Work& work, int64_t before_ms) {
                  Params().integer(work.state.id).integer(before_ms));
 }
 
-Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who) {
+Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who,
+                    const crdt::SiteId& site) {
   Changes changes;
   uint64_t view = 0;
   bool fresh = false;
   {
     REJOIN_ASSIGN(Work look, Work::begin(db, tenant, Work::Mode::look));
     if (look.state.id == 0) return look.commit();
-    REJOIN_ASSIGN(Persona persona, Persona::of(look, as, who));
+    REJOIN_ASSIGN(Persona persona, Persona::of(look, as, who, site));
     view = persona.view();
     REJOIN_ASSIGN(fresh, is_known(look, view, tenant.clock.now_ms() - kUsedHoldsMs));
     for (const Table& table : look.catalog().tables)

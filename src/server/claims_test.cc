@@ -37,7 +37,8 @@ TEST(Claims, RightsOfTablesAreReadAndNothingElseIsOne) {
   for (const char* tables : {R"("write")", R"(["todos"])", "true", "1"})
     expect_refused(good_claims(std::string(",\"tables\":") + tables), {}, "wrong type (tables)");
   for (const char* right : {R"("WRITE")", R"("")", "true", "null", R"(["read"])"})
-    expect_refused(good_claims(std::string(R"(,"tables":{"todos":)") + right + "}"), {}, "neither write, read nor none");
+    expect_refused(good_claims(std::string(R"(,"tables":{"todos":)") + right + "}"), {},
+                   "neither write, read nor none");
   ClaimRules elsewhere;
   elsewhere.tables = {"app_metadata", "tables"};
   EXPECT_FALSE(read(good_claims(R"(,"tables":{"todos":"none"})"), elsewhere)->tables.limited());

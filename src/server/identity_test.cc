@@ -26,12 +26,14 @@ TEST(Identity, WithoutAnythingThatLimitsEverybodySeesEverything) {
 }
 
 TEST(Identity, AFreshTokenOfTheSameCallerHasTheSameView) {
-  const uint64_t view = identity_of(with(R"({"sub":"a","org":{"id":1,"x":[1,2]},"exp":1,"iat":1})"), impersonating()).view;
+  const uint64_t view =
+      identity_of(with(R"({"sub":"a","org":{"id":1,"x":[1,2]},"exp":1,"iat":1})"), impersonating()).view;
   EXPECT_EQ(view, identity_of(with(R"({"iat":9,"nbf":8,"jti":"z","exp":99, "org":{"x":[1,2],"id":1},"sub":"a"})"),
                               impersonating())
                       .view);
-  for (const char* other : {R"({"sub":"b","org":{"id":1,"x":[1,2]}})", R"({"sub":"a","org":{"id":1,"x":[2,1]}})",
-                            R"({"sub":"a","org":{"id":"1","x":[1,2]}})", R"({"sub":"a","org":{"id":1,"x":[1,2],"exp":1}})"})
+  for (const char* other :
+       {R"({"sub":"b","org":{"id":1,"x":[1,2]}})", R"({"sub":"a","org":{"id":1,"x":[2,1]}})",
+        R"({"sub":"a","org":{"id":"1","x":[1,2]}})", R"({"sub":"a","org":{"id":1,"x":[1,2],"exp":1}})"})
     EXPECT_NE(view, identity_of(with(other), impersonating()).view) << other;
   EXPECT_NE(view, identity_of(with(R"({"sub":"a","org":{"id":1,"x":[1,2]}})", "app_other"), impersonating()).view);
 }
@@ -60,7 +62,9 @@ TEST(Identity, ADeviceMayWhatItsTokenAndTheServerAllow) {
   claims.tables.set("audit", {true, true});
   claims.tables.set("secrets", {false, false});
   const sync::TableRights rights = identity_of(claims, settings).tables;
-  const auto is = [&](const char* table, bool pull, bool push) { return rights.of(table) == sync::TableRight{pull, push}; };
+  const auto is = [&](const char* table, bool pull, bool push) {
+    return rights.of(table) == sync::TableRight{pull, push};
+  };
   EXPECT_TRUE(is("audit", false, true));
   EXPECT_TRUE(is("AUDIT", false, true));
   EXPECT_TRUE(is("secrets", false, false));
