@@ -1,5 +1,5 @@
-// Devices of several users, plain SQL, memberships and changing claims, in random order: in the end every device has
-// exactly the rows that its user sees, whole, and knows of no others.
+// Devices of several users, plain SQL, memberships, changing claims and rights, two servers, in random order: in the
+// end every device has exactly the rows that its user sees, whole, and knows of no others.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -40,10 +40,12 @@ struct World {
     }
   }
   uint32_t below(uint32_t n) { return static_cast<uint32_t>(random() % n); }
-  void become(LoopbackDevice& d, size_t user) {
+  void become(LoopbackDevice& d, size_t user, sync::TableRight right = {}) {
+    d.caller.who = {};
+    if (!(right == sync::TableRight())) d.caller.who.tables.set("todos", right);
     d.caller.who.role = "app_user";
     d.caller.who.claims = "{\"sub\":\"" + kUsers[user] + "\"}";
-    d.caller.who.view = user + 1;
+    d.caller.who.view = user + 1 + (right.pull ? 0 : 10) + (right.push ? 0 : 20);
   }
   std::string user() { return kUsers[below(3)]; }
   std::string id() { return "t" + std::to_string(below(12)); }
@@ -85,10 +87,10 @@ struct World {
         world.sql.run("DELETE FROM members WHERE who = '" + user() + "' AND list = '" + list() + "'");
         break;
       case 10:
-        if (below(3) == 0) become(d, below(3));
+        if (below(3) == 0) become(d, below(3), {below(4) > 0, below(4) > 0});
         break;
       default:
-        world.sync(d);
+        sync(d);
     }
   }
 
@@ -97,20 +99,27 @@ struct World {
     for (int i = 0; i < 4; ++i)
       for (auto& d : devices) {
         d->peer.clock().set(std::max(d->peer.clock().now_ms(), system_clock().now_ms()) + 10);
-        d->must_sync(world.server());
+        sync(*d);
         auto given_up = d->peer.rejoin().discard_all();
         EXPECT_TRUE(given_up.ok()) << (given_up.ok() ? "" : given_up.error().message);
       }
-    for (auto& d : devices) d->must_sync(world.server());
+    for (auto& d : devices) sync(*d);
   }
+
+  // Two nodes on one PostgreSQL.
+  void sync(LoopbackDevice& d) { d.must_sync(world.server(below(2) ? "main" : "main#2")); }
 
   void check() {
     for (auto& d : devices) {
-      const std::string truth = world.sql.rows(
-          "SELECT id, owner, list, coalesce(title, 'null') AS t, coalesce(n::text, 'null') AS n FROM todos WHERE owner "
-          "= '" +
-          user_of(*d) + "' OR EXISTS (SELECT FROM members m WHERE m.list = todos.list AND m.who = '" + user_of(*d) +
-          "') ORDER BY id");
+      const sync::TableRight right = d->caller.who.tables.of("todos");
+      if (!right.pull && right.push) continue;  // keeps its own
+      const std::string truth =
+          !right.pull ? std::string()
+                      : world.sql.rows(
+                            "SELECT id, owner, list, coalesce(title, 'null') AS t, coalesce(n::text, 'null') AS n FROM "
+                            "todos WHERE owner = '" +
+                            user_of(*d) + "' OR EXISTS (SELECT FROM members m WHERE m.list = todos.list AND m.who = '" +
+                            user_of(*d) + "') ORDER BY id");
       std::string has = d->peer.rows(
           "SELECT id, owner, list, coalesce(title, 'null'), coalesce(cast(n AS text), 'null') FROM todos ORDER BY id");
       std::erase(has, '\'');
@@ -121,7 +130,7 @@ struct World {
     }
     world.expect_sound();
   }
-  static std::string user_of(const LoopbackDevice& d) { return kUsers[d.caller.who.view - 1]; }
+  static std::string user_of(const LoopbackDevice& d) { return kUsers[(d.caller.who.view - 1) % 10]; }
 
   std::mt19937 random;
   PostgresWorld world;

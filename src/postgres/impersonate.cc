@@ -78,7 +78,7 @@ Result<RoleFacts> ask(Work& work, const std::string& role) {
 
 }  // namespace
 
-Result<Persona> Persona::of(Work& work, const Impersonation& as, const sync::Identity* who) {
+Result<Persona> Persona::of(Work& work, const Impersonation& as, const sync::Identity* who, const crdt::SiteId& site) {
   Persona out;
   out.who_ = who;
   out.view_ = who ? who->view : 0;
@@ -100,7 +100,8 @@ Result<Persona> Persona::of(Work& work, const Impersonation& as, const sync::Ide
   out.role_ = role;
   out.facts_ = found->second;
   // Grants are part of what it sees.
-  uint64_t hash = mix(14695981039346656037u, out.view_);
+  uint64_t hash =
+      mix(mix(mix(14695981039346656037u, out.view_), load_be64(site.bytes.data())), load_be64(site.bytes.data() + 8));
   for (const std::set<int64_t>* ids : {&out.facts_.readable, &out.facts_.guarded}) {
     hash = mix(hash, ids->size());
     for (int64_t id : *ids) hash = mix(hash, static_cast<uint64_t>(id));

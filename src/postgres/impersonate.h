@@ -25,7 +25,7 @@ class Persona {
   // Without `as.on` the server itself, limited by what `who` may do with each table. Errors: forbidden: no role, one
   // that does not exist or that the server may not act as, or one that is above row-level security (superusers, owners,
   // the server's own role): a token does not choose these.
-  static Result<Persona> of(Work& work, const Impersonation& as, const sync::Identity* who);
+  static Result<Persona> of(Work& work, const Impersonation& as, const sync::Identity* who, const crdt::SiteId& site);
 
   bool on() const { return !role_.empty(); }
   // Queue the change of role; the claims are set for the whole transaction.
@@ -38,7 +38,8 @@ class Persona {
   bool push_only(const Table& table) const { return may_push(table) && !sync::right_of(who_, table.name).pull; }
   // Does row-level security decide which of its rows the caller sees?
   bool guards(const Table& table) const { return on() && facts_.guarded.contains(table.id); }
-  // Callers with equal views see the same; 0: everything.
+  // What decides about what this replica may see, as a number; 0: everything, now and always. Under a role it is the
+  // replica's own: what it was given is noted under it.
   uint64_t view() const { return view_; }
 
  private:

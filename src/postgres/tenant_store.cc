@@ -183,7 +183,7 @@ class PostgresTenantStore final : public TenantStore {
     options.now_ms = request.now_ms;
     options.drift_ms = request.drift_ms;
     options.limits = request.limits;
-    REJOIN_ASSIGN(options.persona, Persona::of(work, as_, request.who));
+    REJOIN_ASSIGN(options.persona, Persona::of(work, as_, request.who, request.site));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_frame(work, chunk.reader, request.frame, *chunk.stream, options));
     REJOIN_TRY(tell_rows(work, options.persona, reply.outcome.refused));
@@ -245,7 +245,7 @@ class PostgresTenantStore final : public TenantStore {
 
   Status read_news(Work& look, const sync::PullRequest& request, sync::PullReply& reply, PageNotes& notes) {
     REJOIN_TRY(check_chain(request));
-    REJOIN_ASSIGN(Persona persona, Persona::of(look, as_, request.who));
+    REJOIN_ASSIGN(Persona persona, Persona::of(look, as_, request.who, request.site));
     REJOIN_ASSIGN(reply, read_page(look, persona, request, notes));
     return {};
   }
@@ -257,7 +257,7 @@ class PostgresTenantStore final : public TenantStore {
     if (tenant_.views_checked_ms.size() > 10'000) tenant_.views_checked_ms.clear();
     int64_t& checked_ms = tenant_.views_checked_ms[cursor.view];
     if (now_ms - checked_ms < as_.recheck_ms) return {};
-    REJOIN_TRY(recheck_view(db_, tenant_, as_, request.who));
+    REJOIN_TRY(recheck_view(db_, tenant_, as_, request.who, request.site));
     checked_ms = now_ms;
     return {};
   }

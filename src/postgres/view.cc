@@ -60,10 +60,14 @@ Status look_at(Work& look, const Persona& persona, const Table& table, Changes& 
 void send_shown(Work& work, const Table& table, const std::vector<BytesView>& keys, uint64_t view, uint64_t other) {
   Array list = Array::byteas();
   for (BytesView key : keys) list.add(key);
+  // Each view by a lookup of the whole key: a plan that was made while the table was empty is kept.
   work.db().send(
-      "SELECT u.n, s.view = $3 AND s.seen FROM unnest($5::bytea[]) WITH ORDINALITY AS u(k, n) CROSS JOIN LATERAL "
-      "(SELECT x.view, x.seen FROM rejoin.shown AS x WHERE x.tenant = $1::integer AND x.view = ANY (ARRAY[$3, $4]) AND "
-      "x.tbl = $2::integer AND x.k = u.k OFFSET 0) AS s",
+      "SELECT u.n, a.seen, b.seen FROM unnest($5::bytea[]) WITH ORDINALITY AS u(k, n) LEFT JOIN LATERAL (SELECT x.seen "
+      "FROM rejoin.shown AS x WHERE x.tenant = $1::integer AND x.view = $3 AND x.tbl = $2::integer AND x.k = u.k "
+      "OFFSET "
+      "0) AS a ON true LEFT JOIN LATERAL (SELECT x.seen FROM rejoin.shown AS x WHERE x.tenant = $1::integer AND x.view "
+      "= "
+      "$4 AND x.tbl = $2::integer AND x.k = u.k OFFSET 0) AS b ON true",
       Params().integer(work.state.id).integer(table.id).integer(at_rest(view)).integer(at_rest(other)).array(list));
 }
 
@@ -71,8 +75,8 @@ std::vector<Shown> read_shown(const Rows& rows, size_t keys) {
   std::vector<Shown> out(keys);
   for (size_t i = 0; i < rows.size(); ++i) {
     Shown& shown = out[static_cast<size_t>(rows.integer(i, 0) - 1)];
-    shown.ever = true;
-    shown.now |= rows.integer(i, 1) != 0;
+    shown.ever = !rows.is_null(i, 1) || !rows.is_null(i, 2);
+    shown.now = !rows.is_null(i, 1) && rows.integer(i, 1) != 0;
   }
   return out;
 }
@@ -105,8 +109,10 @@ void note_used(Work& work, uint64_t view) {
 void note_hidden(Work& work, uint64_t view, const Keys& keys) {
   for (const auto& [table, list] : keys)
     work.db().send(
-        "UPDATE rejoin.shown SET seen = false WHERE tenant = $1::integer AND view = $2 AND tbl = $3::integer AND k = "
-        "ANY ($4::bytea[])",
+        "UPDATE rejoin.shown AS s SET seen = false FROM (SELECT x.place FROM unnest($4::bytea[]) AS u(k) CROSS JOIN "
+        "LATERAL (SELECT y.ctid AS place FROM rejoin.shown AS y WHERE y.tenant = $1::integer AND y.view = $2 AND y.tbl "
+        "= "
+        "$3::integer AND y.k = u.k OFFSET 0) AS x) AS p WHERE s.ctid = p.place",
         Params().integer(work.state.id).integer(at_rest(view)).integer(table).array(array_of(list)));
 }
 
@@ -119,14 +125,15 @@ void forget_views(Work& work, int64_t before_ms) {
                  Params().integer(work.state.id).integer(before_ms));
 }
 
-Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who) {
+Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who,
+                    const crdt::SiteId& site) {
   Changes changes;
   uint64_t view = 0;
   bool fresh = false;
   {
     REJOIN_ASSIGN(Work look, Work::begin(db, tenant, Work::Mode::look));
     if (look.state.id == 0) return look.commit();
-    REJOIN_ASSIGN(Persona persona, Persona::of(look, as, who));
+    REJOIN_ASSIGN(Persona persona, Persona::of(look, as, who, site));
     view = persona.view();
     REJOIN_ASSIGN(fresh, is_known(look, view, tenant.clock.now_ms() - kUsedHoldsMs));
     for (const Table& table : look.catalog().tables)

@@ -1,5 +1,5 @@
-// What each view (postgres/impersonate.h) was given of tables under row-level security, so that a row which its callers
-// may not see any more leaves their devices, and nobody hears of a row that was never theirs. docs/adr/0007.
+// What each view (postgres/impersonate.h) was given of tables under row-level security, so that a row which its caller
+// may not see any more leaves the device, and nobody hears of a row that was never theirs. docs/adr/0007.
 #pragma once
 
 #include <map>
@@ -33,6 +33,7 @@ void forget_views(Work& work, int64_t before_ms);
 // Other tables than a row's own can decide who sees it (a membership, say), and no capture tells of that. Asks for
 // every row whether the view sees it now, and puts those into the log of which the answer has changed since they were
 // given. A transaction of its own, or two.
-Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who);
+Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who,
+                    const crdt::SiteId& site);
 
 }  // namespace rejoin::postgres

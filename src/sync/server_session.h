@@ -42,7 +42,8 @@ struct ServeStats {
 ServerFacts facts_of(const ServerSettings& settings, const Caller& caller, int64_t now_ms);
 MessageLimits message_limits(const ServerSettings& settings);
 
-// Callers of one tenant with equal views may see the same: a page for one of them is good for all.
+// Callers of one tenant with equal views may see the same. A page for one of them, from the same cursor, is good for
+// all: a store that notes what each replica was given makes cursors that differ.
 std::string view_of(const Caller& caller);
 // The schema's fingerprint as callers of a view are told it: rows that were refused are worth another try when the
 // caller may do other things.
