@@ -126,8 +126,19 @@ class PostgresFeed final : public LiveFeed {
         return d.second.followed.empty() && d.second.payloads.empty() && now - d.second.needed > kIdle;
       });
       for (auto& [url, database] : databases_) attend(url, database);
+      close_spare();
       sleep();
     }
+  }
+
+  // With a database for each tenant, those that nobody follows are told of a change and no more: of their connections
+  // only the one used last is kept, for a PostgreSQL server has a hundred for all its databases.
+  void close_spare() {
+    const auto spare = [](const Database& d) { return d.followed.empty() && d.payloads.empty(); };
+    Clock::time_point newest;
+    for (const auto& [url, d] : databases_)
+      if (spare(d)) newest = std::max(newest, d.needed);
+    std::erase_if(databases_, [&](const auto& d) { return spare(d.second) && d.second.needed < newest; });
   }
 
   // What the others want, by database. False: it is over.
