@@ -34,6 +34,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
   const std::string& tenant() const { return caller_.tenant; }
   const std::string& device() const { return caller_.caller.device; }
   const std::string& view() const { return caller_.view; }
+  // With the channel's mutex held, while no exchange is under way.
   bool may_relay() const { return caller_.caller.may_relay; }
   bool text() const { return text_; }
   net::WebSocket& socket() const { return *socket_; }
@@ -70,6 +71,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
   std::shared_ptr<net::WebSocket> socket_;  // from on_open on
   std::atomic<bool> text_ = false;
   bool told_expiry_ = false;
+  bool closed_ = false;
   std::chrono::steady_clock::time_point opened_;
 };
 
