@@ -238,6 +238,7 @@ void HttpSession::upgrade() {
     HttpResponse refusal = refuse(fail(
         Code::bad_argument, "this is a WebSocket; connect to it with a WebSocket client (RFC 6455, HTTP/1.1 upgrade)"));
     refusal.status = 426;
+    request_.upgrade.reset();
     refusal.headers.emplace_back("Upgrade", "websocket");
     return respond(std::move(refusal), false);
   }

@@ -49,7 +49,6 @@ class AnyStream {
   using executor_type = boost::asio::ip::tcp::socket::executor_type;
   explicit AnyStream(ServerStream& stream) : stream_(stream) {}
   executor_type get_executor() { return stream_.socket().get_executor(); }
-  void finish(ServerStream::Done done) { stream_.finish(std::move(done)); }
   void close() {
     boost::system::error_code ignored;
     stream_.socket().close(ignored);

@@ -32,10 +32,10 @@ int64_t steady_ms() {
 template <class Handler>
 void async_teardown(beast::role_type, AnyStream& stream, Handler&& handler) {
   auto shared = std::make_shared<std::decay_t<Handler>>(std::forward<Handler>(handler));
+  // Both sides have said goodbye: there is nothing to wait for, least of all TLS's own.
   asio::post(stream.get_executor(), [&stream, shared] {
-    stream.finish([&stream, shared](boost::system::error_code error) {
-      asio::post(stream.get_executor(), [shared, error] { (*shared)(error); });
-    });
+    stream.close();
+    (*shared)(boost::system::error_code());
   });
 }
 inline void teardown(beast::role_type, AnyStream& stream, boost::system::error_code&) { stream.close(); }

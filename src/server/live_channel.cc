@@ -9,7 +9,7 @@ namespace rejoin::server {
 namespace {
 
 // Pages that are read before it is another request's turn in the tenant.
-constexpr size_t kMostReads = 32;
+constexpr size_t kMostReads = 16;
 
 std::shared_ptr<const Bytes> encoded(const sync::LiveEvent& event, bool text) {
   return std::make_shared<const Bytes>(text ? live_event_to_json(event) : sync::encode_live_event(event));
@@ -133,10 +133,11 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
   const auto waiting = groups(parts);
   if (waiting.empty()) return false;
   bool more = false;
+  sync::ServerFacts facts = sync::facts_of(parts.settings.sync, {}, parts.clock.now_ms());
+  std::vector<Page> pages;  // sent when the store is free for others again
   const auto deadline =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(parts.settings.http.request_timeout_ms);
   REJOIN_TRY(parts.tenants.with(tenant_, deadline, [&](sync::TenantStore& store) -> Status {
-    sync::ServerFacts facts = sync::facts_of(parts.settings.sync, {}, parts.clock.now_ms());
     REJOIN_ASSIGN(const std::string fingerprint, store.contract_fingerprint());
     size_t reads = 0;
     for (const auto& [key, group] : waiting) {
@@ -148,38 +149,52 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
       want.cursor = key.substr(group.front()->view().size() + 1);
       want.max_bytes = parts.settings.sync.page_bytes;
       want.who = &group.front()->who();
-      REJOIN_ASSIGN(sync::PullReply page, store.pull(want));
-      if (page.frame.empty() && page.evicted.empty() && page.next_cursor == want.cursor) continue;
-      more |= page.more;
+      Result<sync::PullReply> page = store.pull(want);
+      if (!page.ok()) {
+        // That one caller's role is refused is nothing to the others; its next exchange tells it.
+        if (code_retryable(page.error().code)) return page.error();
+        parts.metrics.error(page.error().code);
+        continue;
+      }
+      if (page->frame.empty() && page->evicted.empty() && page->next_cursor == want.cursor) continue;
+      more |= page->more;
       facts.schema = sync::schema_for(group.front()->view(), fingerprint);
-      send(group, want.cursor, std::move(page), facts, parts);
+      pages.push_back({&group, std::move(want.cursor), std::move(*page), facts});
     }
     return {};
   }));
+  for (Page& page : pages) send(page, parts.metrics);
   return more;
 }
 
-void LiveChannel::send(const Group& group, const Bytes& cursor, sync::PullReply page, const sync::ServerFacts& facts,
-                       const ExchangeParts& parts) {
-  std::vector<LiveSession*> readers;
+void LiveChannel::send(Page& page, Metrics& metrics) {
+  struct Reader {
+    LiveSession* session;
+    bool relay;
+  };
+  std::vector<Reader> readers;
   {
     std::lock_guard lock(mutex_);
-    for (const auto& session : group) {
+    for (const auto& session : *page.group) {
       LiveSession::Place& place = session->place;
-      if (!place.following || place.busy || place.cursor != cursor) continue;
-      place.cursor = page.next_cursor;
-      readers.push_back(session.get());
+      if (!place.following || place.busy || place.cursor != page.from) continue;
+      place.cursor = page.reply.next_cursor;
+      readers.push_back({session.get(), session->may_relay()});
     }
   }
-  parts.metrics.live_page(readers.size());
+  metrics.live_page(readers.size());
   sync::SyncResponse response;
-  response.facts = facts;
-  response.page =
-      sync::PageMessage{std::move(page.frame),  std::move(page.next_cursor), page.more, page.restarted, page.rows,
-                        std::move(page.evicted)};
+  response.facts = page.facts;
+  response.page = sync::PageMessage{std::move(page.reply.frame),
+                                    std::move(page.reply.next_cursor),
+                                    page.reply.more,
+                                    page.reply.restarted,
+                                    page.reply.rows,
+                                    std::move(page.reply.evicted)};
   std::shared_ptr<const Bytes> forms[2][2];
-  for (LiveSession* session : readers) {
-    const bool text = session->text(), relay = session->may_relay();
+  for (const Reader& reader : readers) {
+    LiveSession* session = reader.session;
+    const bool text = session->text(), relay = reader.relay;
     std::shared_ptr<const Bytes>& form = forms[text][relay];
     if (!form) {
       response.facts.may_relay = relay;

@@ -50,9 +50,14 @@ class LiveChannel {
 
  private:
   using Group = std::vector<std::shared_ptr<LiveSession>>;
+  struct Page {
+    const Group* group;
+    Bytes from;
+    sync::PullReply reply;
+    sync::ServerFacts facts;
+  };
   std::unordered_map<std::string, Group> groups(const ExchangeParts& parts);
-  void send(const Group& group, const Bytes& cursor, sync::PullReply page, const sync::ServerFacts& facts,
-            const ExchangeParts& parts);
+  void send(Page& page, Metrics& metrics);
 
   const std::string tenant_;
   std::mutex mutex_;

@@ -13,6 +13,12 @@
 namespace rejoin::server {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+// A commit is written before it can be read, by as long as the disk takes to sync: who looks in between sees the last
+// change of the file, and nothing new in it. So it is looked into again a little later.
+constexpr std::chrono::seconds kSettles{3};
+
 struct Stamp {
   int64_t time = 0, size = 0, log_time = 0, log_size = 0;
   friend bool operator==(const Stamp&, const Stamp&) = default;
@@ -42,7 +48,7 @@ class FileFeed final : public LiveFeed {
   void follow(const std::string& tenant) override {
     const Stamp now = stamp(tenant);
     std::lock_guard lock(mutex_);
-    followed_.emplace(tenant, now);
+    followed_.emplace(tenant, Known{now, Clock::now()});
   }
   void unfollow(const std::string& tenant) override {
     std::lock_guard lock(mutex_);
@@ -52,6 +58,12 @@ class FileFeed final : public LiveFeed {
   void tell(const std::string&, Bytes) override {}
 
  private:
+  struct Known {
+    Stamp stamp;
+    Clock::time_point since;
+    bool settled = false;  // looked into long after its last change
+  };
+
   Stamp stamp(const std::string& tenant) const {
     const std::string path = folder_ + "/" + tenant_file_name(tenant) + ".db";
     Stamp out;
@@ -64,8 +76,14 @@ class FileFeed final : public LiveFeed {
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, poll_, [this] { return stopping_; })) {
       std::vector<std::string> changed;
-      for (auto& [tenant, known] : followed_)
-        if (const Stamp now = stamp(tenant); !(now == known)) known = now, changed.push_back(tenant);
+      for (auto& [tenant, known] : followed_) {
+        const Stamp now = stamp(tenant);
+        if (now == known.stamp && known.settled) continue;
+        const auto time = Clock::now();
+        if (!(now == known.stamp)) known = {now, time};
+        known.settled = time - known.since > kSettles;
+        changed.push_back(tenant);
+      }
       lock.unlock();
       for (const std::string& tenant : changed) heard_.changed(tenant);
       lock.lock();
@@ -77,7 +95,7 @@ class FileFeed final : public LiveFeed {
   const Heard heard_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::unordered_map<std::string, Stamp> followed_;
+  std::unordered_map<std::string, Known> followed_;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -1,5 +1,6 @@
 #include "server/live_hub.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -138,6 +139,10 @@ int64_t LiveHub::take_message(const std::string& tenant, const std::string& devi
 void LiveHub::look_after() {
   using Clock = std::chrono::steady_clock;
   Clock::time_point next = Clock::now();
+  // What a role may see changes without anything being committed that a log tells of.
+  const PostgresSettings& postgres = parts_.settings.postgres;
+  const std::chrono::milliseconds recheck(std::max<int64_t>(postgres.recheck_ms, kLook.count()));
+  Clock::time_point next_recheck = postgres.impersonate ? next + recheck : Clock::time_point::max();
   std::unique_lock lock(mutex_);
   while (!stop_.wait_for(lock, kAgain, [this] { return stopping_; })) {
     std::vector<std::shared_ptr<LiveChannel>> channels;
@@ -145,6 +150,10 @@ void LiveHub::look_after() {
     lock.unlock();
     for (const auto& channel : channels)
       if (channel->again.exchange(false)) schedule(channel);
+    if (Clock::now() >= next_recheck) {
+      next_recheck = Clock::now() + recheck;
+      for (const auto& channel : channels) schedule(channel);
+    }
     if (Clock::now() >= next) {
       next = Clock::now() + kLook;
       const int64_t steady_ms =

@@ -17,7 +17,9 @@ LiveSession::LiveSession(LiveHub& hub, LiveCaller caller)
       expires_ms_(caller_.expires_ms),
       opened_(SteadyClock::now()) {}
 
-LiveSession::~LiveSession() = default;
+LiveSession::~LiveSession() {
+  if (!closed_) hub_.closed(*this, nullptr, 0);  // it was admitted, and then was no WebSocket
+}
 
 void LiveSession::on_open(std::shared_ptr<net::WebSocket> socket) {
   socket_ = std::move(socket);
@@ -25,6 +27,7 @@ void LiveSession::on_open(std::shared_ptr<net::WebSocket> socket) {
 }
 
 void LiveSession::on_closed(uint16_t code, const std::string& reason) {
+  closed_ = true;
   hub_.closed(*this, channel_, code);
   if (!channel_) return;
   const auto open = std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - opened_);

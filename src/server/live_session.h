@@ -36,6 +36,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
   const std::string& view() const { return caller_.view; }
   // As whom shared pages are read for it: as its first token said. Those that renew it give the same view.
   const sync::Identity& who() const { return who_; }
+  // With the channel's mutex held, while no exchange is under way.
   bool may_relay() const { return caller_.caller.may_relay; }
   bool text() const { return text_; }
   net::WebSocket& socket() const { return *socket_; }
@@ -73,6 +74,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
   std::shared_ptr<net::WebSocket> socket_;  // from on_open on
   std::atomic<bool> text_ = false;
   bool told_expiry_ = false;
+  bool closed_ = false;
   std::chrono::steady_clock::time_point opened_;
 };
 
