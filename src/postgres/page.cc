@@ -361,6 +361,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   if (persona.on()) {
     REJOIN_ASSIGN(bool view_is_known, is_known(work, persona.view()));
     notes.new_view = !view_is_known;
+    notes.whole = notes_all(work.catalog(), persona);
     seen_otherwise |= had_pages && notes.new_view;  // forgotten, or lost with a backup
   }
   if (seen_otherwise) {
@@ -369,7 +370,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
     // it does when the view changes in the middle of a change.
     bool noted = !decoded->scanning || decoded->was == decoded->view;
     if (noted && persona.on()) {
-      REJOIN_ASSIGN(noted, is_known(work, decoded->view));
+      REJOIN_ASSIGN(noted, is_noted(work, decoded->view));
     }
     for (const Table& table : work.catalog().tables)
       if (persona.may_pull(table) ? persona.guards(table) && !noted : !persona.push_only(table))
