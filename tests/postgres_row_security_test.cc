@@ -204,6 +204,22 @@ TEST_F(PostgresRowSecurity, GrantsComeAndGo) {
   expect_sound();
 }
 
+// Rows that were kept while the table was only pushed are those of an earlier view.
+TEST_F(PostgresRowSecurity, RowsThatWereKeptWhilePushingLeaveAfterwards) {
+  world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('g', 'ann', NULL, 'given away')");
+  settle();
+  ann.caller.who.tables.set("todos", {false, true});
+  ann.caller.who.view = 77;
+  settle();
+  EXPECT_EQ(heard_of(ann), 2);
+  world.sql.run("UPDATE todos SET owner = 'bob' WHERE id = 'g'");
+  be(ann, "app_user", "ann", 1), ann.caller.who.tables = {};
+  settle();
+  EXPECT_EQ(rows(ann), "'a'|'ann'|'hers'\n");
+  EXPECT_EQ(heard_of(ann), 1);
+  expect_sound();
+}
+
 // What the server knew of the view is gone: nothing of the other's stays on the device all the same.
 TEST_F(PostgresRowSecurity, AViewThatTheServerForgotIsMadeAnew) {
   world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('g', 'ann', NULL, 'given away')");

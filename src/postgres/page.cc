@@ -338,6 +338,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   if (persona.on()) {
     REJOIN_ASSIGN(const bool view_is_known, is_known(work, persona.view()));
     notes.new_view = view_lost = !view_is_known;  // forgotten, or lost with a backup
+    notes.whole = notes_all(work.catalog(), persona);
   }
   // Who is given what is noted, so nothing is left out.
   REJOIN_ASSIGN(const sync::PageStart start,
@@ -352,7 +353,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
     // of it leaves but what comes again. So it does when the view changes in the middle of a change.
     bool noted = !start.place.scanning || start.place.was == start.place.view;
     if (noted && persona.on()) {
-      REJOIN_ASSIGN(noted, is_known(work, start.place.view));
+      REJOIN_ASSIGN(noted, is_noted(work, start.place.view));
     }
     for (const Table& table : work.catalog().tables)
       if (persona.may_pull(table) ? persona.guards(table) && !noted : !persona.push_only(table))

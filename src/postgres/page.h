@@ -14,6 +14,7 @@ codec::WireTable wire_table(const Table& table);
 struct PageNotes {
   Keys shown;             // rows that the view sees and was not given
   Keys hidden;            // rows that it was given and does not see
+  bool whole = true;      // these and earlier notes say all that the replica has
   bool new_view = false;  // it is not known yet
   bool any() const { return !shown.empty() || !hidden.empty() || new_view; }
 };

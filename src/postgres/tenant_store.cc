@@ -269,7 +269,7 @@ class PostgresTenantStore final : public TenantStore {
     const uint64_t view = cursor ? cursor->view : 0;
     note_hidden(work, view, notes.hidden);
     note_shown(work, view, notes.shown);
-    note_used(work, view);
+    note_used(work, view, notes.whole);
     return work.commit();
   }
 

@@ -12,7 +12,8 @@ inline constexpr const char* kUpgradeTo2 = R"sql(
 ALTER TABLE rejoin.log ALTER entries SET STORAGE EXTERNAL;
 
 CREATE TABLE rejoin.view(
-  tenant integer NOT NULL, view bigint NOT NULL, used bigint NOT NULL, PRIMARY KEY(tenant, view));
+  tenant integer NOT NULL, view bigint NOT NULL, used bigint NOT NULL, whole boolean NOT NULL,
+  PRIMARY KEY(tenant, view));
 CREATE TABLE rejoin.shown(
   tenant integer NOT NULL, view bigint NOT NULL, tbl integer NOT NULL, k bytea NOT NULL, seen boolean NOT NULL,
   PRIMARY KEY(tenant, view, tbl, k));

@@ -1,5 +1,7 @@
 #include "postgres/view.h"
 
+#include <algorithm>
+
 #include "postgres/base_rows.h"
 #include "postgres/fold.h"
 #include "postgres/records.h"
@@ -81,6 +83,19 @@ std::vector<Shown> read_shown(const Rows& rows, size_t keys) {
   return out;
 }
 
+Result<bool> is_noted(Work& work, uint64_t view) {
+  REJOIN_ASSIGN(Rows rows,
+                work.db().query("SELECT EXISTS (SELECT FROM rejoin.view WHERE tenant = $1::integer AND view = "
+                                "$2 AND whole)",
+                                Params().integer(work.state.id).integer(at_rest(view))));
+  return rows.integer(0, 0) != 0;
+}
+
+bool notes_all(const Catalog& catalog, const Persona& persona) {
+  return std::none_of(catalog.tables.begin(), catalog.tables.end(),
+                      [&](const Table& table) { return persona.guards(table) && persona.push_only(table); });
+}
+
 Result<bool> is_known(Work& work, uint64_t view, int64_t since_ms) {
   REJOIN_ASSIGN(Rows rows,
                 work.db().query("SELECT EXISTS (SELECT FROM rejoin.view WHERE tenant = $1::integer AND view = "
@@ -99,11 +114,11 @@ void note_shown(Work& work, uint64_t view, const Keys& keys) {
         Params().integer(work.state.id).integer(at_rest(view)).integer(table).array(array_of(list)));
 }
 
-void note_used(Work& work, uint64_t view) {
+void note_used(Work& work, uint64_t view, bool whole) {
   work.db().send(
-      "INSERT INTO rejoin.view AS v (tenant, view, used) VALUES ($1::integer, $2, $3) ON CONFLICT (tenant, view) DO "
-      "UPDATE SET used = $3 WHERE v.used < $3",
-      Params().integer(work.state.id).integer(at_rest(view)).integer(work.tenant().clock.now_ms()));
+      "INSERT INTO rejoin.view AS v (tenant, view, used, whole) VALUES ($1::integer, $2, $3, $4 <> 0) ON CONFLICT "
+      "(tenant, view) DO UPDATE SET used = $3 WHERE v.used < $3",
+      Params().integer(work.state.id).integer(at_rest(view)).integer(work.tenant().clock.now_ms()).integer(whole));
 }
 
 void note_hidden(Work& work, uint64_t view, const Keys& keys) {
@@ -129,12 +144,13 @@ Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, con
                     const crdt::SiteId& site) {
   Changes changes;
   uint64_t view = 0;
-  bool fresh = false;
+  bool fresh = false, whole = false;
   {
     REJOIN_ASSIGN(Work look, Work::begin(db, tenant, Work::Mode::look));
     if (look.state.id == 0) return look.commit();
     REJOIN_ASSIGN(Persona persona, Persona::of(look, as, who, site));
     view = persona.view();
+    whole = notes_all(look.catalog(), persona);
     REJOIN_ASSIGN(fresh, is_known(look, view, tenant.clock.now_ms() - kUsedHoldsMs));
     for (const Table& table : look.catalog().tables)
       if (persona.guards(table) && persona.may_pull(table)) REJOIN_TRY(look_at(look, persona, table, changes));
@@ -149,7 +165,7 @@ Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, con
         for (const Bytes& key : list) log.add(*table, Work::kOwnSite, key, true, true, {});
   log.send(work);
   note_hidden(work, view, changes.hidden);
-  note_used(work, view);
+  note_used(work, view, whole);
   return work.commit();
 }
 

@@ -21,12 +21,16 @@ struct Shown {
 void send_shown(Work& work, const Table& table, const std::vector<BytesView>& keys, uint64_t view, uint64_t other);
 std::vector<Shown> read_shown(const Rows& rows, size_t keys);
 
+// Is everything of guarded tables that a replica of this view has noted? Not if it kept rows of a table that it only
+// pushes.
+Result<bool> is_noted(Work& work, uint64_t view);
+bool notes_all(const Catalog& catalog, const Persona& persona);
 // Is it noted what the view was given, and was it used since then?
 Result<bool> is_known(Work& work, uint64_t view, int64_t since_ms = 0);
 // Queue, within a merge: the view is given these rows; it has lost sight of those; it is known from now on.
 void note_shown(Work& work, uint64_t view, const Keys& keys);
 void note_hidden(Work& work, uint64_t view, const Keys& keys);
-void note_used(Work& work, uint64_t view);
+void note_used(Work& work, uint64_t view, bool whole);
 // Queues: views that nobody has used since `before_ms` are forgotten.
 void forget_views(Work& work, int64_t before_ms);
 

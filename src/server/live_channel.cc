@@ -67,6 +67,7 @@ bool LiveChannel::end_exchange(LiveSession& session, const sync::SyncRequest& re
   std::lock_guard lock(mutex_);
   LiveSession::Place& place = session.place;
   place.busy = false;
+  if (request.pull) place.site = request.hello.site;
   const bool missed = std::exchange(place.missed, false);
   if (!request.pull) return missed;
   place.following = response.page && !response.error;
@@ -123,8 +124,10 @@ std::unordered_map<std::string, LiveChannel::Group> LiveChannel::groups(const Ex
       parts.metrics.live_slow_reader();
       continue;
     }
-    std::string key = session->view() + '\0' + place.cursor;
-    out[std::move(key)].push_back(session->shared_from_this());
+    const crdt::SiteId site = parts.settings.postgres.impersonate ? place.site : crdt::SiteId();
+    Group& group = out[session->view() + '\0' + std::string(site.view()) + place.cursor];
+    if (group.sessions.empty()) group.cursor = place.cursor, group.site = site;
+    group.sessions.push_back(session->shared_from_this());
   }
   return out;
 }
@@ -145,10 +148,12 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
         more = true;
         break;
       }
-      sync::PullRequest want;  // of no site: what a device wrote itself is left out where it writes (end_exchange)
-      want.cursor = key.substr(group.front()->view().size() + 1);
+      // Without a role, of no site: what a device wrote itself is left out where it writes (end_exchange).
+      sync::PullRequest want;
+      want.site = group.site;
+      want.cursor = group.cursor;
       want.max_bytes = parts.settings.sync.page_bytes;
-      want.who = &group.front()->who();
+      want.who = &group.sessions.front()->who();
       Result<sync::PullReply> page = store.pull(want);
       if (!page.ok()) {
         // That one caller's role is refused is nothing to the others; its next exchange tells it.
@@ -158,8 +163,8 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
       }
       if (page->frame.empty() && page->evicted.empty() && page->next_cursor == want.cursor) continue;
       more |= page->more;
-      facts.schema = sync::schema_for(group.front()->view(), fingerprint);
-      pages.push_back({&group, std::move(want.cursor), std::move(*page), facts});
+      facts.schema = sync::schema_for(group.sessions.front()->view(), fingerprint);
+      pages.push_back({&group, std::move(*page), facts});
     }
     return {};
   }));
@@ -175,9 +180,9 @@ void LiveChannel::send(Page& page, Metrics& metrics) {
   std::vector<Reader> readers;
   {
     std::lock_guard lock(mutex_);
-    for (const auto& session : *page.group) {
+    for (const auto& session : page.group->sessions) {
       LiveSession::Place& place = session->place;
-      if (!place.following || place.busy || place.cursor != page.from) continue;
+      if (!place.following || place.busy || place.cursor != page.group->cursor) continue;
       place.cursor = page.reply.next_cursor;
       readers.push_back({session.get(), session->may_relay()});
     }

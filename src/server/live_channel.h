@@ -49,10 +49,14 @@ class LiveChannel {
   std::atomic<bool> again = false;      // one could not be scheduled, or failed
 
  private:
-  using Group = std::vector<std::shared_ptr<LiveSession>>;
+  // Those whom one page is for.
+  struct Group {
+    Bytes cursor;
+    crdt::SiteId site;  // of the one replica that it is for, where what it was given is noted; else none
+    std::vector<std::shared_ptr<LiveSession>> sessions;
+  };
   struct Page {
     const Group* group;
-    Bytes from;
     sync::PullReply reply;
     sync::ServerFacts facts;
   };

@@ -52,6 +52,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
     bool missed = false;   // news came meanwhile
     bool waiting = false;  // for its reader, before it is sent more
     Bytes cursor;
+    crdt::SiteId site;  // of the replica that reads
   };
   Place place;
   std::vector<std::string> topics;  // guarded by the channel's mutex

@@ -90,14 +90,16 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
   crdt::RowRecord versions;
   if (!crdt::decode_record(row.versions, ctx.sites.size(), versions)) return {};
   REJOIN_ASSIGN(RowState mine, read_row_state(ctx, table, row.key));
-  if (!mine.known || !shares_versions(mine.record, versions)) return {};
   REJOIN_ASSIGN(std::optional<Told> told, read_told(ctx, row.told));
+  // A row that the server has none of leaves, also when others' writes have taken the refused ones' place.
+  const bool leaves = told && !told->row;
+  if (!mine.known || (!leaves && !shares_versions(mine.record, versions))) return {};
   const RowState server = told ? state_of(table, told->row) : RowState();
 
   RowState now;
   now.record = without_versions(mine.record, versions, ctx.sites);
   now.record.hidden = false;
-  if (told && !told->row) {
+  if (leaves) {
     // Nothing of the row is for this device, but what it is going to send.
     REJOIN_ASSIGN(std::optional<Touch> newer, unsent(work, table, row.key));
     now.record = newer ? crdt::restrict_record(now.record, newer->whole ? all_columns(table) : newer->columns,
