@@ -38,13 +38,15 @@ void LiveHub::stop() {
 Result<std::shared_ptr<net::WebSocketOwner>> LiveHub::admit(LiveCaller caller) {
   if (settings_.connections == 0)
     return fail(Code::unsupported, "this server takes no live connections; sync with POST /v1/sync");
-  auto session = std::make_shared<LiveSession>(*this, std::move(caller));
-  std::lock_guard lock(mutex_);
-  if (admitted_ >= settings_.connections)
-    return fail(Code::overloaded, "the server has as many live connections as it allows (" +
-                                      std::to_string(settings_.connections) + "); try again later");
-  ++admitted_;
-  return std::shared_ptr<net::WebSocketOwner>(std::move(session));
+  {
+    std::lock_guard lock(mutex_);
+    if (admitted_ >= settings_.connections)
+      return fail(Code::overloaded, "the server has as many live connections as it allows (" +
+                                        std::to_string(settings_.connections) + "); try again later");
+    ++admitted_;
+  }
+  // From here on it is the session that gives the place back.
+  return std::shared_ptr<net::WebSocketOwner>(std::make_shared<LiveSession>(*this, std::move(caller)));
 }
 
 std::shared_ptr<LiveChannel> LiveHub::opened(LiveSession& session) {
