@@ -31,6 +31,21 @@ Result<bool> has_layout(Context& ctx) {
   return found.has_value();
 }
 
+namespace {
+
+// The format of a file that an older build made. Asked once: formats only grow.
+Result<std::optional<int64_t>> older_format(Context& ctx) {
+  if (ctx.format_known) return std::optional<int64_t>();
+  REJOIN_ASSIGN(const bool layout, has_layout(ctx));
+  if (!layout) return std::optional<int64_t>();
+  REJOIN_ASSIGN(const std::optional<int64_t> format, query_int(ctx.db, "SELECT format FROM main.rejoin_state"));
+  if (format && *format >= 1 && *format < kFormat) return format;
+  ctx.format_known = true;
+  return std::optional<int64_t>();
+}
+
+}  // namespace
+
 Result<Work> Work::write(Context& ctx, bool create) {
   // Merges make one statement for each set of columns that changed. Nobody holds one outside of a transaction of ours.
   constexpr size_t kMostStatements = 512;
@@ -44,11 +59,18 @@ Result<Work> Work::write(Context& ctx, bool create) {
     REJOIN_TRY(create_layout(ctx));
     ctx.forget();
   }
+  REJOIN_ASSIGN(const std::optional<int64_t> older, older_format(ctx));
+  if (older) REJOIN_TRY(upgrade_layout(ctx, *older));
   REJOIN_TRY(work.load(true));
   return work;
 }
 
 Result<Work> Work::read(Context& ctx) {
+  REJOIN_ASSIGN(const std::optional<int64_t> older, older_format(ctx));
+  if (older) {
+    REJOIN_ASSIGN(Work upgrading, write(ctx));
+    REJOIN_TRY(upgrading.commit());
+  }
   REJOIN_ASSIGN(Transaction t, Transaction::begin(ctx.db, Transaction::Kind::read));
   Work work(ctx, std::move(t));
   REJOIN_ASSIGN(bool layout, has_layout(ctx));

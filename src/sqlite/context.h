@@ -45,13 +45,14 @@ struct Context {
   int64_t catalog_checked = -2;  // schema version at which adopt_schema_changes() found everything in order
   crdt::SiteTable sites;
   bool sites_valid = false;
+  bool format_known = false;  // to be this build's
 
   // The cached statement with this text. Valid until the next forget(); reset it after use (sqlite/sql.h: Use).
   Result<Statement*> statement(const std::string& sql);
   // Drops what a rollback may have made wrong.
   void forget() {
     catalog_main = -1;
-    sites_valid = false;
+    sites_valid = format_known = false;
   }
 };
 

@@ -43,4 +43,18 @@ CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NU
   return state.run("creating the state row");
 }
 
+Status upgrade_layout(Context& ctx, int64_t from) {
+  // Format 2: what a server told about refused rows, rows that were discarded, rows that are to leave.
+  if (from < 2)
+    REJOIN_TRY(exec(ctx.db, R"sql(
+ALTER TABLE main.rejoin_peer ADD COLUMN pull_all INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_rejections ADD COLUMN server TEXT;
+ALTER TABLE main.rejoin_rejections ADD COLUMN versions BLOB;
+ALTER TABLE main.rejoin_rejections ADD COLUMN told BLOB;
+CREATE TABLE main.rejoin_evicted(table_name TEXT NOT NULL, k BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
+CREATE TABLE main.rejoin_discarded(table_name TEXT NOT NULL, k BLOB NOT NULL, versions BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
+)sql"));
+  return exec(ctx.db, "UPDATE main.rejoin_state SET format=" + std::to_string(kFormat));
+}
+
 }  // namespace rejoin::sqlite

@@ -7,7 +7,7 @@ namespace rejoin::sqlite {
 
 struct Context;
 
-inline constexpr int kFormat = 1;
+inline constexpr int kFormat = 2;
 
 // log.op
 enum LogOp : int {
@@ -22,5 +22,8 @@ enum LogOp : int {
 
 // Creates the metadata tables, mints the site id.
 Status create_layout(Context& ctx);
+
+// Brings the metadata of an older build up to date, inside a transaction that writes.
+Status upgrade_layout(Context& ctx, int64_t from);
 
 }  // namespace rejoin::sqlite

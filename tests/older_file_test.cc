@@ -1,0 +1,64 @@
+// A file of an older build goes on where it was: its metadata is brought up to date by the first use, nothing is lost.
+#include <gtest/gtest.h>
+
+#include "tests/support/sync_loopback.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::string kSchema = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT);";
+
+// As the builds before format 2 made it, met by a connection that has never seen it.
+void make_format_1(Peer& peer) {
+  peer.run(
+      "ALTER TABLE rejoin_peer DROP COLUMN pull_all; ALTER TABLE rejoin_rejections DROP COLUMN server;"
+      "ALTER TABLE rejoin_rejections DROP COLUMN versions; ALTER TABLE rejoin_rejections DROP COLUMN told;"
+      "DROP TABLE rejoin_evicted; DROP TABLE rejoin_discarded; UPDATE rejoin_state SET format = 1");
+  for (int i = 0; i < 3; ++i) peer.database().close(i);
+}
+
+class OlderFile : public ::testing::Test {
+ protected:
+  OlderFile()
+      : device("a", kSchema, {"todos"},
+               std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()) + ".db") {
+    device.peer.run("INSERT INTO todos VALUES ('1', 'synced')");
+    device.must_sync(server);
+    device.peer.run("INSERT INTO todos VALUES ('2', 'not sent yet')");
+    make_format_1(device.peer);
+  }
+  LoopbackServer server;
+  LoopbackDevice device;
+};
+
+TEST_F(OlderFile, SyncsOn) {
+  device.must_sync(server);
+  EXPECT_EQ(server.peer().rows("SELECT id, title FROM todos ORDER BY id"), "'1'|'synced'\n'2'|'not sent yet'\n");
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 2);
+  server.settings.max_value_bytes = 10;
+  device.peer.run("UPDATE todos SET title = 'a title that is too long' WHERE id = '2'");
+  device.must_sync(server);
+  EXPECT_EQ(device.peer.rejoin().discard_all().ok(), true);
+  EXPECT_EQ(device.peer.rows("SELECT title FROM todos WHERE id = '2'"), "'not sent yet'\n");
+  device.peer.expect_sound();
+}
+
+TEST_F(OlderFile, IsReadOn) {
+  auto page = device.peer.rejoin().page({});
+  ASSERT_TRUE(page.ok()) << page.error().message;
+  EXPECT_GT(page->rows, 0u);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 2);
+  EXPECT_EQ(device.peer.rows("SELECT count(*) FROM rejoin_evicted"), "0\n");
+}
+
+TEST_F(OlderFile, ANewerOneIsRefused) {
+  device.peer.run("UPDATE rejoin_state SET format = 3");
+  device.peer.database().close(0);
+  auto page = device.peer.rejoin().page({});
+  ASSERT_FALSE(page.ok());
+  EXPECT_EQ(page.error().code, Code::unsupported);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 3);
+}
+
+}  // namespace
+}  // namespace rejoin::testing
