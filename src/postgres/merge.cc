@@ -98,9 +98,15 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   for (const auto& b : reader.blocks()) rows += b.rows;
   limit_ = std::max(crdt::hlc_of_ms(options_.now_ms + options_.drift_ms), work_.state.last + rows);
   for (size_t i = 0; i < reader.blocks().size(); ++i) REJOIN_TRY(block(reader, i));
-  // By key within a table: locks are always taken in one order.
   std::vector<Incoming*> all;
   for (auto& row : rows_) all.push_back(row.get());
+  REJOIN_TRY(merge_in_turn(std::move(all)));
+  rows_.clear();
+  return {};
+}
+
+// By key within a table: locks are always taken in one order.
+Status Merge::merge_in_turn(std::vector<Incoming*> all) {
   std::stable_sort(all.begin(), all.end(), [](const Incoming* a, const Incoming* b) {
     return a->table != b->table ? a->table->id < b->table->id : a->key < b->key;
   });
@@ -124,7 +130,6 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
     }
     all = std::move(twice);
   }
-  rows_.clear();
   return {};
 }
 
@@ -744,7 +749,7 @@ Status Merge::finish() {
     std::vector<std::unique_ptr<Incoming>> waiting = std::exchange(waiting_, {});
     std::vector<Incoming*> rows;
     for (auto& row : waiting) rows.push_back(row.get());
-    REJOIN_TRY(merge_rows(rows, 0));
+    REJOIN_TRY(merge_in_turn(std::move(rows)));
     if (last_try_) break;
     const bool stuck = waiting_.size() == waiting.size() || pass >= kMostPasses;
     last_try_ = stuck && aside_;

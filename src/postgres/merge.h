@@ -39,6 +39,7 @@ class Merge {
   struct Plan;
   using Rows_ = std::span<Incoming*>;
   Status block(const codec::ChangesetReader& reader, size_t index);
+  Status merge_in_turn(std::vector<Incoming*> all);
   Status merge_rows(Rows_ rows, int depth);
   Result<bool> try_rows(Rows_ rows, bool hopeful, std::vector<Incoming*>& again);
   Status read(Rows_ rows, bool hopeful, std::vector<Plan>& plans, std::vector<Incoming*>& again);

@@ -212,6 +212,10 @@ class PostgresTenantStore final : public TenantStore {
     return work.commit();
   }
 
+  static bool same_caller(const sync::Identity* a, const sync::Identity* b) {
+    return a && b && a->role == b->role && a->view == b->view;
+  }
+
   // Replies to those that can be done together; the others get none. A failure leaves nothing done.
   Status try_together(std::span<const sync::PushRequest* const> requests,
                       std::vector<std::optional<Result<sync::PushReply>>>& replies) {
@@ -231,6 +235,8 @@ class PostgresTenantStore final : public TenantStore {
         return c.request.site == chunk.request.site || c.reader.info().source == chunk.reader.info().source;
       };
       if (std::any_of(chunks.begin(), chunks.begin() + static_cast<ptrdiff_t>(i), related)) continue;
+      // What the application's triggers keep for the time of a transaction is one caller's.
+      if (as_.on && !same_caller(chunk.request.who, chunks[0].request.who)) continue;
       read_known(chunk, work, kKnown * i);
       if (chunk.link == sync::Link::repeat) {
         replies[i] = repeated(*chunk.chain);

@@ -63,16 +63,19 @@ bool LiveChannel::begin_exchange(LiveSession& session) {
 }
 
 bool LiveChannel::end_exchange(LiveSession& session, const sync::SyncRequest& request,
-                               const sync::SyncResponse& response) {
+                               const sync::SyncResponse& response, std::shared_ptr<const Bytes> message) {
   std::lock_guard lock(mutex_);
   LiveSession::Place& place = session.place;
   place.busy = false;
+  if (message) session.send(std::move(message));
   if (request.pull) place.site = request.hello.site;
   const bool missed = std::exchange(place.missed, false);
+  if (missed) place.seen = 0;
   if (!request.pull) return missed;
   place.following = response.page && !response.error;
   if (!place.following) return false;
   place.cursor = response.page->next_cursor;
+  place.seen = 0;
   return missed || response.page->more;
 }
 
@@ -109,12 +112,12 @@ LiveChannel::Delivery LiveChannel::deliver(const sync::AppMessage& message, cons
 }
 
 // Those that can be sent something, by their view and place.
-std::unordered_map<std::string, LiveChannel::Group> LiveChannel::groups(const ExchangeParts& parts) {
+std::unordered_map<std::string, LiveChannel::Group> LiveChannel::groups(const ExchangeParts& parts, uint64_t news) {
   std::unordered_map<std::string, Group> out;
   std::lock_guard lock(mutex_);
   for (LiveSession* session : sessions_) {
     LiveSession::Place& place = session->place;
-    if (!place.following || place.waiting) continue;
+    if (!place.following || place.waiting || place.seen == news) continue;
     if (place.busy) {
       place.missed = true;
       continue;
@@ -132,8 +135,15 @@ std::unordered_map<std::string, LiveChannel::Group> LiveChannel::groups(const Ex
   return out;
 }
 
+void LiveChannel::mark_seen(const Group& group, uint64_t news) {
+  std::lock_guard lock(mutex_);
+  for (const auto& session : group.sessions)
+    if (session->place.cursor == group.cursor) session->place.seen = news;
+}
+
 Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
-  const auto waiting = groups(parts);
+  const uint64_t news = news_;
+  const auto waiting = groups(parts, news);
   if (waiting.empty()) return false;
   bool more = false;
   sync::ServerFacts facts = sync::facts_of(parts.settings.sync, {}, parts.clock.now_ms());
@@ -143,7 +153,8 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
   REJOIN_TRY(parts.tenants.with(tenant_, deadline, [&](sync::TenantStore& store) -> Status {
     REJOIN_ASSIGN(const std::string fingerprint, store.contract_fingerprint());
     size_t reads = 0;
-    for (const auto& [key, group] : waiting) {
+    for (const auto& entry : waiting) {
+      const Group& group = entry.second;
       if (++reads > kMostReads) {
         more = true;
         break;
@@ -155,60 +166,64 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
       want.max_bytes = parts.settings.sync.page_bytes;
       want.who = &group.sessions.front()->who();
       Result<sync::PullReply> page = store.pull(want);
-      if (!page.ok()) {
-        // That one caller's role is refused is nothing to the others; its next exchange tells it.
-        if (code_retryable(page.error().code)) return page.error();
-        parts.metrics.error(page.error().code);
+      // That one caller's role is refused is nothing to the others; its next exchange tells it.
+      if (!page.ok() && code_retryable(page.error().code)) return page.error();
+      if (!page.ok()) parts.metrics.error(page.error().code);
+      if (!page.ok() || (page->frame.empty() && page->evicted.empty() && page->next_cursor == want.cursor)) {
+        mark_seen(group, news);
         continue;
       }
-      if (page->frame.empty() && page->evicted.empty() && page->next_cursor == want.cursor) continue;
       more |= page->more;
       facts.schema = sync::schema_for(group.sessions.front()->view(), fingerprint);
-      pages.push_back({&group, std::move(*page), facts});
+      pages.push_back({&group, std::move(*page), facts, news});
     }
     return {};
   }));
-  for (Page& page : pages) send(page, parts.metrics);
+  for (Page& page : pages) more |= send(page, parts.metrics);
   return more;
 }
 
-void LiveChannel::send(Page& page, Metrics& metrics) {
-  struct Reader {
-    LiveSession* session;
-    bool relay;
-  };
-  std::vector<Reader> readers;
+// Encoded before anybody's place moves: between that and the sending nothing may come.
+bool LiveChannel::send(Page& page, Metrics& metrics) {
+  sync::SyncResponse response;
+  response.facts = page.facts;
+  response.page = sync::PageMessage{std::move(page.reply.frame), page.reply.next_cursor, page.reply.more,
+                                    page.reply.restarted,        page.reply.rows,        std::move(page.reply.evicted)};
+  std::shared_ptr<const Bytes> forms[2][2];
+  bool wanted[2][2] = {};
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& session : page.group->sessions) wanted[session->text()][session->may_relay()] = true;
+  }
+  for (const bool text : {false, true})
+    for (const bool relay : {false, true}) {
+      if (!wanted[text][relay]) continue;
+      response.facts.may_relay = relay;
+      sync::LiveEvent event;
+      event.page = text ? response_to_json(response) : sync::encode_response(response);
+      forms[text][relay] = encoded(event, text);
+    }
+  size_t readers = 0;
+  bool look_again = false;
   {
     std::lock_guard lock(mutex_);
     for (const auto& session : page.group->sessions) {
       LiveSession::Place& place = session->place;
+      if (place.busy) place.missed = true;
       if (!place.following || place.busy || place.cursor != page.group->cursor) continue;
+      const std::shared_ptr<const Bytes>& form = forms[session->text()][session->may_relay()];
+      if (!form) {
+        look_again = true;  // a message changed its form meanwhile
+        continue;
+      }
       place.cursor = page.reply.next_cursor;
-      readers.push_back({session.get(), session->may_relay()});
+      if (!page.reply.more) place.seen = page.news;
+      session->send(form);
+      ++readers;
     }
   }
-  metrics.live_page(readers.size());
-  sync::SyncResponse response;
-  response.facts = page.facts;
-  response.page = sync::PageMessage{std::move(page.reply.frame),
-                                    std::move(page.reply.next_cursor),
-                                    page.reply.more,
-                                    page.reply.restarted,
-                                    page.reply.rows,
-                                    std::move(page.reply.evicted)};
-  std::shared_ptr<const Bytes> forms[2][2];
-  for (const Reader& reader : readers) {
-    LiveSession* session = reader.session;
-    const bool text = session->text(), relay = reader.relay;
-    std::shared_ptr<const Bytes>& form = forms[text][relay];
-    if (!form) {
-      response.facts.may_relay = relay;
-      sync::LiveEvent event;
-      event.page = text ? response_to_json(response) : sync::encode_response(response);
-      form = encoded(event, text);
-    }
-    session->send(form);
-  }
+  metrics.live_page(readers);
+  return look_again;
 }
 
 std::vector<std::shared_ptr<LiveSession>> LiveChannel::sessions() {

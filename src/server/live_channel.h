@@ -26,10 +26,13 @@ class LiveChannel {
   bool remove(LiveSession& session);
   void listen(LiveSession& session, std::vector<std::string> topics);
 
-  // An exchange begins: false when one is under way already. It ends: with the place where the answer leaves the
-  // reader; true when news may wait behind it.
+  // An exchange begins: false when one is under way already. It ends: `message`, its answer, is sent, and the reader
+  // stands where it leaves it; true when news may wait behind it. No page overtakes the answer.
   bool begin_exchange(LiveSession& session);
-  bool end_exchange(LiveSession& session, const sync::SyncRequest& request, const sync::SyncResponse& response);
+  bool end_exchange(LiveSession& session, const sync::SyncRequest& request, const sync::SyncResponse& response,
+                    std::shared_ptr<const Bytes> message);
+  // There may be something in the store that readers don't have.
+  void news() { ++news_; }
   // The socket has sent everything; true when the session waited for that.
   bool drained(LiveSession& session);
 
@@ -59,11 +62,16 @@ class LiveChannel {
     const Group* group;
     sync::PullReply reply;
     sync::ServerFacts facts;
+    uint64_t news;
   };
-  std::unordered_map<std::string, Group> groups(const ExchangeParts& parts);
-  void send(Page& page, Metrics& metrics);
+  std::unordered_map<std::string, Group> groups(const ExchangeParts& parts, uint64_t news);
+  // They have what the store had.
+  void mark_seen(const Group& group, uint64_t news);
+  // True when somebody has to be looked at again.
+  bool send(Page& page, Metrics& metrics);
 
   const std::string tenant_;
+  std::atomic<uint64_t> news_ = 1;
   std::mutex mutex_;
   std::vector<LiveSession*> sessions_;
   std::unordered_map<std::string, std::vector<LiveSession*>> topics_;

@@ -81,7 +81,7 @@ std::shared_ptr<LiveChannel> LiveHub::find(const std::string& tenant) {
 }
 
 void LiveHub::wake(const std::string& tenant) {
-  if (const auto channel = find(tenant)) schedule(channel);
+  if (const auto channel = find(tenant)) channel->news(), schedule(channel);
 }
 
 void LiveHub::grown(const std::string& tenant) {
@@ -134,6 +134,12 @@ void LiveHub::pass_on(LiveChannel& channel, const sync::AppMessage& message, con
   feed_->tell(channel.tenant(), sync::encode_live_event(event));
 }
 
+bool LiveHub::reserve(uint64_t bytes) {
+  if (pushed_bytes_.fetch_add(bytes) + bytes <= parts_.settings.http.body_budget) return true;
+  pushed_bytes_ -= bytes;
+  return false;
+}
+
 int64_t LiveHub::take_message(const std::string& tenant, const std::string& device) {
   return messages_.take(tenant + '\0' + device, std::chrono::steady_clock::now());
 }
@@ -154,7 +160,7 @@ void LiveHub::look_after() {
       if (channel->again.exchange(false)) schedule(channel);
     if (Clock::now() >= next_recheck) {
       next_recheck = Clock::now() + recheck;
-      for (const auto& channel : channels) schedule(channel);
+      for (const auto& channel : channels) channel->news(), schedule(channel);
     }
     if (Clock::now() >= next) {
       next = Clock::now() + kLook;

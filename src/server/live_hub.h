@@ -1,6 +1,7 @@
 // All live connections of this server: admits them, wakes those of a tenant that has news, and looks after them.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -48,6 +49,9 @@ class LiveHub {
   int64_t take_message(const std::string& tenant, const std::string& device);
   bool submit(const std::string& lane, std::function<void()> job) { return submit_(lane, std::move(job)); }
   const ExchangeParts& parts() const { return parts_; }
+  // Of what pushes that wait or run keep in memory: false when it would be more than bodies may take.
+  bool reserve(uint64_t bytes);
+  void release(uint64_t bytes) { pushed_bytes_ -= bytes; }
   LiveGate& gate() { return *gate_; }
   Log& log() { return log_; }
 
@@ -57,6 +61,7 @@ class LiveHub {
   void look_after();
 
   const ExchangeParts parts_;
+  std::atomic<uint64_t> pushed_bytes_ = 0;
   const LiveSettings& settings_;
   Log& log_;
   LiveGate* gate_ = nullptr;

@@ -10,6 +10,13 @@ namespace rejoin::server {
 
 using SteadyClock = std::chrono::steady_clock;
 
+namespace {
+
+// Of answers, beside what is on the way of pages: the largest one, and a few small ones.
+constexpr uint64_t kMostUnread = 16 << 20;
+
+}  // namespace
+
 LiveSession::LiveSession(LiveHub& hub, LiveCaller caller)
     : hub_(hub),
       caller_(std::move(caller)),
@@ -45,12 +52,15 @@ void LiveSession::on_drained() {
   if (channel_->drained(*this)) hub_.schedule(channel_);
 }
 
-void LiveSession::send(const sync::LiveEvent& event) {
-  send(std::make_shared<const Bytes>(text_ ? live_event_to_json(event) : sync::encode_live_event(event)));
+std::shared_ptr<const Bytes> LiveSession::encoded(const sync::LiveEvent& event) const {
+  return std::make_shared<const Bytes>(text_ ? live_event_to_json(event) : sync::encode_live_event(event));
 }
 
 void LiveSession::on_message(Bytes message, bool text) {
   text_ = text;
+  // Whoever asks and asks without reading the answers.
+  if (socket_->queued() > hub_.parts().settings.live.queue + kMostUnread)
+    return socket_->close(net::kClosePolicy, "read what was sent before you send more");
   const sync::MessageLimits limits = sync::message_limits(hub_.parts().settings.sync);
   Result<sync::LiveRequest> request =
       text ? live_request_from_json(message, limits) : sync::decode_live_request(message, limits);
@@ -98,9 +108,18 @@ void LiveSession::exchange(sync::SyncRequest request) {
   if (caller_.caller.device.empty()) caller_.caller.device = to_hex(request.hello.site.view());
   Error why{};
   int64_t wait_ms = hub_.gate().too_often(caller_.tenant, caller_.caller.device, why);
+  const uint64_t bytes = request.push ? request.push->frame.size() : 0;
+  if (wait_ms == 0 && !hub_.reserve(bytes)) {
+    why = fail(Code::overloaded, "the server is receiving too much at once; try again shortly");
+    wait_ms = kRetryAfterMs;
+  }
   if (wait_ms == 0) {
     // The job has to be copyable.
-    auto held = std::make_shared<const sync::SyncRequest>(std::move(request));
+    const std::shared_ptr<const sync::SyncRequest> held(new sync::SyncRequest(std::move(request)),
+                                                        [&hub = hub_, bytes](const sync::SyncRequest* done) {
+                                                          delete done;
+                                                          hub.release(bytes);
+                                                        });
     if (hub_.submit(caller_.tenant,
                     [self = shared_from_this(), held, arrived = SteadyClock::now()] { self->run(*held, arrived); }))
       return;
@@ -108,8 +127,8 @@ void LiveSession::exchange(sync::SyncRequest request) {
     wait_ms = kRetryAfterMs;
   }
   sync::SyncResponse response = refusal(why, wait_ms);
-  channel_->end_exchange(*this, {}, response);
-  answer(std::move(response));
+  const auto message = answer_of(response);
+  if (channel_->end_exchange(*this, {}, response, message)) hub_.schedule(channel_);
 }
 
 // On a worker. Nothing but this changes the caller meanwhile.
@@ -147,18 +166,17 @@ void LiveSession::run(const sync::SyncRequest& request, SteadyClock::time_point 
                     {"refused", stats.refused.size()},
                     {"error", response.error ? std::string(code_name(response.error->code)) : std::string()},
                     {"message", response.error ? response.error->message : std::string()}});
-  const bool news = channel_->end_exchange(*this, request, response);
-  answer(std::move(response));
-  if (news) hub_.schedule(channel_);
+  const auto message = answer_of(response);
+  if (channel_->end_exchange(*this, request, response, message)) hub_.schedule(channel_);
 }
 
-void LiveSession::answer(sync::SyncResponse response) {
+std::shared_ptr<const Bytes> LiveSession::answer_of(sync::SyncResponse& response) {
   make_texts_valid(response);
   sync::LiveEvent event;
   event.response = text_ ? response_to_json(response) : sync::encode_response(response);
   if (const int64_t expires = expires_ms_; expires != 0 && !std::exchange(told_expiry_, true))
     event.expires_in_ms = static_cast<uint64_t>(std::max<int64_t>(expires - hub_.parts().clock.now_ms(), 1));
-  send(event);
+  return encoded(event);
 }
 
 // ---- the rest
@@ -174,7 +192,7 @@ void LiveSession::renew(const std::string& token) {
     return refuse(fail(Code::busy, "an exchange is under way; send the token after its answer"), kRetryAfterMs);
   caller_.caller = std::move(fresh->caller);
   expires_ms_ = fresh->expires_ms;
-  if (channel_->end_exchange(*this, {}, {})) hub_.schedule(channel_);
+  if (channel_->end_exchange(*this, {}, {}, nullptr)) hub_.schedule(channel_);
   sync::LiveEvent event;
   event.expires_in_ms = static_cast<uint64_t>(std::max<int64_t>(fresh->expires_ms - hub_.parts().clock.now_ms(), 1));
   send(event);

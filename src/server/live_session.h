@@ -41,7 +41,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
   bool text() const { return text_; }
   net::WebSocket& socket() const { return *socket_; }
   void send(std::shared_ptr<const Bytes> message) { socket_->send(std::move(message), text_); }
-  void send(const sync::LiveEvent& event);
+  void send(const sync::LiveEvent& event) { send(encoded(event)); }
   // About once a second, on the hub's thread.
   void look(int64_t now_ms, int64_t steady_ms);
 
@@ -51,6 +51,7 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
     bool busy = false;     // an exchange is under way, whose answer moves the place
     bool missed = false;   // news came meanwhile
     bool waiting = false;  // for its reader, before it is sent more
+    uint64_t seen = 0;     // the channel's news() that were looked for in the store
     Bytes cursor;
     crdt::SiteId site;  // of the replica that reads
   };
@@ -61,7 +62,8 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
  private:
   void exchange(sync::SyncRequest request);
   void run(const sync::SyncRequest& request, std::chrono::steady_clock::time_point arrived);
-  void answer(sync::SyncResponse response);
+  std::shared_ptr<const Bytes> encoded(const sync::LiveEvent& event) const;
+  std::shared_ptr<const Bytes> answer_of(sync::SyncResponse& response);
   sync::SyncResponse refusal(const Error& error, int64_t retry_after_ms) const;
   void renew(const std::string& token);
   void pass_on(sync::AppMessage message);

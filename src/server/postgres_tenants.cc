@@ -243,27 +243,39 @@ Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
       entry.idle.pop_back();
     }
   }
-  if (!known) known = std::make_unique<Known>(name, clock_, random_);
-  Result<std::unique_ptr<postgres::Connection>> connection = take(pool, deadline);
-  if (connection.ok()) {
-    (*connection)->set_deadline(deadline);
-    // Whatever made a new connection necessary, the database may be an older one now: a backup, or a standby that had
-    // not heard of everything. What was known of it is asked again.
-    if (const uint64_t opened = pool.opened; std::exchange(known->opened, opened) != opened)
-      known->tenant.sites = {}, known->tenant.catalog.reset();
-    use(*postgres::make_tenant_store(**connection, known->tenant, auto_schema_,
-                                     {settings_.impersonate, settings_.impersonate_role, settings_.recheck_ms}));
-    give_back(pool, std::move(*connection));
+  // Whatever happens, the turn and the connection are given back.
+  Status outcome;
+  std::unique_ptr<postgres::Connection> held;
+  try {
+    if (!known) known = std::make_unique<Known>(name, clock_, random_);
+    Result<std::unique_ptr<postgres::Connection>> connection = take(pool, deadline);
+    if (connection.ok()) {
+      held = std::move(*connection);
+      held->set_deadline(deadline);
+      // Whatever made a new connection necessary, the database may be an older one now: a backup, or a standby that had
+      // not heard of everything. What was known of it is asked again.
+      if (const uint64_t opened = pool.opened; std::exchange(known->opened, opened) != opened)
+        known->tenant.sites = {}, known->tenant.catalog.reset();
+      use(*postgres::make_tenant_store(*held, known->tenant, auto_schema_,
+                                       {settings_.impersonate, settings_.impersonate_role, settings_.recheck_ms}));
+    } else {
+      outcome = connection.error();
+    }
+  } catch (const std::bad_alloc&) {
+    outcome = fail(Code::overloaded, "the server is short of memory; try again");
+  } catch (const std::exception& e) {
+    outcome = fail(Code::internal, e.what());
   }
-  const bool has_grown = std::exchange(known->tenant.grown, false);
+  if (held) give_back(pool, std::move(held));
+  const bool has_grown = known && std::exchange(known->tenant.grown, false);
   {
     std::lock_guard lock(mutex_);
-    entry.idle.push_back(std::move(known));
+    if (known) entry.idle.push_back(std::move(known));
     --entry.at_work;
     entry.freed.notify_one();
   }
   if (has_grown && grown) grown(name);
-  return connection.ok() ? Status() : connection.error();
+  return outcome;
 }
 
 Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock::time_point deadline, const Use& use) {
@@ -280,10 +292,18 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
   AuditedStore audited(gate, name, gate);
   const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
   DiscreetStore discreet(settings_.audit ? static_cast<sync::TenantStore&>(audited) : gate, tell);
-  const Status outcome = use(discreet);
-  lock.lock();
-  --entry->users;
-  return outcome;
+  const auto leave = [&] {
+    lock.lock();
+    --entry->users;
+  };
+  try {
+    const Status outcome = use(discreet);
+    leave();
+    return outcome;
+  } catch (...) {
+    leave();
+    throw;
+  }
 }
 
 size_t PostgresTenants::open() const {
