@@ -64,7 +64,7 @@ TEST_F(LiveSync, OneReadServesAllThatStandAtOnePlace) {
   LiveDevice writer(folder.path(), "writer");
   writer.run("INSERT INTO todos VALUES ('1', 'first')");
   writer.connect(url);
-  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_count") == 1; }));
+  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_count") >= 1; }));
   std::vector<std::unique_ptr<LivePeer>> readers;
   for (int i = 0; i < 30; ++i) {
     readers.push_back(std::make_unique<LivePeer>(server->port(), live_token("reader " + std::to_string(i))));
@@ -84,6 +84,41 @@ TEST_F(LiveSync, OneReadServesAllThatStandAtOnePlace) {
   }
   EXPECT_EQ(metric(server->port(), "rejoin_live_pages_total") - before, 1);
   EXPECT_EQ(metric(server->port(), "rejoin_live_connections"), 31);
+}
+
+// Each is a read of its own; when all have been served, nobody is asked any more.
+TEST_F(LiveSync, ReadersWhoSeeDifferentThingsAreServedAndThenThereIsPeace) {
+  settings.http.workers = 1;
+  start();
+  LiveDevice writer(folder.path(), "writer");
+  writer.run("INSERT INTO todos VALUES ('1', 'first')");
+  writer.connect(url);
+  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_count") >= 1; }));
+  std::vector<std::unique_ptr<LivePeer>> readers;
+  for (int i = 0; i < 40; ++i) {
+    const std::string name = std::to_string(i);
+    readers.push_back(
+        std::make_unique<LivePeer>(server->port(), live_token("reader " + name, "main", 3600, "hidden" + name)));
+    ASSERT_TRUE(readers.back()->connected());
+    const auto answer = readers.back()->follow();
+    ASSERT_TRUE(answer && answer->page);
+    EXPECT_EQ(answer->page->rows, 1u);
+  }
+  writer.run("INSERT INTO todos VALUES ('2', 'second')");
+  for (auto& reader : readers) {
+    const auto event = reader->next();
+    ASSERT_TRUE(event && event->page);
+  }
+  // The only worker has nothing left to do.
+  ASSERT_TRUE(writer.disconnect().ok());
+  EXPECT_TRUE(eventually([&] {
+    for (int i = 0; i < 20; ++i)
+      if (metric(server->port(), "rejoin_http_requests_working") +
+              metric(server->port(), "rejoin_http_requests_waiting") >
+          0)
+        return false;
+    return true;
+  }));
 }
 
 TEST_F(LiveSync, AReaderThatIsSlowHoldsNothingUpAndMissesNothing) {

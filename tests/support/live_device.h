@@ -29,7 +29,9 @@ class TemporaryFolder {
 inline constexpr const char* kLiveSecret = "a secret for tests that is long enough to be one";
 
 // A token that is good for so long.
-std::string live_token(const std::string& device, const std::string& tenant = "main", int64_t seconds = 3600);
+// `hidden`: a table that its device may not see.
+std::string live_token(const std::string& device, const std::string& tenant = "main", int64_t seconds = 3600,
+                       const std::string& hidden = "");
 
 // True as soon as it is so; false when it is not within a minute.
 bool eventually(const std::function<bool()>& so);
