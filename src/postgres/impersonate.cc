@@ -7,12 +7,6 @@ namespace {
 
 constexpr int64_t kFactsHoldMs = 10'000;  // grants are looked up again after this time
 
-// FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/).
-uint64_t mix(uint64_t hash, uint64_t value) {
-  for (int shift = 0; shift < 64; shift += 8) hash = (hash ^ (value >> shift & 0xff)) * 1099511628211u;
-  return hash;
-}
-
 // Members of the owner's role, or of the server's, have what those have: nothing of row-level security holds for them.
 std::string question(bool set_option) {
   return std::string("SELECT rolsuper OR rolbypassrls OR rolname LIKE 'pg\\_%', pg_has_role(session_user, r.oid, '") +
@@ -78,6 +72,24 @@ Result<RoleFacts> ask(Work& work, const std::string& role) {
 
 }  // namespace
 
+// Grants are part of what a replica sees. With the database's secret, so that nobody can name another's view, in a
+// cursor for example, or choose a site that gives it.
+Result<uint64_t> Persona::view_number(Work& work, const Persona& persona, const crdt::SiteId& site) {
+  constexpr size_t kMostKept = 4096;
+  Bytes seen;
+  put_be64(seen, persona.view_);
+  seen += site.view();
+  for (const std::set<int64_t>* ids : {&persona.facts_.readable, &persona.facts_.guarded}) {
+    put_be64(seen, ids->size());
+    for (int64_t id : *ids) put_be64(seen, static_cast<uint64_t>(id));
+  }
+  std::map<Bytes, uint64_t>& views = work.tenant().views;
+  if (auto known = views.find(seen); known != views.end()) return known->second;
+  REJOIN_ASSIGN(Rows rows, work.db().query("SELECT sha256(secret || $1) FROM rejoin.meta", Params().bytea(seen)));
+  if (views.size() >= kMostKept) views.clear();
+  return views[seen] = std::max<uint64_t>(1, load_be64(rows.bytes(0, 0).data()));
+}
+
 Result<Persona> Persona::of(Work& work, const Impersonation& as, const sync::Identity* who, const crdt::SiteId& site) {
   Persona out;
   out.who_ = who;
@@ -99,14 +111,7 @@ Result<Persona> Persona::of(Work& work, const Impersonation& as, const sync::Ide
   if (found->second.refused) return *found->second.refused;
   out.role_ = role;
   out.facts_ = found->second;
-  // Grants are part of what it sees.
-  uint64_t hash =
-      mix(mix(mix(14695981039346656037u, out.view_), load_be64(site.bytes.data())), load_be64(site.bytes.data() + 8));
-  for (const std::set<int64_t>* ids : {&out.facts_.readable, &out.facts_.guarded}) {
-    hash = mix(hash, ids->size());
-    for (int64_t id : *ids) hash = mix(hash, static_cast<uint64_t>(id));
-  }
-  out.view_ = std::max<uint64_t>(1, hash);
+  REJOIN_ASSIGN(out.view_, view_number(work, out, site));
   work.db().send("SELECT set_config('request.jwt.claims', $1, true)", Params().text(who ? who->claims : "{}"));
   return out;
 }

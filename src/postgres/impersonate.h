@@ -43,6 +43,7 @@ class Persona {
   uint64_t view() const { return view_; }
 
  private:
+  static Result<uint64_t> view_number(Work& work, const Persona& persona, const crdt::SiteId& site);
   const sync::Identity* who_ = nullptr;
   std::string role_;
   RoleFacts facts_;

@@ -5,12 +5,14 @@
 namespace rejoin::postgres {
 
 // Version 2: log entries are not compressed, as random keys don't yield to it. What callers were given of tables under
-// row-level security. The audit log. Servers may add to it and
+// row-level security, and a secret that their numbers are made with. The audit log. Servers may add to it and
 // read it; that a day's partition is made and an old one dropped is the owner's doing, through a function that decides
 // by itself which.
 inline constexpr const char* kUpgradeTo2 = R"sql(
 ALTER TABLE rejoin.log ALTER entries SET STORAGE EXTERNAL;
 
+ALTER TABLE rejoin.meta ADD COLUMN secret bytea NOT NULL
+  DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
 CREATE TABLE rejoin.view(
   tenant integer NOT NULL, view bigint NOT NULL, used bigint NOT NULL, whole boolean NOT NULL,
   PRIMARY KEY(tenant, view));

@@ -32,6 +32,7 @@ struct Tenant {
   crdt::SiteTable sites;  // ids are never reused, so what is known stays right
   std::shared_ptr<const Catalog> catalog;
   std::map<std::string, RoleFacts> roles;
+  std::map<Bytes, uint64_t> views;               // their numbers, by what makes them; postgres/impersonate.h
   std::map<uint64_t, int64_t> views_checked_ms;  // when it was last asked what each view shows
   bool catalog_stale = false;  // a table is not as the catalog says: the next transaction reads it anew
   // The catalog was read by this very transaction: what PostgreSQL says of names and types is not our being late.
