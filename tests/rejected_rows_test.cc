@@ -185,19 +185,28 @@ TEST_F(RejectedRows, OneRowIsDiscardedByItsKey) {
   EXPECT_EQ(b.peer.rows("SELECT id FROM todos ORDER BY id"), "'z'\n");
 }
 
-// The application's triggers see the row go, and what they write elsewhere is synced as ever.
-TEST_F(RejectedRows, TriggersOfTheApplicationSeeTheRowGo) {
-  a.peer.run(
+// What a trigger would write to other synced tables would be pushed, and take others' rows with it.
+TEST_F(RejectedRows, TriggersOfTheApplicationDoNotRunWhenARowIsTakenBack) {
+  const std::string schema = kSchema + "CREATE TABLE tasks(id TEXT PRIMARY KEY, todo TEXT);";
+  LoopbackDevice c("c", schema, {"todos", "tasks"}), d("d", schema, {"todos", "tasks"});
+  c.peer.run(
+      "INSERT INTO todos VALUES('t', 'short', 0); INSERT INTO tasks VALUES('1', 't'), ('2', 'big');"
       "CREATE TABLE seen(n INTEGER); INSERT INTO seen VALUES(0);"
       "CREATE TRIGGER born AFTER INSERT ON todos BEGIN UPDATE seen SET n=n+1; END;"
-      "CREATE TRIGGER died AFTER DELETE ON todos BEGIN UPDATE seen SET n=n-1; END");
-  a.peer.run("INSERT INTO todos VALUES('big', hex(zeroblob(200)), 1)");
-  a.must_sync(server);
-  EXPECT_EQ(a.peer.number("SELECT n FROM seen"), 1);
-  EXPECT_EQ(discard(a), 1);
-  EXPECT_EQ(a.peer.number("SELECT n FROM seen"), 0);
-  EXPECT_EQ(a.must_sync(server).rows_pushed, 0u);
-  a.peer.expect_sound();
+      "CREATE TRIGGER died AFTER DELETE ON todos BEGIN DELETE FROM tasks WHERE todo=old.id; END");
+  c.must_sync(server);
+  forget_limit(c);
+  c.peer.run("UPDATE todos SET title=hex(zeroblob(200)); INSERT INTO todos VALUES('big', hex(zeroblob(200)), 1)");
+  c.must_sync(server);
+  EXPECT_EQ(discard(c), 2);
+  EXPECT_EQ(all(c), "'t'|'short'|0\n");
+  EXPECT_EQ(c.peer.number("SELECT n FROM seen"), 1);
+  EXPECT_EQ(c.must_sync(server).rows_pushed, 0u);
+  d.must_sync(server);
+  for (LoopbackDevice* device : {&c, &d}) {
+    EXPECT_EQ(device->peer.rows("SELECT id FROM tasks ORDER BY id"), "'1'\n'2'\n");
+    device->peer.expect_sound();
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sqlite/base_writer.h"
 #include "sqlite/explain.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
@@ -131,6 +132,8 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
 }
 
 Result<int64_t> discard_rows(Context& ctx, Work& work, const std::vector<Listed>& rows) {
+  // Until the merge is over: a row that is replaced leaves and comes without the application's triggers.
+  EnforcementOff off(ctx.db, true);
   ApplyOptions options;
   options.referee = true;
   Merge merge(work, options);

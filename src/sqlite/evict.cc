@@ -100,13 +100,12 @@ Status evict(Work& work, int64_t pushed) {
     }
   }
   const Bytes none = codec::encode_row_frame(ctx.sites[work.state.site], ctx.sites, nullptr);
-  for (const auto& group : leaving) {
-    const Table* table = ctx.catalog.find(group.first);
-    const std::set<Bytes>& waiting = unsent[group.first];
-    {
-      // Once for all rows: it makes SQLite prepare every statement anew.
-      std::optional<EnforcementOff> off;
-      if (table && !table->app_triggers) off.emplace(ctx.db, true);
+  {
+    // Once for all rows: it makes SQLite prepare every statement anew.
+    EnforcementOff off(ctx.db, true);
+    for (const auto& group : leaving) {
+      const Table* table = ctx.catalog.find(group.first);
+      const std::set<Bytes>& waiting = unsent[group.first];
       for (const Bytes& key : group.second) {
         if (table && waiting.contains(key)) continue;
         REJOIN_TRY(on_row(ctx, kForget, group.first, key));
@@ -131,6 +130,9 @@ Status evict(Work& work, int64_t pushed) {
                           table->name, key));
       }
     }
+  }
+  for (const auto& group : leaving) {
+    const Table* table = ctx.catalog.find(group.first);
     if (!table) continue;
     REJOIN_ASSIGN(bool side_effects, retry_hidden(ctx, *table));
     if (side_effects) REJOIN_TRY(fold(work));
