@@ -292,5 +292,15 @@ TEST_F(PostgresRowSecurity, TriggersOfTheApplicationDoNotRunWhenARowLeaves) {
   expect_sound();
 }
 
+TEST_F(PostgresRowSecurity, UnfinishedPagesOfAnotherReplicaDoNotKeepARowFromLeaving) {
+  world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'hers')");
+  settle();
+  ann.peer.run("INSERT INTO rejoin_staged(source, frame) VALUES(randomblob(16), x'00')");
+  world.sql.run("UPDATE todos SET owner = 'bob'");
+  settle();
+  EXPECT_EQ(rows(ann), "");
+  EXPECT_EQ(rows(bob), "'a'|'bob'|'hers'\n");
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -292,13 +292,15 @@ class SqliteDeviceStore final : public sync::DeviceStore {
  private:
   Status evict_what_can_leave(Work& work) {
     int64_t pushed = 0;
+    Bytes source;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT pushed FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pushed, site FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       pushed = s->integer(0);
+      source = s->blob(1);
     }
-    return evict(work, pushed);
+    return evict(work, pushed, source);
   }
 
   // The server knows this replica, which has never met it under this address: a server that has moved, perhaps. What is

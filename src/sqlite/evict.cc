@@ -67,14 +67,15 @@ Status keep_what_came_back(Context& ctx, BytesView frame) {
   return {};
 }
 
-Status evict(Work& work, int64_t pushed) {
+Status evict(Work& work, int64_t pushed, BytesView source) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(bool any, any_waits(ctx));
   if (!any) return {};
   {
     // The pages that they came with.
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged LIMIT 1"));
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged WHERE source=?1 LIMIT 1"));
     Use use(*s);
+    s->bind_blob(1, source);
     REJOIN_ASSIGN(bool staged, s->step("looking for staged pages"));
     if (staged) return {};
   }
