@@ -185,6 +185,22 @@ TEST_F(RejectedRows, OneRowIsDiscardedByItsKey) {
   EXPECT_EQ(b.peer.rows("SELECT id FROM todos ORDER BY id"), "'z'\n");
 }
 
+// "The server has none" is true no longer once a part of the row got in.
+TEST_F(RejectedRows, ARowThatWasTakenLaterStaysWhenItsLargeValueIsGivenUp) {
+  a.caller.who.tables.set("todos", {true, false});
+  a.peer.run("INSERT INTO todos VALUES('r', 'x', 1)");
+  a.must_sync(server);
+  EXPECT_EQ(listed(a), "'[\"r\"]'|'forbidden'|'null'\n");
+  a.caller.who = {};
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200))");
+  a.must_sync(server);
+  EXPECT_EQ(listed(a), "'[\"r\"]'|'too_large'|null\n");
+  EXPECT_EQ(discard(a), 1);
+  settle();
+  EXPECT_EQ(all(a), "'r'|null|1\n");
+  EXPECT_EQ(all(b), all(a));
+}
+
 // What a trigger would write to other synced tables would be pushed, and take others' rows with it.
 TEST_F(RejectedRows, TriggersOfTheApplicationDoNotRunWhenARowIsTakenBack) {
   const std::string schema = kSchema + "CREATE TABLE tasks(id TEXT PRIMARY KEY, todo TEXT);";
