@@ -201,6 +201,22 @@ TEST_F(RejectedRows, ARowThatWasTakenLaterStaysWhenItsLargeValueIsGivenUp) {
   EXPECT_EQ(all(b), all(a));
 }
 
+TEST_F(RejectedRows, AValueThatWasKeptBackIsGivenUpWithTheRefusedRestOfItsRow) {
+  a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
+  settle();
+  a.caller.who.tables.set("todos", {true, false});
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200)), done=9");
+  a.must_sync(server);
+  EXPECT_EQ(listed(a), "'[\"t\"]'|'forbidden'|'{\"id\":\"t\",\"title\":\"short\",\"done\":0}'\n");
+  a.must_sync(server);
+  EXPECT_EQ(discard(a), 1);
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+  a.caller.who = {};
+  settle();
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+  EXPECT_EQ(all(b), all(a));
+}
+
 // What a trigger would write to other synced tables would be pushed, and take others' rows with it.
 TEST_F(RejectedRows, TriggersOfTheApplicationDoNotRunWhenARowIsTakenBack) {
   const std::string schema = kSchema + "CREATE TABLE tasks(id TEXT PRIMARY KEY, todo TEXT);";

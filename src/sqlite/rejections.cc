@@ -84,6 +84,23 @@ Result<Versions> versions_in(Context& ctx, BytesView frame, const std::vector<sy
   return out;
 }
 
+// A value that was kept back before stays so when the rest of its row is refused.
+Status join_held(Context& ctx, Rejection& rejection, const crdt::RowRecord& mine) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT versions FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2 "
+                                             "AND held"));
+  Use use(*s);
+  s->bind_text(1, rejection.row.table);
+  s->bind_blob(2, rejection.row.key);
+  REJOIN_ASSIGN(bool held, s->step("reading a rejection"));
+  crdt::RowRecord versions;
+  if (!held || !crdt::decode_record(s->blob(0), ctx.sites.size(), versions) || !shares_versions(mine, versions))
+    return {};
+  rejection.held = true;
+  crdt::JoinOutcome outcome;
+  crdt::join(rejection.versions, versions, ctx.sites, outcome);
+  return {};
+}
+
 }  // namespace
 
 Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, bool may_relay) {
@@ -100,6 +117,7 @@ Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, Bytes
         rejection.versions = may_relay ? mine.record : crdt::part_of_site(mine.record, work.state.site);
       rejection.versions.hidden = false;
       if (!shares_versions(mine.record, rejection.versions)) continue;
+      REJOIN_TRY(join_held(ctx, rejection, mine.record));
     }
     REJOIN_TRY(note(ctx, rejection));
   }
