@@ -131,7 +131,19 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
   return exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url NOT GLOB 'replica:*'");
 }
 
-Result<int64_t> discard_rows(Context& ctx, Work& work, const std::vector<Listed>& rows) {
+// An older build did not note what was refused: all that could be pushed was.
+Status complete_versions(Work& work, Listed& row) {
+  const Table* table = work.ctx().catalog.find(row.table);
+  if (!row.versions.empty() || !table) return {};
+  REJOIN_ASSIGN(RowState mine, read_row_state(work.ctx(), *table, row.key));
+  crdt::RowRecord versions = crdt::part_of_site(mine.record, work.state.site);
+  versions.hidden = false;
+  crdt::encode_record(versions, row.versions);
+  return {};
+}
+
+Result<int64_t> discard_rows(Context& ctx, Work& work, std::vector<Listed> rows) {
+  for (Listed& row : rows) REJOIN_TRY(complete_versions(work, row));
   // Until the merge is over: a row that is replaced leaves and comes without the application's triggers.
   EnforcementOff off(ctx.db, true);
   ApplyOptions options;
@@ -159,7 +171,7 @@ Result<bool> discard(Context& ctx, const std::string& name, const std::vector<cr
   REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
   REJOIN_ASSIGN(Bytes key, stored_key(ctx, *table, key_values));
   REJOIN_ASSIGN(std::vector<Listed> rows, listed(ctx, table->name, &key));
-  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, rows));
+  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, std::move(rows)));
   REJOIN_TRY(work.commit());
   return count > 0;
 }
@@ -168,7 +180,7 @@ Result<int64_t> discard_all(Context& ctx) {
   REJOIN_ASSIGN(Work work, Work::write(ctx));
   REJOIN_TRY(fold(work));
   REJOIN_ASSIGN(std::vector<Listed> rows, listed(ctx, "", nullptr));
-  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, rows));
+  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, std::move(rows)));
   REJOIN_TRY(work.commit());
   return count;
 }
