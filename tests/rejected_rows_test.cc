@@ -217,6 +217,19 @@ TEST_F(RejectedRows, AValueThatWasKeptBackIsGivenUpWithTheRefusedRestOfItsRow) {
   EXPECT_EQ(all(b), all(a));
 }
 
+TEST_F(RejectedRows, APullThatHasToBeginAnewStillBringsWhatWasGivenUp) {
+  a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
+  settle();
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200))");
+  a.must_sync(server);
+  EXPECT_EQ(discard(a), 1);
+  // Its first page has come.
+  a.peer.run("UPDATE rejoin_peer SET pull_all=0");
+  ASSERT_TRUE(sqlite::make_device_store(a.peer.rejoin(), a.url)->restart_pull().ok());
+  a.must_sync(server);
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+}
+
 // What a trigger would write to other synced tables would be pushed, and take others' rows with it.
 TEST_F(RejectedRows, TriggersOfTheApplicationDoNotRunWhenARowIsTakenBack) {
   const std::string schema = kSchema + "CREATE TABLE tasks(id TEXT PRIMARY KEY, todo TEXT);";

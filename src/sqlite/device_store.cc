@@ -245,14 +245,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   Status start_over() override {
     REJOIN_ASSIGN(Work work, begin());
     REJOIN_TRY(
-        run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, chain_token=NULL, nonce=NULL, "
-            "frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+        run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, "
+            "nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
   }
 
   Status restart_pull() override {
     REJOIN_ASSIGN(Work work, begin());
-    REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL WHERE url=?1"));
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url=?1"));
     return work.commit();
   }
 
