@@ -149,6 +149,26 @@ TEST_F(RejectedRows, WhatWasDiscardedDoesNotComeBackFromAnotherReplica) {
   EXPECT_EQ(b.peer.rows("SELECT length(title) FROM todos"), "400\n");
 }
 
+TEST_F(RejectedRows, TheRestOfWhatWasDiscardedStaysAwayWhenTheServerTakesAPart) {
+  a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
+  settle();
+  a.caller.who.tables.set("todos", {true, false});
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200)), done=9");
+  Peer friend_of_a(kSchema, {"todos"});
+  friend_of_a.fetch(a.peer);
+  a.must_sync(server);
+  EXPECT_EQ(discard(a), 1);
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+  LoopbackDevice relay("r", kSchema, {"todos"});
+  relay.caller.may_relay = true;
+  relay.peer.fetch(friend_of_a);
+  for (int i = 0; i < 2; ++i) relay.must_sync(server);
+  a.must_sync(server);
+  EXPECT_EQ(all(a), "'t'|'short'|9\n");
+  a.peer.fetch(friend_of_a);
+  EXPECT_EQ(all(a), "'t'|'short'|9\n");
+}
+
 // The device retries a row and gives it up while the retry is on its way: the server has the last word.
 TEST_F(RejectedRows, ARetryThatIsTakenAfterTheDiscardCounts) {
   a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
