@@ -75,8 +75,8 @@ void tell(Shared& shared, const LiveTold& told) {
 }
 
 // As often as it takes: the application may hold its lock for as long as it likes.
-Result<std::unique_ptr<sqlite::Database>> open_when_free(const std::string& file, const sqlite::DatabaseOptions& options,
-                                                         const Shared& shared) {
+Result<std::unique_ptr<sqlite::Database>> open_when_free(const std::string& file,
+                                                         const sqlite::DatabaseOptions& options, const Shared& shared) {
   for (auto wait = kFirstWait;; wait = std::min(2 * wait, kLongestWait)) {
     Result<std::unique_ptr<sqlite::Database>> database = sqlite::Database::open(file, options);
     if (database.ok() || database.error().code != Code::busy || shared.stop) return database;

@@ -276,10 +276,11 @@ void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
       return result_error(c, "rejoin_live",
                           fail(Code::unsupported, "this build of Rejoin has no network; use the rejoin command"));
     if (!threads_may_use_sqlite())
-      return result_error(c, "rejoin_live",
-                          fail(Code::unsupported,
-                               "SQLite is set to a single thread here; set it to several (SQLITE_CONFIG_SERIALIZED), or "
-                               "call rejoin_sync()"));
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::unsupported,
+               "SQLite is set to a single thread here; set it to several (SQLITE_CONFIG_SERIALIZED), or "
+               "call rejoin_sync()"));
     std::string file = file_of(replica);
     if (file.empty())
       return result_error(
