@@ -235,6 +235,42 @@ TEST_F(LiveSync, ADeviceRenewsItsTokenWithoutLosingItsPlace) {
   EXPECT_EQ(c.disconnect().error().code, Code::unauthorized);
 }
 
+TEST_F(LiveSync, WhatADiscardNeedsFromTheServerComesAtOnce) {
+  settings.sync.max_value_bytes = 100;
+  start();
+  LiveDevice a(folder.path(), "a");
+  a.run("INSERT INTO todos VALUES ('1', 'short')");
+  a.connect(url);
+  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_count") >= 1; }));
+  a.run("UPDATE todos SET title = hex(zeroblob(200))");
+  ASSERT_TRUE(eventually([&] { return a.rows("SELECT count(*) FROM rejoin_rejections") == "1 "; }));
+  a.discard();
+  EXPECT_TRUE(a.comes_to("1|short "));
+  EXPECT_EQ(a.connections(), 1u);
+}
+
+TEST_F(LiveSync, AFileThatTheApplicationHoldsLockedKeepsItsConnection) {
+  start();
+  LiveDevice a(folder.path(), "a"), b(folder.path(), "b");
+  a.patience_ms = 1;
+  a.connect(url);
+  b.connect(url);
+  b.run("INSERT INTO todos VALUES ('0', 'b')");
+  ASSERT_TRUE(a.comes_to("0|b "));
+  a.run("INSERT INTO todos VALUES ('1', 'a')");
+  ASSERT_TRUE(b.comes_to("0|b 1|a "));
+  const double before = metric(server->port(), "rejoin_live_pages_total");
+  a.run("BEGIN IMMEDIATE; UPDATE todos SET title = 'of a' WHERE id = '1'");
+  b.run("INSERT INTO todos VALUES ('2', 'of b')");
+  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_live_pages_total") > before; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  a.run("COMMIT");
+  for (LiveDevice* device : {&a, &b}) {
+    EXPECT_TRUE(device->comes_to("0|b 1|of a 2|of b "));
+    EXPECT_EQ(device->connections(), 1u);
+  }
+}
+
 TEST_F(LiveSync, WhoHasTooManyConnectionsLosesTheOldest) {
   settings.live.per_device = 2;
   start();

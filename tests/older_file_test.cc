@@ -43,6 +43,25 @@ TEST_F(OlderFile, SyncsOn) {
   device.peer.expect_sound();
 }
 
+// What was refused of a row was not noted then.
+TEST_F(OlderFile, GivesUpWhatWasRefusedBefore) {
+  device.must_sync(server);
+  server.settings.max_value_bytes = 10;
+  device.peer.run(
+      "UPDATE rejoin_peer SET max_value_bytes=NULL; UPDATE todos SET title = 'a title that is too long' WHERE id = "
+      "'1'; INSERT INTO todos VALUES('3', 'another one that is too long')");
+  device.must_sync(server);
+  make_format_1(device.peer);
+  auto discarded = device.peer.rejoin().discard_all();
+  ASSERT_TRUE(discarded.ok());
+  EXPECT_EQ(*discarded, 2);
+  device.must_sync(server);
+  EXPECT_EQ(device.peer.rows("SELECT id, title FROM todos ORDER BY id"), "'1'|'synced'\n'2'|'not sent yet'\n");
+  EXPECT_EQ(device.peer.number("SELECT count(*) FROM rejoin_rejections"), 0);
+  EXPECT_EQ(device.must_sync(server).rows_pushed, 0u);
+  device.peer.expect_sound();
+}
+
 TEST_F(OlderFile, IsReadOn) {
   auto page = device.peer.rejoin().page({});
   ASSERT_TRUE(page.ok()) << page.error().message;

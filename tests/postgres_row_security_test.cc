@@ -276,5 +276,31 @@ TEST_F(PostgresRowSecurity, ManySmallPagesComeToTheSame) {
   expect_sound();
 }
 
+// What a trigger would write to other synced tables would be pushed, and take others' rows with it.
+TEST_F(PostgresRowSecurity, TriggersOfTheApplicationDoNotRunWhenARowLeaves) {
+  world.sql.run(
+      "INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('b', 'ann', NULL, 'too'); INSERT INTO words VALUES('a', "
+      "'of a')");
+  settle();
+  ann.peer.run("CREATE TRIGGER died AFTER DELETE ON todos BEGIN DELETE FROM words WHERE id = old.id; END");
+  world.sql.run("UPDATE todos SET owner = 'bob' WHERE id = 'a'");
+  settle();
+  EXPECT_EQ(rows(ann), "'b'|'ann'|'too'\n");
+  EXPECT_EQ(ann.peer.number("SELECT count(*) FROM words"), 1);
+  EXPECT_EQ(world.sync(ann).rows_pushed, 0u);
+  EXPECT_EQ(bob.peer.number("SELECT count(*) FROM words"), 1);
+  expect_sound();
+}
+
+TEST_F(PostgresRowSecurity, UnfinishedPagesOfAnotherReplicaDoNotKeepARowFromLeaving) {
+  world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'hers')");
+  settle();
+  ann.peer.run("INSERT INTO rejoin_staged(source, frame) VALUES(randomblob(16), x'00')");
+  world.sql.run("UPDATE todos SET owner = 'bob'");
+  settle();
+  EXPECT_EQ(rows(ann), "");
+  EXPECT_EQ(rows(bob), "'a'|'bob'|'hers'\n");
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -149,6 +149,26 @@ TEST_F(RejectedRows, WhatWasDiscardedDoesNotComeBackFromAnotherReplica) {
   EXPECT_EQ(b.peer.rows("SELECT length(title) FROM todos"), "400\n");
 }
 
+TEST_F(RejectedRows, TheRestOfWhatWasDiscardedStaysAwayWhenTheServerTakesAPart) {
+  a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
+  settle();
+  a.caller.who.tables.set("todos", {true, false});
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200)), done=9");
+  Peer friend_of_a(kSchema, {"todos"});
+  friend_of_a.fetch(a.peer);
+  a.must_sync(server);
+  EXPECT_EQ(discard(a), 1);
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+  LoopbackDevice relay("r", kSchema, {"todos"});
+  relay.caller.may_relay = true;
+  relay.peer.fetch(friend_of_a);
+  for (int i = 0; i < 2; ++i) relay.must_sync(server);
+  a.must_sync(server);
+  EXPECT_EQ(all(a), "'t'|'short'|9\n");
+  a.peer.fetch(friend_of_a);
+  EXPECT_EQ(all(a), "'t'|'short'|9\n");
+}
+
 // The device retries a row and gives it up while the retry is on its way: the server has the last word.
 TEST_F(RejectedRows, ARetryThatIsTakenAfterTheDiscardCounts) {
   a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
@@ -185,19 +205,73 @@ TEST_F(RejectedRows, OneRowIsDiscardedByItsKey) {
   EXPECT_EQ(b.peer.rows("SELECT id FROM todos ORDER BY id"), "'z'\n");
 }
 
-// The application's triggers see the row go, and what they write elsewhere is synced as ever.
-TEST_F(RejectedRows, TriggersOfTheApplicationSeeTheRowGo) {
-  a.peer.run(
+// "The server has none" is true no longer once a part of the row got in.
+TEST_F(RejectedRows, ARowThatWasTakenLaterStaysWhenItsLargeValueIsGivenUp) {
+  a.caller.who.tables.set("todos", {true, false});
+  a.peer.run("INSERT INTO todos VALUES('r', 'x', 1)");
+  a.must_sync(server);
+  EXPECT_EQ(listed(a), "'[\"r\"]'|'forbidden'|'null'\n");
+  a.caller.who = {};
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200))");
+  a.must_sync(server);
+  EXPECT_EQ(listed(a), "'[\"r\"]'|'too_large'|null\n");
+  EXPECT_EQ(discard(a), 1);
+  settle();
+  EXPECT_EQ(all(a), "'r'|null|1\n");
+  EXPECT_EQ(all(b), all(a));
+}
+
+TEST_F(RejectedRows, AValueThatWasKeptBackIsGivenUpWithTheRefusedRestOfItsRow) {
+  a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
+  settle();
+  a.caller.who.tables.set("todos", {true, false});
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200)), done=9");
+  a.must_sync(server);
+  EXPECT_EQ(listed(a), "'[\"t\"]'|'forbidden'|'{\"id\":\"t\",\"title\":\"short\",\"done\":0}'\n");
+  a.must_sync(server);
+  EXPECT_EQ(discard(a), 1);
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+  a.caller.who = {};
+  settle();
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+  EXPECT_EQ(all(b), all(a));
+}
+
+TEST_F(RejectedRows, APullThatHasToBeginAnewStillBringsWhatWasGivenUp) {
+  a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
+  settle();
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200))");
+  a.must_sync(server);
+  EXPECT_EQ(discard(a), 1);
+  // Its first page has come.
+  a.peer.run("UPDATE rejoin_peer SET pull_all=0");
+  ASSERT_TRUE(sqlite::make_device_store(a.peer.rejoin(), a.url)->restart_pull().ok());
+  a.must_sync(server);
+  EXPECT_EQ(all(a), "'t'|'short'|0\n");
+}
+
+// What a trigger would write to other synced tables would be pushed, and take others' rows with it.
+TEST_F(RejectedRows, TriggersOfTheApplicationDoNotRunWhenARowIsTakenBack) {
+  const std::string schema = kSchema + "CREATE TABLE tasks(id TEXT PRIMARY KEY, todo TEXT);";
+  LoopbackDevice c("c", schema, {"todos", "tasks"}), d("d", schema, {"todos", "tasks"});
+  c.peer.run(
+      "INSERT INTO todos VALUES('t', 'short', 0); INSERT INTO tasks VALUES('1', 't'), ('2', 'big');"
       "CREATE TABLE seen(n INTEGER); INSERT INTO seen VALUES(0);"
       "CREATE TRIGGER born AFTER INSERT ON todos BEGIN UPDATE seen SET n=n+1; END;"
-      "CREATE TRIGGER died AFTER DELETE ON todos BEGIN UPDATE seen SET n=n-1; END");
-  a.peer.run("INSERT INTO todos VALUES('big', hex(zeroblob(200)), 1)");
-  a.must_sync(server);
-  EXPECT_EQ(a.peer.number("SELECT n FROM seen"), 1);
-  EXPECT_EQ(discard(a), 1);
-  EXPECT_EQ(a.peer.number("SELECT n FROM seen"), 0);
-  EXPECT_EQ(a.must_sync(server).rows_pushed, 0u);
-  a.peer.expect_sound();
+      "CREATE TRIGGER died AFTER DELETE ON todos BEGIN DELETE FROM tasks WHERE todo=old.id; END");
+  c.must_sync(server);
+  forget_limit(c);
+  c.peer.run("UPDATE todos SET title=hex(zeroblob(200)); INSERT INTO todos VALUES('big', hex(zeroblob(200)), 1)");
+  c.must_sync(server);
+  EXPECT_EQ(discard(c), 2);
+  EXPECT_EQ(all(c), "'t'|'short'|0\n");
+  EXPECT_EQ(c.peer.number("SELECT n FROM seen"), 1);
+  EXPECT_EQ(c.must_sync(server).rows_pushed, 0u);
+  d.must_sync(server);
+  for (LoopbackDevice* device : {&c, &d}) {
+    EXPECT_EQ(device->peer.rows("SELECT id FROM tasks ORDER BY id"), "'1'\n'2'\n");
+    device->peer.expect_sound();
+  }
 }
 
 }  // namespace

@@ -1,14 +1,15 @@
 """A token that expires in the middle of a sync: `rejoin sync` asks for another one and goes on where it is."""
 
 import os
+import subprocess
 import sys
 import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "interop")]
-from http_peer import metrics, signed  # noqa: E402
-from support import FolderTest, Run, Server, plain  # noqa: E402
+from http_peer import metrics, signed, wait_for  # noqa: E402
+from support import REJOIN, FolderTest, Run, Server, plain  # noqa: E402
 from sync_over_http_test import Between  # noqa: E402
 
 SKEW_S = 60  # by which a token may be too old; docs/http.md
@@ -64,6 +65,23 @@ class TokenRenewalTest(FolderTest):
             with Between(server, after=renew) as between:
                 told = self.ok("sync", self.phone, between.url, "--token-file", path, "--json").json
             self.assertEqual((told["pushed"], told["pending"]), (ROWS, 0))
+
+    def test_a_watch_goes_on_with_the_last_good_one(self):
+        with Server(self.path("server")) as server:
+            calls, good = self.path("calls"), self.token(server, 3600)
+            first = self.token(server, -SKEW_S + 3)
+            command = f"echo x >> {calls}; case $(wc -l < {calls}) in 1) echo {first};; 2) echo {good};; *) exit 9;; esac"
+            process = subprocess.Popen([REJOIN, "sync", self.phone, server.url, "--token-command", command, "--watch", "--json"],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            wait_for(lambda: os.path.exists(calls) and os.path.getsize(calls) >= 4)
+            time.sleep(4)  # the first one is too old now
+            port = server.port
+        with Server(self.path("server"), port=port) as server:
+            wait_for(lambda: process.poll() is not None or metrics(server)["rejoin_live_connections"] == 1)
+            self.assertIsNone(process.poll())
+            self.assertGreaterEqual(os.path.getsize(calls), 6)
 
     def test_what_does_not_help_ends_the_sync(self):
         with Server(self.path("server")) as server:

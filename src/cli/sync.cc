@@ -118,10 +118,11 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
     options.renew_token = [&] { return read_token_file(arguments.token_file); };
   options.session.attempts = static_cast<int>(arguments.retries) + 1;
   if (arguments.watch) {
-    const auto token = [&, first = true]() mutable -> std::string {
-      if (!options.renew_token || std::exchange(first, false)) return connection.token;
-      const Result<std::string> fresh = options.renew_token();
-      return fresh.ok() ? *fresh : connection.token;
+    const auto token = [&, first = true, good = connection.token]() mutable {
+      if (!options.renew_token || std::exchange(first, false)) return good;
+      Result<std::string> fresh = options.renew_token();
+      if (fresh.ok()) good = std::move(*fresh);
+      return good;
     };
     return watch(*database, {arguments.file, connection, token, arguments.ca_file, !arguments.forget}, output);
   }

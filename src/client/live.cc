@@ -16,6 +16,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLook{100};
 constexpr int64_t kFirstBackoff = 500;
+// The file was locked by the application for longer than SQLite waits.
+constexpr milliseconds kLookAgain{500};
 // The server is told now and then how far this device has come, so that it need not keep its log for it.
 constexpr milliseconds kAcknowledge{5 * 60'000};
 // A push that the server refused for good is tried again after a while.
@@ -97,7 +99,10 @@ class Live {
         socket_->close();
         return fail(Code::interrupted, "stopped");
       }
-      if (Status written = look_for_writes(); !written.ok()) return written.error();
+      if (Status written = look_for_writes(); !written.ok()) {
+        if (written.error().code != Code::busy) return written.error();
+        again_at_ = std::min(again_at_, SteadyClock::now() + kLookAgain);
+      }
       if (exchange_) {
         if (Status done = exchange(); !done.ok()) return why_closed(done.error());
         failures = 0;
@@ -142,6 +147,8 @@ class Live {
       return {};
     }
     REJOIN_ASSIGN(const sync::DeviceState state, store_->state());
+    // Another process has synced this file, or a discard wants everything pulled.
+    if (state.pull_cursor != cursor_) exchange_ = true;
     sync::ServerFacts facts = state.facts;
     if (facts.max_value_bytes == 0) facts.max_value_bytes = ~uint64_t{0};
     REJOIN_ASSIGN(const std::optional<sync::PendingPush> pending,
@@ -163,6 +170,8 @@ class Live {
       if (auto* done = std::get_if<sync::Done>(&next)) {
         const bool refused = done->error && !broken && !code_retryable(done->error->code) &&
                              (done->error->code == Code::forbidden || !ends_for_good(done->error->code));
+        const bool locked = done->error && done->error->code == Code::busy;
+        if (locked) wait_ms = std::max<int64_t>(wait_ms, kLookAgain.count());
         const bool later = done->error && !broken && wait_ms > 0;
         if (!done->error || refused || later) {
           // A push that cannot go through does not keep the news away.
@@ -170,8 +179,7 @@ class Live {
           if (later) again_at_ = SteadyClock::now() + milliseconds(wait_ms << std::min(waits_++, 5));
           if (!done->error) waits_ = 0;
           told(LiveSynced{done->totals, done->error});
-          REJOIN_ASSIGN(const sync::DeviceState state, store_->state());
-          cursor_ = state.pull_cursor;
+          if (Status kept = keep_cursor(); !kept.ok()) return kept;
           acknowledge_at_ = SteadyClock::time_point::max();
           return {};
         }
@@ -192,6 +200,18 @@ class Live {
         next = session.on_cancel(*broken);
       }
     }
+  }
+
+  // Where the next page has to begin. When the file is locked it is found out by the next exchange.
+  Status keep_cursor() {
+    Result<sync::DeviceState> state = store_->state();
+    if (state.ok()) {
+      cursor_ = std::move(state->pull_cursor);
+      return {};
+    }
+    if (state.error().code != Code::busy) return state.error();
+    again_at_ = std::min(again_at_, SteadyClock::now() + kLookAgain);
+    return {};
   }
 
   // What comes before it was sent before the server read the request: pages among it begin where this request did.
@@ -215,7 +235,11 @@ class Live {
     Result<sync::LiveEvent> event = sync::decode_live_event(message, session_options_.limits);
     if (!event.ok()) return fail(Code::network, "the server's message is damaged: " + event.error().message);
     note(*event);
-    if (event->page) return take_page(*event->page);
+    if (!event->page) return {};
+    Status done = take_page(*event->page);
+    if (done.ok() || done.error().code != Code::busy) return done;
+    // The exchange brings it.
+    exchange_ = true;
     return {};
   }
 
@@ -245,7 +269,7 @@ class Live {
         store_->apply_page(page.frame, page.next_cursor, response->facts.now_ms, page.evicted);
     if (!applied.ok()) {
       const Code code = applied.error().code;
-      if (code != Code::gap && code != Code::corrupt && code != Code::busy) return applied.error();
+      if (code != Code::gap && code != Code::corrupt) return applied.error();
       exchange_ = true;
       return {};
     }
@@ -256,8 +280,8 @@ class Live {
     synced.totals.rows_changed = applied->rows_changed;
     synced.totals.rows_parked = applied->rows_parked;
     if (applied->rows_seen != 0) {
-      REJOIN_TRY(store_->note_session(0, applied->rows_seen, {}));
       told(synced);
+      REJOIN_TRY(store_->note_session(0, applied->rows_seen, {}));
     }
     return {};
   }

@@ -22,6 +22,8 @@ namespace {
 
 // How long the end of the process waits for threads that are in the middle of something.
 constexpr std::chrono::milliseconds kPatience{2'000};
+// Between two tries to open a file that is locked.
+constexpr std::chrono::milliseconds kFirstWait{50}, kLongestWait{2'000};
 
 // What a thread and its owner share; the thread may outlive its owner at the end of the process.
 struct Shared {
@@ -72,19 +74,31 @@ void tell(Shared& shared, const LiveTold& told) {
   }
 }
 
+// As often as it takes: the application may hold its lock for as long as it likes.
+Result<std::unique_ptr<sqlite::Database>> open_when_free(const std::string& file,
+                                                         const sqlite::DatabaseOptions& options, const Shared& shared) {
+  for (auto wait = kFirstWait;; wait = std::min(2 * wait, kLongestWait)) {
+    Result<std::unique_ptr<sqlite::Database>> database = sqlite::Database::open(file, options);
+    if (database.ok() || database.error().code != Code::busy || shared.stop) return database;
+    const auto until = std::chrono::steady_clock::now() + wait;
+    while (!shared.stop && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(kFirstWait);
+  }
+}
+
 Status keep_in_sync(const std::string& file, const sqlite::Connection& connection, Shared& shared) {
   sqlite::DatabaseOptions open;
   open.create = false;
   open.wal = false;  // as the application has it
   open.full_sync = true;
-  REJOIN_ASSIGN(const std::unique_ptr<sqlite::Database> database, sqlite::Database::open(file, open));
+  REJOIN_ASSIGN(const std::unique_ptr<sqlite::Database> database, open_when_free(file, open, shared));
   LiveOptions options;
   options.cancelled = [&] { return shared.stop.load(); };
   options.told = [&](const LiveTold& told) { tell(shared, told); };
   // The application stores a fresh one with rejoin_connect().
-  options.token = [&] {
+  options.token = [&, good = connection.token]() mutable {
     const auto stored = sqlite::stored_connection(database->replica());
-    return stored.ok() && *stored && (*stored)->url == connection.url ? (*stored)->token : connection.token;
+    if (stored.ok() && *stored && (*stored)->url == connection.url) good = (*stored)->token;
+    return good;
   };
   return run_live(*database, connection.url, options);
 }

@@ -245,14 +245,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   Status start_over() override {
     REJOIN_ASSIGN(Work work, begin());
     REJOIN_TRY(
-        run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, chain_token=NULL, nonce=NULL, "
-            "frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+        run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, "
+            "nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
   }
 
   Status restart_pull() override {
     REJOIN_ASSIGN(Work work, begin());
-    REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL WHERE url=?1"));
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url=?1"));
     return work.commit();
   }
 
@@ -292,13 +292,15 @@ class SqliteDeviceStore final : public sync::DeviceStore {
  private:
   Status evict_what_can_leave(Work& work) {
     int64_t pushed = 0;
+    Bytes source;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT pushed FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pushed, site FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       pushed = s->integer(0);
+      source = s->blob(1);
     }
-    return evict(work, pushed);
+    return evict(work, pushed, source);
   }
 
   // The server knows this replica, which has never met it under this address: a server that has moved, perhaps. What is

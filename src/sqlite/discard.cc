@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sqlite/base_writer.h"
 #include "sqlite/explain.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
@@ -37,24 +38,33 @@ Result<std::vector<Listed>> listed(Context& ctx, const std::string& table, const
   }
 }
 
+Status store_discarded(Context& ctx, std::string_view table, BytesView key, const crdt::RowRecord& record) {
+  Bytes versions;
+  crdt::encode_record(record, versions);
+  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_discarded(table_name, k, versions) "
+                                             "VALUES(?1, ?2, ?3)"));
+  Use use(*s);
+  s->bind_text(1, table);
+  s->bind_blob(2, key);
+  s->bind_blob(3, versions);
+  return s->run("remembering what was discarded");
+}
+
 Status remember(Context& ctx, const Listed& row) {
-  // Beside what was taken back of it before.
   crdt::RowRecord all;
   if (!crdt::decode_record(row.versions, ctx.sites.size(), all)) return {};
+  // What the server has was not refused.
+  REJOIN_ASSIGN(std::optional<Told> told, read_told(ctx, row.told));
+  if (const Table* table = ctx.catalog.find(row.table); told && table)
+    all = without_versions(all, state_of(*table, told->row).record, ctx.sites);
+  if (all == crdt::RowRecord()) return {};
+  // Beside what was taken back of it before.
   REJOIN_ASSIGN(auto before, discarded_versions(ctx, row.table, row.key));
   if (before) {
     crdt::JoinOutcome outcome;
     crdt::join(all, *before, ctx.sites, outcome);
   }
-  Bytes versions;
-  crdt::encode_record(all, versions);
-  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR REPLACE INTO main.rejoin_discarded(table_name, k, versions) "
-                                             "VALUES(?1, ?2, ?3)"));
-  Use use(*s);
-  s->bind_text(1, row.table);
-  s->bind_blob(2, row.key);
-  s->bind_blob(3, versions);
-  return s->run("remembering what was discarded");
+  return store_discarded(ctx, row.table, row.key, all);
 }
 
 crdt::ColumnSet all_columns(const Table& table) {
@@ -130,7 +140,21 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
   return exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url NOT GLOB 'replica:*'");
 }
 
-Result<int64_t> discard_rows(Context& ctx, Work& work, const std::vector<Listed>& rows) {
+// An older build did not note what was refused: all that could be pushed was.
+Status complete_versions(Work& work, Listed& row) {
+  const Table* table = work.ctx().catalog.find(row.table);
+  if (!row.versions.empty() || !table) return {};
+  REJOIN_ASSIGN(RowState mine, read_row_state(work.ctx(), *table, row.key));
+  crdt::RowRecord versions = crdt::part_of_site(mine.record, work.state.site);
+  versions.hidden = false;
+  crdt::encode_record(versions, row.versions);
+  return {};
+}
+
+Result<int64_t> discard_rows(Context& ctx, Work& work, std::vector<Listed> rows) {
+  for (Listed& row : rows) REJOIN_TRY(complete_versions(work, row));
+  // Until the merge is over: a row that is replaced leaves and comes without the application's triggers.
+  EnforcementOff off(ctx.db, true);
   ApplyOptions options;
   options.referee = true;
   Merge merge(work, options);
@@ -156,7 +180,7 @@ Result<bool> discard(Context& ctx, const std::string& name, const std::vector<cr
   REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
   REJOIN_ASSIGN(Bytes key, stored_key(ctx, *table, key_values));
   REJOIN_ASSIGN(std::vector<Listed> rows, listed(ctx, table->name, &key));
-  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, rows));
+  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, std::move(rows)));
   REJOIN_TRY(work.commit());
   return count > 0;
 }
@@ -165,7 +189,7 @@ Result<int64_t> discard_all(Context& ctx) {
   REJOIN_ASSIGN(Work work, Work::write(ctx));
   REJOIN_TRY(fold(work));
   REJOIN_ASSIGN(std::vector<Listed> rows, listed(ctx, "", nullptr));
-  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, rows));
+  REJOIN_ASSIGN(int64_t count, discard_rows(ctx, work, std::move(rows)));
   REJOIN_TRY(work.commit());
   return count;
 }
@@ -215,7 +239,12 @@ Result<std::optional<crdt::RowRecord>> discarded_versions(Context& ctx, std::str
   return std::optional(std::move(versions));
 }
 
-Status forget_discarded(Context& ctx, std::string_view table, BytesView key) {
+Status forget_discarded(Context& ctx, std::string_view table, BytesView key, const crdt::RowRecord& taken) {
+  REJOIN_ASSIGN(auto versions, discarded_versions(ctx, table, key));
+  if (versions) {
+    const crdt::RowRecord rest = without_versions(*versions, taken, ctx.sites);
+    if (!(rest == crdt::RowRecord())) return store_discarded(ctx, table, key, rest);
+  }
   REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_discarded WHERE table_name=?1 AND k=?2"));
   Use use(*s);
   s->bind_text(1, table);
@@ -242,7 +271,7 @@ Status settle_discarded(Work& work, BytesView frame, const std::vector<sync::Ref
       if (std::any_of(refused.begin(), refused.end(),
                       [&](const sync::RefusedRow& row) { return row.table == wire.name && row.key == cursor.key(); }))
         continue;
-      REJOIN_TRY(forget_discarded(ctx, table->name, cursor.key()));
+      REJOIN_TRY(forget_discarded(ctx, table->name, cursor.key(), cursor.record()));
       taken = true;
     }
   }

@@ -67,14 +67,15 @@ Status keep_what_came_back(Context& ctx, BytesView frame) {
   return {};
 }
 
-Status evict(Work& work, int64_t pushed) {
+Status evict(Work& work, int64_t pushed, BytesView source) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(bool any, any_waits(ctx));
   if (!any) return {};
   {
     // The pages that they came with.
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged LIMIT 1"));
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged WHERE source=?1 LIMIT 1"));
     Use use(*s);
+    s->bind_blob(1, source);
     REJOIN_ASSIGN(bool staged, s->step("looking for staged pages"));
     if (staged) return {};
   }
@@ -100,13 +101,12 @@ Status evict(Work& work, int64_t pushed) {
     }
   }
   const Bytes none = codec::encode_row_frame(ctx.sites[work.state.site], ctx.sites, nullptr);
-  for (const auto& group : leaving) {
-    const Table* table = ctx.catalog.find(group.first);
-    const std::set<Bytes>& waiting = unsent[group.first];
-    {
-      // Once for all rows: it makes SQLite prepare every statement anew.
-      std::optional<EnforcementOff> off;
-      if (table && !table->app_triggers) off.emplace(ctx.db, true);
+  {
+    // Once for all rows: it makes SQLite prepare every statement anew.
+    EnforcementOff off(ctx.db, true);
+    for (const auto& group : leaving) {
+      const Table* table = ctx.catalog.find(group.first);
+      const std::set<Bytes>& waiting = unsent[group.first];
       for (const Bytes& key : group.second) {
         if (table && waiting.contains(key)) continue;
         REJOIN_TRY(on_row(ctx, kForget, group.first, key));
@@ -131,6 +131,9 @@ Status evict(Work& work, int64_t pushed) {
                           table->name, key));
       }
     }
+  }
+  for (const auto& group : leaving) {
+    const Table* table = ctx.catalog.find(group.first);
     if (!table) continue;
     REJOIN_ASSIGN(bool side_effects, retry_hidden(ctx, *table));
     if (side_effects) REJOIN_TRY(fold(work));

@@ -13,8 +13,8 @@ namespace rejoin::sqlite {
 Status note_evicted(Context& ctx, const std::vector<sync::EvictedRows>& evicted);
 // A page brings rows that were to leave.
 Status keep_what_came_back(Context& ctx, BytesView frame);
-// Removes those that can leave. `pushed`: log entries behind it are not sent yet. A row that the server has refused a
-// write of stays listed, as one that the server has not, until it is discarded.
-Status evict(Work& work, int64_t pushed);
+// Removes those that can leave. `pushed`: log entries behind it are not sent yet; `source`: whose pages they came with.
+// A row that the server has refused a write of stays listed, as one that the server has not, until it is discarded.
+Status evict(Work& work, int64_t pushed, BytesView source);
 
 }  // namespace rejoin::sqlite

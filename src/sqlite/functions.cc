@@ -253,6 +253,16 @@ void fn_sync(sqlite3_context* c, int, sqlite3_value**) {
   });
 }
 
+// May other threads use connections of their own? The application may have chosen otherwise before it opened its first.
+bool threads_may_use_sqlite() {
+  if (!sqlite3_threadsafe()) return false;
+  sqlite3* db = nullptr;
+  const int opened = sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  const bool may = opened == SQLITE_OK && sqlite3_db_mutex(db) != nullptr;
+  sqlite3_close_v2(db);
+  return may;
+}
+
 void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
   guarded(c, "rejoin_live", [&] {
     Replica& replica = replica_of(c);
@@ -265,6 +275,12 @@ void fn_live(sqlite3_context* c, int n, sqlite3_value** v) {
     if (!start)
       return result_error(c, "rejoin_live",
                           fail(Code::unsupported, "this build of Rejoin has no network; use the rejoin command"));
+    if (!threads_may_use_sqlite())
+      return result_error(
+          c, "rejoin_live",
+          fail(Code::unsupported,
+               "SQLite is set to a single thread here; set it to several (SQLITE_CONFIG_SERIALIZED), or "
+               "call rejoin_sync()"));
     std::string file = file_of(replica);
     if (file.empty())
       return result_error(

@@ -39,8 +39,7 @@ Status note(Context& ctx, const Rejection& rejection) {
       Statement * s,
       ctx.statement("INSERT INTO main.rejoin_rejections(table_name, key, code, reason, at, k, held, server, "
                     "versions, told) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT(table_name, k) DO "
-                    "UPDATE SET code=?3, reason=?4, at=?5, held=?7, server=coalesce(?8, server), versions=?9, "
-                    "told=coalesce(?10, told)"));
+                    "UPDATE SET code=?3, reason=?4, at=?5, held=?7, server=?8, versions=?9, told=?10"));
   const sync::RefusedRow& row = rejection.row;
   std::string now = iso8601(ctx.clock.now_ms()), server;
   Bytes versions;
@@ -85,6 +84,23 @@ Result<Versions> versions_in(Context& ctx, BytesView frame, const std::vector<sy
   return out;
 }
 
+// A value that was kept back before stays so when the rest of its row is refused.
+Status join_held(Context& ctx, Rejection& rejection, const crdt::RowRecord& mine) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT versions FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2 "
+                                             "AND held"));
+  Use use(*s);
+  s->bind_text(1, rejection.row.table);
+  s->bind_blob(2, rejection.row.key);
+  REJOIN_ASSIGN(bool held, s->step("reading a rejection"));
+  crdt::RowRecord versions;
+  if (!held || !crdt::decode_record(s->blob(0), ctx.sites.size(), versions) || !shares_versions(mine, versions))
+    return {};
+  rejection.held = true;
+  crdt::JoinOutcome outcome;
+  crdt::join(rejection.versions, versions, ctx.sites, outcome);
+  return {};
+}
+
 }  // namespace
 
 Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, bool may_relay) {
@@ -101,6 +117,7 @@ Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, Bytes
         rejection.versions = may_relay ? mine.record : crdt::part_of_site(mine.record, work.state.site);
       rejection.versions.hidden = false;
       if (!shares_versions(mine.record, rejection.versions)) continue;
+      REJOIN_TRY(join_held(ctx, rejection, mine.record));
     }
     REJOIN_TRY(note(ctx, rejection));
   }
@@ -191,17 +208,21 @@ Status forget_rejections(Context& ctx, BytesView frame) {
   for (uint32_t i = 0; i < sites.size(); ++i) sites[i] = i;
   REJOIN_ASSIGN(Statement * s,
                 ctx.statement("DELETE FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2 AND NOT held"));
+  // The server has more of the row now than it said.
+  REJOIN_ASSIGN(Statement * held, ctx.statement("UPDATE main.rejoin_rejections SET server=NULL, told=NULL WHERE "
+                                                "table_name=?1 AND k=?2"));
   for (size_t b = 0; b < reader.blocks().size(); ++b) {
     const codec::WireTable& table = reader.tables()[reader.blocks()[b].table];
     std::vector<uint32_t> columns(table.columns.size());
     for (uint32_t i = 0; i < columns.size(); ++i) columns[i] = i;
     codec::BlockCursor cursor = reader.rows(b, sites, columns);
-    while (cursor.next()) {
-      Use use(*s);
-      s->bind_text(1, table.name);
-      s->bind_blob(2, cursor.key());
-      REJOIN_TRY(s->run("forgetting a rejection"));
-    }
+    while (cursor.next())
+      for (Statement* each : {s, held}) {
+        Use use(*each);
+        each->bind_text(1, table.name);
+        each->bind_blob(2, cursor.key());
+        REJOIN_TRY(each->run("forgetting a rejection"));
+      }
   }
   return {};
 }

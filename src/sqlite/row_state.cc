@@ -2,9 +2,7 @@
 
 #include "crdt/key.h"
 #include "sqlite/base_writer.h"
-#include "sqlite/captured.h"
 #include "sqlite/extract.h"
-#include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/parked.h"
 
@@ -26,17 +24,13 @@ Result<RowState> read_row_state(Context& ctx, const Table& table, BytesView key)
 }
 
 Status erase_row(Context& ctx, const Table& table, BytesView key) {
-  const bool triggers = table.app_triggers && !ctx.rollback_triggers.contains(table.id);
-  EnforcementOff off(ctx.db, !triggers);
-  BaseWriter base(ctx, table, triggers);
+  BaseWriter base(ctx, table);
   BaseWriter::Row row;
   Bytes scratch;
   if (!crdt::decode_key(key, table.key.size(), row.key, scratch))
     return fail(Code::corrupt, "a key of table \"" + table.name + "\" is damaged");
-  REJOIN_ASSIGN(int64_t mark, log_tail(ctx));
   REJOIN_TRY(base.erase(row));
   REJOIN_TRY(base.erase_shadow(row));
-  if (triggers) REJOIN_TRY(forget_captured(ctx, table, mark, {Bytes(key)}));
   REJOIN_TRY(unpark_hidden(ctx, table, key));
   REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM " + table.records() + " WHERE k=?1"));
   Use use(*s);

@@ -20,7 +20,7 @@ struct RowState {
 // Everything must have been folded.
 Result<RowState> read_row_state(Context& ctx, const Table& table, BytesView key);
 // Removes the row from here as if nobody had ever told of it: no deletion, nothing is captured, nothing travels. The
-// application's triggers see it go.
+// caller holds an EnforcementOff with triggers: what the application's would write elsewhere would be pushed.
 Status erase_row(Context& ctx, const Table& table, BytesView key);
 // The state as others are told it.
 codec::OneRow one_row(const Table& table, BytesView key, const RowState& state);

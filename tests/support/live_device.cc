@@ -58,7 +58,9 @@ void LiveDevice::connect(const std::string& url, std::function<std::string()> to
   if (!token) token = [fixed = live_token(name_)] { return fixed; };
   stop_ = false;
   thread_ = std::thread([this, url, token = std::move(token), topics = std::move(topics)] {
-    auto database = sqlite::Database::open(app_->path());
+    sqlite::DatabaseOptions open;
+    open.busy_timeout_ms = patience_ms;
+    auto database = sqlite::Database::open(app_->path(), open);
     client::LiveOptions options;
     options.token = token;
     options.topics = topics;
@@ -85,6 +87,8 @@ void LiveDevice::run(const std::string& sql) {
   const Status done = app_->execute(sql);
   EXPECT_TRUE(done.ok()) << (done.ok() ? "" : done.error().message);
 }
+
+void LiveDevice::discard() { EXPECT_TRUE(app_->replica().discard_all().ok()); }
 
 std::string LiveDevice::rows(const std::string& sql) {
   std::string out;

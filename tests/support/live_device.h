@@ -48,10 +48,14 @@ class LiveDevice {
   Status disconnect();
 
   void run(const std::string& sql);
+  // Gives up all that was refused.
+  void discard();
   std::string rows(const std::string& sql = "SELECT id, title FROM todos ORDER BY id");
   bool comes_to(const std::string& rows);
   size_t connections() const { return connections_; }
   std::vector<sync::AppMessage> messages() const;
+  // How long the connection's thread waits for a lock of the application's.
+  int patience_ms = 5'000;
 
  private:
   const std::string name_;
