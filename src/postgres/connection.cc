@@ -214,7 +214,6 @@ void Connection::start() {
 }
 
 Result<std::vector<Rows>> Connection::sync() {
-  error_ = {};  // of an earlier request, another tenant's perhaps
   REJOIN_TRY(tidy_prepared());
   if (PQstatus(db_) != CONNECTION_OK || !dispatch() || !PQpipelineSync(db_)) return broken("sending");
   ++round_trips_;

@@ -76,6 +76,8 @@ class Connection {
   void set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) { deadline_ = deadline; }
   void set_prepare(bool prepare) { prepare_ = prepare; }
   const SqlError& last_error() const { return error_; }
+  // What comes next is not to be taken for an earlier error, of another tenant's request perhaps.
+  void forget_error() { error_ = {}; }
   bool usable() const;
   // For a connection that was idle: has the server closed it meanwhile?
   bool alive();

@@ -289,6 +289,7 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
 
 // False: PostgreSQL refused one of the rows; the savepoint holds what was before.
 Result<bool> Merge::try_rows(Rows_ rows, bool hopeful, std::vector<Incoming*>& again) {
+  work_.db().forget_error();
   work_.db().send("SAVEPOINT rejoin_rows");
   std::vector<Plan> plans;
   Status status = read(rows, hopeful, plans, again);

@@ -101,6 +101,7 @@ class PostgresTenantStore final : public TenantStore {
   // more with the catalog as it is now.
   template <class F>
   auto with_schema(F attempt) -> decltype(attempt()) {
+    db_.forget_error();
     auto first = attempt();
     if (first.ok() || !db_.usable()) return first;
     const std::string& state = db_.last_error().state;

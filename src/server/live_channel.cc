@@ -203,7 +203,7 @@ bool LiveChannel::send(Page& page, Metrics& metrics) {
       event.page = text ? response_to_json(response) : sync::encode_response(response);
       forms[text][relay] = encoded(event, text);
     }
-  size_t readers = 0;
+  std::vector<std::pair<LiveSession*, const std::shared_ptr<const Bytes>*>> readers;
   bool look_again = false;
   {
     std::lock_guard lock(mutex_);
@@ -218,11 +218,11 @@ bool LiveChannel::send(Page& page, Metrics& metrics) {
       }
       place.cursor = page.reply.next_cursor;
       if (!page.reply.more) place.seen = page.news;
-      session->send(form);
-      ++readers;
+      readers.emplace_back(session.get(), &form);
     }
+    metrics.live_page(readers.size());
+    for (const auto& [session, form] : readers) session->send(*form);
   }
-  metrics.live_page(readers);
   return look_again;
 }
 
