@@ -105,6 +105,18 @@ def save(name, data, markdown):
     return path
 
 
+def report(options, name, title, data, notes, header, rows, keep=True, more=""):
+    """Prints a benchmark's results, as JSON when asked, and keeps them. `more` comes below the table."""
+    more = f"\n\n{more}" if more else ""
+    if options.json:
+        print(json.dumps(data, indent=1))
+    else:
+        print(f"{describe(data)}\n{notes}\n\n{aligned(header, rows)}{more}")
+    if keep and not options.no_save:
+        path = save(name, data, f"# {title}\n\n{describe(data)}\n\n{notes}\n\n{markdown(header, rows)}{more}\n")
+        say(f"written: {os.path.relpath(path, ROOT)}.json and .md")
+
+
 def number(value, digits=3):
     """Three significant digits, without an exponent; a dash for none."""
     if value is None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 
-from common import BUILD, ROOT, aligned, build, describe, die, heading, markdown, number, save, say
+from common import BUILD, ROOT, build, die, heading, number, report, say
 
 PROGRAM = os.path.join(BUILD, "bench", "bench_engine")
 SIDES = ("plain", "rejoin", "plain_by_key")
@@ -153,13 +153,4 @@ def main(options, command):
     notes = (f"{options.rows:,} rows, medians of {options.reps} runs in turns; instructions with "
              f"{'no callgrind pass' if options.no_callgrind else format(options.callgrind_rows, ',') + ' rows'}. "
              "CPU, instr.: rejoin / plain SQLite. by key: the same two against plain rows sorted by key.")
-    if options.json:
-        print(json.dumps(data, indent=1))
-    else:
-        print(describe(head) + "\n" + notes + "\n")
-        print(aligned(HEADER, text_rows))
-        print("\n" + summary(table))
-    if not options.only and not options.no_save:
-        path = save("engine", data, f"# Engine against plain SQLite\n\n{describe(head)}\n\n{notes}\n\n"
-                    + markdown(HEADER, text_rows) + f"\n\n{summary(table)}\n")
-        say(f"written: {os.path.relpath(path, ROOT)}.json and .md")
+    report(options, "engine", "Engine against plain SQLite", data, notes, HEADER, text_rows, keep=not options.only, more=summary(table))

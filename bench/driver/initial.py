@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 
-from common import ROOT, aligned, build, describe, die, heading, markdown, number, save, say
+from common import build, die, heading, number, report, say
 from postgres import Postgres
 from processes import cpu_of, measured, peak_kb_of, reset_peak
 from server import REJOIN, Serve
@@ -99,11 +99,4 @@ def main(options, command):
         shutil.rmtree(folder, ignore_errors=True)
     table = [cells(data["rows"], r) for r in data["results"]]
     notes = f"{data['rows']:,} rows of four columns, a uuid the key. Server, PostgreSQL (fsync on) and device share the machine; memory is the peak of each process."
-    if options.json:
-        print(json.dumps(data, indent=1))
-    else:
-        print(describe(data) + "\n" + notes + "\n")
-        print(aligned(HEADER, table))
-    if not options.no_save:
-        path = save("initial", data, f"# The first sync of an empty device\n\n{describe(data)}\n\n{notes}\n\n{markdown(HEADER, table)}\n")
-        say(f"written: {os.path.relpath(path, ROOT)}.json and .md")
+    report(options, "initial", "The first sync of an empty device", data, notes, HEADER, table)

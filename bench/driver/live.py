@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 
-from common import BUILD, ROOT, aligned, build, describe, die, heading, markdown, number, save, say
+from common import BUILD, build, die, heading, number, report, say
 from postgres import Postgres
 from server import REJOIN, Serve
 
@@ -87,11 +87,4 @@ def main(options, command):
             for r in data["results"] if r["case"] == "latency"]
     notes = (f"One row a commit, pushed with POST /v1/sync; from before the push until a reader has its page; server, PostgreSQL (fsync on), writer and all readers share the machine. "
              f"Must / aim: p99 under 50 / 10 ms with 100 readers; at most 24 / 8 KB of the server's memory for an idle connection: {each['bytes_each'] / 1024:.1f} KB with {each['connections']:,}, without TLS.")
-    if options.json:
-        print(json.dumps(data, indent=1))
-    else:
-        print(describe(data) + "\n" + notes + "\n")
-        print(aligned(HEADER, rows))
-    if not options.no_save:
-        path = save("live", data, f"# Live connections\n\n{describe(data)}\n\n{notes}\n\n{markdown(HEADER, rows)}\n")
-        say(f"written: {os.path.relpath(path, ROOT)}.json and .md")
+    report(options, "live", "Live connections", data, notes, HEADER, rows)

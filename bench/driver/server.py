@@ -7,7 +7,7 @@ import tempfile
 import time
 import urllib.request
 
-from common import BUILD, ROOT, aligned, build, describe, die, heading, markdown, number, save, say
+from common import BUILD, build, die, heading, number, report, say
 from postgres import Postgres
 from processes import cpu_of, peak_kb_of
 
@@ -114,11 +114,4 @@ def main(options, command):
     notes = (f"{ROWS} changed rows a request, half of them new; server, PostgreSQL (fsync on) and load share the machine. Must / aim: pushes at "
              f"least 0.25 / 0.5 of plain SQL, and 10 times a design with a row per cell ({CELLS_OF_A_CELL_DESIGN:,} cells/s in one tenant): "
              f"{2 * one:,.0f} cells/s, {2 * one / CELLS_OF_A_CELL_DESIGN:.0f} times. Peak memory of the server: {data['server_peak_kb'] / 1024:.0f} MB.")
-    if options.json:
-        print(json.dumps(data, indent=1))
-    else:
-        print(describe(data) + "\n" + notes + "\n")
-        print(aligned(HEADER, rows))
-    if not options.no_save:
-        path = save("server", data, f"# A server on PostgreSQL\n\n{describe(data)}\n\n{notes}\n\n{markdown(HEADER, rows)}\n")
-        say(f"written: {os.path.relpath(path, ROOT)}.json and .md")
+    report(options, "server", "A server on PostgreSQL", data, notes, HEADER, rows)

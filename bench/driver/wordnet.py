@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 
-from common import BUILD, ROOT, aligned, build, describe, die, heading, markdown, number, save, say
+from common import BUILD, ROOT, build, die, heading, number, report, say
 from counting_proxy import CountingProxy
 from load_wordnet import SCHEMA
 from processes import cpu_of, measured, peak_kb_of, reset_peak
@@ -180,11 +180,4 @@ def main(options, command):
     notes = (f"{data['synsets']:,} synsets and {data['senses']:,} senses; their values are {data['value_bytes'] / 1e6:.1f} MB, "
              f"the plain file {data['file_bytes'] / 1e6:.1f} MB. Wire: all bytes of the TCP streams, both directions, HTTP included. "
              "CPU ratios: both ends together / the copy. Peak ratio: the larger process / the copy.")
-    if options.json:
-        print(json.dumps(data, indent=1))
-    else:
-        print(describe(data) + "\n" + notes + "\n")
-        print(aligned(HEADER, rows))
-    if not options.no_save and not options.limit:
-        path = save("wordnet", data, f"# WordNet through a server\n\n{describe(data)}\n\n{notes}\n\n{markdown(HEADER, rows)}\n")
-        say(f"written: {os.path.relpath(path, ROOT)}.json and .md")
+    report(options, "wordnet", "WordNet through a server", data, notes, HEADER, rows, keep=not options.limit)

@@ -100,7 +100,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
 }
 
 Connection::~Connection() { PQfinish(db_); }
-bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queued() == 0; }
+bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queued() == 0 && !lost_; }
 bool Connection::alive() {
   pollfd fd{PQsocket(db_), POLLIN, 0};
   // Something to read although nothing was asked: a farewell, or a notice.
@@ -209,13 +209,15 @@ bool Connection::dispatch() {
 }
 
 void Connection::start() {
-  // Whatever fails here fails again in sync(), which tells.
-  if (PQstatus(db_) == CONNECTION_OK && tidy_prepared().ok() && dispatch()) PQflush(db_);
+  // Whatever fails here is told by sync().
+  if (PQstatus(db_) != CONNECTION_OK || !tidy_prepared().ok()) return;
+  lost_ |= !dispatch();
+  if (!lost_) PQflush(db_);
 }
 
 Result<std::vector<Rows>> Connection::sync() {
   REJOIN_TRY(tidy_prepared());
-  if (PQstatus(db_) != CONNECTION_OK || !dispatch() || !PQpipelineSync(db_)) return broken("sending");
+  if (lost_ || PQstatus(db_) != CONNECTION_OK || !dispatch() || !PQpipelineSync(db_)) return broken("sending");
   ++round_trips_;
   const std::vector<UnderWay> sent = std::exchange(under_way_, {});
   std::vector<Rows> out;

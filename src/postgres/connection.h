@@ -111,6 +111,7 @@ class Connection {
   pg_conn* db_;
   std::vector<Queued> queue_;
   std::vector<UnderWay> under_way_;  // sent, their results not read
+  bool lost_ = false;                // start() could not send all: nothing more goes out, a COMMIT least of all
   std::unordered_map<std::string, std::string> prepared_;
   uint64_t next_name_ = 0;
   uint64_t round_trips_ = 0;
