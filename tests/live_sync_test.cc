@@ -64,7 +64,7 @@ TEST_F(LiveSync, OneReadServesAllThatStandAtOnePlace) {
   LiveDevice writer(folder.path(), "writer");
   writer.run("INSERT INTO todos VALUES ('1', 'first')");
   writer.connect(url);
-  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_count") >= 1; }));
+  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_sum") >= 1; }));
   std::vector<std::unique_ptr<LivePeer>> readers;
   for (int i = 0; i < 30; ++i) {
     readers.push_back(std::make_unique<LivePeer>(server->port(), live_token("reader " + std::to_string(i))));
@@ -93,7 +93,7 @@ TEST_F(LiveSync, ReadersWhoSeeDifferentThingsAreServedAndThenThereIsPeace) {
   LiveDevice writer(folder.path(), "writer");
   writer.run("INSERT INTO todos VALUES ('1', 'first')");
   writer.connect(url);
-  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_count") >= 1; }));
+  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_sum") >= 1; }));
   std::vector<std::unique_ptr<LivePeer>> readers;
   for (int i = 0; i < 40; ++i) {
     const std::string name = std::to_string(i);
@@ -241,7 +241,7 @@ TEST_F(LiveSync, WhatADiscardNeedsFromTheServerComesAtOnce) {
   LiveDevice a(folder.path(), "a");
   a.run("INSERT INTO todos VALUES ('1', 'short')");
   a.connect(url);
-  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_count") >= 1; }));
+  ASSERT_TRUE(eventually([&] { return metric(server->port(), "rejoin_sync_push_rows_sum") >= 1; }));
   a.run("UPDATE todos SET title = hex(zeroblob(200))");
   ASSERT_TRUE(eventually([&] { return a.rows("SELECT count(*) FROM rejoin_rejections") == "1 "; }));
   a.discard();
