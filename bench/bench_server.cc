@@ -95,8 +95,9 @@ uint64_t upsert(Sql& s, size_t rows) {
     done.add(int64_t{0}), priority.add(int64_t{5});
   }
   auto rows_done = s.db->query(
-      "INSERT INTO todos_plain SELECT u.id::uuid, u.title, u.done <> 0, u.priority FROM unnest($1::text[], $2::text[], "
-      "$3::bigint[], $4::bigint[]) AS u(id, title, done, priority) ON CONFLICT (id) DO UPDATE SET title = "
+      "INSERT INTO todos_plain SELECT 'main', u.id::uuid, u.title, u.done <> 0, u.priority FROM unnest($1::text[], "
+      "$2::text[], "
+      "$3::bigint[], $4::bigint[]) AS u(id, title, done, priority) ON CONFLICT (org, id) DO UPDATE SET title = "
       "EXCLUDED.title",
       postgres::Params().array(ids).array(titles).array(done).array(priority));
   if (!rows_done.ok()) die(rows_done.error().message);

@@ -43,8 +43,8 @@ class Postgres:
         self.stop()
         die(f"PostgreSQL does not start:\n{open(self.log.name).read()}")
 
-    def url(self, database):
-        return f"postgres:///{database}?host={self.folder}&user=bench"
+    def url(self, database, user="bench"):
+        return f"postgres:///{database}?host={self.folder}&user={user}"
 
     def psql(self, database, *statements, check=True):
         words = [word for statement in statements for word in ("-c", statement)]

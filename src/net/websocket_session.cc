@@ -111,7 +111,15 @@ void WebSocketSession::on_read(ErrorCode error, size_t bytes) {
   incoming_.resize(received_);
   Bytes message = std::exchange(incoming_, Bytes());
   received_ = 0;
-  if (!closing_) owner_->on_message(std::move(message), socket_.got_text());
+  try {
+    if (!closing_) owner_->on_message(std::move(message), socket_.got_text());
+  } catch (...) {
+    // Reading goes on, so that the connection ends as any other does; whoever runs the executor tells of it.
+    close(kCloseInternal, "the server failed on this message; connect again");
+    if (reserve_) reserve_(0);
+    read();
+    throw;
+  }
   if (reserve_) reserve_(0);
   read();
 }

@@ -77,8 +77,8 @@ void RecordBatch::send(Work& work, const Table& table) {
         Params().integer(work.state.id).integer(table.id).array(new_.where).array(new_.records).array(new_.held));
   if (known_.where.size() != 0)
     work.db().send(
-        "UPDATE rejoin.record AS r SET rec = u.rec, held = u.held FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS "
-        "u(place, rec, held) WHERE r.ctid = u.place::tid",
+        "UPDATE rejoin.record AS r SET rec = u.rec, held = u.held FROM unnest($1::text[]::tid[], $2::bytea[], "
+        "$3::bytea[]) AS u(place, rec, held) WHERE r.ctid = u.place",
         Params().array(known_.where).array(known_.records).array(known_.held));
   *this = {};
 }
