@@ -22,10 +22,26 @@ set(REJOIN_DEPS_sim dep_boost_json)
 # table that the loading process hands over (sqlite3ext.h without SQLITE_CORE), and libsqlite3 is not linked.
 set(REJOIN_EXT_ROOMS sqlite client)
 
+# Sources that are compiled alone in a unity build: what they keep to themselves has the names that their neighbours use.
+# The whole room cli is such: every command has its Arguments.
+set(REJOIN_ALONE "src/server/[a-z0-9_]*_test\\.cc$|_vtab\\.cc$|src/contract/|src/server/routes\\.cc$")
+function(rejoin_unity target)
+  if(NOT REJOIN_UNITY)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "${REJOIN_ALONE}")
+  set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+endfunction()
+
 # rejoin_room_library(target sources-var rooms-list external-list)
 function(rejoin_room_library target sources rooms externals)
   if(sources)
     add_library(${target} STATIC ${sources})
+    if(NOT target STREQUAL "rejoin_cli")
+      rejoin_unity(${target})
+    endif()
     set(scope PUBLIC)
   else()
     add_library(${target} INTERFACE)

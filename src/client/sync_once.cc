@@ -23,7 +23,7 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr size_t kWorthCompressing = 256;
 constexpr uint64_t kReplyOverhead = 64ull << 20;  // contract, cursor and refused rows around a page
-constexpr std::chrono::milliseconds kLook{100};
+constexpr std::chrono::milliseconds kCheckCancelled{100};
 
 // It becomes part of a header.
 Status check_token(const std::string& token) {
@@ -146,7 +146,7 @@ class Sync {
     const auto until = std::min(SteadyClock::now() + std::chrono::milliseconds(ms), options_.deadline);
     while (SteadyClock::now() < until) {
       if (std::optional<Error> end = must_end()) return session_.on_cancel(*end);
-      std::this_thread::sleep_until(std::min<SteadyClock::time_point>(until, SteadyClock::now() + kLook));
+      std::this_thread::sleep_until(std::min<SteadyClock::time_point>(until, SteadyClock::now() + kCheckCancelled));
     }
     return session_.on_timer();
   }

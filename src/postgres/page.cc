@@ -16,7 +16,7 @@ namespace {
 
 using codec::Cursor;
 
-constexpr size_t kBatchRows = 2'000;  // rows that are read at a time
+constexpr size_t kPageRows = 2'000;  // rows that are read at a time
 
 struct Touch {
   bool life = false, whole = false;
@@ -241,7 +241,7 @@ Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& 
           Rows rows,
           work.db().query("SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
                           "$3 ORDER BY k LIMIT " +
-                              std::to_string(kBatchRows),
+                              std::to_string(kPageRows),
                           Params().integer(work.state.id).integer(table.id).bytea(cursor.key)));
       if (rows.empty()) break;
       std::vector<BytesView> keys;
@@ -249,7 +249,7 @@ Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& 
       REJOIN_ASSIGN(size_t taken, page.add(table, keys, {}));
       if (taken > 0) cursor.key = keys[taken - 1];
       if (taken < keys.size()) return true;
-      if (rows.size() < kBatchRows) break;
+      if (rows.size() < kPageRows) break;
     }
     cursor.key.clear();
     ++cursor.table;
@@ -308,7 +308,7 @@ Result<bool> follow(Work& work, const Reader& reader, const sync::PullRequest& r
     for (const auto& [key, touch] : touches) {
       keys.push_back(key);
       each.push_back(&touch);
-      if (keys.size() < kBatchRows) continue;
+      if (keys.size() < kPageRows) continue;
       REJOIN_TRY(flush());
       if (writer.bytes() > too_much && most > 1) return false;
     }

@@ -12,7 +12,7 @@
 namespace rejoin::postgres {
 namespace {
 
-constexpr size_t kBatchRows = 5'000;
+constexpr size_t kTrackRows = 5'000;
 
 // A stamp for what was found now.
 crdt::Stamp now_stamp(Work& work) {
@@ -48,7 +48,7 @@ Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
                write_expression(table->tenant->type, "($" + std::to_string(params.size()) + "::text)");
     }
     REJOIN_ASSIGN(Rows rows, db.query("SELECT " + keys + " FROM " + table->sql + " AS t" + where + " ORDER BY " +
-                                          order + " LIMIT " + std::to_string(kBatchRows),
+                                          order + " LIMIT " + std::to_string(kTrackRows),
                                       params));
     if (rows.empty()) {
       REJOIN_TRY(work.commit());
@@ -117,7 +117,7 @@ Status each_record(Connection& db, Tenant& tenant, int64_t table_id, const crdt:
     REJOIN_ASSIGN(Rows rows,
                   db.query("SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
                            "$3 ORDER BY k LIMIT " +
-                               std::to_string(kBatchRows),
+                               std::to_string(kTrackRows),
                            Params().integer(work.state.id).integer(table_id).bytea(after)));
     std::vector<BytesView> keys;
     KeyArrays arrays(*table);

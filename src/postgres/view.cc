@@ -9,7 +9,7 @@
 namespace rejoin::postgres {
 namespace {
 
-constexpr size_t kBatchRows = 2'000;
+constexpr size_t kViewRows = 2'000;
 constexpr int64_t kUsedHoldsMs = int64_t{24} * 3600 * 1000;  // of rejoin.view.used
 
 int64_t at_rest(uint64_t view) { return static_cast<int64_t>(view); }
@@ -32,7 +32,7 @@ Status look_at(Work& look, const Persona& persona, const Table& table, Changes& 
     REJOIN_ASSIGN(Rows rows, look.db().query(
                                  "SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
                                  "$3 AND get_byte(rec, 0) & 1 = 1 ORDER BY k LIMIT " +
-                                     std::to_string(kBatchRows),
+                                     std::to_string(kViewRows),
                                  Params().integer(look.state.id).integer(table.id).bytea(after)));
     std::vector<BytesView> keys;
     KeyArrays arrays(table);

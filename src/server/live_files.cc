@@ -13,7 +13,7 @@
 namespace rejoin::server {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 
 // A commit is written before it can be read, by as long as the disk takes to sync: who looks in between sees the last
 // change of the file, and nothing new in it. So it is looked into again a little later.
@@ -48,7 +48,7 @@ class FileFeed final : public LiveFeed {
   void follow(const std::string& tenant) override {
     const Stamp now = stamp(tenant);
     std::lock_guard lock(mutex_);
-    followed_.emplace(tenant, Known{now, Clock::now()});
+    followed_.emplace(tenant, Known{now, SteadyClock::now()});
   }
   void unfollow(const std::string& tenant) override {
     std::lock_guard lock(mutex_);
@@ -60,7 +60,7 @@ class FileFeed final : public LiveFeed {
  private:
   struct Known {
     Stamp stamp;
-    Clock::time_point since;
+    SteadyClock::time_point since;
     bool settled = false;  // looked into long after its last change
   };
 
@@ -79,7 +79,7 @@ class FileFeed final : public LiveFeed {
       for (auto& [tenant, known] : followed_) {
         const Stamp now = stamp(tenant);
         if (now == known.stamp && known.settled) continue;
-        const auto time = Clock::now();
+        const auto time = SteadyClock::now();
         if (!(now == known.stamp)) known = {now, time};
         known.settled = time - known.since > kSettles;
         changed.push_back(tenant);

@@ -20,7 +20,7 @@
 namespace rejoin::server {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr const char* kListen = "LISTEN rejoin";
@@ -105,10 +105,10 @@ class PostgresFeed final : public LiveFeed {
   struct Database {
     std::unique_ptr<postgres::Connection> connection;
     milliseconds retry = kFirstRetry;
-    Clock::time_point retry_at, outbox_at, logs_at, proof_at, answer_by;
+    SteadyClock::time_point retry_at, outbox_at, logs_at, proof_at, answer_by;
     bool comes_through = false;  // notifications do
     bool said = false;           // that they don't
-    Clock::time_point needed;
+    SteadyClock::time_point needed;
     std::map<std::string, int64_t> tails;  // of followed tenants, as seen last
     std::vector<std::string> followed;
     std::vector<std::string> payloads;  // to be sent
@@ -121,7 +121,7 @@ class PostgresFeed final : public LiveFeed {
 
   void run() {
     while (gather()) {
-      const Clock::time_point now = Clock::now();
+      const SteadyClock::time_point now = SteadyClock::now();
       std::erase_if(databases_, [&](const auto& d) {
         return d.second.followed.empty() && d.second.payloads.empty() && now - d.second.needed > kIdle;
       });
@@ -135,7 +135,7 @@ class PostgresFeed final : public LiveFeed {
   // only the one used last is kept, for a PostgreSQL server has a hundred for all its databases.
   void close_spare() {
     const auto spare = [](const Database& d) { return d.followed.empty() && d.payloads.empty(); };
-    Clock::time_point newest;
+    SteadyClock::time_point newest;
     for (const auto& [url, d] : databases_)
       if (spare(d)) newest = std::max(newest, d.needed);
     std::erase_if(databases_, [&](const auto& d) { return spare(d.second) && d.second.needed < newest; });
@@ -148,7 +148,7 @@ class PostgresFeed final : public LiveFeed {
     for (auto& [url, database] : databases_) database.followed.clear();
     const auto of = [&](const std::string& tenant) -> Database& {
       Database& database = databases_[tenant_database(postgres_.url, tenant)];
-      database.needed = Clock::now();
+      database.needed = SteadyClock::now();
       return database;
     };
     for (const std::string& tenant : followed_) of(tenant).followed.push_back(tenant);
@@ -165,7 +165,7 @@ class PostgresFeed final : public LiveFeed {
       d.payloads.clear();
       return;
     }
-    const Clock::time_point now = Clock::now();
+    const SteadyClock::time_point now = SteadyClock::now();
     if (now >= d.proof_at) {
       d.payloads.push_back("p " + node_ + " 1");
       d.proof_at = now + kProof;
@@ -173,26 +173,26 @@ class PostgresFeed final : public LiveFeed {
     }
     Status done = notify(d);
     if (done.ok()) done = read(d);
-    if (done.ok() && d.answer_by != Clock::time_point() && now >= d.answer_by) silent(d);
+    if (done.ok() && d.answer_by != SteadyClock::time_point() && now >= d.answer_by) silent(d);
     if (done.ok() && !d.followed.empty()) done = look(d, now);
     if (done.ok()) return;
     lost(d, done.error());
   }
 
   bool connect(const std::string& url, Database& d) {
-    if (Clock::now() < d.retry_at) return false;
+    if (SteadyClock::now() < d.retry_at) return false;
     auto made = postgres::Connection::open(url);
     Status ready = made.ok() ? Status() : Status(made.error());
     if (ready.ok()) {
       (*made)->set_prepare(postgres_.prepare);
-      (*made)->set_deadline(Clock::now() + kQueryTime);
+      (*made)->set_deadline(SteadyClock::now() + kQueryTime);
       auto listens = (*made)->query(kListen);
       if (!listens.ok()) ready = listens.error();
     }
     if (!ready.ok()) return lost(d, ready.error()), false;
     d.connection = std::move(*made);
     d.comes_through = false;
-    d.proof_at = d.outbox_at = d.logs_at = Clock::time_point();
+    d.proof_at = d.outbox_at = d.logs_at = SteadyClock::time_point();
     // What happened before may have been missed.
     for (const std::string& tenant : d.followed) heard_.changed(tenant);
     return true;
@@ -203,8 +203,8 @@ class PostgresFeed final : public LiveFeed {
       log_.write(LogLevel::warning, "live_feed_lost",
                  {{"error", std::string(code_name(error.code))}, {"message", error.message}});
     d.connection.reset();
-    d.answer_by = Clock::time_point();
-    d.retry_at = Clock::now() + d.retry;
+    d.answer_by = SteadyClock::time_point();
+    d.retry_at = SteadyClock::now() + d.retry;
     d.retry = std::min(d.retry * 2, kLongestRetry);
   }
 
@@ -212,7 +212,7 @@ class PostgresFeed final : public LiveFeed {
     if (d.payloads.empty()) return {};
     postgres::Array list = postgres::Array::texts();
     for (const std::string& payload : std::exchange(d.payloads, {})) list.add(BytesView(payload));
-    d.connection->set_deadline(Clock::now() + kQueryTime);
+    d.connection->set_deadline(SteadyClock::now() + kQueryTime);
     // Nobody waits for the disk because of it.
     d.connection->send("BEGIN");
     d.connection->send("SELECT set_config('synchronous_commit', 'off', true)");
@@ -230,7 +230,7 @@ class PostgresFeed final : public LiveFeed {
         d.comes_through = true;
         d.retry = kFirstRetry;
         d.said = false;
-        d.answer_by = Clock::time_point();
+        d.answer_by = SteadyClock::time_point();
       }
       if (p.node == node_) continue;
       if (p.word == "c") heard_.changed(std::string(p.rest));
@@ -244,7 +244,7 @@ class PostgresFeed final : public LiveFeed {
   }
 
   void silent(Database& d) {
-    d.answer_by = Clock::time_point();
+    d.answer_by = SteadyClock::time_point();
     d.comes_through = false;
     d.retry = kFirstRetry;
     // A pooler may have given the connection's LISTEN to somebody else.
@@ -255,7 +255,7 @@ class PostgresFeed final : public LiveFeed {
                  "nodes are noticed by polling; give a direct address to --postgres, or a shorter --live-poll"}});
   }
 
-  Status look(Database& d, Clock::time_point now) {
+  Status look(Database& d, SteadyClock::time_point now) {
     const bool outbox = now >= d.outbox_at, logs = now >= d.logs_at;
     if (!outbox && !logs) return {};
     postgres::Array names = postgres::Array::texts();
@@ -289,7 +289,7 @@ class PostgresFeed final : public LiveFeed {
 
   void sleep() {
     std::vector<pollfd> fds{{wake_, POLLIN, 0}};
-    Clock::time_point until = Clock::now() + kProof;
+    SteadyClock::time_point until = SteadyClock::now() + kProof;
     for (const auto& [url, d] : databases_) {
       if (!d.connection) {
         until = std::min(until, d.retry_at);
@@ -297,10 +297,10 @@ class PostgresFeed final : public LiveFeed {
       }
       fds.push_back({d.connection->socket(), POLLIN, 0});
       until = std::min(until, d.proof_at);
-      if (d.answer_by != Clock::time_point()) until = std::min(until, d.answer_by);
+      if (d.answer_by != SteadyClock::time_point()) until = std::min(until, d.answer_by);
       if (!d.followed.empty()) until = std::min({until, d.outbox_at, d.logs_at});
     }
-    const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now()).count() + 1;
+    const auto left = std::chrono::duration_cast<milliseconds>(until - SteadyClock::now()).count() + 1;
     if (::poll(fds.data(), fds.size(), static_cast<int>(std::clamp<int64_t>(left, 0, 60'000))) <= 0) return;
     uint64_t rung = 0;
     (void)!::read(wake_, &rung, sizeof rung);

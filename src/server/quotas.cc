@@ -11,7 +11,7 @@ struct Period {
 };
 constexpr Period kPeriods[] = {
     {"s", "a second", 1}, {"m", "a minute", 60}, {"h", "an hour", 3600}, {"d", "a day", 86'400}};
-constexpr uint64_t kMost = uint64_t{1} << 50;
+constexpr uint64_t kMostAmount = uint64_t{1} << 50;
 
 // "1,234,567"
 std::string grouped(uint64_t n) {
@@ -43,7 +43,8 @@ Result<Quota> parse_quota(std::string_view text) {
     }
   Quota quota;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), quota.amount);
-  if (error != std::errc() || end != number.data() + number.size() || quota.amount == 0 || quota.amount > kMost / unit)
+  if (error != std::errc() || end != number.data() + number.size() || quota.amount == 0 ||
+      quota.amount > kMostAmount / unit)
     return wrong;
   quota.amount *= unit;
   for (const Period& p : kPeriods)

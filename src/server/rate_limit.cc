@@ -8,13 +8,13 @@
 namespace rejoin::server {
 namespace {
 
-constexpr double kMost = 1e9;
+constexpr double kMostRate = 1e9;
 
-// A whole number from 1 to kMost; 0 when it is none.
+// A whole number from 1 to kMostRate; 0 when it is none.
 double count_in(std::string_view text) {
   uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || static_cast<double>(number) > kMost) return 0;
+  if (error != std::errc() || end != text.data() + text.size() || static_cast<double>(number) > kMostRate) return 0;
   return static_cast<double>(number);
 }
 
