@@ -68,6 +68,7 @@ TEST(AppSchema, OnConflictClausesOfTheTableDoNotActInAMerge) {
         "CREATE TABLE u(id TEXT PRIMARY KEY, mail TEXT UNIQUE ON CONFLICT " + std::string(clause) + ")";
     Peer a(schema, {"u"}), b(schema, {"u"});
     a.run("INSERT INTO u VALUES('a1', 'x')");
+    b.clock().set(1'700'000'001'000);
     b.run("INSERT INTO u VALUES('b1', 'x'), ('b2', 'y')");
     a.fetch(b);
     EXPECT_EQ(a.rows("SELECT * FROM u ORDER BY id"), "'a1'|'x'\n'b2'|'y'\n");
@@ -110,6 +111,7 @@ TEST(AppSchema, AHiddenRowShowsWhenALocalWriteMakesRoom) {
   const char* schema = "CREATE TABLE u(id TEXT PRIMARY KEY, mail TEXT UNIQUE, n INTEGER DEFAULT '5')";
   Peer a(schema, {"u"}), b(schema, {"u"});
   a.run("INSERT INTO u(id, mail) VALUES('a', 'x')");
+  a.clock().set(1'700'000'001'000);
   b.run("INSERT INTO u(id, mail) VALUES('b', 'x')");
   b.fetch(a);
   EXPECT_EQ(b.number("SELECT count(*) FROM rejoin_parked"), 1);
@@ -124,6 +126,7 @@ TEST(AppSchema, ManyHiddenRowsAllGetTheirTurn) {
   Peer a(schema, {"u"}), b(schema, {"u"});
   const std::string numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) ";
   a.run(numbers + "INSERT INTO u SELECT printf('a%05d', i), 'm' || i FROM n");
+  b.clock().set(1'700'000'001'000);
   b.run(numbers + "INSERT INTO u SELECT printf('b%05d', i), 'm' || i FROM n");
   a.fetch(b);
   EXPECT_EQ(a.number("SELECT count(*) FROM rejoin_parked"), 1200);

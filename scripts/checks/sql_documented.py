@@ -11,7 +11,7 @@ import sys
 ROOT = os.environ.get("REJOIN_ROOT", ".")
 DOC = "docs/sql.md"
 READABLE_TABLES = {"rejoin_parked", "rejoin_rejections"}
-INTERNAL = {"rejoin_rows", "rejoin_close"}  # of the engine's own statements and its end; of no use from SQL
+INTERNAL = {"rejoin_rows", "rejoin_close", "rejoin_nested_write"}  # of the engine's own statements and its end; of no use from SQL
 
 
 def registered():

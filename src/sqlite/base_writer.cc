@@ -5,23 +5,6 @@
 
 namespace rejoin::sqlite {
 
-EnforcementOff::EnforcementOff(sqlite3* db, bool triggers) : db_(db) {
-  int on = 0;
-  if (triggers && sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, -1, &on) == SQLITE_OK && on) {
-    triggers_ = 1;
-    sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
-  }
-  if (sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, -1, &on) == SQLITE_OK && on) {
-    foreign_keys_ = 1;
-    sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 0, nullptr);
-  }
-}
-
-EnforcementOff::~EnforcementOff() {
-  if (triggers_) sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, nullptr);
-  if (foreign_keys_) sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
-}
-
 namespace {
 
 // Does SQLite read this text as a number (so that a numeric column would store the number)?
@@ -67,7 +50,9 @@ int BaseWriter::bind_key(Statement& s, const Row& row, int at) {
 }
 
 Result<Wrote> BaseWriter::run(Statement& s) {
+  ctx_.writing = triggers_ ? table_.id : 0;
   int rc = sqlite3_step(s.get());
+  ctx_.writing = 0;
   if (rc == SQLITE_DONE) {
     s.reset();
     if (!triggers_ || sqlite3_changes(ctx_.db) > 0) return Wrote::done;
@@ -89,19 +74,33 @@ Result<Wrote> BaseWriter::run(Statement& s) {
   return e;
 }
 
+Result<Statement*> BaseWriter::insert_statement(const char* verb) {
+  std::string columns = table_.column_list(), marks;
+  size_t n = table_.key.size();
+  for (const Column& c : table_.columns) n += c.present;
+  for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
+  return ctx_.statement(std::string(verb) + " INTO " + table_.quoted() + "(" + table_.key_list() +
+                        (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")");
+}
+
+void BaseWriter::bind_row(Statement& s, const Row& row) {
+  int at = bind_key(s, row, 1);
+  for (size_t c = 0; c < table_.columns.size(); ++c)
+    if (table_.columns[c].present) s.bind(at++, row.values[c]);
+}
+
 Result<Wrote> BaseWriter::insert(const Row& row) {
   if (!insert_) {
-    std::string columns = table_.column_list(), marks;
-    size_t n = table_.key.size();
-    for (const Column& c : table_.columns) n += c.present;
-    for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
-    REJOIN_ASSIGN(insert_, ctx_.statement("INSERT OR ABORT INTO " + table_.quoted() + "(" + table_.key_list() +
-                                          (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
+    REJOIN_ASSIGN(insert_, insert_statement("INSERT OR ABORT"));
   }
-  int at = bind_key(*insert_, row, 1);
-  for (size_t c = 0; c < table_.columns.size(); ++c)
-    if (table_.columns[c].present) insert_->bind(at++, row.values[c]);
+  bind_row(*insert_, row);
   return run(*insert_);
+}
+
+Result<Wrote> BaseWriter::replace(const Row& row) {
+  REJOIN_ASSIGN(Statement * s, insert_statement("INSERT OR REPLACE"));
+  bind_row(*s, row);
+  return run(*s);
 }
 
 Result<Statement*> BaseWriter::update_statement(const crdt::ColumnSet& columns, bool shadow) {
@@ -134,7 +133,10 @@ Result<Wrote> BaseWriter::update(const Row& row, const crdt::ColumnSet& columns)
 Status BaseWriter::erase(const Row& row) {
   REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM " + table_.quoted() + " WHERE " + table_.key_match()));
   bind_key(*s, row, 1);
-  return s->run("deleting a row of " + table_.name);
+  ctx_.writing = triggers_ ? table_.id : 0;
+  Status status = s->run("deleting a row of " + table_.name);
+  ctx_.writing = 0;
+  return status;
 }
 
 Status BaseWriter::copy_to_shadow(const Row& row) {

@@ -11,20 +11,6 @@
 
 namespace rejoin::sqlite {
 
-// Turns the connection's triggers and foreign-key enforcement off for a scope. It expires every prepared statement of
-// the connection, so it is done once per merge and not per row.
-class EnforcementOff {
- public:
-  EnforcementOff(sqlite3* db, bool triggers);
-  ~EnforcementOff();
-  EnforcementOff(const EnforcementOff&) = delete;
-  EnforcementOff& operator=(const EnforcementOff&) = delete;
-
- private:
-  sqlite3* db_;
-  int triggers_ = 0, foreign_keys_ = 0;
-};
-
 enum class Wrote {
   done,
   refused,  // by a constraint or a trigger of the application's; reason() says which
@@ -42,6 +28,8 @@ class BaseWriter {
   };
 
   Result<Wrote> insert(const Row& row);
+  // Takes every row out that stands in its way.
+  Result<Wrote> replace(const Row& row);
   // Sets `columns` of a row that is there.
   Result<Wrote> update(const Row& row, const crdt::ColumnSet& columns);
   Status erase(const Row& row);
@@ -57,6 +45,8 @@ class BaseWriter {
   static bool altered_by_affinity(const crdt::ValueRef& v, Affinity affinity);
 
  private:
+  Result<Statement*> insert_statement(const char* verb);
+  void bind_row(Statement& s, const Row& row);
   Result<Wrote> run(Statement& s);
   int bind_key(Statement& s, const Row& row, int at);
   Result<Statement*> update_statement(const crdt::ColumnSet& columns, bool shadow);

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <set>
 
+#include "sqlite/declaration.h"
 #include "sqlite/sql.h"
 
 namespace rejoin::sqlite {
@@ -66,25 +67,6 @@ Result<OwnedValue> literal_value(sqlite3* db, const std::string& text, const std
   REJOIN_ASSIGN(bool row, s.step());
   if (!row) return OwnedValue();
   return OwnedValue::of(s.value(0));
-}
-
-// The condition of a partial index, from its CREATE INDEX statement: what stands behind WHERE after the columns.
-std::string where_of_index(std::string_view sql) {
-  int depth = 0;
-  for (size_t i = 0; i < sql.size(); ++i) {
-    const char c = sql[i];
-    if (c == '\'' || c == '"' || c == '`' || c == '[') {
-      i = sql.find(c == '[' ? ']' : c, i + 1);
-      if (i == std::string_view::npos) return "";
-    } else if (c == '(') {
-      ++depth;
-    } else if (c == ')' && --depth == 0) {
-      std::string_view rest = sql.substr(i + 1);
-      while (!rest.empty() && std::isspace(static_cast<unsigned char>(rest.front()))) rest.remove_prefix(1);
-      return rest.size() > 5 && same_name(rest.substr(0, 5), "where") ? std::string(rest.substr(5)) : "";
-    }
-  }
-  return "";
 }
 
 std::string join_names(const std::vector<Column>& columns) {
@@ -175,7 +157,10 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
   for (;;) {
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) break;
-    if (s.integer(5) != 0) continue;  // generated (2, 3) or hidden (1): not ours to carry
+    if (s.integer(5) != 0) {  // generated (2, 3) or hidden (1): not ours to carry
+      table.generated.emplace_back(s.text(0));
+      continue;
+    }
     Column c;
     c.name = s.text(0);
     c.type = s.text(1);
@@ -221,9 +206,12 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
     for (;;) {
       REJOIN_ASSIGN(bool more, parts.step());
       if (!more) break;
-      index.parts.push_back({std::string(parts.text(0)), std::string(parts.text(1))});
+      index.parts.push_back({std::string(parts.text(0)), "", std::string(parts.text(1))});
     }
-    if (indexes.integer(2)) index.where = where_of_index(indexes.text(3));
+    const std::vector<std::string> expressions = index_parts(indexes.text(3));
+    for (size_t i = 0; i < index.parts.size() && i < expressions.size(); ++i)
+      if (index.parts[i].column.empty()) index.parts[i].expression = expressions[i];
+    if (indexes.integer(2)) index.where = index_condition(indexes.text(3));
     table.unique.push_back(std::move(index));
   }
   table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
@@ -233,16 +221,21 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
 
 namespace {
 
-// Names of the tables on which the application has triggers, in lower case.
-Result<std::set<std::string>> tables_with_triggers(sqlite3* db) {
-  std::set<std::string> out;
+// Of the application's triggers, in lower case: the tables that they are on, and all names that they mention.
+struct AppTriggers {
+  std::set<std::string> on, names;
+};
+
+Result<AppTriggers> read_app_triggers(sqlite3* db) {
+  AppTriggers out;
   for (const char* schema : {"main.sqlite_schema", "sqlite_temp_schema"}) {
-    REJOIN_ASSIGN(Statement s, prepare(db, std::string("SELECT DISTINCT lower(tbl_name) FROM ") + schema +
+    REJOIN_ASSIGN(Statement s, prepare(db, std::string("SELECT tbl_name, sql FROM ") + schema +
                                                " WHERE type='trigger' AND name NOT GLOB 'rejoin_capture_*'"));
     for (;;) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
-      out.emplace(s.text(0));
+      out.on.insert(lower_name(s.text(0)));
+      out.names.merge(all_names(s.text(1)));
     }
   }
   return out;
@@ -252,7 +245,7 @@ Result<std::set<std::string>> tables_with_triggers(sqlite3* db) {
 
 Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
   Catalog catalog;
-  REJOIN_ASSIGN(std::set<std::string> with_triggers, tables_with_triggers(db));
+  REJOIN_ASSIGN(const AppTriggers triggers, read_app_triggers(db));
   REJOIN_ASSIGN(Statement s,
                 prepare(db, "SELECT id, name, allow_integer_key, keep_deleted FROM main.rejoin_table ORDER BY id"));
   REJOIN_ASSIGN(Statement ids, prepare(db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
@@ -270,10 +263,8 @@ Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
     table->id = static_cast<uint64_t>(s.integer(0));
     table->allow_integer_key = s.integer(2) != 0;
     table->keep_deleted = s.integer(3) != 0;
-    std::string lower(table->name);
-    for (char& c : lower)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    table->app_triggers = with_triggers.contains(lower);
+    table->app_triggers = triggers.on.contains(lower_name(table->name));
+    table->in_triggers = triggers.names.contains(lower_name(table->name));
     std::vector<Column> declared = std::move(table->columns);
     table->columns.clear();
     std::vector<bool> used(declared.size());
@@ -296,6 +287,7 @@ Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
       if (!used[i]) table->unannounced.push_back(declared[i].name);
     catalog.tables.push_back(std::move(table));
   }
+  REJOIN_TRY(read_constraints(db, catalog));
   return catalog;
 }
 

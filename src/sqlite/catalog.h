@@ -10,6 +10,7 @@
 #include "contract/contract.h"
 #include "crdt/value.h"
 #include "sqlite/api.h"
+#include "sqlite/constraints.h"
 
 namespace rejoin::sqlite {
 
@@ -36,20 +37,24 @@ struct Table {
   bool allow_integer_key = false;
   bool keep_deleted = true;
   bool app_triggers = false;    // the application has triggers on it
+  bool in_triggers = false;     // a trigger of the application's names it, and so may write to it
   std::vector<Column> key;      // in key order
   std::vector<Column> columns;  // the others, by id; generated columns are not among them
   std::vector<std::string>
       unannounced;  // stored columns of the table that have no id yet (an ALTER TABLE nobody told us of)
+  std::vector<std::string> generated;  // names of generated columns
   // UNIQUE indexes other than the key's.
   struct UniqueIndex {
     struct Part {
       std::string column;  // "" is an expression
+      std::string expression;
       std::string collation;
     };
     std::vector<Part> parts;
     std::string where;  // of a partial index
   };
   std::vector<UniqueIndex> unique;
+  Constraints constraints;  // filled by load_catalog
 
   std::string quoted() const;
   std::string records() const { return records_name; }  // "t__rejoin", quoted
@@ -76,7 +81,7 @@ struct Catalog {
 
 Affinity affinity_of(std::string_view declared_type);
 
-// How a base table is declared. Errors: not_found. Fills everything of Table but id, options, app_triggers and ids of
+// How a base table is declared. Errors: not_found. Fills everything of Table but id, options, triggers and ids of
 // columns (all stored non-key columns in declaration order).
 Result<Table> describe_table(sqlite3* db, const std::string& name);
 

@@ -37,7 +37,11 @@ struct Context {
   Random& random;
   CloseHook close_hook;
   std::set<uint64_t> rollback_triggers;  // tables whose triggers rolled back a merge: later merges leave them out
-  UuidSequence uuids;                    // of rejoin_uuid()
+  // The table into which a merge is about to write one row, so that the row's own triggers know that write from theirs
+  // (sqlite/enforcement.h); 0: none.
+  uint64_t writing = 0;
+  bool knows_nested = false;  // the function that asks for it is registered
+  UuidSequence uuids;         // of rejoin_uuid()
   // Prepared statements by their text. Cleared when the connection closes or the schema changes.
   std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
   Catalog catalog;

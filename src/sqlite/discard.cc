@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "sqlite/base_writer.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/explain.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
@@ -129,6 +129,7 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
       }
   }
   REJOIN_TRY(erase_row(ctx, table, row.key));
+  REJOIN_TRY(merge.visibility().left(table, row.key));
   const codec::OneRow one = one_row(table, row.key, now);
   crdt::SiteId source = ctx.sites[work.state.site];
   if (told) source = told->source;

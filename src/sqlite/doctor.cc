@@ -59,7 +59,9 @@ Status check_table(Context& ctx, Table& table, Findings& findings) {
                      "the record says alive but the table has no such row (it was removed while triggers were off)");
       if (in_shadow) findings.add("shadow", table.name, shown, "an alive row has a copy among the dead");
     } else {
-      if (in_table)
+      const bool stand_in = in_table && record.alive && table.constraints.stand_ins;
+      visible += stand_in;
+      if (in_table && !stand_in)
         findings.add(
             "surplus", table.name, shown,
             "the record says dead or hidden but the table has the row (it was written while triggers were off)");

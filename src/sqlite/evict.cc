@@ -4,12 +4,12 @@
 #include <map>
 #include <set>
 
-#include "sqlite/base_writer.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
-#include "sqlite/hidden.h"
 #include "sqlite/rejections.h"
 #include "sqlite/row_state.h"
+#include "sqlite/visibility.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -100,6 +100,7 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
       leaving[std::string(s->text(0))].emplace_back(s->blob(1));
     }
   }
+  Visibility visibility(ctx);
   const Bytes none = codec::encode_row_frame(ctx.sites[work.state.site], ctx.sites, nullptr);
   {
     // Once for all rows: it makes SQLite prepare every statement anew.
@@ -123,6 +124,7 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
           continue;
         }
         REJOIN_TRY(erase_row(ctx, *table, key));
+        REJOIN_TRY(visibility.left(*table, key));
         // Nothing of it stays behind elsewhere.
         REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2", table->name, key));
         REJOIN_TRY(on_row(ctx,
@@ -132,12 +134,10 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
       }
     }
   }
-  for (const auto& group : leaving) {
-    const Table* table = ctx.catalog.find(group.first);
-    if (!table) continue;
-    REJOIN_ASSIGN(bool side_effects, retry_hidden(ctx, *table));
-    if (side_effects) REJOIN_TRY(fold(work));
-  }
+  std::vector<uint64_t> touched;
+  for (const auto& group : leaving)
+    if (const Table* table = ctx.catalog.find(group.first)) touched.push_back(table->id);
+  REJOIN_TRY(visibility.settle(touched));
   return {};
 }
 

@@ -115,6 +115,7 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
     t.life = op != kUpdate;
     for (uint32_t first = op == kUpdate ? chunk_first(log->integer(3)) : 0; mask; mask &= mask - 1)
       t.columns.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
+    into->table->constraints.groups.expand(t.columns);
   }
   for (TableTouches& t : feed.tables) merge_equal_keys(t);
   std::sort(feed.tables.begin(), feed.tables.end(),

@@ -7,12 +7,12 @@
 #include "crdt/key.h"
 #include "crdt/record.h"
 #include "sqlite/gone.h"
-#include "sqlite/hidden.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/roomy_cache.h"
 #include "sqlite/triggers.h"
+#include "sqlite/visibility.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -49,7 +49,8 @@ struct Chunk {
 
 class TableFold {
  public:
-  TableFold(Work& work, Table& table) : work_(work), ctx_(work.ctx()), table_(table), writer_(ctx_, table) {}
+  TableFold(Work& work, Table& table, Visibility& visibility)
+      : work_(work), ctx_(work.ctx()), table_(table), visibility_(visibility), writer_(ctx_, table) {}
 
   Status run(Chunk& chunk) {
     auto& entries = chunk.entries;
@@ -91,7 +92,8 @@ class TableFold {
       if (stored.data() && !crdt::decode_record(stored, ctx_.sites.size(), record))
         return fail(Code::corrupt, "the record of a row in \"" + table_.name + "\" is damaged; run rejoin doctor");
     }
-    bool came_alive = false, changed = false, born = false;
+    bool came_alive = false, changed = false, born = false, died = false, stand_in_gone = false;
+    crdt::ColumnSet written;
     for (size_t i = begin; i < end; ++i) {
       const Entry& e = chunk.entries[i];
       crdt::Stamp stamp{e.stamp, work_.state.site};
@@ -108,7 +110,9 @@ class TableFold {
           crdt::ColumnSet set;
           for (uint32_t first = chunk_first(e.bits); mask; mask &= mask - 1)
             set.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
+          table_.constraints.groups.expand(set);
           record.write(set, stamp);
+          written |= set;
           changed = true;
           break;
         }
@@ -118,11 +122,12 @@ class TableFold {
           [[fallthrough]];
         }
         case kDelete:
+          stand_in_gone |= record.hidden;
           record.alive = false;
           record.hidden = false;
           record.live = stamp;
           came_alive = false;
-          changed = true;
+          changed = died = true;
           break;
         case kRestore:
           record.alive = true;
@@ -138,6 +143,12 @@ class TableFold {
       crdt::canonicalise(record, ctx_.sites);
       writer_.add(key, record);
     }
+    if (table_.constraints.refers_or_is_referred()) {
+      if (stand_in_gone) REJOIN_TRY(forget_stand_in(key));
+      if (record.hidden && !written.empty()) REJOIN_TRY(keep_edit_of_stand_in(key, written));
+      if (died) REJOIN_TRY(visibility_.left(table_, key));
+      if (record.visible() && changed) REJOIN_TRY(visibility_.wrote(table_, key, came_alive ? nullptr : &written));
+    }
     // What was kept of an earlier life says nothing about a later one whose values were not kept.
     if (shadow_used_ && (came_alive || (born && !table_.keep_deleted))) return drop_shadow(key);
     return {};
@@ -147,6 +158,30 @@ class TableFold {
   void drop_absent(crdt::RowRecord& record) {
     for (uint32_t c = 0; c < columns_; ++c)
       if (!table_.columns[c].present && !record.groups.empty()) record.groups[0].columns.remove(c);
+  }
+
+  // A row that was shown without its reference was deleted: what is kept of it is what it was, not what was shown.
+  Status forget_stand_in(BytesView key) {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM " + table_.gone() + " WHERE " + table_.key_match()));
+    Use use(*s);
+    REJOIN_TRY(bind_key(*s, key));
+    return s->run("deleting a row that was shown without its reference");
+  }
+
+  // The application wrote to a stand-in: the hidden row has the new values now.
+  Status keep_edit_of_stand_in(BytesView key, const crdt::ColumnSet& columns) {
+    std::string names;
+    columns.each([&](uint32_t c) {
+      if (table_.columns[c].present) names += (names.empty() ? "" : ", ") + quote(table_.columns[c].name);
+    });
+    if (names.empty()) return {};
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("UPDATE " + table_.shadow() + " SET (" + names + ") = (SELECT " +
+                                                names + " FROM " + table_.quoted() + " WHERE " + table_.key_match() +
+                                                ") WHERE " + table_.key_match() + " AND EXISTS (SELECT 1 FROM " +
+                                                table_.quoted() + " WHERE " + table_.key_match() + ")"));
+    Use use(*s);
+    REJOIN_TRY(bind_key(*s, key));
+    return s->run("editing a row that is shown without its reference");
   }
 
   Result<bool> exists(BytesView key) {
@@ -181,6 +216,7 @@ class TableFold {
   Work& work_;
   Context& ctx_;
   Table& table_;
+  Visibility& visibility_;
   RecordWriter writer_;
   uint32_t columns_ = 0;
   bool shadow_used_ = false;
@@ -213,13 +249,10 @@ Status end_batch(Context& ctx, int64_t last_seq, int64_t origin_site) {
   return s->run("ending a batch");
 }
 
-namespace {
-
-// True when hidden rows that fit now made the application's triggers write more.
-Result<bool> fold_log(Work& work) {
+Status fold(Work& work) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
-  if (tail <= work.state.folded) return false;
+  if (tail <= work.state.folded) return {};
   std::optional<RoomyCache> cache;
   if (tail - work.state.folded >= kManyEntries) cache.emplace(ctx.db);
   size_t key_columns = 1;
@@ -235,6 +268,7 @@ Result<bool> fold_log(Work& work) {
   std::vector<crdt::ValueRef> values;
   Bytes key;
   std::vector<std::pair<Table*, Chunk>> chunks;
+  Visibility visibility(ctx);
   while (work.state.folded < tail) {
     for (auto& [t, c] : chunks) c.keys.clear(), c.entries.clear();
     uint32_t order = 0;
@@ -291,30 +325,18 @@ Result<bool> fold_log(Work& work) {
     }
     if (last_seq == work.state.folded) break;
     for (auto& [table, chunk] : chunks)
-      if (!chunk.entries.empty()) REJOIN_TRY(TableFold(work, *table).run(chunk));
+      if (!chunk.entries.empty()) REJOIN_TRY(TableFold(work, *table, visibility).run(chunk));
     work.state.folded = last_seq;
     if (order) work.state.last = std::max(work.state.last, stamp);
   }
   REJOIN_TRY(end_batch(ctx, work.state.folded, work.state.site));
-  bool more = false;
+  std::vector<uint64_t> touched;
   for (const auto& [table, chunk] : chunks) {
     if (chunk.deletes) REJOIN_TRY(shelve_gone(ctx, *table));
-    REJOIN_ASSIGN(bool wrote, retry_hidden(ctx, *table));
-    more |= wrote;
+    touched.push_back(table->id);
   }
-  REJOIN_TRY(work.save());
-  return more;
-}
-
-}  // namespace
-
-Status fold(Work& work) {
-  constexpr int kRounds = 4;  // what is left then is folded next time
-  for (int i = 0; i < kRounds; ++i) {
-    REJOIN_ASSIGN(bool more, fold_log(work));
-    if (!more) break;
-  }
-  return {};
+  REJOIN_TRY(visibility.settle(touched));
+  return work.save();
 }
 
 }  // namespace rejoin::sqlite

@@ -1,9 +1,5 @@
 #include "sqlite/gone.h"
 
-#include <algorithm>
-
-#include "sqlite/key_reader.h"
-
 namespace rejoin::sqlite {
 
 Status shelve_gone(Context& ctx, const Table& table) {
@@ -20,29 +16,6 @@ Status shelve_gone(Context& ctx, const Table& table) {
   REJOIN_TRY(move->run("sorting deleted rows"));
   REJOIN_ASSIGN(Statement * clear, ctx.statement("DELETE FROM " + table.gone()));
   return clear->run("sorting deleted rows");
-}
-
-Status forget_gone(Context& ctx, const Table& table, const std::vector<Bytes>& keys) {
-  std::vector<int64_t> ours;
-  {
-    REJOIN_ASSIGN(Statement * s,
-                  ctx.statement("SELECT " + table.rowid_name() + ", " + table.key_list() + " FROM " + table.gone()));
-    Use use(*s);
-    Bytes key;
-    for (;;) {
-      REJOIN_ASSIGN(bool row, s->step("reading what was captured"));
-      if (!row) break;
-      encode_row_key(*s, 1, table.key.size(), key);
-      if (std::binary_search(keys.begin(), keys.end(), key)) ours.push_back(s->integer(0));
-    }
-  }
-  REJOIN_ASSIGN(Statement * drop,
-                ctx.statement("DELETE FROM " + table.gone() + " WHERE " + table.rowid_name() + "=?1"));
-  for (int64_t rowid : ours) {
-    drop->bind(1, rowid);
-    REJOIN_TRY(drop->run("forgetting a captured merge"));
-  }
-  return {};
 }
 
 }  // namespace rejoin::sqlite

@@ -2,8 +2,6 @@
 // Triggers append there, because a table sorted by key would be written all over its pages.
 #pragma once
 
-#include <vector>
-
 #include "sqlite/context.h"
 
 namespace rejoin::sqlite {
@@ -12,8 +10,5 @@ namespace rejoin::sqlite {
 // are back, or that an OR REPLACE was suspected of displacing and did not, are forgotten. For the end of a fold, when
 // the log tells of every deletion.
 Status shelve_gone(Context& ctx, const Table& table);
-
-// Forgets what was captured of rows with these keys (sorted): a merge deleted them and kept their values itself.
-Status forget_gone(Context& ctx, const Table& table, const std::vector<Bytes>& keys);
 
 }  // namespace rejoin::sqlite

@@ -4,10 +4,8 @@
 
 #include "codec/merged_list.h"
 #include "crdt/key.h"
-#include "sqlite/captured.h"
 #include "sqlite/discard.h"
 #include "sqlite/fold.h"
-#include "sqlite/hidden.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
@@ -30,7 +28,6 @@ struct Merge::Block {
         index(i),
         info(r.blocks()[i]),
         table(t),
-        triggers(app_triggers),
         cursor(std::move(c)),
         records(ctx, t),
         base(ctx, t, app_triggers) {}
@@ -39,7 +36,6 @@ struct Merge::Block {
   size_t index;
   const codec::BlockInfo& info;
   Table& table;
-  bool triggers;  // the application's run
   codec::BlockCursor cursor;
   std::optional<codec::BlockCursor> raw;  // the same rows in the frame's own column numbers, for parking
   uint64_t raw_at = 0;
@@ -59,19 +55,10 @@ struct Merge::Block {
   BaseWriter::Row row;
   Bytes key_scratch;
   std::vector<OwnedValue> kept;  // values that must outlive a reader's row
-
-  // Tables with triggers of the application's.
-  int64_t log_mark = 0;
-  struct Intended {
-    Bytes key;
-    std::vector<OwnedValue> values;
-  };
-  std::vector<Intended> repairs;
-  std::vector<Bytes> written_keys;
 };
 
 Merge::Merge(Work& work, const ApplyOptions& options)
-    : work_(work), ctx_(work.ctx()), options_(options), lost_(work.ctx()) {}
+    : work_(work), ctx_(work.ctx()), options_(options), enforcement_(ctx_), visibility_(ctx_), lost_(ctx_) {}
 Merge::~Merge() = default;
 
 Status Merge::frame(const codec::ChangesetReader& reader) {
@@ -85,17 +72,8 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   limit_ = std::max(ahead, work_.state.last + rows);
   Status status;
   for (size_t i = 0; i < reader.blocks().size() && status.ok(); ++i) status = block(reader, i);
-  enforcement_.reset();
-  return status;
-}
-
-// The application's triggers run when its table has some; ours run with them then, which is undone afterwards
-// (settle_app_triggers). Kept over blocks of one kind: a change makes SQLite prepare every statement anew.
-void Merge::enforce(bool triggers) {
-  if (enforcement_ && enforced_triggers_ == triggers) return;
-  enforcement_.reset();
-  enforcement_.emplace(ctx_.db, !triggers);
-  enforced_triggers_ = triggers;
+  Status ended = enforcement_.end();
+  return status.ok() ? ended : status;
 }
 
 Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
@@ -109,9 +87,8 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   if (!same_key) return unknown_table(reader, index);
 
   const std::vector<uint32_t> columns = column_map(*table, wire);
-  const bool triggers = table->app_triggers && !ctx_.rollback_triggers.contains(table->id);
-  enforce(triggers);
-  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, columns), triggers);
+  REJOIN_TRY(enforcement_.begin(*table));
+  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, columns), enforcement_.triggers());
   for (uint32_t position : info.columns) {
     b.local.push_back(columns[position]);
     b.unknown_columns |= columns[position] == codec::kNoColumn;
@@ -121,9 +98,6 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   b.row.values.resize(table->columns.size());
   REJOIN_ASSIGN(RecordReader stored, RecordReader::open(ctx_, *table));
   b.stored.emplace(std::move(stored));
-  if (b.triggers) {
-    REJOIN_ASSIGN(b.log_mark, log_tail(ctx_));
-  }
   while (b.cursor.next()) {
     ++b.at;
     REJOIN_TRY(row(b));
@@ -219,7 +193,6 @@ Status Merge::row(Block& b) {
   }
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
   REJOIN_TRY(write(b, was_visible, known));
-  if (b.triggers) b.written_keys.emplace_back(key);
   b.records.add(key, b.mine);
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
@@ -270,7 +243,13 @@ Status Merge::follow(Block& b) {
 
 // What a row's join means for the application's table and for the shadow table.
 Status Merge::write(Block& b, bool was_visible, bool was_known) {
-  bool show_it = b.mine.alive && !b.mine.hidden;
+  const bool show_it = b.mine.alive && !b.mine.hidden;
+  const bool related = b.table.constraints.refers_or_is_referred();
+  // A stand-in gives way; it comes back when all is settled.
+  if (b.mine.hidden && b.table.constraints.stand_ins) {
+    REJOIN_TRY(b.base.erase(b.row));
+    REJOIN_TRY(visibility_.left(b.table, b.cursor.key()));
+  }
   if (was_visible) {
     if (show_it) return change(b);
     // It died. What it last held is kept, this frame's own news included.
@@ -278,7 +257,8 @@ Status Merge::write(Block& b, bool was_visible, bool was_known) {
       REJOIN_TRY(b.base.copy_to_shadow(b.row));
       if (!b.join.won.empty()) REJOIN_TRY(b.base.update_shadow(b.row, b.join.won));
     }
-    return b.base.erase(b.row);
+    REJOIN_TRY(b.base.erase(b.row));
+    return related ? visibility_.left(b.table, b.cursor.key()) : Status();
   }
   if (b.mine.alive && (!b.mine.hidden || b.join.live_won || b.join.birth_won || !b.join.won.empty())) {
     b.mine.hidden = false;
@@ -331,13 +311,8 @@ Status Merge::show(Block& b, bool from_shadow) {
         REJOIN_TRY(b.base.erase_shadow(b.row));
         REJOIN_TRY(unpark_hidden(ctx_, b.table, b.cursor.key()));
       }
-      if (b.triggers) {
-        Block::Intended intended;
-        intended.key = b.cursor.key();
-        for (const auto& v : b.row.values) intended.values.push_back(OwnedValue::of(v));
-        b.repairs.push_back(std::move(intended));
-      }
-      return {};
+      if (!b.table.constraints.refers_or_is_referred()) return {};
+      return visibility_.wrote(b.table, b.cursor.key(), nullptr);
     }
     reason = b.base.reason();
   }
@@ -345,26 +320,6 @@ Status Merge::show(Block& b, bool from_shadow) {
   ++outcome_.rows_parked;
   REJOIN_TRY(b.base.insert_shadow(b.row));
   return park_hidden(ctx_, b.table, b.cursor.key(), reason);
-}
-
-// What the row shall hold when `columns` have been written: the old values are read only if some of them stay.
-Status Merge::intend(Block& b, const crdt::ColumnSet& columns, std::vector<OwnedValue>& values) {
-  bool all = true;
-  for (uint32_t c = 0; c < b.table.columns.size(); ++c) all &= columns.has(c) || !b.table.columns[c].present;
-  bool found = false;
-  if (!all) {
-    if (!b.rows) {
-      REJOIN_ASSIGN(RowReader r, RowReader::open(ctx_, b.table, false));
-      b.rows.emplace(std::move(r));
-    }
-    b.rows->reset();
-    REJOIN_ASSIGN(found, b.rows->find(b.cursor.key()));
-  }
-  values.reserve(b.table.columns.size());
-  for (uint32_t c = 0; c < b.table.columns.size(); ++c)
-    values.push_back(OwnedValue::of(columns.has(c) || !found ? b.row.values[c] : b.rows->value(c)));
-  if (b.rows) b.rows->reset();
-  return {};
 }
 
 // A visible row gets new values.
@@ -382,19 +337,10 @@ Status Merge::change(Block& b) {
       [&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
   if (altered) return hide(b, columns, "the table would store another value than it was sent (column types differ)");
 
-  if (!b.triggers) {
-    REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
-    return wrote == Wrote::done ? Status() : hide(b, columns, b.base.reason());
-  }
-  // Triggers of the application's may write to the row again; what they do to synced columns is undone, because the
-  // origin's own side effects travel as its changes.
-  Block::Intended intended;
-  intended.key = b.cursor.key();
-  REJOIN_TRY(intend(b, columns, intended.values));
   REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
   if (wrote != Wrote::done) return hide(b, columns, b.base.reason());
-  b.repairs.push_back(std::move(intended));
-  return {};
+  if (!b.table.constraints.refers_or_is_referred()) return {};
+  return visibility_.wrote(b.table, b.cursor.key(), &columns);
 }
 
 Status Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason) {
@@ -403,7 +349,8 @@ Status Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::string& 
   REJOIN_TRY(b.base.erase(b.row));
   b.mine.hidden = true;
   ++outcome_.rows_parked;
-  return park_hidden(ctx_, b.table, b.cursor.key(), reason);
+  REJOIN_TRY(park_hidden(ctx_, b.table, b.cursor.key(), reason));
+  return b.table.constraints.refers_or_is_referred() ? visibility_.left(b.table, b.cursor.key()) : Status();
 }
 
 Status Merge::note_losers(Block& b, const crdt::RowRecord& before, bool was_visible) {
@@ -446,7 +393,7 @@ Status Merge::flush(Block& b) {
   if (b.shadow) b.shadow->reset();
   REJOIN_TRY(b.records.flush());
   Bytes blob = b.list.finish();
-  if (b.triggers) REJOIN_TRY(settle_app_triggers(b));
+  REJOIN_TRY(enforcement_.forget_captured());
   {
     REJOIN_ASSIGN(Statement * s,
                   ctx_.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
@@ -458,54 +405,7 @@ Status Merge::flush(Block& b) {
     REJOIN_TRY(s->run("logging a merge"));
   }
   logged_ = true;
-  if (b.triggers) {
-    REJOIN_ASSIGN(b.log_mark, log_tail(ctx_));
-  }
-  return {};
-}
-
-// The application's triggers ran during the chunk. Our own capture ran with them: its entries for the merged rows go,
-// and merged rows that a trigger changed get their merged values back.
-Status Merge::settle_app_triggers(Block& b) {
-  {
-    EnforcementOff off(ctx_.db, true);
-    if (!b.repairs.empty()) {
-      REJOIN_ASSIGN(RowReader rows, RowReader::open(ctx_, b.table, false));
-      BaseWriter plain(ctx_, b.table);
-      BaseWriter::Row fixed;
-      Bytes scratch;
-      for (const auto& intended : b.repairs) {
-        REJOIN_ASSIGN(bool found, rows.find(intended.key));
-        crdt::ColumnSet wrong;
-        fixed.values.assign(b.table.columns.size(), {});
-        if (!found) {
-          // A trigger deleted it, or gave it another key.
-          rows.reset();
-          for (uint32_t c = 0; c < b.table.columns.size(); ++c) fixed.values[c] = intended.values[c].ref();
-          crdt::decode_key(intended.key, b.table.key.size(), fixed.key, scratch);
-          REJOIN_TRY(plain.insert(fixed));
-          REJOIN_TRY(plain.erase_shadow(fixed));
-          continue;
-        }
-        for (uint32_t c = 0; c < b.table.columns.size(); ++c) {
-          if (!b.table.columns[c].present) continue;
-          fixed.values[c] = intended.values[c].ref();
-          if (!crdt::same_value(rows.value(c), fixed.values[c])) wrong.add(c);
-        }
-        if (wrong.empty()) continue;
-        rows.reset();
-        crdt::decode_key(intended.key, b.table.key.size(), fixed.key, scratch);
-        REJOIN_TRY(plain.update(fixed, wrong));
-      }
-      rows.reset();
-    }
-  }
-  b.repairs.clear();
-  std::sort(b.written_keys.begin(), b.written_keys.end());
-  REJOIN_TRY(forget_captured(ctx_, b.table, b.log_mark, b.written_keys));
-  b.written_keys.clear();
-  side_effects_ = true;
-  return {};
+  return enforcement_.kept();
 }
 
 Status Merge::refuse(Block& b, Code code, const std::string& reason) {
@@ -578,15 +478,12 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
 }
 
 Status Merge::finish() {
-  for (uint64_t id : touched_tables_)
-    if (Table* t = ctx_.catalog.find(id)) {
-      REJOIN_ASSIGN(bool more, retry_hidden(ctx_, *t));
-      side_effects_ |= more;
-    }
+  REJOIN_ASSIGN(Visibility::Settled settled, visibility_.settle(touched_tables_));
+  outcome_.rows_parked += settled.hidden;
+  outcome_.rows_parked -= std::min(settled.shown, outcome_.rows_parked);
   REJOIN_TRY(lost_.trim());
   if (newest_ > work_.state.last) work_.state.last = newest_;
   if (newest_ > work_.state.last_remote) work_.state.last_remote = newest_;
-  if (side_effects_) REJOIN_TRY(fold(work_));
   if (!logged_) return {};
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx_));
   work_.state.folded = std::max(work_.state.folded, tail);

@@ -1,13 +1,13 @@
 // Merging: rows of a frame are joined with the records, written once each, recorded and put into the feed.
 #pragma once
 
-#include <optional>
-
 #include "codec/changeset.h"
 #include "sqlite/base_writer.h"
 #include "sqlite/context.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/lost.h"
 #include "sqlite/replica.h"
+#include "sqlite/visibility.h"
 
 namespace rejoin::sqlite {
 
@@ -19,14 +19,14 @@ class Merge {
 
   // Merges all rows of one verified frame.
   Status frame(const codec::ChangesetReader& reader);
-  // Shows hidden rows whose reason may have gone, ends the batch, moves the clock. To be called once, after the last
-  // frame.
+  // Settles what is visible, ends the batch, moves the clock. To be called once, after the last frame.
   Status finish();
   sync::ApplyOutcome& outcome() { return outcome_; }
+  // To be told of rows that the caller takes out itself.
+  Visibility& visibility() { return visibility_; }
 
  private:
   struct Block;
-  void enforce(bool triggers);
   Status block(const codec::ChangesetReader& reader, size_t index);
   Status leave_unknown_columns(Block& b);
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
@@ -37,11 +37,9 @@ class Merge {
   Status write(Block& b, bool was_visible, bool was_known);
   Status show(Block& b, bool from_shadow);
   Status change(Block& b);
-  Status intend(Block& b, const crdt::ColumnSet& columns, std::vector<OwnedValue>& values);
   Status hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason);
   Status note_losers(Block& b, const crdt::RowRecord& before, bool was_visible);
   Status flush(Block& b);
-  Status settle_app_triggers(Block& b);
   Status refuse(Block& b, Code code, const std::string& reason);
   Status park(Block& b, const std::string& reason, int64_t due_ms);
 
@@ -49,8 +47,8 @@ class Merge {
   Context& ctx_;
   const ApplyOptions& options_;
   sync::ApplyOutcome outcome_;
-  std::optional<EnforcementOff> enforcement_;
-  bool enforced_triggers_ = false;
+  Enforcement enforcement_;
+  Visibility visibility_;
   LostLog lost_;
   crdt::Hlc limit_ = 0;
   crdt::Hlc newest_ = 0;
@@ -59,7 +57,6 @@ class Merge {
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false;
-  bool side_effects_ = false;
 };
 
 }  // namespace rejoin::sqlite

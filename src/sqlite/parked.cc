@@ -72,6 +72,16 @@ Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t 
 }
 
 Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason) {
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_parked SET reason=?3 WHERE table_name=?1 AND k=?2 "
+                                               "AND frame IS NULL AND reason IS NOT ?3"));
+    Use use(*s);
+    s->bind_text(1, table.name);
+    s->bind_blob(2, key);
+    s->bind_text(3, reason);
+    REJOIN_TRY(s->run("parking a row"));
+    if (sqlite3_changes(ctx.db) > 0) return {};
+  }
   return insert_parked(ctx, table.name, key, table.key.size(), reason, 0, nullptr);
 }
 

@@ -1,5 +1,6 @@
 #include "sqlite/triggers.h"
 
+#include "sqlite/declaration.h"
 #include "sqlite/layout.h"
 #include "sqlite/sql.h"
 
@@ -96,18 +97,30 @@ Bytes fingerprint_of(std::string_view text) {
 // any trigger. They are logged as suspects, with their values, before it happens; the fold looks which are really gone.
 void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector<std::string>& out) {
   int n = 0;
+  std::set<std::string> columns;
+  for (const auto* of : {&t.key, &t.columns})
+    for (const Column& c : *of) columns.insert(lower_name(c.name));
+  std::set<std::string> all = columns;
+  for (const std::string& name : t.generated) all.insert(lower_name(name));
   for (const auto& index : t.unique) {
     std::string match, of;
+    bool any_column = false;  // an update of any may move the row
     for (const auto& part : index.parts) {
-      if (part.column.empty()) continue;
-      match += (match.empty() ? "" : " AND ") + quote(part.column) + " = NEW." + quote(part.column);
+      match += match.empty() ? "" : " AND ";
+      if (part.column.empty()) {
+        match += "(" + part.expression + ") = (" + of_row(part.expression, all, "NEW") + ")";
+        any_column = true;
+      } else {
+        match += quote(part.column) + " = NEW." + quote(part.column);
+        of += (of.empty() ? "" : ", ") + quote(part.column);
+        any_column |= !columns.contains(lower_name(part.column));  // generated from others
+      }
       if (sqlite3_stricmp(part.collation.c_str(), "BINARY") != 0) match += " COLLATE " + quote(part.collation);
-      of += (of.empty() ? "" : ", ") + quote(part.column);
     }
     // With the condition the partial index itself finds the rows. An update that moves a row into the index by another
     // column is seen too.
-    if (!index.where.empty()) match += " AND (" + index.where + ")", of.clear();
-    if (match.empty()) continue;  // an index of expressions only: docs/sql.md names it
+    if (!index.where.empty()) match += " AND (" + index.where + ")";
+    if (any_column || !index.where.empty()) of.clear();
     auto body = [&](const char* self) {
       std::string from = " FROM " + quote(t.name) + " WHERE " + match + " AND NOT (" + key_equals(t, "", self) + ");";
       std::string keys = t.key_list();

@@ -1,0 +1,205 @@
+// P1, P9: rows that refer to others. A row whose parent is deleted, hidden or not here yet waits, and shows when the
+// parent does, whatever PRAGMA foreign_keys says; no merge leaves a reference that leads nowhere.
+#include <gtest/gtest.h>
+
+#include "tests/support/constrained.h"
+
+namespace rejoin::testing {
+namespace {
+
+std::string lists(const std::string& action = "", bool enforced = true) {
+  return std::string("PRAGMA foreign_keys = ") + (enforced ? "ON" : "OFF") +
+         "; CREATE TABLE lists(id TEXT PRIMARY KEY, name TEXT);"
+         "CREATE TABLE entries(id TEXT PRIMARY KEY, list TEXT DEFAULT 'inbox' REFERENCES lists(id) " +
+         action + ", text TEXT)";
+}
+const std::vector<std::string> kTables = {"lists", "entries"};
+constexpr const char* kEntries = "SELECT id, list, text FROM entries ORDER BY id";
+
+TEST(ForeignKeys, AChildThatArrivesBeforeItsParentWaitsForIt) {
+  for (bool enforced : {true, false}) {
+    Replicas all(3, lists("", enforced), {"entries"});
+    for (size_t i = 0; i < 3; ++i) all[i].track("lists");
+    all.at(0, "INSERT INTO lists VALUES('l', 'home')");
+    all[1].fetch(all[0]);
+    all.at(1, "INSERT INTO entries VALUES('e', 'l', 'milk')");
+    // Only what 1 wrote itself.
+    all[2].apply(all[1].changeset(1));
+    EXPECT_EQ(all[2].rows(kEntries), "");
+    EXPECT_EQ(
+        all[2].rows("SELECT table_name, key, reason FROM rejoin_parked"),
+        "'entries'|'[\"e\"]'|'its \"list\" refers to a row of \"lists\", [\"l\"], that is not visible here (FOREIGN "
+        "KEY)'\n");
+    EXPECT_EQ(all[2].rows("PRAGMA foreign_key_check"), "");
+    all[2].fetch(all[0]);
+    EXPECT_EQ(all[2].rows(kEntries), "'e'|'l'|'milk'\n");
+    all.sync({2, 1, 0});
+    all.expect(kEntries, "'e'|'l'|'milk'\n");
+    all.expect("SELECT count(*) FROM rejoin_parked", "0\n");
+    all.expect_sound();
+  }
+}
+
+TEST(ForeignKeys, AParentThatIsDeletedWhileAnotherRefersToIt) {
+  struct Case {
+    const char *action, *shown;
+  };
+  for (bool enforced : {true, false})
+    for (const Case& c :
+         {Case{"", ""}, Case{"ON DELETE CASCADE", ""}, Case{"ON DELETE RESTRICT", ""},
+          Case{"ON DELETE SET NULL", "'e'|null|'milk'\n"}, Case{"ON DELETE SET DEFAULT", "'e'|'inbox'|'milk'\n"}}) {
+      SCOPED_TRACE(std::string(c.action) + (enforced ? ", enforced" : ""));
+      tell({.schema = lists(c.action, enforced),
+            .tracked = kTables,
+            .before = {"INSERT INTO lists VALUES('l', 'home'), ('inbox', 'in')"},
+            .apart = {{0, "DELETE FROM lists WHERE id = 'l'"}, {1, "INSERT INTO entries VALUES('e', 'l', 'milk')"}},
+            .query = kEntries,
+            .rows = c.shown,
+            .later = {{0, "INSERT INTO lists VALUES('l', 'again')"}},
+            .later_rows = "'e'|'l'|'milk'\n"});
+    }
+}
+
+TEST(ForeignKeys, TheOriginsCascadesTravelAsItsOwnChangesAndNoneRunsInAMerge) {
+  struct Case {
+    const char *action, *shown, *back;
+  };
+  for (const Case& c :
+       {Case{"ON DELETE CASCADE", "", ""}, Case{"ON DELETE SET NULL", "'e'|null|'milk'\n", "'e'|null|'milk'\n"},
+        Case{"ON DELETE SET DEFAULT", "'e'|'inbox'|'milk'\n", "'e'|'inbox'|'milk'\n"}}) {
+    SCOPED_TRACE(c.action);
+    tell({.schema = lists(c.action),
+          .tracked = kTables,
+          .before =
+              {"INSERT INTO lists VALUES('l', 'home'), ('inbox', 'in'); INSERT INTO entries VALUES('e', 'l', 'milk')"},
+          .apart = {{0, "DELETE FROM lists WHERE id = 'l'"}, {1, "UPDATE lists SET name = 'house' WHERE id = 'l'"}},
+          .query = kEntries,
+          .rows = c.shown,
+          .later = {{1, "INSERT INTO lists VALUES('l', 'again')"}},
+          .later_rows = c.back});
+  }
+}
+
+TEST(ForeignKeys, AStandInCanBeEditedAndDeletedAndRestored) {
+  for (bool enforced : {true, false}) {
+    Replicas all(2, lists("ON DELETE SET NULL", enforced), kTables);
+    all.at(0, "INSERT INTO lists VALUES('l', 'home')");
+    all.sync({0, 1});
+    all.at(0, "DELETE FROM lists WHERE id = 'l'");
+    all.at(1, "INSERT INTO entries VALUES('e', 'l', 'milk')");
+    all.sync({0, 1});
+    all.expect(kEntries, "'e'|null|'milk'\n");
+    EXPECT_NE(all[0].rows("SELECT reason FROM rejoin_parked").find("until then it is shown without"),
+              std::string::npos);
+    all.at(0, "UPDATE entries SET text = 'oat milk'");
+    all.sync({0, 1});
+    all.expect(kEntries, "'e'|null|'oat milk'\n");
+    all.expect_sound();
+    // Its reference is still what it was written as.
+    Peer third("CREATE TABLE entries(id TEXT PRIMARY KEY, list, text)", {"entries"});
+    third.fetch(all[1]);
+    EXPECT_EQ(third.rows(kEntries), "'e'|'l'|'oat milk'\n");
+    all.at(1, "DELETE FROM entries");
+    all.sync({1, 0});
+    all.expect(kEntries, "");
+    all.expect("SELECT * FROM entries__rejoin_dead", "'e'|'l'|'oat milk'\n");
+    all.expect("SELECT count(*) FROM rejoin_parked", "0\n");
+    all.at(1, "INSERT INTO lists VALUES('l', 'again')");
+    EXPECT_TRUE(all[1].restore("entries", {sim::Value::text("e")}));
+    all.sync({1, 0});
+    all.expect(kEntries, "'e'|'l'|'oat milk'\n");
+    all.expect_sound();
+  }
+}
+
+TEST(ForeignKeys, AnEditOfTheReferenceOfAStandInWins) {
+  Replicas all(2, lists("ON DELETE SET NULL"), kTables);
+  all.at(0, "INSERT INTO lists VALUES('l', 'home'), ('m', 'work')");
+  all.sync({0, 1});
+  all.at(0, "DELETE FROM lists WHERE id = 'l'");
+  all.at(1, "INSERT INTO entries VALUES('e', 'l', 'milk')");
+  all.sync({0, 1});
+  all.at(0, "UPDATE entries SET list = 'm'");
+  all.sync({0, 1});
+  all.expect(kEntries, "'e'|'m'|'milk'\n");
+  all.expect("SELECT count(*) FROM rejoin_parked", "0\n");
+  all.expect_sound();
+}
+
+TEST(ForeignKeys, WhatRefersToAHiddenRowIsHiddenToo) {
+  // Two lists of one name: the younger is hidden, and its entries with it, until the older one goes.
+  tell({.schema = "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY, name TEXT UNIQUE);"
+                  "CREATE TABLE entries(id TEXT PRIMARY KEY, list TEXT NOT NULL REFERENCES lists, text TEXT);"
+                  "CREATE INDEX entries_list ON entries(list);"
+                  "CREATE TABLE notes(id TEXT PRIMARY KEY, entry TEXT REFERENCES entries ON DELETE CASCADE)",
+        .tracked = {"notes", "entries", "lists"},
+        .apart = {{0, "INSERT INTO lists VALUES('z', 'home'); INSERT INTO entries VALUES('1', 'z', 'tea')"},
+                  {1,
+                   "INSERT INTO lists VALUES('a', 'home'); INSERT INTO entries VALUES('2', 'a', 'milk');"
+                   "INSERT INTO notes VALUES('n', '2')"}},
+        .query = "SELECT e.id, n.id FROM entries AS e LEFT JOIN notes AS n ON n.entry = e.id ORDER BY 1",
+        .rows = "'1'|null\n",
+        .later = {{0, "UPDATE lists SET name = 'house' WHERE id = 'z'"}},
+        .later_rows = "'1'|null\n'2'|'n'\n"});
+}
+
+TEST(ForeignKeys, SelfReferencesAndCyclesShowTogether) {
+  const std::string schema =
+      "PRAGMA foreign_keys = ON; CREATE TABLE a(id TEXT PRIMARY KEY, b TEXT REFERENCES b DEFERRABLE INITIALLY "
+      "DEFERRED);"
+      "CREATE TABLE b(id TEXT PRIMARY KEY, a TEXT REFERENCES a DEFERRABLE INITIALLY DEFERRED)";
+  Replicas all(2, schema, {"a", "b"});
+  all.at(0, "BEGIN; INSERT INTO a VALUES('1', '2'); INSERT INTO b VALUES('2', '1'); COMMIT");
+  const Bytes both = all[0].changeset();
+  all.sync({1, 0});
+  all.expect("SELECT a.id, b.id FROM a JOIN b ON b.a = a.id AND a.b = b.id", "'1'|'2'\n");
+  all.expect_sound();
+  // Each half alone waits for the other.
+  Peer whole(schema, {"a", "b"}), first(schema, {"a"}), second(schema, {"b"});
+  for (Peer* half : {&first, &second}) half->apply(both);
+  Peer third(schema, {"a", "b"});
+  third.apply(first.changeset());
+  EXPECT_EQ(third.number("SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b)"), 0);
+  third.apply(second.changeset());
+  EXPECT_EQ(third.number("SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b)"), 2);
+  third.expect_sound();
+
+  tell({.schema = "PRAGMA foreign_keys = ON; CREATE TABLE tree(id TEXT PRIMARY KEY, up TEXT REFERENCES tree ON DELETE "
+                  "CASCADE)",
+        .tracked = {"tree"},
+        .before = {"INSERT INTO tree VALUES('root', 'root'), ('1', 'root'), ('11', '1'), ('2', 'root')"},
+        .apart = {{0, "DELETE FROM tree WHERE id = '1'"}, {1, "INSERT INTO tree VALUES('111', '11'), ('1111', '111')"}},
+        .query = "SELECT id FROM tree ORDER BY id",
+        .rows = "'2'\n'root'\n",
+        .later = {{1, "INSERT INTO tree VALUES('11', '2')"}},
+        .later_rows = "'11'\n'111'\n'1111'\n'2'\n'root'\n"});
+}
+
+TEST(ForeignKeys, ReferencesToOtherColumnsThanTheKey) {
+  tell(
+      {.schema = "PRAGMA foreign_keys = ON; CREATE TABLE places(id TEXT PRIMARY KEY, country TEXT, code INTEGER, "
+                 "UNIQUE(country, code));"
+                 "CREATE TABLE stops(id TEXT PRIMARY KEY, country TEXT, place INTEGER, n,"
+                 "  FOREIGN KEY(country, place) REFERENCES places(country, code))",
+       .tracked = {"places", "stops"},
+       .before = {"INSERT INTO places VALUES('p', 'DE', 1), ('q', 'DE', 2); INSERT INTO stops VALUES('s', 'DE', 2, 0)"},
+       .apart = {{0, "UPDATE places SET code = 3 WHERE id = 'p'"}, {1, "UPDATE stops SET place = 1 WHERE id = 's'"}},
+       .query = "SELECT * FROM stops",
+       .rows = "",
+       .later = {{1, "UPDATE places SET code = 1 WHERE id = 'p'"}},
+       .later_rows = "'s'|'DE'|1|0\n"});
+}
+
+TEST(ForeignKeys, ALocalWriteThatNobodyEnforcedConvergesToo) {
+  tell({.schema = lists("", false),
+        .tracked = kTables,
+        .before = {"INSERT INTO lists VALUES('l', 'home'); INSERT INTO entries VALUES('e', 'l', 'milk')"},
+        .apart = {{0, "DELETE FROM lists"}, {1, "INSERT INTO entries VALUES('f', 'nowhere', 'tea')"}},
+        .query = kEntries,
+        .rows = "",
+        .later = {{1, "INSERT INTO lists VALUES('nowhere', 'x'), ('l', 'y')"}},
+        .later_rows = "'e'|'l'|'milk'\n'f'|'nowhere'|'tea'\n"});
+}
+
+}  // namespace
+}  // namespace rejoin::testing
