@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kChunkEntries = 65'536;     // bounds a fold's memory at about 6 MB
 constexpr size_t kChunkKeyBytes = 16 << 20;  // the same for long keys
 constexpr size_t kFlushRows = 2'048;
-constexpr int64_t kManyEntries = 32'768;  // so many are worth a larger page cache
+constexpr int64_t kManyToFold = 32'768;  // so many are worth a larger page cache
 
 struct Entry {
   uint64_t prefix;  // first bytes of the key, big-endian: most comparisons end here
@@ -254,7 +254,7 @@ Status fold(Work& work) {
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   if (tail <= work.state.folded) return {};
   std::optional<RoomyCache> cache;
-  if (tail - work.state.folded >= kManyEntries) cache.emplace(ctx.db);
+  if (tail - work.state.folded >= kManyToFold) cache.emplace(ctx.db);
   size_t key_columns = 1;
   for (const auto& t : ctx.catalog.tables) key_columns = std::max(key_columns, t->key.size());
   std::string keys;
