@@ -23,6 +23,7 @@ struct Visibility::Hidden {
   bool stood_in = false;  // a stand-in was shown until now
   bool out = false, done = false;
   std::vector<bool> parent_visible;        // by foreign key, as asked once
+  std::vector<bool> default_visible;       // likewise, of the parent that a stand-in would refer to
   std::vector<const ForeignKey*> without;  // references that a stand-in leaves out
 
   crdt::ValueRef value(int at) const {
@@ -221,6 +222,8 @@ Status Visibility::settle_unique(const Table& table) {
   std::map<std::pair<size_t, Bytes>, std::vector<Member>> claimed;
   std::map<Bytes, std::string> displaced;
   {
+    // Temporary triggers, which turn nested writes away, would run even with triggers off.
+    REJOIN_TRY(enforcement_.end());
     EnforcementOff off(ctx_.db, true);
     for (Hidden& h : hidden_) {
       if (h.table != &table || !h.refused.empty()) continue;
@@ -319,6 +322,11 @@ Status Visibility::check_parents() {
       if (!table) continue;
       REJOIN_ASSIGN(std::vector<const ForeignKey*> missing, missing_parents(*table, row.second));
       if (missing.empty()) continue;
+      if (auto at = by_name_.find(row); at != by_name_.end() && at->second->done) {
+        // It was shown by now, because its parent would be.
+        REJOIN_TRY(take_back(*at->second));
+        continue;
+      }
       REJOIN_TRY(hide(*table, row.second, "FOREIGN KEY"));  // the reason follows
       REJOIN_TRY(load(*table, row.second));
     }
@@ -326,12 +334,37 @@ Status Visibility::check_parents() {
   return {};
 }
 
-Result<bool> Visibility::has_parent(const ForeignKey& f, const Hidden& row) {
+Status Visibility::take_back(Hidden& h) {
+  REJOIN_TRY(enforcement_.begin(*h.table));
+  BaseWriter writer(ctx_, *h.table, enforcement_.triggers());
+  if (!h.record.hidden) {
+    REJOIN_TRY(writer.copy_to_shadow(h.row));
+    h.record.hidden = true;
+    REJOIN_TRY(write_record(ctx_, *h.table, h.key, h.record));
+    --settled_.shown;
+  }
+  REJOIN_TRY(writer.erase(h.row));
+  h.done = false;
+  return left(*h.table, h.key);
+}
+
+// The values of the reference, or those that a stand-in has in their place.
+Visibility::Reference Visibility::reference(const ForeignKey& f, const Hidden& row, bool stand_in) const {
+  Reference out;
+  for (int at : f.from) {
+    if (!stand_in)
+      out.push_back(row.value(at));
+    else
+      out.push_back(f.to_default ? row.table->columns[static_cast<size_t>(at)].default_value.ref() : crdt::ValueRef());
+  }
+  return out;
+}
+
+Result<bool> Visibility::has_parent(const ForeignKey& f, const Reference& values) {
   REJOIN_ASSIGN(Statement * s, ctx_.statement(f.exists));
   Use use(*s);
   int i = 1;
-  for (int at : f.from) {
-    const crdt::ValueRef v = row.value(at);
+  for (const crdt::ValueRef& v : values) {
     if (v.type == crdt::ValueType::null) return true;
     s->bind(i++, v);
   }
@@ -339,24 +372,24 @@ Result<bool> Visibility::has_parent(const ForeignKey& f, const Hidden& row) {
 }
 
 // Is the parent among the rows that are about to be shown?
-bool Visibility::shows_with(const ForeignKey& f, const Hidden& row) const {
+bool Visibility::shows_with(const ForeignKey& f, const Reference& values) const {
   if (!f.parent_id) return false;
+  if (f.to_key) {
+    Reference ordered(f.to.size());
+    for (size_t i = 0; i < f.to.size(); ++i) ordered[static_cast<size_t>(-1 - f.to[i])] = values[i];
+    Bytes key;
+    crdt::encode_key(ordered, key);
+    const auto at = by_name_.find({f.parent_id, key});
+    return at != by_name_.end() && !at->second->out;
+  }
   auto same = [&](const Hidden& parent) {
     Bytes a, b;
-    for (size_t i = 0; i < f.from.size(); ++i) {
-      crdt::encode_claimed(row.value(f.from[i]), crdt::Collation::binary, a);
+    for (size_t i = 0; i < values.size(); ++i) {
+      crdt::encode_claimed(values[i], crdt::Collation::binary, a);
       crdt::encode_claimed(parent.value(f.to[i]), crdt::Collation::binary, b);
     }
     return a == b;
   };
-  if (f.to_key) {
-    std::vector<crdt::ValueRef> values(f.to.size());
-    for (size_t i = 0; i < f.to.size(); ++i) values[static_cast<size_t>(-1 - f.to[i])] = row.value(f.from[i]);
-    Bytes key;
-    crdt::encode_key(values, key);
-    const auto at = by_name_.find({f.parent_id, key});
-    return at != by_name_.end() && !at->second->out;
-  }
   return std::any_of(hidden_.begin(), hidden_.end(),
                      [&](const Hidden& p) { return p.table->id == f.parent_id && !p.out && same(p); });
 }
@@ -369,9 +402,15 @@ Status Visibility::choose() {
     h.reason = h.refused;
     h.without.clear();
     h.parent_visible.clear();
+    h.default_visible.clear();
     for (const ForeignKey& f : h.table->constraints.parents) {
-      REJOIN_ASSIGN(bool has, has_parent(f, h));
+      REJOIN_ASSIGN(bool has, has_parent(f, reference(f, h, false)));
       h.parent_visible.push_back(has);
+      bool instead = false;
+      if (f.stands_in && !has) {
+        REJOIN_ASSIGN(instead, has_parent(f, reference(f, h, true)));
+      }
+      h.default_visible.push_back(instead);
     }
   }
   for (bool changed = true; changed;) {
@@ -380,14 +419,13 @@ Status Visibility::choose() {
       if (h.out || h.done) continue;
       for (size_t i = 0; i < h.parent_visible.size() && !h.out; ++i) {
         const ForeignKey& f = h.table->constraints.parents[i];
-        if (h.parent_visible[i] || shows_with(f, h)) continue;
-        if (f.stands_in && std::find(h.without.begin(), h.without.end(), &f) != h.without.end()) continue;
+        if (h.parent_visible[i] || shows_with(f, reference(f, h, false))) continue;
+        const bool without = std::find(h.without.begin(), h.without.end(), &f) != h.without.end();
+        h.out = !f.stands_in || !(h.default_visible[i] || shows_with(f, reference(f, h, true)));
+        if (without && !h.out) continue;
         changed = true;
         h.reason = lacks(f, h);
-        if (f.stands_in)
-          h.without.push_back(&f);
-        else
-          h.out = true;
+        if (!h.out) h.without.push_back(&f);
       }
     }
   }

@@ -51,8 +51,11 @@ class Visibility {
   std::string lacks(const ForeignKey& f, const Hidden& row) const;
   Status collect(Statement& s, const Table& table);
   Status check_parents();
-  Result<bool> has_parent(const ForeignKey& f, const Hidden& row);
-  bool shows_with(const ForeignKey& f, const Hidden& row) const;
+  Status take_back(Hidden& h);
+  using Reference = std::vector<crdt::ValueRef>;
+  Reference reference(const ForeignKey& f, const Hidden& row, bool stand_in) const;
+  Result<bool> has_parent(const ForeignKey& f, const Reference& values);
+  bool shows_with(const ForeignKey& f, const Reference& values) const;
   Status choose();
   Status show();
 
