@@ -37,6 +37,8 @@ class UnfoldedStore final : public sync::TenantStore {
   Result<std::string> contract_json() override { return store_->contract_json(); }
   Result<bool> knows_contract(const std::string& f, bool create) override { return store_->knows_contract(f, create); }
   Status adopt_contract(const std::string& json, bool create) override { return store_->adopt_contract(json, create); }
+  Result<std::string> published_contract() override { return store_->published_contract(); }
+  Status publish_contract(const std::string& json) override { return store_->publish_contract(json); }
 
  private:
   std::unique_ptr<postgres::Connection> db_;

@@ -85,6 +85,7 @@ void add_inspect(Commands& commands);
 void add_doctor(Commands& commands);
 void add_compact(Commands& commands);
 void add_errors(Commands& commands);
+void add_contract(Commands& commands);
 
 // The whole program. Never throws.
 int run(int argc, char** argv);

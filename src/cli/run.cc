@@ -148,6 +148,7 @@ int run_guarded(int argc, char** argv) {
   add_serve(commands);
   add_token(commands);
   add_pg(commands);
+  add_contract(commands);
   add_admin(commands);
   add_inspect(commands);
   add_doctor(commands);

@@ -22,7 +22,7 @@ namespace {
 
 struct Arguments {
   std::string file, url, token, token_file, token_command, timeout, ca_file;
-  bool forget = false, watch = false;
+  bool forget = false, watch = false, migrate = false;
   unsigned retries = 3;  // a person who waits in front of a terminal wants to hear of a server that is down
 };
 
@@ -36,8 +36,9 @@ Result<sqlite::Connection> connection_of(const Arguments& arguments, sqlite::Rep
     connection = *stored;
   } else {
     REJOIN_TRY(net::parse_url(connection.url));
-    if (stored && stored->url == connection.url) connection.token = stored->token;
+    if (stored && stored->url == connection.url) connection.token = stored->token, connection.migrate = stored->migrate;
   }
+  if (arguments.migrate) connection.migrate = true;
   const char* variable = std::getenv("REJOIN_TOKEN");
   if (!arguments.token.empty())
     connection.token = arguments.token;
@@ -60,6 +61,7 @@ boost::json::object to_json(const client::SyncReport& report) {
           {"rejected", report.rejected},
           {"round_trips", report.totals.round_trips},
           {"retries", report.totals.retries},
+          {"migrated", report.migrated},
           {"bytes_sent", report.bytes_sent},
           {"bytes_received", report.bytes_received}};
 }
@@ -67,6 +69,11 @@ boost::json::object to_json(const client::SyncReport& report) {
 void tell(const std::string& file, const client::SyncReport& report, Output& output) {
   if (report.totals.rows_pushed + report.totals.rows_pulled == 0 && !report.error)
     output.line("nothing new on either side");
+  if (report.migrated > 0)
+    output.line("made      " +
+                counted(static_cast<uint64_t>(report.migrated), "table or column", "tables and columns") +
+                " that the server gave out");
+  if (report.not_migrated) output.warning(printable(report.not_migrated->message));
   if (report.totals.rows_pushed > 0)
     output.line("sent      " + counted(report.totals.rows_pushed, "row") + ", " +
                 (report.totals.rows_refused > 0 ? count_text(report.totals.rows_refused) + " refused, " : "") +
@@ -104,7 +111,7 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   sqlite::Replica& replica = database->replica();
   REJOIN_ASSIGN(sqlite::Connection connection, connection_of(arguments, replica));
   REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tables, replica.tables());
-  if (tables.empty())
+  if (tables.empty() && !connection.migrate.value_or(false))
     return fail(Code::not_tracked, arguments.file + " has no synced tables; make some: rejoin track " +
                                        shell_word(arguments.file) + " --all");
 
@@ -116,6 +123,7 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
     options.renew_token = [&] { return run_token_command(arguments.token_command); };
   else if (!arguments.token_file.empty())
     options.renew_token = [&] { return read_token_file(arguments.token_file); };
+  options.migrate = connection.migrate.value_or(false);
   options.session.attempts = static_cast<int>(arguments.retries) + 1;
   if (arguments.watch) {
     const auto token = [&, first = true, good = connection.token]() mutable {
@@ -141,8 +149,8 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   if (report.error) report.error = in_file(arguments.file, *report.error);
   // A server that answered is worth remembering; a mistyped address or a token that was turned away is not.
   bool remember = !arguments.forget && !report.error &&
-                  (!arguments.url.empty() || !arguments.token.empty() || !arguments.token_file.empty() ||
-                   !arguments.token_command.empty());
+                  (arguments.migrate || !arguments.url.empty() || !arguments.token.empty() ||
+                   !arguments.token_file.empty() || !arguments.token_command.empty());
   connection.token = report.token;
   if (remember) REJOIN_TRY(sqlite::store_connection(replica, connection));
   int refused = report.totals.rows_refused > 0 ? kRefused : kOk;
@@ -185,6 +193,8 @@ void add_sync(Commands& commands) {
       ->type_name("CMD")
       ->excludes(token)
       ->excludes(file);
+  command->add_flag("--migrate", arguments->migrate,
+                    "Let the server's contract add tables and columns to the file, from now on");
   command->add_flag("--forget", arguments->forget, "Don't remember URL and token");
   CLI::Option* watch_flag = command->add_flag(
       "--watch", arguments->watch,

@@ -78,6 +78,7 @@ Result<int> watch(sqlite::Database& database, const WatchArguments& arguments, O
   options.cancelled = [&] { return interrupted().load() || output.closed(); };
   options.token = arguments.token;
   options.ca_file = arguments.ca_file;
+  options.migrate = arguments.connection.migrate.value_or(false);
   REJOIN_TRY(client::run_live(database, arguments.connection.url, options));
   if (output.json()) output.document({{"event", "stopped"}});
   return kInterrupted;

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "client/live_socket.h"
 #include "client/server_answer.h"
+#include "client/server_contract.h"
 
 namespace rejoin::client {
 namespace {
@@ -117,6 +118,14 @@ class Live {
   }
 
   Status open() {
+    if (options_.migrate) {
+      net::HttpClientOptions http;
+      http.ca_file = options_.ca_file;
+      http.cancelled = options_.cancelled;
+      net::HttpClient client(url_, http);
+      // What stands in the way is no reason not to connect.
+      (void)follow_contract(database_.replica(), client, token_);
+    }
     REJOIN_ASSIGN(socket_, open_live_socket(url_, token_, options_.ca_file, options_.cancelled, retry_after_ms_));
     expires_at_ = SteadyClock::time_point::max();
     return {};

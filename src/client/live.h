@@ -37,6 +37,7 @@ struct LiveOptions {
   std::vector<std::string> topics;  // whose messages are told
   int64_t look_ms = 50;             // how often the file is looked at for other connections' writes
   int64_t longest_backoff_ms = 30'000;
+  bool migrate = false;  // tables and columns that the server gives out are made here before each connection
   sync::DeviceOptions session;
 };
 

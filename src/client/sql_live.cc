@@ -95,6 +95,7 @@ Status keep_in_sync(const std::string& file, const sqlite::Connection& connectio
   options.cancelled = [&] { return shared.stop.load(); };
   options.told = [&](const LiveTold& told) { tell(shared, told); };
   // The application stores a fresh one with rejoin_connect().
+  options.migrate = connection.migrate.value_or(false);
   options.token = [&, good = connection.token]() mutable {
     const auto stored = sqlite::stored_connection(database->replica());
     if (stored.ok() && *stored && (*stored)->url == connection.url) good = (*stored)->token;

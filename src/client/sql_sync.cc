@@ -13,6 +13,7 @@ Result<std::string> sql_sync(sqlite::Replica& replica, const sqlite::Connection&
     // The application waits in its SQL statement: a server that is not there is soon given up. The next call goes on.
     SyncOptions options;
     options.session.attempts = 2;
+    options.migrate = connection.migrate.value_or(false);
     REJOIN_ASSIGN(const SyncReport report, sync_once(replica, connection.url, connection.token, options));
     return report_json(report);
   } catch (const std::exception& e) {

@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "client/server_answer.h"
+#include "client/server_contract.h"
 #include "net/compress.h"
 #include "net/http_client.h"
 #include "net/url.h"
@@ -39,6 +40,7 @@ class Sync {
   Sync(sqlite::Replica& replica, const std::string& name, net::Url url, const std::string& token,
        const SyncOptions& options)
       : options_(options),
+        replica_(&replica),
         url_(std::move(url)),
         token_(token),
         store_(sqlite::make_device_store(replica, name)),
@@ -46,6 +48,14 @@ class Sync {
         session_(*store_, system_random(), session_options(options)) {}
 
   SyncReport run() {
+    if (options_.migrate) {
+      Result<int64_t> migrated = follow_contract(*replica_, client_, token_);
+      // Whatever is wrong with the network, or with the token, the session finds out and deals with.
+      if (migrated.ok())
+        report_.migrated = *migrated;
+      else
+        report_.not_migrated = migrated.error();
+    }
     sync::Instruction next = session_.start();
     for (;;) {
       if (auto* done = std::get_if<sync::Done>(&next)) {
@@ -159,6 +169,7 @@ class Sync {
   }
 
   const SyncOptions& options_;
+  sqlite::Replica* const replica_;
   const net::Url url_;
   std::string token_;
   std::unique_ptr<sync::DeviceStore> store_;
@@ -200,6 +211,7 @@ std::string report_json(const SyncReport& report) {
   out["rejected"] = report.rejected;
   out["parked"] = report.parked;
   out["pending"] = report.pending;
+  out["migrated"] = report.migrated;
   out["round_trips"] = report.totals.round_trips;
   out["bytes_sent"] = report.bytes_sent;
   out["bytes_received"] = report.bytes_received;

@@ -29,6 +29,7 @@ struct SyncOptions {
   // Asked for another token when the server turns the one in force away (it has expired, say); the request that was
   // turned away is sent once more, so a session keeps its place. An error, or the same token, ends the sync.
   std::function<Result<std::string>()> renew_token;
+  bool migrate = false;  // tables and columns that the server gives out are made here first
   sync::DeviceOptions session;
 };
 
@@ -36,11 +37,13 @@ struct SyncReport {
   sync::SyncTotals totals;
   uint64_t bytes_sent = 0;
   uint64_t bytes_received = 0;
-  uint64_t pending = 0;        // writes that the server does not have yet
-  uint64_t rejected = 0;       // rows listed in rejoin_rejections
-  uint64_t parked = 0;         // rows listed in rejoin_parked
-  std::optional<Error> error;  // why it ended early; what the totals say is done all the same
-  std::string token;           // that was in force at the end
+  uint64_t pending = 0;               // writes that the server does not have yet
+  uint64_t rejected = 0;              // rows listed in rejoin_rejections
+  uint64_t parked = 0;                // rows listed in rejoin_parked
+  std::optional<Error> error;         // why it ended early; what the totals say is done all the same
+  std::string token;                  // that was in force at the end
+  int64_t migrated = 0;               // tables and columns that were made
+  std::optional<Error> not_migrated;  // why what the server gives out could not be made; the sync went on without it
 };
 
 // `url`: the server's address as rejoin_connect takes it (http://host[:port][/prefix]); its exact text names the server
@@ -49,7 +52,8 @@ struct SyncReport {
 Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token,
                              const SyncOptions& options = {});
 
-// {"pushed":…,"pulled":…,"rejected":…,"parked":…,"pending":…,"error":null or {"code":…,"name":…,"message":…}}
+// {"pushed":…,"pulled":…,"rejected":…,"parked":…,"pending":…,"migrated":…,"error":null or
+// {"code":…,"name":…,"message":…}}
 std::string report_json(const SyncReport& report);
 
 }  // namespace rejoin::client

@@ -41,9 +41,9 @@ struct WireTable {
   friend bool operator==(const WireTable&, const WireTable&) = default;
 };
 
-// Builds a frame. Rows of one table must come in strictly ascending key order. Tables without rows and columns that no
-// row sends are left out of the frame's dictionaries, so a column's position there is not the one it had in
-// begin_table(). Memory grows with the bytes of the frame.
+// Builds a frame. Rows of one table must come in strictly ascending key order, from one begin_table() to the next.
+// Tables without rows and columns that no row sends are left out of the frame's dictionaries, so a column's position
+// there is not the one it had in begin_table(). Memory grows with the bytes of the frame.
 class ChangesetWriter {
  public:
   // `sites` is the database's site table that stamps refer to; it must outlive the writer. Only sites that occur are
@@ -53,7 +53,8 @@ class ChangesetWriter {
   ChangesetWriter(const ChangesetWriter&) = delete;
   ChangesetWriter& operator=(const ChangesetWriter&) = delete;
 
-  // Rows added from now on belong to this table. A table may be named once only.
+  // Rows added from now on belong to this table. One that is named again, for rows with other columns, stands in the
+  // frame's dictionary again.
   void begin_table(const WireTable& table);
   // One row. `columns`: which columns' cells are sent (ids = positions in WireTable::columns); each must have a stamp
   // in `record`. `values`: one per member of `columns`, ascending; copied. `with_life`: send alive, live and birth too.

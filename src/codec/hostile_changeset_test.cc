@@ -241,7 +241,7 @@ TEST(ForgedChangeset, header_and_dictionaries) {
   };
   Bytes sound = sized("t") + byte(1) + sized("id") + byte(1) + sized("a");
   EXPECT_TRUE(with_tables(byte(1) + sound));
-  EXPECT_FALSE(with_tables(byte(2) + sound + sound)) << "a table twice";
+  EXPECT_TRUE(with_tables(byte(2) + sound + sound)) << "a table twice, as rows that were kept aside come";
   EXPECT_FALSE(with_tables(byte(1) + sized("t") + byte(1) + sized("id") + byte(2) + sized("a") + sized("a")))
       << "a column twice";
   EXPECT_FALSE(with_tables(byte(1) + sized("t") + byte(2) + sized("id") + sized("id") + byte(0)))

@@ -76,17 +76,43 @@ std::vector<Difference> diff(const Contract& before, const Contract& after) {
   return out;
 }
 
-bool additive(const Contract& before, const Contract& after) {
+std::vector<Difference> not_additive(const Contract& before, const Contract& after) {
+  std::vector<Difference> out;
   for (const Difference& d : diff(before, after)) {
     if (d.kind == Kind::table_added) continue;
-    if (d.kind != Kind::column_added) return false;
-    auto table =
-        std::find_if(after.tables.begin(), after.tables.end(), [&](const Table& t) { return t.name == d.table; });
-    auto column =
-        std::find_if(table->columns.begin(), table->columns.end(), [&](const Column& c) { return c.name == d.column; });
-    if (!may_be_absent(*column)) return false;
+    if (d.kind == Kind::column_added) {
+      auto table =
+          std::find_if(after.tables.begin(), after.tables.end(), [&](const Table& t) { return t.name == d.table; });
+      auto column = std::find_if(table->columns.begin(), table->columns.end(),
+                                 [&](const Column& c) { return c.name == d.column; });
+      if (may_be_absent(*column)) continue;
+    }
+    out.push_back(d);
   }
-  return true;
+  return out;
+}
+
+bool additive(const Contract& before, const Contract& after) { return not_additive(before, after).empty(); }
+
+std::string to_text(const Difference& d) {
+  const std::string table = "table " + quote_name(d.table), column = "column " + quote_name(d.column) + " of " + table;
+  switch (d.kind) {
+    case Kind::table_added:
+      return table + " was added";
+    case Kind::table_removed:
+      return table + " was removed";
+    case Kind::column_added:
+      return column + " was added";
+    case Kind::column_removed:
+      return column + " was removed";
+    case Kind::column_changed:
+      return column + " has another type, default or NOT NULL";
+    case Kind::key_changed:
+      return table + " has another key";
+    case Kind::table_changed:
+      return table + " is STRICT or WITHOUT ROWID, and was not, or the other way round";
+  }
+  return table;
 }
 
 }  // namespace rejoin::contract

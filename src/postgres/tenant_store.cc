@@ -10,6 +10,7 @@
 #include "postgres/store.h"
 #include "postgres/streams.h"
 #include "sync/chain.h"
+#include "sync/published.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -96,7 +97,46 @@ class PostgresTenantStore final : public TenantStore {
     return work.commit();
   }
 
+  Result<std::string> published_contract() override {
+    REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+    REJOIN_ASSIGN(std::string out, read_published());
+    REJOIN_TRY(look.commit());
+    return out;
+  }
+
+  Status publish_contract(const std::string& json) override {
+    REJOIN_ASSIGN(const contract::Contract next, contract::from_json(json));
+    {
+      REJOIN_TRY(know_catalog());
+      REJOIN_ASSIGN(const std::string before, published_contract());
+      REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
+    }
+    REJOIN_TRY(adopt_contract(json, true));
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    for (const contract::Table& wanted : next.tables) {
+      const Table* have = work.catalog().find(wanted.name);
+      const auto here = [&](const contract::Column& c) { return has_column(*have, c.name); };
+      if (!have || !std::all_of(wanted.columns.begin(), wanted.columns.end(), here))
+        return fail(Code::schema_refused, "table " + contract::quote_name(wanted.name) +
+                                              (have ? " lacks columns that" : "") +
+                                              " cannot be made by the server; make it there by SQL and track it, then "
+                                              "push again");
+    }
+    db_.send(
+        "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, true) ON "
+        "CONFLICT (tenant, fingerprint) DO UPDATE SET json = EXCLUDED.json",
+        Params().text(sync::kPublished).text(contract::to_json(next)));
+    return work.commit();
+  }
+
  private:
+  Result<std::string> read_published() {
+    REJOIN_ASSIGN(Rows rows, db_.query("SELECT json FROM rejoin.contract WHERE tenant = rejoin.tenant_id() AND "
+                                       "fingerprint = $1",
+                                       Params().text(sync::kPublished)));
+    return rows.empty() ? std::string() : std::string(rows.text(0, 0));
+  }
+
   // Tables are altered at any time, while the catalog is kept between requests. What fails for that reason is done once
   // more with the catalog as it is now.
   template <class F>

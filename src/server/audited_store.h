@@ -24,6 +24,8 @@ class AuditedStore final : public sync::TenantStore {
   Status adopt_contract(const std::string& json, bool may_create) override {
     return inner_.adopt_contract(json, may_create);
   }
+  Result<std::string> published_contract() override { return inner_.published_contract(); }
+  Status publish_contract(const std::string& json) override { return inner_.publish_contract(json); }
 
  private:
   sync::TenantStore& inner_;

@@ -66,10 +66,11 @@ Result<bool> DiscreetStore::knows_contract(const std::string& fingerprint, bool 
 }
 
 Status DiscreetStore::adopt_contract(const std::string& json, bool may_create) {
-  Status done = inner_.adopt_contract(json, may_create);
-  if (done.ok() || !about_the_database(done.error())) return done;
-  tell_(done.error());
-  return for_devices(done.error());
+  return look(inner_.adopt_contract(json, may_create));
 }
+
+Result<std::string> DiscreetStore::published_contract() { return look(inner_.published_contract()); }
+
+Status DiscreetStore::publish_contract(const std::string& json) { return look(inner_.publish_contract(json)); }
 
 }  // namespace rejoin::server

@@ -26,6 +26,8 @@ class DiscreetStore final : public sync::TenantStore {
   Result<std::string> contract_json() override;
   Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override;
   Status adopt_contract(const std::string& json, bool may_create) override;
+  Result<std::string> published_contract() override;
+  Status publish_contract(const std::string& json) override;
 
  private:
   template <typename T>
@@ -33,6 +35,12 @@ class DiscreetStore final : public sync::TenantStore {
     if (result.ok() || !about_the_database(result.error())) return result;
     tell_(result.error());
     return for_devices(result.error());
+  }
+
+  Status look(const Status& status) const {
+    if (status.ok() || !about_the_database(status.error())) return status;
+    tell_(status.error());
+    return for_devices(status.error());
   }
 
   sync::TenantStore& inner_;

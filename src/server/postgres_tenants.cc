@@ -202,6 +202,15 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
                               [&](postgres::TenantStore& store) { adopted = store.adopt_contract(json, may_create); }));
     return adopted;
   }
+  Result<std::string> published_contract() override {
+    return call<std::string>([&](postgres::TenantStore& store) { return store.published_contract(); });
+  }
+  Status publish_contract(const std::string& json) override {
+    Status published;
+    REJOIN_TRY(tenants_.lease(name_, entry_, pool_, deadline_,
+                              [&](postgres::TenantStore& store) { published = store.publish_contract(json); }));
+    return published;
+  }
 
   Status write(const std::string& tenant, const std::vector<sync::AuditEntry>& entries) override {
     REJOIN_ASSIGN(std::unique_ptr<postgres::Connection> connection, tenants_.take(pool_, deadline_));

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "net/url.h"
+#include "server/contract_route.h"
 #include "server/cors.h"
 #include "server/exchange.h"
 #include "server/identity.h"
@@ -36,10 +37,11 @@ struct Route {
 };
 constexpr Route kSync{"/v1/sync", "sync", "POST"};
 constexpr Route kLive{"/v1/live", "live", "GET"};
+constexpr Route kContract{"/v1/contract", "contract", "GET, PUT"};
 constexpr Route kHealth{"/health", "health", "GET"};
 constexpr Route kReady{"/ready", "ready", "GET"};
 constexpr Route kMetrics{"/metrics", "metrics", "GET"};
-constexpr const Route* kRoutes[] = {&kSync, &kLive, &kHealth, &kReady, &kMetrics};
+constexpr const Route* kRoutes[] = {&kSync, &kLive, &kContract, &kHealth, &kReady, &kMetrics};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -133,16 +135,20 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
   for (const Route* route : kRoutes)
     if (request.path == route->path) context->route = route;
   if (!context->route)
-    return error_reply(*context,
-                       fail(Code::not_found,
-                            "there is nothing at this path; POST /v1/sync, or GET /v1/live, /health, /ready, /metrics"),
-                       0);
+    return error_reply(
+        *context,
+        fail(Code::not_found,
+             "there is nothing at this path; POST /v1/sync, or GET /v1/live, /v1/contract, /health, /ready, "
+             "/metrics"),
+        0);
   if (context->route == &kSync && is_allowed_preflight(settings_.cors_origins, request)) {
     HttpResponse response = preflight_response();
     add_cors_headers(settings_.cors_origins, request, response);
     return response;
   }
-  if (request.method != context->route->method && !(request.method == "HEAD" && context->route->method == "GET")) {
+  const bool put = context->route == &kContract && (request.method == "PUT" || request.method == "GET");
+  if (!put && request.method != context->route->method &&
+      !(request.method == "HEAD" && context->route->method == "GET")) {
     HttpResponse response = error_reply(*context,
                                         fail(Code::method, std::string(context->route->path) + " answers " +
                                                                std::string(context->route->method) + " only"),
@@ -159,6 +165,11 @@ std::optional<HttpResponse> Routes::admit(HttpRequest& request) {
     return response;
   }
   if (context->route == &kReady) return std::nullopt;
+  if (context->route == &kContract) {
+    if (std::optional<HttpResponse> refusal = admit_caller(request, *context)) return refusal;
+    request.lane = context->tenant;
+    return std::nullopt;
+  }
   if (context->route == &kLive) return admit_live(request, *context);
   std::optional<HttpResponse> refusal = admit_exchange(request, *context);
   if (refusal) add_cors_headers(settings_.cors_origins, request, *refusal);
@@ -255,6 +266,7 @@ HttpResponse Routes::handle(HttpRequest& request) {
     }
     return json_response(200, "{\"status\":\"ready\"}");
   }
+  if (context.route == &kContract) return contract(request, context);
   HttpResponse response = exchange(request, context);
   add_cors_headers(settings_.cors_origins, request, response);
   return response;
@@ -285,6 +297,19 @@ Result<LiveCaller> Routes::renew(const std::string& token) {
   Context context;
   REJOIN_TRY(authenticate(request, context));
   return LiveCaller{context.tenant, context.caller, view_of(context.caller), context.expires_s * 1000, {}, {}};
+}
+
+HttpResponse Routes::contract(HttpRequest& request, Context& context) {
+  Result<std::string> answer = std::string();
+  const Status used = tenants_.with(context.tenant, request.deadline, [&](sync::TenantStore& store) -> Status {
+    answer = request.method == "PUT" ? put_contract(request.body, context.caller, settings_.sync, store)
+                                     : show_contract(context.caller, store);
+    return {};
+  });
+  if (!used.ok()) answer = used.error();
+  if (!answer.ok())
+    return error_reply(context, answer.error(), code_retryable(answer.error().code) ? kRetryAfterMs : 0);
+  return json_response(200, std::move(*answer));
 }
 
 HttpResponse Routes::exchange(HttpRequest& request, Context& context) {

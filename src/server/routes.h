@@ -44,6 +44,7 @@ class Routes final : public LiveGate {
   std::optional<net::HttpResponse> admit_live(net::HttpRequest& request, Context& context);
   std::optional<net::HttpResponse> admit_caller(const net::HttpRequest& request, Context& context);
   Status authenticate(const net::HttpRequest& request, Context& context) const;
+  net::HttpResponse contract(net::HttpRequest& request, Context& context);
   net::HttpResponse exchange(net::HttpRequest& request, Context& context);
   net::HttpResponse exchange_response(Context& context, sync::SyncResponse response) const;
   net::HttpResponse error_reply(Context& context, const Error& error, int64_t retry_after_ms) const;

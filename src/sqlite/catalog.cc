@@ -117,6 +117,25 @@ Table* Catalog::find(uint64_t id) const {
   return nullptr;
 }
 
+Table* Catalog::find_named(std::string_view name) const {
+  if (Table* t = find(name)) return t;
+  for (const auto& t : tables)
+    for (const std::string& former : t->former_names)
+      if (same_name(former, name)) return t.get();
+  return nullptr;
+}
+
+bool names_key(const Table& table, const std::vector<std::string>& names) {
+  if (names.size() != table.key.size()) return false;
+  for (size_t i = 0; i < names.size(); ++i) {
+    bool same = same_name(names[i], table.key[i].name);
+    for (const FormerName& f : table.former)
+      same |= f.column == -1 - static_cast<int64_t>(i) && same_name(names[i], f.name);
+    if (!same) return false;
+  }
+  return true;
+}
+
 // The rules of https://sqlite.org/datatype3.html section 3.1.
 Affinity affinity_of(std::string_view declared_type) {
   std::string t = upper(declared_type);
@@ -249,6 +268,7 @@ Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
   REJOIN_ASSIGN(Statement s,
                 prepare(db, "SELECT id, name, allow_integer_key, keep_deleted FROM main.rejoin_table ORDER BY id"));
   REJOIN_ASSIGN(Statement ids, prepare(db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
+  REJOIN_ASSIGN(Statement former, prepare(db, "SELECT col, name FROM main.rejoin_former WHERE tbl=?1 ORDER BY rowid"));
   for (;;) {
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) break;
@@ -285,6 +305,16 @@ Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
     }
     for (size_t i = 0; i < declared.size(); ++i)
       if (!used[i]) table->unannounced.push_back(declared[i].name);
+    Use use_former(former);
+    former.bind(1, s.integer(0));
+    for (;;) {
+      REJOIN_ASSIGN(bool more, former.step());
+      if (!more) break;
+      if (former.is_null(0))
+        table->former_names.emplace_back(former.text(1));
+      else
+        table->former.push_back({former.integer(0), std::string(former.text(1))});
+    }
     catalog.tables.push_back(std::move(table));
   }
   REJOIN_TRY(read_constraints(db, catalog));

@@ -28,6 +28,12 @@ struct Column {
   bool present = true;  // false: dropped from the table; the id stays taken
 };
 
+// A name that a column had before: replicas that have not renamed it yet still call it so.
+struct FormerName {
+  int64_t column;  // id; -1 - i for the i-th key column
+  std::string name;
+};
+
 struct Table {
   uint64_t id = 0;
   std::string name;
@@ -55,6 +61,8 @@ struct Table {
   };
   std::vector<UniqueIndex> unique;
   Constraints constraints;  // filled by load_catalog
+  std::vector<FormerName> former;
+  std::vector<std::string> former_names;  // of the table itself
 
   std::string quoted() const;
   std::string records() const { return records_name; }  // "t__rejoin", quoted
@@ -77,7 +85,12 @@ struct Catalog {
   std::vector<std::unique_ptr<Table>> tables;  // by id
   Table* find(std::string_view name) const;    // as SQLite compares names: ASCII case-insensitive
   Table* find(uint64_t id) const;
+  // The table with this name, else the one that had it before.
+  Table* find_named(std::string_view name) const;
 };
+
+// Are these, in this order, the names of the key columns, now or before?
+bool names_key(const Table& table, const std::vector<std::string>& names);
 
 Affinity affinity_of(std::string_view declared_type);
 

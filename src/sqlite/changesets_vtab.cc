@@ -73,6 +73,7 @@ int filter(sqlite3_vtab_cursor* base, int given, const char*, int, sqlite3_value
   if (max_bytes <= 0) return set_error(base->pVtab, fail(Code::bad_argument, "max_bytes must be at least 1"));
   try {
     c->request = PageRequest();
+    c->request.pass_on = true;
     c->request.max_bytes = static_cast<uint64_t>(max_bytes);
     auto cursor = c->replica->cursor_at(since);
     if (!cursor.ok()) return set_error(base->pVtab, cursor.error());

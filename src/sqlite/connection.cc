@@ -11,10 +11,11 @@ Result<std::optional<Connection>> stored_connection(Replica& replica) {
   Context& ctx = replica.impl().ctx;
   REJOIN_ASSIGN(bool layout, has_layout(ctx));
   if (!layout) return std::optional<Connection>();
-  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT url, coalesce(token, '') FROM main.rejoin_peer WHERE is_default"));
+  REJOIN_ASSIGN(Statement s,
+                prepare(ctx.db, "SELECT url, coalesce(token, ''), migrate FROM main.rejoin_peer WHERE is_default"));
   REJOIN_ASSIGN(bool row, s.step("reading the connection"));
   if (!row) return std::optional<Connection>();
-  return std::optional<Connection>(Connection{std::string(s.text(0)), std::string(s.text(1))});
+  return std::optional<Connection>(Connection{std::string(s.text(0)), std::string(s.text(1)), s.integer(2) != 0});
 }
 
 std::string file_of(Replica& replica) {
@@ -30,14 +31,20 @@ Status store_connection(Replica& replica, const Connection& connection) {
   REJOIN_ASSIGN(Work work, Work::write(ctx, true));
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET is_default=0"));
   {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db,
-                                       "INSERT INTO main.rejoin_peer(url, token, is_default) VALUES(?1, ?2, 1) ON "
-                                       "CONFLICT(url) DO UPDATE SET token=coalesce(?2, token), is_default=1"));
+    REJOIN_ASSIGN(Statement s,
+                  prepare(ctx.db,
+                          "INSERT INTO main.rejoin_peer(url, token, is_default, migrate) VALUES(?1, ?2, 1, "
+                          "coalesce(?3, 0)) ON CONFLICT(url) DO UPDATE SET token=coalesce(?2, token), "
+                          "is_default=1, migrate=coalesce(?3, migrate)"));
     s.bind_text(1, connection.url);
     if (connection.token.empty())
       s.bind_null(2);
     else
       s.bind_text(2, connection.token);
+    if (connection.migrate)
+      s.bind(3, static_cast<int64_t>(*connection.migrate));
+    else
+      s.bind_null(3);
     REJOIN_TRY(s.run("storing the connection"));
   }
   return work.commit();

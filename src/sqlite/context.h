@@ -50,6 +50,8 @@ struct Context {
   crdt::SiteTable sites;
   bool sites_valid = false;
   bool format_known = false;  // to be this build's
+  bool altering = false;      // one of the functions that change tracked tables runs
+  bool alter_begun = false;   // rejoin_alter_begin() has opened the transaction that is under way
 
   // The cached statement with this text. Valid until the next forget(); reset it after use (sqlite/sql.h: Use).
   Result<Statement*> statement(const std::string& sql);

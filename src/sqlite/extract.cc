@@ -8,6 +8,7 @@
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
+#include "sqlite/pass_on.h"
 #include "sqlite/rejections.h"
 #include "sqlite/roomy_cache.h"
 #include "sync/page_place.h"
@@ -21,6 +22,8 @@ using codec::Cursor;
 constexpr size_t kManyEntries = 8'192;
 // A page holds one log entry at least, and a merged one names up to 1,024 rows; above this a scan takes its place.
 constexpr uint64_t kMostOfOneEntry = 4 << 20;
+// A place in a scan that is no table's.
+constexpr uint64_t kBehindTables = uint64_t{1} << 62;
 
 // The token of the batch that holds a position; nothing when no batch does (the log is shorter than that).
 Result<std::optional<int64_t>> batch_token(Context& ctx, int64_t position) {
@@ -205,7 +208,10 @@ Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec:
     cursor.key.clear();
     ++cursor.table;
   }
-  return false;
+  if (!request.pass_on) return false;
+  // Behind all tables: what is kept aside.
+  if (cursor.table < kBehindTables) cursor.table = kBehindTables, cursor.key.clear();
+  return scan_parked(ctx, request.max_bytes, cursor.key, writer);
 }
 
 // Rows that the log names after `position`. False when the page came out too large: ask for fewer entries.
@@ -236,7 +242,8 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
     records.reset();
     extract.end();
   }
-  return true;
+  if (!feed.parked.empty()) REJOIN_TRY(write_parked(ctx, feed.parked, writer));
+  return writer.bytes() <= too_much || feed_request.max_entries <= 1 || feed.parked.empty();
 }
 
 }  // namespace
@@ -320,6 +327,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   info.horizon = static_cast<uint64_t>(tail);
   FeedRequest feed;
   feed.local_only = request.only_site.has_value();
+  feed.parked = request.pass_on;
   if (request.skip_origin) {
     int64_t origin = ctx.sites.find(*request.skip_origin);
     if (origin >= 0) feed.skip_origin = static_cast<uint32_t>(origin);

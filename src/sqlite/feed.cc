@@ -73,6 +73,22 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
     feed.through = log->integer(0);
     int64_t op = log->integer(2);
     int64_t table_id = log->integer(1);
+    ParkedRow parked;
+    if (op == kParked) {
+      if (!request.parked) continue;
+      ++feed.entries;
+      if (!read_parked_entry(log->blob(4), parked))
+        return fail(Code::corrupt, "log entry " + std::to_string(feed.through) + " is damaged; run rejoin doctor");
+      REJOIN_ASSIGN(const bool waits, still_parked(ctx, parked));
+      if (waits) {
+        feed.parked.push_back(std::move(parked));
+        continue;
+      }
+      // It has found its place meanwhile, and was not announced again.
+      const Table* table = ctx.catalog.find_named(parked.table);
+      if (!table) continue;
+      table_id = static_cast<int64_t>(table->id);
+    }
     if (table_id != last_table || !into) {
       Table* table = ctx.catalog.find(static_cast<uint64_t>(table_id));
       if (!table) continue;
@@ -81,6 +97,13 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
           std::find_if(feed.tables.begin(), feed.tables.end(), [&](const TableTouches& t) { return t.table == table; });
       if (it == feed.tables.end()) it = feed.tables.insert(it, TableTouches{table, {}, {}});
       into = &*it;
+    }
+    if (op == kParked) {
+      const size_t at = into->keys.size();
+      into->keys += parked.key;
+      Touch& t = add(at);
+      t.whole = t.life = true;
+      continue;
     }
     if (op == kMerged) {
       auto origin = static_cast<uint32_t>(log->integer(3));

@@ -6,6 +6,7 @@
 
 #include "crdt/column_set.h"
 #include "sqlite/context.h"
+#include "sqlite/pass_on.h"
 
 namespace rejoin::sqlite {
 
@@ -32,12 +33,14 @@ struct FeedRequest {
   size_t max_entries = ~size_t{0};      // of the log; a merged chunk counts its rows
   bool local_only = false;              // leave out what was merged from other replicas
   std::optional<uint32_t> skip_origin;  // leave out what was merged from this one
+  bool parked = false;                  // with rows that are kept aside
 };
 
 struct Feed {
   std::vector<TableTouches> tables;  // in order of table id
   int64_t through = 0;               // log position that was reached
   size_t entries = 0;
+  std::vector<ParkedRow> parked;
 };
 
 Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& request);

@@ -87,6 +87,33 @@ void fn_untrack(sqlite3_context* c, int, sqlite3_value** v) {
   });
 }
 
+void fn_alter(sqlite3_context* c, int, sqlite3_value** v) {
+  guarded(c, "rejoin_alter", [&] {
+    if (sqlite3_value_type(v[0]) != SQLITE_TEXT)
+      return result_error(
+          c, "rejoin_alter",
+          fail(Code::bad_argument, "give the statement as text, such as 'ALTER TABLE todos ADD COLUMN due TEXT'"));
+    if (auto s = replica_of(c).alter(std::string(value_of(v[0]).bytes)); !s.ok())
+      result_error(c, "rejoin_alter", s.error());
+  });
+}
+
+void fn_alter_begin(sqlite3_context* c, int, sqlite3_value** v) {
+  guarded(c, "rejoin_alter_begin", [&] {
+    std::string table;
+    if (!table_argument(c, "rejoin_alter_begin", v[0], table)) return;
+    if (auto s = replica_of(c).alter_begin(table); !s.ok()) result_error(c, "rejoin_alter_begin", s.error());
+  });
+}
+
+void fn_alter_commit(sqlite3_context* c, int, sqlite3_value** v) {
+  guarded(c, "rejoin_alter_commit", [&] {
+    std::string table;
+    if (!table_argument(c, "rejoin_alter_commit", v[0], table)) return;
+    if (auto s = replica_of(c).alter_commit(table); !s.ok()) result_error(c, "rejoin_alter_commit", s.error());
+  });
+}
+
 void fn_seq(sqlite3_context* c, int, sqlite3_value**) {
   guarded(c, "rejoin_seq", [&] {
     auto r = replica_of(c).seq();
@@ -224,6 +251,11 @@ void fn_connect(sqlite3_context* c, int n, sqlite3_value** v) {
           fail(Code::bad_argument, "give the server's address as text, such as 'http://127.0.0.1:8427'"));
     connection.url = value_of(v[0]).bytes;
     if (n > 1 && sqlite3_value_type(v[1]) != SQLITE_NULL) connection.token = value_of(v[1]).bytes;
+    if (n > 2 && sqlite3_value_type(v[2]) != SQLITE_NULL) {
+      auto parsed = parse_connect_options(value_of(v[2]).bytes);
+      if (!parsed.ok()) return result_error(c, "rejoin_connect", parsed.error());
+      connection.migrate = parsed->migrate;
+    }
     if (auto s = store_connection(replica_of(c), connection); !s.ok()) result_error(c, "rejoin_connect", s.error());
   });
 }
@@ -340,14 +372,33 @@ Status register_functions(sqlite3* db, Replica& replica) {
     void (*body)(sqlite3_context*, int, sqlite3_value**);
   };
   static constexpr Function kFunctions[] = {
-      {"rejoin_track", 1, fn_track},      {"rejoin_track", 2, fn_track},         {"rejoin_untrack", 1, fn_untrack},
-      {"rejoin_seq", 0, fn_seq},          {"rejoin_changeset", 1, fn_changeset}, {"rejoin_apply", 1, fn_apply},
-      {"rejoin_explain", -1, fn_explain}, {"rejoin_restore", -1, fn_restore},    {"rejoin_compact", 0, fn_compact},
-      {"rejoin_doctor", 0, fn_doctor},    {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
-      {"rejoin_uuid", 0, fn_uuid},        {"rejoin_connect", 1, fn_connect},     {"rejoin_connect", 2, fn_connect},
-      {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},       {"rejoin_retry", 0, fn_retry},
-      {"rejoin_discard", -1, fn_discard}, {"rejoin_live", 0, fn_live},           {"rejoin_live", 1, fn_live},
-      {"rejoin_live", 2, fn_live},        {"rejoin_live_stop", 0, fn_live_stop},
+      {"rejoin_track", 1, fn_track},
+      {"rejoin_track", 2, fn_track},
+      {"rejoin_untrack", 1, fn_untrack},
+      {"rejoin_seq", 0, fn_seq},
+      {"rejoin_changeset", 1, fn_changeset},
+      {"rejoin_apply", 1, fn_apply},
+      {"rejoin_explain", -1, fn_explain},
+      {"rejoin_restore", -1, fn_restore},
+      {"rejoin_compact", 0, fn_compact},
+      {"rejoin_doctor", 0, fn_doctor},
+      {"rejoin_site", 0, fn_site},
+      {"rejoin_version", 0, fn_version},
+      {"rejoin_uuid", 0, fn_uuid},
+      {"rejoin_connect", 1, fn_connect},
+      {"rejoin_connect", 2, fn_connect},
+      {"rejoin_connect", 3, fn_connect},
+      {"rejoin_sync", 0, fn_sync},
+      {"rejoin_status", 0, fn_status},
+      {"rejoin_retry", 0, fn_retry},
+      {"rejoin_discard", -1, fn_discard},
+      {"rejoin_live", 0, fn_live},
+      {"rejoin_live", 1, fn_live},
+      {"rejoin_live", 2, fn_live},
+      {"rejoin_live_stop", 0, fn_live_stop},
+      {"rejoin_alter", 1, fn_alter},
+      {"rejoin_alter_begin", 1, fn_alter_begin},
+      {"rejoin_alter_commit", 1, fn_alter_commit},
   };
   for (const Function& f : kFunctions) {
     bool harmless = f.body == fn_uuid || f.body == fn_version;

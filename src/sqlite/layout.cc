@@ -12,6 +12,7 @@ CREATE TABLE main.rejoin_site(id INTEGER PRIMARY KEY, site BLOB NOT NULL UNIQUE)
 CREATE TABLE main.rejoin_table(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, allow_integer_key INTEGER NOT NULL, keep_deleted INTEGER NOT NULL);
 CREATE TABLE main.rejoin_untracked(name TEXT PRIMARY KEY COLLATE NOCASE) WITHOUT ROWID;
 CREATE TABLE main.rejoin_column(tbl INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(tbl, id)) WITHOUT ROWID;
+CREATE TABLE main.rejoin_former(tbl INTEGER NOT NULL, col INTEGER, name TEXT NOT NULL COLLATE NOCASE);
 CREATE TABLE main.rejoin_log(seq INTEGER PRIMARY KEY, tbl, op, bits, ms, k0);
 CREATE TABLE main.rejoin_batch(last_seq INTEGER PRIMARY KEY, token INTEGER NOT NULL, origin INTEGER);
 CREATE TABLE main.rejoin_parked(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
@@ -24,7 +25,8 @@ CREATE TABLE main.rejoin_staged(id INTEGER PRIMARY KEY, source BLOB NOT NULL, fr
 CREATE TABLE main.rejoin_peer(url TEXT PRIMARY KEY, token TEXT, is_default INTEGER NOT NULL DEFAULT 0, site BLOB, pull_cursor BLOB, push_cursor BLOB, pushed INTEGER NOT NULL DEFAULT 0,
   pull_all INTEGER NOT NULL DEFAULT 0, chain_token BLOB, nonce BLOB, frozen BLOB, frozen_cursor BLOB, frozen_through INTEGER, frozen_rows INTEGER, frozen_more INTEGER,
   may_relay INTEGER NOT NULL DEFAULT 0, max_frame_bytes INTEGER, max_value_bytes INTEGER, schema TEXT,
-  pushed_rows INTEGER NOT NULL DEFAULT 0, pulled_rows INTEGER NOT NULL DEFAULT 0, last_sync INTEGER, last_error TEXT) WITHOUT ROWID;
+  pushed_rows INTEGER NOT NULL DEFAULT 0, pulled_rows INTEGER NOT NULL DEFAULT 0, last_sync INTEGER, last_error TEXT,
+  migrate INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE main.rejoin_device(device TEXT NOT NULL, site BLOB NOT NULL, counter INTEGER NOT NULL, token BLOB NOT NULL, nonce BLOB, reply BLOB, last_seen INTEGER NOT NULL,
   acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(device, site)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, server TEXT, k BLOB NOT NULL, held INTEGER NOT NULL DEFAULT 0,
@@ -53,6 +55,12 @@ ALTER TABLE main.rejoin_rejections ADD COLUMN versions BLOB;
 ALTER TABLE main.rejoin_rejections ADD COLUMN told BLOB;
 CREATE TABLE main.rejoin_evicted(table_name TEXT NOT NULL, k BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_discarded(table_name TEXT NOT NULL, k BLOB NOT NULL, versions BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
+)sql"));
+  // Format 3: former names of tables and columns, whether a server's contract may change this database.
+  if (from < 3)
+    REJOIN_TRY(exec(ctx.db, R"sql(
+CREATE TABLE main.rejoin_former(tbl INTEGER NOT NULL, col INTEGER, name TEXT NOT NULL COLLATE NOCASE);
+ALTER TABLE main.rejoin_peer ADD COLUMN migrate INTEGER NOT NULL DEFAULT 0;
 )sql"));
   return exec(ctx.db, "UPDATE main.rejoin_state SET format=" + std::to_string(kFormat));
 }

@@ -79,25 +79,34 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
 Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   const codec::BlockInfo& info = reader.blocks()[index];
   const codec::WireTable& wire = reader.tables()[info.table];
-  Table* table = ctx_.catalog.find(wire.name);
-  if (!table) return unknown_table(reader, index);
-  bool same_key = wire.key.size() == table->key.size();
-  for (size_t i = 0; same_key && i < wire.key.size(); ++i)
-    same_key = sqlite3_stricmp(wire.key[i].c_str(), table->key[i].name.c_str()) == 0;
-  if (!same_key) return unknown_table(reader, index);
+  Table* table = ctx_.catalog.find_named(wire.name);
+  if (!table || !names_key(*table, wire.key)) return unknown_table(reader, index);
 
-  const std::vector<uint32_t> columns = column_map(*table, wire);
+  const std::vector<std::vector<uint32_t>> maps = column_maps(*table, wire);
+  for (size_t pass = 0; pass < maps.size(); ++pass) REJOIN_TRY(rows_of(reader, index, *table, maps, pass));
+  return {};
+}
+
+// The rows of a block. Passes after the first take columns that it has under a former name as well.
+Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table& into,
+                      const std::vector<std::vector<uint32_t>>& maps, size_t pass) {
+  const codec::BlockInfo& info = reader.blocks()[index];
+  const codec::WireTable& wire = reader.tables()[info.table];
+  Table* const table = &into;
+  const std::vector<uint32_t>& columns = maps[pass];
   REJOIN_TRY(enforcement_.begin(*table));
   Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, columns), enforcement_.triggers());
   for (uint32_t position : info.columns) {
     b.local.push_back(columns[position]);
-    b.unknown_columns |= columns[position] == codec::kNoColumn;
+    b.unknown_columns |= pass == 0 && std::all_of(maps.begin(), maps.end(),
+                                                  [&](const auto& m) { return m[position] == codec::kNoColumn; });
   }
   for (uint32_t c = 0; c < table->columns.size(); ++c)
     if (table->columns[c].present) b.present.add(c);
   b.row.values.resize(table->columns.size());
   REJOIN_ASSIGN(RecordReader stored, RecordReader::open(ctx_, *table));
   b.stored.emplace(std::move(stored));
+  const uint64_t seen = outcome_.rows_seen;
   while (b.cursor.next()) {
     ++b.at;
     REJOIN_TRY(row(b));
@@ -107,6 +116,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
     return fail(Code::corrupt, "the changeset's rows of table \"" + wire.name +
                                    "\" are damaged; nothing was merged. Ask its source for it again");
   REJOIN_TRY(flush(b));
+  if (pass > 0) outcome_.rows_seen = seen;
   b.stored->reset();
   if (std::find(touched_tables_.begin(), touched_tables_.end(), table->id) == touched_tables_.end())
     touched_tables_.push_back(table->id);
@@ -394,7 +404,7 @@ Status Merge::flush(Block& b) {
   REJOIN_TRY(b.records.flush());
   Bytes blob = b.list.finish();
   REJOIN_TRY(enforcement_.forget_captured());
-  {
+  if (!options_.announced) {
     REJOIN_ASSIGN(Statement * s,
                   ctx_.statement("INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
     Use use(*s);
@@ -404,7 +414,7 @@ Status Merge::flush(Block& b) {
     s->bind_blob(4, blob);
     REJOIN_TRY(s->run("logging a merge"));
   }
-  logged_ = true;
+  logged_ |= !options_.announced;
   return enforcement_.kept();
 }
 

@@ -28,6 +28,8 @@ class Merge {
  private:
   struct Block;
   Status block(const codec::ChangesetReader& reader, size_t index);
+  Status rows_of(const codec::ChangesetReader& reader, size_t index, Table& into,
+                 const std::vector<std::vector<uint32_t>>& maps, size_t pass);
   Status leave_unknown_columns(Block& b);
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
   Status row(Block& b);

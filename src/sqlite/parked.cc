@@ -4,6 +4,7 @@
 #include "crdt/key.h"
 #include "sqlite/fold.h"
 #include "sqlite/merge.h"
+#include "sqlite/pass_on.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -34,11 +35,13 @@ Status insert_parked(Context& ctx, const std::string& table, BytesView key, size
   return s->run("parking a row");
 }
 
-Status replay(Work& work, const std::vector<int64_t>& ids) {
+// `announced`: they were passed on when they were parked.
+Status replay(Work& work, const std::vector<int64_t>& ids, bool announced) {
   if (ids.empty()) return {};
   Context& ctx = work.ctx();
   REJOIN_TRY(fold(work));
   ApplyOptions options;
+  options.announced = announced;
   Merge merge(work, options);
   for (int64_t id : ids) {
     Bytes frame;
@@ -68,7 +71,11 @@ Status replay(Work& work, const std::vector<int64_t>& ids) {
 Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
                   int64_t due_ms, BytesView frame) {
   Bytes copy(frame);
-  return insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy);
+  const int64_t before = sqlite3_total_changes(ctx.db);
+  REJOIN_TRY(insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy));
+  // What is only too early is passed on when it has been merged.
+  if (due_ms || sqlite3_total_changes(ctx.db) == before) return {};
+  return log_parked(ctx, table, key);
 }
 
 Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason) {
@@ -107,7 +114,7 @@ Status replay_parked(Work& work, const std::string& table) {
       ids.push_back(s->integer(0));
     }
   }
-  return replay(work, ids);
+  return replay(work, ids, true);
 }
 
 Status replay_due(Work& work) {
@@ -122,7 +129,7 @@ Status replay_due(Work& work) {
       ids.push_back(s->integer(0));
     }
   }
-  return replay(work, ids);
+  return replay(work, ids, false);
 }
 
 }  // namespace rejoin::sqlite

@@ -2,6 +2,8 @@
 
 #include "base/version.h"
 #include "crdt/print.h"
+#include "sqlite/alter.h"
+#include "sqlite/alter_session.h"
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
 #include "sqlite/discard.h"
@@ -11,6 +13,7 @@
 #include "sqlite/identity.h"
 #include "sqlite/impl.h"
 #include "sqlite/layout.h"
+#include "sqlite/migrate.h"
 #include "sqlite/rejections.h"
 #include "sqlite/track.h"
 
@@ -23,6 +26,14 @@ Status Replica::track(const std::string& table, const TrackOptions& options) {
   return sqlite::track(impl_->ctx, table, options);
 }
 Status Replica::untrack(const std::string& table) { return sqlite::untrack(impl_->ctx, table); }
+
+Result<int64_t> Replica::migrate(const std::string& contract_json) {
+  return sqlite::migrate(impl_->ctx, contract_json);
+}
+
+Status Replica::alter(const std::string& sql) { return sqlite::alter(impl_->ctx, sql); }
+Status Replica::alter_begin(const std::string& table) { return sqlite::alter_begin(impl_->ctx, table); }
+Status Replica::alter_commit(const std::string& table) { return sqlite::alter_commit(impl_->ctx, table); }
 
 contract::Contract current_contract(Context& ctx) {
   contract::Contract contract;
@@ -89,6 +100,7 @@ Status Replica::take_new_identity() {
 Result<std::optional<Bytes>> Replica::changeset(int64_t since) {
   REJOIN_ASSIGN(Work work, begin_export(impl_->ctx));
   PageRequest request;
+  request.pass_on = true;
   REJOIN_ASSIGN(request.cursor, cursor_at_position(work, since, true));
   REJOIN_ASSIGN(Page page, extract_page_in(work, request));
   REJOIN_TRY(work.commit());

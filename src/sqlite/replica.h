@@ -33,6 +33,12 @@ struct TrackOptions {
 // {"allow_integer_key":true,"keep_deleted":false}. Errors: bad_argument for anything else.
 Result<TrackOptions> parse_track_options(std::string_view json);
 
+struct ConnectOptions {
+  std::optional<bool> migrate;  // see Connection
+};
+// {"migrate":true}. Errors: bad_argument for anything else.
+Result<ConnectOptions> parse_connect_options(std::string_view json);
+
 struct PageRequest {
   Bytes cursor;                             // where the last page ended; empty: the beginning
   uint64_t max_bytes = ~uint64_t{0};        // of rows; at least one row is always sent
@@ -41,6 +47,7 @@ struct PageRequest {
   bool own = false;                         // with an empty cursor: but not in the scan that begins
   const sync::Identity* who = nullptr;      // who reads: sees some tables only
   uint64_t max_value_bytes = ~uint64_t{0};  // rows with larger values are left out and reported
+  bool pass_on = false;                     // with what is kept aside because this database lacks its table or columns
   bool whole_if_rejected = false;  // rows that rejoin_rejections lists go whole: their reader has nothing of them
 };
 
@@ -64,7 +71,8 @@ struct ApplyOptions {
   bool whole = false;           // true: a refused row fails the frame, and nothing is merged
   bool refuse_unknown = false;  // true: rows of unknown tables and columns are refused (schema_refused); false: parked
   const sync::Identity* who = nullptr;  // whose frame it is: may write to some tables only
-  bool referee = false;  // the frame is what a server has, which refuses and takes what this replica pushes
+  bool referee = false;    // the frame is what a server has, which refuses and takes what this replica pushes
+  bool announced = false;  // its rows are in the feed already (sqlite/pass_on.h)
   codec::Limits limits;
 };
 
@@ -86,7 +94,13 @@ class Replica {
   // --- schema
   Status track(const std::string& table, const TrackOptions& options = {});
   Status untrack(const std::string& table);
+  Status alter(const std::string& sql);  // one statement that changes a tracked table
+  Status alter_begin(const std::string& table);
+  Status alter_commit(const std::string& table);
   Result<std::vector<TableInfo>> tables();
+  // Makes the tables and columns of a contract (canonical JSON) that are missing here, all of them or none. Returns how
+  // many. Errors: bad_argument, schema_refused (what is here is in its way).
+  Result<int64_t> migrate(const std::string& contract_json);
   Result<std::string> contract_json();  // canonical (contract/contract.h), of all tracked tables
 
   // --- identity and position
@@ -141,6 +155,7 @@ std::unique_ptr<sync::TenantAdmin> make_tenant_admin(Replica& replica);
 struct Connection {
   std::string url;
   std::string token;
+  std::optional<bool> migrate;  // the server's contract may add tables and columns here; nothing: as it is
 };
 Result<std::optional<Connection>> stored_connection(Replica& replica);
 Status store_connection(Replica& replica, const Connection& connection);

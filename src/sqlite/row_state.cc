@@ -1,5 +1,7 @@
 #include "sqlite/row_state.h"
 
+#include <algorithm>
+
 #include "crdt/key.h"
 #include "sqlite/base_writer.h"
 #include "sqlite/extract.h"
@@ -45,15 +47,32 @@ codec::OneRow one_row(const Table& table, BytesView key, const RowState& state) 
   return row;
 }
 
-std::vector<uint32_t> column_map(const Table& table, const codec::WireTable& wire) {
-  std::vector<uint32_t> out;
-  for (const std::string& name : wire.columns) {
-    uint32_t id = codec::kNoColumn;
+std::vector<std::vector<uint32_t>> column_maps(const Table& table, const codec::WireTable& wire) {
+  // Names that the columns have now go first.
+  std::vector<std::vector<uint32_t>> maps(1, std::vector<uint32_t>(wire.columns.size(), codec::kNoColumn));
+  auto same = [](const std::string& a, const std::string& b) { return sqlite3_stricmp(a.c_str(), b.c_str()) == 0; };
+  for (size_t i = 0; i < wire.columns.size(); ++i)
     for (uint32_t c = 0; c < table.columns.size(); ++c)
-      if (table.columns[c].present && sqlite3_stricmp(table.columns[c].name.c_str(), name.c_str()) == 0) id = c;
-    out.push_back(id);
+      if (table.columns[c].present && same(table.columns[c].name, wire.columns[i])) maps[0][i] = c;
+  if (table.former.empty()) return maps;
+  for (size_t i = 0; i < wire.columns.size(); ++i) {
+    if (maps[0][i] != codec::kNoColumn) continue;
+    for (const FormerName& f : table.former) {
+      if (f.column < 0 || !table.columns[static_cast<size_t>(f.column)].present || !same(f.name, wire.columns[i]))
+        continue;
+      const auto id = static_cast<uint32_t>(f.column);
+      size_t pass = 0;
+      while (pass < maps.size() && std::find(maps[pass].begin(), maps[pass].end(), id) != maps[pass].end()) ++pass;
+      if (pass == maps.size()) maps.emplace_back(wire.columns.size(), codec::kNoColumn);
+      maps[pass][i] = id;
+      break;
+    }
   }
-  return out;
+  return maps;
+}
+
+std::vector<uint32_t> column_map(const Table& table, const codec::WireTable& wire) {
+  return std::move(column_maps(table, wire)[0]);
 }
 
 Result<std::vector<uint32_t>> site_map(Context& ctx, const codec::ChangesetReader& reader) {

@@ -36,6 +36,8 @@ RowState state_of(const Table& table, const std::optional<codec::OneRow>& row);
 
 // By position in a frame's table: the column's id here, or codec::kNoColumn.
 std::vector<uint32_t> column_map(const Table& table, const codec::WireTable& wire);
+// The same, as often as one column occurs under several of its names, each time with one of them.
+std::vector<std::vector<uint32_t>> column_maps(const Table& table, const codec::WireTable& wire);
 // By position in a frame's dictionary: the site's index here; new ones are added.
 Result<std::vector<uint32_t>> site_map(Context& ctx, const codec::ChangesetReader& reader);
 

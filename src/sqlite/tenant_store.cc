@@ -11,6 +11,7 @@
 #include "sqlite/row_state.h"
 #include "sqlite/track.h"
 #include "sync/chain.h"
+#include "sync/published.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -163,12 +164,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     }
     // One that could not be fully taken is asked for again when a token comes that may create what is missing.
     bool taken = true;
-    for (const contract::Table& wanted : contract.tables) {
-      Table* have = ctx_.catalog.find(wanted.name);
-      taken &= have != nullptr;
-      for (const contract::Column& c : wanted.columns)
-        if (have) taken &= has_column(*have, c.name);
-    }
+    for (const contract::Table& wanted : contract.tables) taken &= what_lacks(wanted).empty();
     {
       REJOIN_ASSIGN(Statement * s,
                     ctx_.statement(
@@ -183,7 +179,53 @@ class SqliteTenantStore final : public sync::TenantStore {
     return work.commit();
   }
 
+  Result<std::string> published_contract() override {
+    REJOIN_ASSIGN(Work work, Work::write_if_missing(ctx_));
+    REJOIN_ASSIGN(std::string out, read_published());
+    REJOIN_TRY(work.commit());
+    return out;
+  }
+
+  Status publish_contract(const std::string& json) override {
+    REJOIN_ASSIGN(const contract::Contract next, contract::from_json(json));
+    REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
+    REJOIN_ASSIGN(const std::string before, read_published());
+    REJOIN_TRY(sync::check_follows(before, contract::to_json(current_contract(ctx_)), next));
+    REJOIN_TRY(adopt_contract(json, true));
+    for (const contract::Table& wanted : next.tables)
+      if (const std::string lacks = what_lacks(wanted); !lacks.empty())
+        return fail(Code::schema_refused, lacks + " cannot be made on the server; nothing was published");
+    {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO main.rejoin_contract(fingerprint, json, "
+                                                  "complete) VALUES(?1, ?2, 1)"));
+      Use use(*s);
+      const std::string text = contract::to_json(next);
+      s->bind_text(1, sync::kPublished);
+      s->bind_text(2, text);
+      REJOIN_TRY(s->run("publishing a contract"));
+    }
+    return work.commit();
+  }
+
  private:
+  Result<std::string> read_published() {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT json FROM main.rejoin_contract WHERE fingerprint=?1"));
+    Use use(*s);
+    s->bind_text(1, sync::kPublished);
+    REJOIN_ASSIGN(bool row, s->step("reading the published contract"));
+    return row ? std::string(s->text(0)) : std::string();
+  }
+
+  // The first table or column of it that is not here; empty: all is.
+  std::string what_lacks(const contract::Table& wanted) {
+    const Table* have = ctx_.catalog.find(wanted.name);
+    if (!have) return "table " + contract::quote_name(wanted.name);
+    for (const contract::Column& c : wanted.columns)
+      if (!has_column(*have, c.name))
+        return "column " + contract::quote_name(c.name) + " of table " + contract::quote_name(wanted.name);
+    return "";
+  }
+
   Result<std::optional<sync::Chain>> load_chain(const std::string& device, const crdt::SiteId& site) {
     REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT counter, token, nonce, reply FROM main.rejoin_device WHERE "
                                                 "device=?1 AND site=?2"));

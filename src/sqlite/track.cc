@@ -1,6 +1,7 @@
 #include "sqlite/track.h"
 
 #include "codec/merged_list.h"
+#include "sqlite/alter_session.h"
 #include "sqlite/fold.h"
 #include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
@@ -18,7 +19,8 @@ Result<bool> exists(sqlite3* db, const std::string& schema_table, std::string_vi
   return s.step();
 }
 
-// Everything that makes a table unfit, as errors with a cure.
+}  // namespace
+
 Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options) {
   auto refuse = [&](const std::string& why) {
     return fail(Code::untrackable, "cannot track \"" + t.name + "\": " + why);
@@ -65,12 +67,22 @@ Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options
   if (auto fit = contract::check(contract); !fit.ok()) return refuse(fit.error().message);
   if (t.rowid_name().empty())
     return refuse("columns have taken all names of SQLite's row number (rowid, oid, _rowid_); rename one of them");
+  return {};
+}
+
+namespace {
+
+Status check_side_tables(Context& ctx, const Table& t) {
   for (const std::string& name : {records_table(t.name), shadow_table(t.name), gone_table(t.name)}) {
     REJOIN_ASSIGN(bool taken, exists(ctx.db, "main.sqlite_schema", name));
-    if (taken) return refuse("a table \"" + name + "\" is in the way; drop or rename it");
+    if (taken)
+      return fail(Code::untrackable,
+                  "cannot track \"" + t.name + "\": a table \"" + name + "\" is in the way; drop or rename it");
   }
   return {};
 }
+
+}  // namespace
 
 Status create_side_tables(Context& ctx, const Table& t) {
   REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + t.records() + "(k BLOB PRIMARY KEY, rec BLOB NOT NULL) WITHOUT ROWID"));
@@ -99,6 +111,8 @@ Status widen_log(Context& ctx, size_t key_columns) {
     REJOIN_TRY(exec(ctx.db, "ALTER TABLE main.rejoin_log ADD COLUMN k" + std::to_string(i)));
   return {};
 }
+
+namespace {
 
 // Rows from before tracking: the lowest stamp there is, and an entry in the feed so that peers who are ahead of it hear
 // of them.
@@ -134,6 +148,8 @@ Status record_existing_rows(Work& work, const Table& t) {
   return flush();
 }
 
+}  // namespace
+
 Status purge(Context& ctx, uint64_t id, const std::string& name) {
   REJOIN_TRY(drop_triggers(ctx.db, id));
   for (const std::string& side : {records_table(name), shadow_table(name), gone_table(name)})
@@ -146,6 +162,7 @@ Status purge(Context& ctx, uint64_t id, const std::string& name) {
                ", bits=NULL, k0=NULL WHERE tbl=" + number,
            "DELETE FROM main.rejoin_table WHERE id=" + number,
            "DELETE FROM main.rejoin_column WHERE tbl=" + number,
+           "DELETE FROM main.rejoin_former WHERE tbl=" + number,
            "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
            "DELETE FROM main.rejoin_parked WHERE table_name=" + quote_text(name),
            "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(name),
@@ -157,6 +174,8 @@ Status purge(Context& ctx, uint64_t id, const std::string& name) {
     REJOIN_TRY(exec(ctx.db, sql));
   return {};
 }
+
+namespace {
 
 // A table that was synced before comes back without its history: its rows lose to what the others have, so those must
 // be asked for again, the ones that this replica wrote itself included. Hence the new site id: nothing is left out for
@@ -174,7 +193,8 @@ Status meet_again(Work& work, const std::string& name) {
   return exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, push_cursor=NULL");
 }
 
-// The table is news as a whole: under its name nobody has it.
+}  // namespace
+
 Status announce_rows(Work& work, const Table& t) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT k FROM " + t.records() + " ORDER BY k"));
@@ -199,7 +219,33 @@ Status announce_rows(Work& work, const Table& t) {
   return flush();
 }
 
-}  // namespace
+Status rename_tracked(Work& work, uint64_t id, const std::string& from, const std::string& to) {
+  Context& ctx = work.ctx();
+  ctx.statements.clear();
+  REJOIN_TRY(drop_triggers(ctx.db, id));
+  for (auto side : {records_table, shadow_table, gone_table})
+    REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(side(from)) + " RENAME TO " + quote(side(to))));
+  const std::string number = std::to_string(id);
+  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(to) + " WHERE id=" + number));
+  // Others may go on calling it by its old name.
+  REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NULL AND (tbl=" + number +
+                              " AND name=" + quote_text(to) + " OR name=" + quote_text(from) + ")"));
+  REJOIN_TRY(exec(
+      ctx.db, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(" + number + ", NULL, " + quote_text(from) + ")"));
+  ctx.catalog_main = -1;
+  REJOIN_TRY(refresh_catalog(ctx));
+  if (Table* t = ctx.catalog.find(id)) {
+    for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
+    REJOIN_TRY(announce_rows(work, *t));
+  }
+  // Hidden rows go by the new name; parked changes keep the one they came with.
+  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_parked SET table_name=" + quote_text(to) +
+                              " WHERE frame IS NULL AND table_name=" + quote_text(from)));
+  for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted"})
+    REJOIN_TRY(exec(ctx.db, std::string("UPDATE OR REPLACE main.") + of + " SET table_name=" + quote_text(to) +
+                                " WHERE table_name=" + quote_text(from)));
+  return {};
+}
 
 Status track(Context& ctx, const std::string& name, const TrackOptions& options) {
   REJOIN_ASSIGN(bool temp, exists(ctx.db, "sqlite_temp_schema", name));
@@ -221,6 +267,7 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
     return work.commit();
   }
   REJOIN_TRY(check_trackable(ctx, table, options));
+  REJOIN_TRY(check_side_tables(ctx, table));
   REJOIN_TRY(fold(work));
   REJOIN_TRY(meet_again(work, table.name));
   table.allow_integer_key = options.allow_integer_key;
@@ -286,6 +333,8 @@ Status adopt_schema_changes(Work& work) {
     suspicious |= s->integer(0) != static_cast<int64_t>(ctx.catalog.tables.size());
   }
   if (!suspicious && ctx.catalog_checked == ctx.catalog_main) return {};
+  REJOIN_ASSIGN(const bool altering, settle_alters(work));
+  if (altering) return {};
   std::vector<Known> known;
   {
     REJOIN_ASSIGN(Statement s,
@@ -307,26 +356,7 @@ Status adopt_schema_changes(Work& work) {
       REJOIN_TRY(purge(ctx, k.id, k.name));
       changed = true;
     } else if (sqlite3_stricmp(k.now.c_str(), k.name.c_str()) != 0) {
-      ctx.statements.clear();
-      REJOIN_TRY(drop_triggers(ctx.db, k.id));
-      for (auto side : {records_table, shadow_table, gone_table})
-        REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(side(k.name)) + " RENAME TO " + quote(side(k.now))));
-      REJOIN_TRY(
-          exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(k.now) + " WHERE id=" + std::to_string(k.id)));
-      ctx.catalog_main = -1;
-      REJOIN_TRY(refresh_catalog(ctx));
-      if (Table* t = ctx.catalog.find(k.id)) {
-        for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
-        REJOIN_TRY(announce_rows(work, *t));
-      }
-      // Hidden rows go by the new name; parked changes keep the one they came with.
-      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_parked SET table_name=" + quote_text(k.now) +
-                                  " WHERE frame IS NULL AND "
-                                  "table_name=" +
-                                  quote_text(k.name)));
-      for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted"})
-        REJOIN_TRY(exec(ctx.db, std::string("UPDATE OR REPLACE main.") + of + " SET table_name=" + quote_text(k.now) +
-                                    " WHERE table_name=" + quote_text(k.name)));
+      REJOIN_TRY(rename_tracked(work, k.id, k.name, k.now));
       replay.push_back(k.now);
       changed = true;
     }

@@ -12,4 +12,21 @@ Status untrack(Context& ctx, const std::string& name);
 // claimed), renamed tables keep their records, dropped tables stop being tracked.
 Status adopt_schema_changes(Work& work);
 
+// Parts of it, for those who change a tracked table themselves.
+
+// Everything that makes a table unfit, as errors with a cure.
+Status check_trackable(Context& ctx, const Table& table, const TrackOptions& options);
+// The table's records, and where values of dead rows are kept.
+Status create_side_tables(Context& ctx, const Table& table);
+// Ids from `first` on.
+Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::string>& names, size_t first);
+// The log needs as many key columns as the widest key has.
+Status widen_log(Context& ctx, size_t key_columns);
+// What belongs to a tracked table that was renamed gets its name, and its rows are news: under that name nobody has
+// them.
+Status rename_tracked(Work& work, uint64_t id, const std::string& from, const std::string& to);
+Status announce_rows(Work& work, const Table& table);
+// Ends tracking: nothing of it is left but the table.
+Status purge(Context& ctx, uint64_t id, const std::string& name);
+
 }  // namespace rejoin::sqlite

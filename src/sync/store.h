@@ -166,6 +166,11 @@ class TenantStore {
   // A device's contract. `may_create`: missing tables and columns are created; otherwise they are remembered as
   // unknown, and rows of theirs are refused one by one. Errors: bad_argument.
   virtual Status adopt_contract(const std::string& json, bool may_create) = 0;
+  // The contract that devices are given to follow (sync/published.h); empty: none.
+  virtual Result<std::string> published_contract() = 0;
+  // Makes what of a contract is missing here and gives it to devices from now on. Errors: bad_argument; schema_refused:
+  // it is not additive, or something cannot be made here; then the one before stays.
+  virtual Status publish_contract(const std::string& json) = 0;
 };
 
 }  // namespace rejoin::sync

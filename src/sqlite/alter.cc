@@ -1,0 +1,149 @@
+#include "sqlite/alter.h"
+
+#include <algorithm>
+
+#include "sqlite/alter_session.h"
+#include "sqlite/alter_sql.h"
+#include "sqlite/columns.h"
+#include "sqlite/fold.h"
+#include "sqlite/parked.h"
+#include "sqlite/track.h"
+#include "sqlite/triggers.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+// All columns in the order of their declaration, generated ones too.
+Result<std::vector<std::string>> declared_columns(Context& ctx, const std::string& table) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) ORDER BY cid"));
+  s.bind_text(1, table);
+  std::vector<std::string> out;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    out.emplace_back(s.text(0));
+  }
+  return out;
+}
+
+bool same_name(const std::string& a, const std::string& b) { return sqlite3_stricmp(a.c_str(), b.c_str()) == 0; }
+
+// Runs the user's statement.
+Status run_sql(Context& ctx, const std::string& sql) {
+  ctx.statements.clear();  // a statement on a table keeps it from being altered
+  Status done = exec(ctx.db, sql);
+  if (done.ok() || done.error().code != Code::internal) return done;
+  return fail(Code::bad_argument,
+              "SQLite refuses \"" + sql.substr(0, 200) + "\": " + sqlite3_errmsg(ctx.db) + "; nothing was changed");
+}
+
+Result<std::string> table_of_index(Context& ctx, const std::string& index) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db,
+                                     "SELECT tbl_name FROM main.sqlite_schema WHERE type='index' AND name=?1 "
+                                     "COLLATE NOCASE"));
+  s.bind_text(1, index);
+  REJOIN_ASSIGN(bool row, s.step());
+  if (!row) return fail(Code::not_found, "no such index: " + index);
+  return std::string(s.text(0));
+}
+
+// The statement has been run; what was it? A table keeps its root page and its columns their order.
+Status follow(Work& work, const Table& before, const std::vector<std::string>& columns_before, int64_t root) {
+  Context& ctx = work.ctx();
+  std::string name;
+  {
+    REJOIN_ASSIGN(Statement s,
+                  prepare(ctx.db, "SELECT name FROM main.sqlite_schema WHERE type='table' AND rootpage=?1"));
+    s.bind(1, root);
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) return fail(Code::internal, "table \"" + before.name + "\" cannot be found after it was altered");
+    name = s.text(0);
+  }
+  if (name != before.name) return rename_tracked(work, before.id, before.name, name);
+
+  REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, name));
+  if (columns.size() == columns_before.size()) {
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const std::string& from = columns_before[i];
+      if (from == columns[i]) continue;
+      for (size_t k = 0; k < before.key.size(); ++k)
+        if (same_name(before.key[k].name, from))
+          REJOIN_TRY(rename_column(ctx, before, -1 - static_cast<int64_t>(k), from, columns[i]));
+      for (size_t c = 0; c < before.columns.size(); ++c)
+        if (before.columns[c].present && same_name(before.columns[c].name, from))
+          REJOIN_TRY(rename_column(ctx, before, static_cast<int64_t>(c), from, columns[i]));
+    }
+  } else if (columns.size() < columns_before.size()) {
+    for (uint32_t c = 0; c < before.columns.size(); ++c) {
+      const auto here = [&](const std::string& column) { return same_name(column, before.columns[c].name); };
+      if (before.columns[c].present && std::none_of(columns.begin(), columns.end(), here))
+        REJOIN_TRY(drop_column(ctx, before, c));
+    }
+  } else {
+    // Generated columns are not ours to carry.
+    REJOIN_TRY(refresh_catalog(ctx));
+    if (const Table* now = ctx.catalog.find(before.id)) REJOIN_TRY(add_columns(ctx, before, now->unannounced));
+  }
+  return renew_triggers(ctx, before.id);
+}
+
+Status alter_table(Work& work, const Table& before, const std::string& sql) {
+  Context& ctx = work.ctx();
+  REJOIN_TRY(fold(work));
+  REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, before.name));
+  REJOIN_ASSIGN(const auto root,
+                query_int(ctx.db, "SELECT rootpage FROM main.sqlite_schema WHERE type='table' AND name=" +
+                                      quote_text(before.name) + " COLLATE NOCASE"));
+  // They name the columns, which would keep SQLite from dropping one. Nobody else writes before they are back.
+  REJOIN_TRY(drop_triggers(ctx.db, before.id));
+  REJOIN_TRY(run_sql(ctx, sql));
+  return follow(work, before, columns, root.value_or(0));
+}
+
+}  // namespace
+
+Status alter(Context& ctx, const std::string& sql) {
+  REJOIN_ASSIGN(AlterSql wanted, read_alter_sql(sql));
+  const Altering inside(ctx);
+  REJOIN_ASSIGN(Work work, Work::write(ctx));
+  if (wanted.kind == AlterSql::Kind::drop_index) {
+    REJOIN_ASSIGN(wanted.name, table_of_index(ctx, wanted.name));
+  }
+  REJOIN_ASSIGN(Table * table, tracked_table(ctx, wanted.name));
+  const Table before = *table;
+  REJOIN_ASSIGN(const bool begun, is_being_altered(ctx, before.name));
+  if (begun) {
+    // What it does is found out when all is done.
+    REJOIN_TRY(run_sql(ctx, sql));
+    return work.commit();
+  }
+  if (wanted.kind == AlterSql::Kind::alter_table) {
+    REJOIN_TRY(alter_table(work, before, sql));
+  } else {
+    REJOIN_TRY(run_sql(ctx, sql));
+    REJOIN_TRY(renew_triggers(ctx, before.id));  // they know the UNIQUE indexes
+  }
+  Table* now = ctx.catalog.find(before.id);
+  if (!now) return fail(Code::internal, "table \"" + before.name + "\" is not tracked any more after it was altered");
+  std::vector<std::string> names = now->former_names;
+  names.push_back(now->name);
+  for (const std::string& name : names) REJOIN_TRY(replay_parked(work, name));
+  return work.commit();
+}
+
+Status add_declared_columns(Work& work, uint64_t id, const std::vector<std::string>& ddl) {
+  Context& ctx = work.ctx();
+  Table* table = ctx.catalog.find(id);
+  if (!table) return fail(Code::internal, "a table that gets columns is not tracked");
+  const Table before = *table;
+  ctx.statements.clear();
+  for (const std::string& column : ddl)
+    REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + before.quoted() + " ADD COLUMN " + column));
+  ctx.catalog_main = -1;
+  REJOIN_TRY(refresh_catalog(ctx));
+  if (const Table* now = ctx.catalog.find(id)) REJOIN_TRY(add_columns(ctx, before, now->unannounced));
+  REJOIN_TRY(renew_triggers(ctx, id));
+  return replay_parked(work, before.name);
+}
+
+}  // namespace rejoin::sqlite

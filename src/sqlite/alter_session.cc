@@ -1,0 +1,356 @@
+#include "sqlite/alter_session.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "sqlite/altered_rows.h"
+#include "sqlite/columns.h"
+#include "sqlite/fold.h"
+#include "sqlite/parked.h"
+#include "sqlite/track.h"
+#include "sqlite/triggers.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+bool same_name(const std::string& a, const std::string& b) { return sqlite3_stricmp(a.c_str(), b.c_str()) == 0; }
+
+// Follows the table when it is renamed, and names none of its columns.
+std::string follower(uint64_t id) { return trigger_prefix(id) + "altering"; }
+
+struct Begun {
+  uint64_t id;
+  std::string name;
+};
+
+Result<std::vector<Begun>> begun(Context& ctx) {
+  REJOIN_ASSIGN(Statement s,
+                prepare(ctx.db,
+                        "SELECT t.id, t.name FROM main.rejoin_table AS t JOIN main.sqlite_schema AS s ON "
+                        "s.type='table' AND s.name=t.name||'__rejoin_alter' COLLATE NOCASE ORDER BY t.id"));
+  std::vector<Begun> out;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    out.push_back({static_cast<uint64_t>(s.integer(0)), std::string(s.text(1))});
+  }
+  return out;
+}
+
+Result<bool> table_exists(Context& ctx, const std::string& name) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db,
+                                     "SELECT 1 FROM main.sqlite_schema WHERE type='table' AND name=?1 COLLATE "
+                                     "NOCASE"));
+  s.bind_text(1, name);
+  return s.step();
+}
+
+// What the table is called now; nothing when it is gone.
+Result<std::optional<std::string>> name_now(Context& ctx, const Begun& table) {
+  // Built anew under its name, it is that one, even if the old one is still there under another.
+  REJOIN_ASSIGN(const bool there, table_exists(ctx, table.name));
+  if (there) return std::optional(table.name);
+  REJOIN_ASSIGN(Statement s,
+                prepare(ctx.db, "SELECT tbl_name FROM main.sqlite_schema WHERE type='trigger' AND name=?1"));
+  const std::string name = follower(table.id);
+  s.bind_text(1, name);
+  REJOIN_ASSIGN(bool row, s.step());
+  if (!row) return std::optional<std::string>();
+  return std::optional(std::string(s.text(0)));
+}
+
+// The columns of a table in their order, but for generated ones.
+Result<std::vector<std::string>> stored_columns(Context& ctx, const std::string& table) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden=0 ORDER BY cid"));
+  s.bind_text(1, table);
+  std::vector<std::string> out;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    out.emplace_back(s.text(0));
+  }
+  return out;
+}
+
+// Names that have taken the place of others: runs of unknown names, equally long, between the same known ones.
+std::vector<std::pair<std::string, std::string>> perhaps_renamed(const std::vector<std::string>& before,
+                                                                 const std::vector<std::string>& after) {
+  const auto has = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return same_name(n, name); });
+  };
+  std::vector<std::pair<std::string, std::string>> out;
+  size_t i = 0, j = 0;
+  while (i < before.size() || j < after.size()) {
+    std::vector<std::string> gone, come;
+    for (; i < before.size() && !has(after, before[i]); ++i) gone.push_back(before[i]);
+    for (; j < after.size() && !has(before, after[j]); ++j) come.push_back(after[j]);
+    // New columns come last.
+    if (gone.size() == come.size() || (i == before.size() && gone.size() < come.size()))
+      for (size_t n = 0; n < gone.size(); ++n) out.emplace_back(gone[n], come[n]);
+    if (i == before.size() || j == after.size() || !same_name(before[i], after[j])) break;
+    ++i, ++j;
+  }
+  return out;
+}
+
+class Finish {
+ public:
+  Finish(Work& work, Table before, Table after)
+      : ctx_(work.ctx()), work_(work), rows_(std::move(before), std::move(after)) {}
+
+  Status run() {
+    const std::string name = rows_.after.name;
+    REJOIN_TRY(find_renames());
+    rows_.map_columns();
+    bool same_key = rows_.before.key.size() == rows_.after.key.size();
+    for (size_t i = 0; same_key && i < rows_.after.key.size(); ++i)
+      same_key = same_name(rows_.name_now(rows_.before.key[i].name), rows_.after.key[i].name);
+    if (same_key) {
+      REJOIN_TRY(follow_columns());
+      REJOIN_TRY(renew_triggers(ctx_, rows_.before.id));
+      REJOIN_TRY(rows_.log_changes(ctx_));
+    } else {
+      REJOIN_TRY(rows_.log_new_key(work_));
+    }
+    return {};
+  }
+
+ private:
+  Status find_renames() {
+    REJOIN_ASSIGN(const std::vector<std::string> before, stored_columns(ctx_, rows_.before.name + "__rejoin_alter"));
+    REJOIN_ASSIGN(const std::vector<std::string> after, stored_columns(ctx_, rows_.after.name));
+    const auto candidates = perhaps_renamed(before, after);
+    const auto is_key = [](const Table& t, const std::string& name) {
+      return std::any_of(t.key.begin(), t.key.end(), [&](const Column& c) { return same_name(c.name, name); });
+    };
+    // The key's first: rows are told apart by it.
+    for (const bool key : {true, false})
+      for (const auto& [from, to] : candidates) {
+        if (is_key(rows_.before, from) != key || is_key(rows_.after, to) != key) continue;
+        REJOIN_ASSIGN(const bool renamed, key ? rows_.keeps_keys(ctx_, from, to) : rows_.keeps_values(ctx_, from, to));
+        if (renamed) rows_.renamed.emplace_back(from, to);
+      }
+    return {};
+  }
+
+  // Ids of columns, and the columns of the tables beside.
+  Status follow_columns() {
+    const Table& before = rows_.before;
+    for (size_t k = 0; k < before.key.size(); ++k) {
+      const std::string& now = rows_.after.key[k].name;
+      if (before.key[k].name != now)
+        REJOIN_TRY(rename_column(ctx_, before, -1 - static_cast<int64_t>(k), before.key[k].name, now));
+    }
+    for (uint32_t c = 0; c < before.columns.size(); ++c) {
+      if (!before.columns[c].present) continue;
+      const Column* now = rows_.column_now(c);
+      if (!now)
+        REJOIN_TRY(drop_column(ctx_, before, c));
+      else if (now->name != before.columns[c].name)
+        REJOIN_TRY(rename_column(ctx_, before, static_cast<int64_t>(c), before.columns[c].name, now->name));
+    }
+    return add_columns(ctx_, before, rows_.new_columns());
+  }
+
+  Context& ctx_;
+  Work& work_;
+  AlteredRows rows_;
+};
+
+// The table as it was begun, from the metadata: the catalog may not have it any more.
+Result<Table> table_before(Context& ctx, const Begun& table) {
+  Table out;
+  out.id = table.id;
+  out.name = table.name;
+  out.records_name = "main." + quote(records_table(table.name));
+  out.shadow_name = "main." + quote(shadow_table(table.name));
+  out.gone_name = "main." + quote(gone_table(table.name));
+  {
+    REJOIN_ASSIGN(Statement s,
+                  prepare(ctx.db, "SELECT allow_integer_key, keep_deleted FROM main.rejoin_table WHERE id=?1"));
+    s.bind(1, static_cast<int64_t>(table.id));
+    REJOIN_ASSIGN(bool row, s.step());
+    out.allow_integer_key = row && s.integer(0) != 0;
+    out.keep_deleted = row && s.integer(1) != 0;
+  }
+  {
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) WHERE pk>0 ORDER BY pk"));
+    const std::string copy = table.name + "__rejoin_alter";
+    s.bind_text(1, copy);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s.step());
+      if (!row) break;
+      out.key.emplace_back().name = s.text(0);
+    }
+  }
+  {
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
+    s.bind(1, static_cast<int64_t>(table.id));
+    REJOIN_ASSIGN(const std::vector<std::string> kept, stored_columns(ctx, table.name + "__rejoin_alter"));
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s.step());
+      if (!row) break;
+      Column& column = out.columns.emplace_back();
+      column.name = s.text(0);
+      column.present =
+          std::any_of(kept.begin(), kept.end(), [&](const std::string& name) { return same_name(name, column.name); });
+    }
+  }
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT col, name FROM main.rejoin_former WHERE tbl=?1 AND col>=0"));
+  s.bind(1, static_cast<int64_t>(table.id));
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    out.former.push_back({s.integer(0), std::string(s.text(1))});
+  }
+  return out;
+}
+
+Status finish(Work& work, Begun table, const std::string& now) {
+  Context& ctx = work.ctx();
+  ctx.statements.clear();
+  REJOIN_TRY(drop_triggers(ctx.db, table.id));
+  TrackOptions options;
+  {
+    REJOIN_ASSIGN(const Table before, table_before(ctx, table));
+    options.allow_integer_key = before.allow_integer_key;
+    REJOIN_ASSIGN(const Table after, describe_table(ctx.db, now));
+    REJOIN_TRY(check_trackable(ctx, after, options));
+  }
+  if (now != table.name) {
+    REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(table.name + "__rejoin_alter") + " RENAME TO " +
+                                quote(now + "__rejoin_alter")));
+    REJOIN_TRY(rename_tracked(work, table.id, table.name, now));
+    REJOIN_TRY(drop_triggers(ctx.db, table.id));
+    table.name = now;
+  }
+  REJOIN_ASSIGN(Table before, table_before(ctx, table));
+  REJOIN_ASSIGN(Table after, describe_table(ctx.db, now));
+  after.id = table.id;
+  after.keep_deleted = before.keep_deleted;
+  REJOIN_TRY(Finish(work, std::move(before), std::move(after)).run());
+  ctx.statements.clear();
+  REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(now + "__rejoin_alter")));
+  ctx.catalog_main = -1;
+  REJOIN_TRY(refresh_catalog(ctx));
+  REJOIN_TRY(fold(work));
+  Table* done = ctx.catalog.find(table.id);
+  if (!done) return fail(Code::internal, "table \"" + now + "\" is not tracked any more after it was altered");
+  std::vector<std::string> names = done->former_names;
+  names.push_back(now);
+  for (const std::string& name : names) REJOIN_TRY(replay_parked(work, name));
+  return {};
+}
+
+Status begin_in(Work& work, const std::string& name) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
+  REJOIN_ASSIGN(const bool already, is_being_altered(ctx, table->name));
+  if (already)
+    return fail(Code::bad_argument, "table \"" + table->name +
+                                        "\" is being altered already; end it with "
+                                        "rejoin_alter_commit(" +
+                                        quote_text(table->name) + ") or ROLLBACK");
+  REJOIN_TRY(fold(work));
+  const Table t = *table;
+  REJOIN_ASSIGN(const std::vector<std::string> columns, stored_columns(ctx, t.name));
+  ctx.statements.clear();
+  REJOIN_TRY(drop_triggers(ctx.db, t.id));
+  std::string list;
+  for (const std::string& column : columns) list += (list.empty() ? "" : ", ") + quote(column);
+  const std::string copy = "main." + quote(t.name + "__rejoin_alter");
+  REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + copy + "(" + list + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID"));
+  REJOIN_TRY(exec(ctx.db, "INSERT INTO " + copy + "(" + list + ") SELECT " + list + " FROM " + t.quoted() +
+                              " ORDER BY " + t.key_list()));
+  return exec(ctx.db, "CREATE TRIGGER main." + quote(follower(t.id)) + " AFTER DELETE ON " + quote(t.name) +
+                          " WHEN 0 BEGIN SELECT 1; END");
+}
+
+Status commit_in(Work& work, const std::string& name) {
+  REJOIN_ASSIGN(const std::vector<Begun> tables, begun(work.ctx()));
+  for (const Begun& table : tables) {
+    REJOIN_ASSIGN(const std::optional<std::string> now, name_now(work.ctx(), table));
+    if (!same_name(table.name, name) && !(now && same_name(*now, name))) continue;
+    if (!now)
+      return fail(Code::not_found, "table \"" + table.name + "\" is gone; make it anew under this name, or ROLLBACK");
+    return finish(work, table, *now);
+  }
+  return fail(Code::bad_argument,
+              "table \"" + name + "\" is not being altered; call rejoin_alter_begin(" + quote_text(name) + ") first");
+}
+
+}  // namespace
+
+Result<bool> is_being_altered(Context& ctx, const std::string& table) {
+  return table_exists(ctx, table + "__rejoin_alter");
+}
+
+Status alter_begin(Context& ctx, const std::string& table) {
+  const Altering inside(ctx);
+  const bool opened = sqlite3_get_autocommit(ctx.db);
+  if (opened) REJOIN_TRY(exec(ctx.db, "BEGIN IMMEDIATE"));
+  const Status done = [&]() -> Status {
+    REJOIN_ASSIGN(Work work, Work::write(ctx));
+    REJOIN_TRY(begin_in(work, table));
+    return work.commit();
+  }();
+  if (opened) {
+    ctx.alter_begun = done.ok();
+    if (!done.ok() && !sqlite3_get_autocommit(ctx.db)) (void)exec(ctx.db, "ROLLBACK");
+  }
+  return done;
+}
+
+Status alter_commit(Context& ctx, const std::string& table) {
+  if (sqlite3_get_autocommit(ctx.db)) {
+    // The transaction was ended by hand: committed, then this settles it, or rolled back.
+    ctx.alter_begun = false;
+    REJOIN_ASSIGN(const std::vector<Begun> left, begun(ctx));
+    if (left.empty())
+      return fail(Code::bad_argument, "table \"" + table +
+                                          "\" is not being altered (was it rolled back?); call "
+                                          "rejoin_alter_begin(" +
+                                          quote_text(table) + ") first");
+    REJOIN_ASSIGN(Work work, Work::write(ctx));
+    return work.commit();
+  }
+  const Altering inside(ctx);
+  {
+    REJOIN_ASSIGN(Work work, Work::write(ctx));
+    REJOIN_TRY(commit_in(work, table));
+    REJOIN_TRY(work.commit());
+  }
+  REJOIN_ASSIGN(const std::vector<Begun> others, begun(ctx));
+  if (!ctx.alter_begun || !others.empty()) return {};
+  REJOIN_TRY(exec(ctx.db, "COMMIT"));
+  ctx.alter_begun = false;
+  return {};
+}
+
+Result<bool> settle_alters(Work& work) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(const std::vector<Begun> tables, begun(ctx));
+  if (tables.empty()) return false;
+  if (ctx.altering) return true;
+  if (work.is_savepoint())
+    return fail(Code::in_transaction, "table \"" + tables[0].name +
+                                          "\" is being altered; end that with "
+                                          "rejoin_alter_commit(" +
+                                          quote_text(tables[0].name) + ") or ROLLBACK");
+  for (const Begun& table : tables) {
+    REJOIN_ASSIGN(const std::optional<std::string> now, name_now(ctx, table));
+    ctx.statements.clear();
+    Status done = now ? finish(work, table, *now) : Status();
+    if (now && done.ok()) continue;
+    if (!done.ok() && done.error().code != Code::untrackable) return done.error();
+    // It is gone, or became what cannot be synced: tracking ended with it.
+    REJOIN_TRY(purge(ctx, table.id, table.name));
+    REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(table.name + "__rejoin_alter")));
+  }
+  ctx.catalog_main = -1;
+  REJOIN_TRY(refresh_catalog(ctx));
+  return false;
+}
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,266 @@
+#include "sqlite/altered_rows.h"
+
+#include <algorithm>
+
+#include "crdt/record.h"
+#include "sqlite/columns.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/layout.h"
+#include "sqlite/record_writer.h"
+#include "sqlite/track.h"
+#include "sqlite/triggers.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+bool same_name(const std::string& a, const std::string& b) { return sqlite3_stricmp(a.c_str(), b.c_str()) == 0; }
+
+const Column* find_column(const std::vector<Column>& columns, const std::string& name) {
+  for (const Column& c : columns)
+    if (c.present && same_name(c.name, name)) return &c;
+  return nullptr;
+}
+
+std::string list_of(const char* row, const std::vector<Column>& columns) {
+  std::string out;
+  for (const Column& c : columns) out += (out.empty() ? "" : ", ") + std::string(row) + quote(c.name);
+  return out;
+}
+
+std::string log_columns(const Table& t) {
+  std::string out = "INSERT INTO main.rejoin_log(tbl, op, bits, ms";
+  for (size_t i = 0; i < t.key.size(); ++i) out += ", k" + std::to_string(i);
+  return out + ") SELECT " + std::to_string(t.id) + ", ";
+}
+
+Result<bool> holds(Context& ctx, const std::string& condition, const OwnedValue* parameter = nullptr) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT " + condition));
+  if (parameter) s.bind(1, parameter->ref());
+  REJOIN_ASSIGN(bool row, s.step("comparing an altered table"));
+  return row && s.integer(0) != 0;
+}
+
+}  // namespace
+
+std::string AlteredRows::name_now(const std::string& name) const {
+  for (const auto& [from, to] : renamed)
+    if (same_name(from, name)) return to;
+  return name;
+}
+
+// s is a row of the copy, t one of the table. Empty: they cannot be matched any more.
+std::string AlteredRows::same_row() const {
+  std::string out;
+  for (const Column& c : before.key) {
+    const std::string now = name_now(c.name);
+    if (!find_column(after.key, now) && !find_column(after.columns, now)) return "";
+    out += (out.empty() ? "" : " AND ") + ("t." + quote(now) + " = s." + quote(c.name));
+  }
+  return out;
+}
+
+std::string AlteredRows::differs(const std::string& from, const Column& to) const {
+  const std::string old = "s." + quote(from), now = "t." + quote(to.name);
+  std::string out = "(" + old + " COLLATE BINARY IS NOT " + now;
+  if (to.affinity == Affinity::blob) out += " OR typeof(" + old + ") <> typeof(" + now + ")";
+  return out + ")";
+}
+
+Result<bool> AlteredRows::keeps_keys(Context& ctx, const std::string& from, const std::string& to) const {
+  std::string match = "t." + quote(to) + " = s." + quote(from);
+  for (const Column& c : before.key)
+    if (const std::string now = name_now(c.name); !same_name(c.name, from) && find_column(after.key, now))
+      match += " AND t." + quote(now) + " = s." + quote(c.name);
+  return holds(ctx, "EXISTS (SELECT 1 FROM " + copy() + " AS s, " + after.quoted() + " AS t WHERE " + match +
+                        ") OR NOT EXISTS (SELECT 1 FROM " + copy() + ")");
+}
+
+Result<bool> AlteredRows::keeps_values(Context& ctx, const std::string& from, const std::string& to) const {
+  const std::string match = same_row();
+  const Column* column = find_column(after.columns, to);
+  if (match.empty() || !column) return false;
+  const std::string pairs = "SELECT 1 FROM " + copy() + " AS s, " + after.quoted() + " AS t WHERE " + match + " AND ";
+  return holds(ctx,
+               "NOT EXISTS (" + pairs + differs(from, *column) + ") AND EXISTS (" + pairs + "s." + quote(from) +
+                   " COLLATE BINARY IS NOT ?1)",
+               &column->default_value);
+}
+
+void AlteredRows::map_columns() {
+  now_.clear();
+  for (const Column& c : before.columns)
+    now_.push_back(c.present ? find_column(after.columns, name_now(c.name)) : nullptr);
+}
+
+std::vector<std::string> AlteredRows::new_columns() const {
+  std::vector<std::string> out;
+  for (const Column& c : after.columns)
+    if (std::find(now_.begin(), now_.end(), &c) == now_.end()) out.push_back(c.name);
+  return out;
+}
+
+// Of rows that were there before: the columns that have another value, in the bits of the capture triggers.
+Status AlteredRows::log_updates(Context& ctx) const {
+  const std::string match = same_row();
+  const Table* table = ctx.catalog.find(before.id);
+  if (!table) return fail(Code::internal, "table \"" + after.name + "\" is not tracked any more");
+  const size_t chunk =
+      table->columns.size() <= kUpdateChunk ? std::max<size_t>(1, table->columns.size()) : kUpdateChunk;
+  for (size_t first = 0; first < table->columns.size(); first += chunk) {
+    std::string bits;
+    std::vector<const OwnedValue*> defaults;
+    for (size_t c = first; c < std::min(first + chunk, table->columns.size()); ++c) {
+      const Column* now = c < now_.size() ? now_[c] : nullptr;
+      std::string test;
+      if (now) {
+        test = differs(before.columns[c].name, *now);
+      } else if (table->columns[c].present) {
+        // A new column: whatever is not its default was written.
+        defaults.push_back(&table->columns[c].default_value);
+        test = "t." + quote(table->columns[c].name) + " COLLATE BINARY IS NOT ?" + std::to_string(defaults.size());
+      } else {
+        continue;
+      }
+      bits += (bits.empty() ? "" : " + ") +
+              ("CASE WHEN " + test + " THEN " + std::to_string(1u << (c - first)) + " ELSE 0 END");
+    }
+    if (bits.empty() || match.empty()) continue;
+    REJOIN_ASSIGN(
+        Statement s,
+        prepare(ctx.db, log_columns(*table) + std::to_string(kUpdate) + ", " + std::to_string(first << 8) + " + (" +
+                            bits + "), julianday('now'), " + list_of("t.", after.key) + " FROM " + copy() + " AS s, " +
+                            after.quoted() + " AS t WHERE " + match + " AND (" + bits + ") > 0"));
+    for (size_t i = 0; i < defaults.size(); ++i) s.bind(static_cast<int>(i + 1), defaults[i]->ref());
+    REJOIN_TRY(s.run("logging what was updated while a table was altered"));
+  }
+  return {};
+}
+
+Status AlteredRows::log_changes(Context& ctx) const {
+  const std::string match = same_row();
+  const std::string gone =
+      " FROM " + copy() + " AS s WHERE NOT EXISTS (SELECT 1 FROM " + after.quoted() + " AS t WHERE " + match + ")";
+  if (before.keep_deleted) {
+    std::string into = list_of("", after.key), values = list_of("s.", before.key);
+    for (size_t c = 0; c < now_.size(); ++c)
+      if (now_[c]) into += ", " + quote(now_[c]->name), values += ", s." + quote(before.columns[c].name);
+    REJOIN_TRY(
+        exec(ctx.db, "INSERT INTO main." + quote(gone_table(after.name)) + "(" + into + ") SELECT " + values + gone));
+  }
+  REJOIN_TRY(exec(ctx.db, log_columns(after) + std::to_string(kDelete) + ", NULL, julianday('now'), " +
+                              list_of("s.", before.key) + gone));
+  REJOIN_TRY(exec(ctx.db, log_columns(after) + std::to_string(kInsert) + ", NULL, julianday('now'), " +
+                              list_of("t.", after.key) + " FROM " + after.quoted() +
+                              " AS t WHERE NOT EXISTS (SELECT 1 FROM " + copy() + " AS s WHERE " + match + ")"));
+  return log_updates(ctx);
+}
+
+// Columns that stay keep their ids; those of the old key that are ordinary ones now get some.
+Status AlteredRows::settle_ids(Context& ctx) const {
+  REJOIN_ASSIGN(Statement name, prepare(ctx.db, "UPDATE main.rejoin_column SET name=?3 WHERE tbl=?1 AND id=?2"));
+  for (size_t c = 0; c < now_.size(); ++c) {
+    name.bind(1, static_cast<int64_t>(before.id));
+    name.bind(2, static_cast<int64_t>(c));
+    name.bind_text(3, now_[c] ? std::string_view(now_[c]->name) : std::string_view());
+    REJOIN_TRY(name.run("noting a table's columns"));
+  }
+  REJOIN_TRY(add_column_ids(ctx, before.id, new_columns(), now_.size()));
+  return exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NOT NULL AND tbl=" + std::to_string(before.id));
+}
+
+Status AlteredRows::carry_records(Work& work, const Table& table) const {
+  Context& ctx = work.ctx();
+  const std::string match = same_row();
+  // What belonged to the key was written when the row was.
+  crdt::ColumnSet kept, from_key;
+  for (uint32_t c = 0; c < table.columns.size(); ++c) {
+    if (c < now_.size() && now_[c]) kept.add(c);
+    for (const Column& k : before.key)
+      if (table.columns[c].present && same_name(table.columns[c].name, name_now(k.name))) from_key.add(c);
+  }
+  REJOIN_ASSIGN(Statement rows,
+                prepare(ctx.db, "SELECT " + list_of("t.", table.key) + ", " + list_of("s.", before.key) + " FROM " +
+                                    after.quoted() + " AS t LEFT JOIN " + copy() + " AS s ON " +
+                                    (match.empty() ? "0" : match) + " ORDER BY " + list_of("t.", table.key)));
+  REJOIN_ASSIGN(Statement old,
+                prepare(ctx.db, "SELECT rec FROM main." + quote(table.name + "__rejoin_before") + " WHERE k=?1"));
+  std::string marks;
+  for (size_t i = 0; i < table.key.size(); ++i) marks += ", ?" + std::to_string(i + 1);
+  REJOIN_ASSIGN(Statement insert,
+                prepare(ctx.db, log_columns(table) + std::to_string(kInsert) + ", NULL, julianday('now')" + marks));
+  RecordWriter writer(ctx, table);
+  crdt::RowRecord record;
+  Bytes key, old_key;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, rows.step("reading rows with a new key"));
+    if (!row) break;
+    bool known = false;
+    if (const int at = static_cast<int>(table.key.size()); !rows.is_null(at)) {
+      encode_row_key(rows, at, before.key.size(), old_key);
+      Use use(old);
+      old.bind_blob(1, old_key);
+      REJOIN_ASSIGN(known, old.step("reading the record of a row with a new key"));
+      record.reset();
+      if (known && !crdt::decode_record(old.blob(0), ctx.sites.size(), record))
+        return fail(Code::corrupt, "the record of a row in \"" + before.name + "\" is damaged; run rejoin doctor");
+      known = known && record.visible();
+    }
+    if (!known) {
+      for (size_t i = 0; i < table.key.size(); ++i)
+        insert.bind(static_cast<int>(i + 1), rows.value(static_cast<int>(i)));
+      REJOIN_TRY(insert.run("logging a row with a new key"));
+      continue;
+    }
+    for (crdt::CellGroup& g : record.groups) g.columns &= kept;
+    record.groups.push_back({from_key, record.birth});
+    crdt::canonicalise(record, ctx.sites);
+    encode_row_key(rows, 0, table.key.size(), key);
+    writer.add(key, record);
+    if (writer.size() >= 2'048) REJOIN_TRY(writer.flush());
+  }
+  return writer.flush();
+}
+
+Status AlteredRows::log_new_key(Work& work) const {
+  Context& ctx = work.ctx();
+  const std::string number = std::to_string(before.id);
+  REJOIN_ASSIGN(const auto hidden, query_int(ctx.db,
+                                             "SELECT count(*) FROM main.rejoin_parked WHERE frame IS NULL AND "
+                                             "table_name=" +
+                                                 quote_text(before.name)));
+  if (hidden.value_or(0))
+    return fail(Code::bad_argument, "table \"" + before.name + "\" has " + std::to_string(*hidden) +
+                                        " row(s) that wait in rejoin_parked and would be lost with the old key; make "
+                                        "room for them first, or ROLLBACK");
+  const std::string records = "main." + quote(records_table(after.name)), old = after.name + "__rejoin_before";
+  ctx.statements.clear();
+  REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + records + " RENAME TO " + quote(old)));
+  for (const std::string& side : {shadow_table(after.name), gone_table(after.name)})
+    REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(side)));
+  REJOIN_TRY(settle_ids(ctx));
+  for (const std::string& sql : {
+           "DELETE FROM main.rejoin_log WHERE tbl=" + number + " AND seq<(SELECT max(seq) FROM main.rejoin_log)",
+           "UPDATE main.rejoin_log SET tbl=0, op=" + std::to_string(kBlank) +
+               ", bits=NULL, k0=NULL WHERE tbl=" + number,
+           "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
+           "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(after.name),
+           "DELETE FROM main.rejoin_evicted WHERE table_name=" + quote_text(after.name),
+           "DELETE FROM main.rejoin_discarded WHERE table_name=" + quote_text(after.name),
+       })
+    REJOIN_TRY(exec(ctx.db, sql));
+  ctx.catalog_main = -1;
+  REJOIN_TRY(refresh_catalog(ctx));
+  Table* found = ctx.catalog.find(before.id);
+  if (!found) return fail(Code::internal, "table \"" + after.name + "\" is not tracked any more");
+  const Table table = *found;
+  REJOIN_TRY(widen_log(ctx, table.key.size()));
+  REJOIN_TRY(create_side_tables(ctx, table));
+  REJOIN_TRY(carry_records(work, table));
+  REJOIN_TRY(announce_rows(work, table));
+  REJOIN_TRY(renew_triggers(ctx, before.id));
+  REJOIN_TRY(log_updates(ctx));
+  ctx.statements.clear();
+  return exec(ctx.db, "DROP TABLE main." + quote(old));
+}
+
+}  // namespace rejoin::sqlite

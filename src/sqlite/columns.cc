@@ -1,0 +1,78 @@
+#include "sqlite/columns.h"
+
+#include <algorithm>
+
+#include "sqlite/track.h"
+#include "sqlite/triggers.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+// `sql` has the table's id as ?1, the column as ?2 and a name as ?3.
+Status run(Context& ctx, const char* sql, const Table& table, int64_t column, const std::string& name) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, sql));
+  s.bind(1, static_cast<int64_t>(table.id));
+  s.bind(2, column);
+  s.bind_text(3, name);
+  return s.run("noting a table's columns");
+}
+
+// A name that is a column's now is no other's former one any more.
+Status forget_former(Context& ctx, const Table& table, const std::string& name) {
+  return run(ctx, "DELETE FROM main.rejoin_former WHERE tbl=?1 AND col IS NOT NULL AND name=?3 AND ?2=?2", table, 0,
+             name);
+}
+
+}  // namespace
+
+Status rename_column(Context& ctx, const Table& table, int64_t column, const std::string& from, const std::string& to) {
+  for (const std::string& side : {table.shadow(), table.gone()})
+    REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + side + " RENAME COLUMN " + quote(from) + " TO " + quote(to)));
+  if (column >= 0)
+    REJOIN_TRY(run(ctx, "UPDATE main.rejoin_column SET name=?3 WHERE tbl=?1 AND id=?2", table, column, to));
+  if (sqlite3_stricmp(from.c_str(), to.c_str()) == 0) return {};
+  REJOIN_TRY(forget_former(ctx, table, to));
+  REJOIN_TRY(forget_former(ctx, table, from));
+  return run(ctx, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(?1, ?2, ?3)", table, column, from);
+}
+
+Status drop_column(Context& ctx, const Table& table, uint32_t column) {
+  const std::string name = table.columns[column].name;
+  for (const std::string& side : {table.shadow(), table.gone()})
+    REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + side + " DROP COLUMN " + quote(name)));
+  REJOIN_TRY(run(ctx, "DELETE FROM main.rejoin_lost WHERE tbl=?1 AND col=?2 AND ?3=?3", table, column, name));
+  // No column has an empty name, so none that is added later gets this id.
+  REJOIN_TRY(run(ctx, "UPDATE main.rejoin_column SET name=?3 WHERE tbl=?1 AND id=?2", table, column, ""));
+  REJOIN_TRY(forget_former(ctx, table, name));
+  return run(ctx, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(?1, ?2, ?3)", table, column, name);
+}
+
+Status add_columns(Context& ctx, const Table& table, const std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  REJOIN_TRY(add_column_ids(ctx, table.id, names, table.columns.size()));
+  for (const std::string& name : names) {
+    for (const std::string& side : {table.shadow(), table.gone()})
+      REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + side + " ADD COLUMN " + quote(name)));
+    const auto was_dropped = [&](const FormerName& f) {
+      return f.column >= 0 && !table.columns[static_cast<size_t>(f.column)].present &&
+             sqlite3_stricmp(f.name.c_str(), name.c_str()) == 0;
+    };
+    if (std::any_of(table.former.begin(), table.former.end(), was_dropped))
+      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1"));
+    REJOIN_TRY(forget_former(ctx, table, name));
+  }
+  return {};
+}
+
+Status renew_triggers(Context& ctx, uint64_t id) {
+  ctx.catalog_main = -1;
+  REJOIN_TRY(refresh_catalog(ctx));
+  Table* table = ctx.catalog.find(id);
+  if (!table) return fail(Code::internal, "a table is gone while it is altered");
+  const std::vector<std::string> triggers = create_triggers(*table);
+  REJOIN_TRY(drop_triggers(ctx.db, id));
+  for (const std::string& sql : triggers) REJOIN_TRY(exec(ctx.db, sql));
+  return refresh_catalog(ctx);
+}
+
+}  // namespace rejoin::sqlite

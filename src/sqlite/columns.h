@@ -1,0 +1,23 @@
+// Columns of a tracked table that come, go and change their names, in the metadata. The table itself has changed
+// already; the capture triggers are off.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sqlite/context.h"
+
+namespace rejoin::sqlite {
+
+// It keeps its id and its versions, and the values of deleted rows. `column`: its id, or -1 - i for the i-th key
+// column.
+Status rename_column(Context& ctx, const Table& table, int64_t column, const std::string& from, const std::string& to);
+// The id stays taken; the values of deleted rows go with it.
+Status drop_column(Context& ctx, const Table& table, uint32_t column);
+// New ones read as their default and are news to nobody. When one has the name of a dropped column, what others have
+// for that is asked for again.
+Status add_columns(Context& ctx, const Table& table, const std::vector<std::string>& names);
+// The capture triggers, made anew for the table as the catalog of now has it.
+Status renew_triggers(Context& ctx, uint64_t table);
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,167 @@
+// Three versions of an app at once: what an older one does not know is kept aside and passed on, and appears when it is
+// upgraded. Nothing is lost, nothing is sent again.
+#include <gtest/gtest.h>
+
+#include "tests/support/sync_loopback.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::string kV1 = "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)";
+const std::string kV2 = "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT, b TEXT DEFAULT 'none')";
+const std::string kU = "CREATE TABLE u(id TEXT PRIMARY KEY, v TEXT)";
+constexpr const char* kT = "SELECT id, a, b FROM t ORDER BY id";
+
+// An app's step to its next version, as apps do it and as rejoin_alter() does.
+void to_v2(Peer& p, bool plainly) {
+  if (plainly)
+    p.run("ALTER TABLE t ADD COLUMN b TEXT DEFAULT 'none'");
+  else
+    ASSERT_TRUE(p.rejoin().alter("ALTER TABLE t ADD COLUMN b TEXT DEFAULT 'none'").ok());
+  ASSERT_TRUE(p.rejoin().fold().ok());
+}
+void to_v3(Peer& p) {
+  p.run(kU);
+  p.track("u");
+}
+
+TEST(AppVersions, ThroughChangesetsInEveryOrderOfUpgrade) {
+  for (const std::string order : {"xXY", "xYX", "YxX"})
+    for (const bool plainly : {true, false}) {
+      SCOPED_TRACE(order + (plainly ? " plainly" : ""));
+      Peer x(kV1, {"t"}), y(kV2, {"t"}), z(kV2 + ";" + kU, {"t", "u"});
+      const auto later = [&] {
+        for (Peer* p : {&x, &y, &z}) p->clock().advance(1000);
+      };
+      // The oldest stands between the others.
+      const auto exchange_all = [&] {
+        for (int round = 0; round < 2; ++round) {
+          x.fetch(z);
+          y.fetch(x);
+          x.fetch(y);
+          z.fetch(x);
+        }
+      };
+      x.run("INSERT INTO t VALUES('x', 'x1')");
+      y.run("INSERT INTO t VALUES('y', 'y1', 'y2')");
+      z.run("INSERT INTO t VALUES('z', 'z1', 'z2'); INSERT INTO u VALUES('z', 'z3'), ('gone', 'z4')");
+      exchange_all();
+      later();
+      z.run("UPDATE t SET b = 'z5' WHERE id IN ('x', 'y'); DELETE FROM u WHERE id = 'gone'");
+      x.run("UPDATE t SET a = 'x5' WHERE id = 'z'");
+      exchange_all();
+      EXPECT_EQ(x.rows("SELECT * FROM t ORDER BY id"), "'x'|'x1'\n'y'|'y1'\n'z'|'x5'\n");
+      EXPECT_EQ(y.rows(kT), "'x'|'x1'|'z5'\n'y'|'y1'|'z5'\n'z'|'x5'|'z2'\n");
+      EXPECT_EQ(z.rows(kT), y.rows(kT));
+      int n = 0;
+      for (const char step : order) {
+        Peer& upgraded = step == 'Y' ? y : x;
+        const int64_t seq = upgraded.seq();
+        step == 'x' ? to_v2(x, plainly) : to_v3(upgraded);
+        EXPECT_EQ(upgraded.seq(), seq);
+        EXPECT_EQ(upgraded.changeset(seq), Bytes());
+        later();
+        ++n;
+        z.run("UPDATE t SET b = 'step " + std::to_string(n) + "' WHERE id = 'y'; INSERT INTO u VALUES('step " +
+              std::to_string(n) + "', 'v')");
+        exchange_all();
+      }
+      for (Peer* p : {&x, &y, &z}) {
+        EXPECT_EQ(p->rows(kT), "'x'|'x1'|'z5'\n'y'|'y1'|'step 3'\n'z'|'x5'|'z2'\n");
+        EXPECT_EQ(p->rows("SELECT * FROM u ORDER BY id"), "'step 1'|'v'\n'step 2'|'v'\n'step 3'|'v'\n'z'|'z3'\n");
+        EXPECT_TRUE(p->restore("u", {sim::Value::text("gone")}));
+        p->expect_sound();
+      }
+    }
+}
+
+TEST(AppVersions, ThroughAServerInEveryOrderOfUpgrade) {
+  for (const std::string order : {"xXY", "xYX", "YxX"}) {
+    SCOPED_TRACE(order);
+    LoopbackServer server;
+    LoopbackDevice x("x", kV1, {"t"}), y("y", kV2, {"t"}), z("z", kV2 + ";" + kU, {"t", "u"});
+    const auto sync_all = [&] {
+      for (int round = 0; round < 2; ++round)
+        for (LoopbackDevice* d : {&x, &y, &z}) {
+          d->peer.clock().advance(1000);
+          server.peer().clock().set(d->peer.clock().now_ms());
+          d->must_sync(server);
+        }
+    };
+    x.peer.run("INSERT INTO t VALUES('x', 'x1')");
+    y.peer.run("INSERT INTO t VALUES('y', 'y1', 'y2')");
+    z.peer.run("INSERT INTO t VALUES('z', 'z1', 'z2'); INSERT INTO u VALUES('z', 'z3')");
+    sync_all();
+    z.peer.run("UPDATE t SET b = 'z5' WHERE id IN ('x', 'y')");
+    x.peer.run("UPDATE t SET a = 'x5' WHERE id = 'z'");
+    sync_all();
+    int n = 0;
+    for (const char step : order) {
+      LoopbackDevice& upgraded = step == 'Y' ? y : x;
+      step == 'x' ? to_v2(x.peer, true) : to_v3(upgraded.peer);
+      server.peer().clock().set(upgraded.peer.clock().now_ms());
+      const sync::SyncTotals totals = upgraded.must_sync(server);
+      EXPECT_EQ(totals.rows_pushed, 0u);
+      EXPECT_EQ(totals.rows_pulled, 0u);
+      ++n;
+      z.peer.run("UPDATE t SET b = 'step " + std::to_string(n) + "' WHERE id = 'y'");
+      sync_all();
+    }
+    for (LoopbackDevice* d : {&x, &y, &z}) {
+      EXPECT_EQ(d->peer.rows(kT), "'x'|'x1'|'z5'\n'y'|'y1'|'step 3'\n'z'|'x5'|'z2'\n");
+      EXPECT_EQ(d->peer.rows("SELECT * FROM u"), "'z'|'z3'\n");
+      d->peer.expect_sound();
+    }
+  }
+}
+
+// The first read of all that there is, in pages and as one.
+TEST(AppVersions, WhatIsKeptAsideIsPassedOnFromTheBeginningToo) {
+  Peer old(kV1, {"t"}), fresh(kV2 + ";" + kU, {"t", "u"});
+  fresh.run(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) INSERT INTO t SELECT 'k' || i, i, "
+      "'b' || i FROM n; INSERT INTO u SELECT id, b FROM t");
+  old.fetch(fresh);
+  EXPECT_EQ(old.number("SELECT count(*) FROM rejoin_parked"), 600);
+  for (const bool pages : {false, true}) {
+    SCOPED_TRACE(pages);
+    Peer other(kV2 + ";" + kU, {"t", "u"});
+    if (pages) {
+      int count = 0;
+      sqlite::PageRequest request;
+      request.max_bytes = 2'000;
+      request.pass_on = true;
+      for (;;) {
+        auto page = old.rejoin().page(request);
+        ASSERT_TRUE(page.ok()) << page.error().message;
+        other.apply(page->frame);
+        request.cursor = page->next;
+        if (++count, !page->more) break;
+      }
+      EXPECT_GT(count, 5);
+    } else {
+      other.apply(old.changeset(0));
+    }
+    EXPECT_EQ(other.rows("SELECT * FROM t ORDER BY id"), fresh.rows("SELECT * FROM t ORDER BY id"));
+    EXPECT_EQ(other.rows("SELECT * FROM u ORDER BY id"), fresh.rows("SELECT * FROM u ORDER BY id"));
+    other.expect_sound();
+  }
+}
+
+// Several edits that are kept aside travel as one row.
+TEST(AppVersions, EditsThatAreKeptAsideAreMergedOnTheWay) {
+  Peer old(kV1, {"t"}), fresh(kV2, {"t"}), other(kV2, {"t"});
+  fresh.run("INSERT INTO t VALUES('1', 'a', 'b')");
+  old.fetch(fresh);
+  for (const char* value : {"c", "d", "e"}) {
+    fresh.clock().advance(1000);
+    fresh.run(std::string("UPDATE t SET b = '") + value + "'");
+    old.fetch(fresh);
+  }
+  other.clock().set(fresh.clock().now_ms());
+  EXPECT_EQ(other.apply(old.changeset(0)).rows_seen, 2u);  // t, and what is kept aside of it
+  EXPECT_EQ(other.rows("SELECT * FROM t"), "'1'|'a'|'e'\n");
+}
+
+}  // namespace
+}  // namespace rejoin::testing

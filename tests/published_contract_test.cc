@@ -1,0 +1,130 @@
+// A contract that an administrator gives out: the tenant's store makes it, keeps it, and takes only what adds.
+#include <gtest/gtest.h>
+
+#include "contract/contract.h"
+#include "tests/support/store_world.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::vector<StoreTable> kTables{
+    {"todos", "id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0",
+     "id text PRIMARY KEY, title text, done bigint DEFAULT 0"},
+    {"notes", "a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b)", "a text, b bigint, body bytea, PRIMARY KEY(a, b)"}};
+
+class PublishedContract : public ::testing::TestWithParam<StoreKind> {
+ protected:
+  PublishedContract() : world(StoreWorld::make(GetParam(), kTables)) {}
+  sync::TenantStore& store(size_t node = 0) { return world->store(node); }
+  std::unique_ptr<StoreWorld> world;
+};
+
+std::string contract_of(const std::string& schema, const std::vector<std::string>& names) {
+  Peer peer(schema, names);
+  auto json = peer.rejoin().contract_json();
+  EXPECT_TRUE(json.ok());
+  return json.ok() ? *json : "";
+}
+
+Code code_of(const Status& status) { return status.ok() ? Code::ok : status.error().code; }
+
+std::string published_by(sync::TenantStore& store) {
+  auto json = store.published_contract();
+  EXPECT_TRUE(json.ok());
+  return json.ok() ? *json : "?";
+}
+
+TEST_P(PublishedContract, APublishedContractIsMadeHereAndKept) {
+  EXPECT_EQ(published_by(store()), "");
+  const std::string json = contract_of(
+      "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0, due TEXT NOT NULL DEFAULT 'soon');"
+      "CREATE TABLE notes(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b));"
+      "CREATE TABLE extra(id TEXT NOT NULL PRIMARY KEY, v TEXT) STRICT",
+      {"todos", "notes", "extra"});
+  const Status published = store().publish_contract(json);
+  ASSERT_TRUE(published.ok()) << published.error().message;
+  for (const size_t node : {0, 1}) EXPECT_EQ(published_by(store(node)), json);
+  EXPECT_EQ(world->number("SELECT count(*) FROM extra"), 0);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos WHERE due IS NULL"), 0);
+  ASSERT_TRUE(store().publish_contract(json).ok()) << "again changes nothing";
+}
+
+TEST_P(PublishedContract, AContractThatIsNotAdditiveIsNotPublished) {
+  const std::string notes = ";CREATE TABLE notes(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b))";
+  const auto todos = [](const std::string& rest) { return "CREATE TABLE todos(id TEXT PRIMARY KEY, " + rest + ")"; };
+  const auto refusal = [&](const std::string& schema, const std::vector<std::string>& tables) {
+    const Status done = store().publish_contract(contract_of(schema, tables));
+    EXPECT_EQ(code_of(done), Code::schema_refused) << schema;
+    return done.ok() ? std::string() : done.error().message;
+  };
+  // Against what the server has.
+  EXPECT_NE(refusal(todos("title TEXT, done INTEGER DEFAULT 0"), {"todos"}).find("\"notes\" was removed"),
+            std::string::npos);
+  const std::string several = refusal(todos("title TEXT, must TEXT NOT NULL") + notes, {"todos", "notes"});
+  EXPECT_NE(several.find("\"done\" of table \"todos\" was removed"), std::string::npos) << several;
+  EXPECT_NE(several.find("\"must\" of table \"todos\" was added"), std::string::npos) << several;
+  refusal("CREATE TABLE todos(id TEXT, title TEXT, done INTEGER DEFAULT 0, PRIMARY KEY(id, title))" + notes,
+          {"todos", "notes"});
+  EXPECT_EQ(published_by(store()), "");
+  // Against what devices were given, word by word.
+  const std::string good = todos("title TEXT, done INTEGER DEFAULT 0") + notes;
+  ASSERT_TRUE(store().publish_contract(contract_of(good, {"todos", "notes"})).ok());
+  refusal(todos("title TEXT, done INTEGER DEFAULT 1") + notes, {"todos", "notes"});
+  refusal(todos("title BLOB, done INTEGER DEFAULT 0") + notes, {"todos", "notes"});
+  EXPECT_EQ(published_by(store()), contract_of(good, {"todos", "notes"}));
+  EXPECT_EQ(code_of(store().publish_contract("{}")), Code::bad_argument);
+}
+
+// Devices of the contract sync with the server at once.
+TEST_P(PublishedContract, ADeviceFollowsIt) {
+  const std::string v1 = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0)";
+  LoopbackDevice device("phone", v1, {"todos"}), other("tablet", v1, {"todos"});
+  device.caller.may_schema = other.caller.may_schema = false;
+  device.peer.run("INSERT INTO todos VALUES('1', 'milk', 0)");
+  world->sync(device);
+  world->sync(other);
+  const std::string json = contract_of(
+      "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0, due TEXT NOT NULL DEFAULT 'soon');"
+      "CREATE TABLE notes(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b)); CREATE TABLE extra(id TEXT NOT NULL "
+      "PRIMARY KEY, v TEXT)",
+      {"todos", "notes", "extra"});
+  ASSERT_TRUE(store().publish_contract(json).ok());
+  auto made = device.peer.rejoin().migrate(json);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(*made, 3);
+  EXPECT_EQ(device.peer.rejoin().migrate(json).ok(), true);
+  device.peer.run("UPDATE todos SET due = 'today'; INSERT INTO extra VALUES('x', 'v')");
+  const sync::SyncTotals totals = world->sync(device);
+  EXPECT_EQ(totals.rows_pushed, 2u);
+  EXPECT_EQ(totals.rows_refused, 0u);
+  // One that does not follow goes on, and has it all when it does.
+  other.peer.run("UPDATE todos SET title = 'oat milk'");
+  world->sync(other);
+  EXPECT_EQ(other.peer.rows("SELECT * FROM todos"), "'1'|'oat milk'|0\n");
+  ASSERT_TRUE(other.peer.rejoin().migrate(json).ok());
+  EXPECT_EQ(other.peer.rows("SELECT * FROM todos"), "'1'|'oat milk'|0|'today'\n");
+  EXPECT_EQ(other.peer.rows("SELECT * FROM extra"), "'x'|'v'\n");
+  EXPECT_EQ(world->rows("SELECT title, due FROM todos"), "oat milk|today\n");
+  device.peer.expect_sound();
+  other.peer.expect_sound();
+  world->expect_sound();
+}
+
+TEST_P(PublishedContract, WhatIsInTheWayOnADeviceChangesNothingThere) {
+  Peer device("CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT); CREATE TABLE notes(mine)", {"todos"});
+  const std::string json = contract_of(
+      "CREATE TABLE notes(a TEXT PRIMARY KEY); CREATE TABLE many(id TEXT PRIMARY KEY); CREATE TABLE todos(id TEXT "
+      "PRIMARY KEY, title TEXT, done INTEGER)",
+      {"todos", "notes", "many"});
+  const std::string before = device.dump();
+  auto made = device.rejoin().migrate(json);
+  ASSERT_FALSE(made.ok());
+  EXPECT_EQ(made.error().code, Code::schema_refused);
+  EXPECT_EQ(device.dump(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, PublishedContract, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
+                         [](const auto& kind) { return kind.param == StoreKind::embedded ? "embedded" : "postgres"; });
+
+}  // namespace
+}  // namespace rejoin::testing
