@@ -105,6 +105,7 @@ TEST(AppTriggers, WhatATriggerWritesToAnotherSyncedTableTravelsOnce) {
   for (const std::vector<std::string>& tracked :
        {std::vector<std::string>{"orders", "totals", "audit", "drafts"}, {"drafts", "audit", "totals", "orders"}}) {
     Replicas all(3, schema, tracked);
+    all[2].run("PRAGMA trusted_schema = OFF");
     all.at(1, "INSERT INTO drafts VALUES('1'), ('2')");
     all.sync({0, 1, 2});
     all.at(0, "INSERT INTO orders VALUES('1', 10)");
@@ -122,6 +123,25 @@ TEST(AppTriggers, WhatATriggerWritesToAnotherSyncedTableTravelsOnce) {
     EXPECT_EQ(all[2].rows("SELECT n FROM totals"), "16\n");
     EXPECT_EQ(all[2].rows("SELECT count(*) FROM temp.sqlite_schema"), "0\n");
   }
+}
+
+TEST(AppTriggers, AMergeInATransactionThatIsRolledBackLeavesNothingBehind) {
+  const std::string schema =
+      "CREATE TABLE t(id TEXT PRIMARY KEY); CREATE TABLE log(id TEXT PRIMARY KEY); CREATE TABLE n(id);"
+      "CREATE TRIGGER i AFTER INSERT ON t BEGIN INSERT INTO log VALUES(NEW.id); INSERT INTO n VALUES(NEW.id); END";
+  Peer a(schema, {"t", "log"}), b(schema, {"t", "log"});
+  a.run("INSERT INTO t VALUES('1'), ('2')");
+  const Bytes frame = a.changeset();
+  b.run("BEGIN");
+  b.apply(frame);
+  EXPECT_EQ(b.rows("SELECT id FROM n"), "'1'\n'2'\n");
+  b.run("ROLLBACK");
+  EXPECT_EQ(b.rows("SELECT count(*) FROM n"), "0\n");
+  b.run("INSERT INTO t VALUES('3')");
+  b.apply(frame);
+  EXPECT_EQ(b.rows("SELECT id FROM log ORDER BY id"), "'1'\n'2'\n'3'\n");
+  EXPECT_EQ(b.rows("SELECT count(*) FROM temp.sqlite_schema"), "0\n");
+  b.expect_sound();
 }
 
 TEST(AppTriggers, ATriggerThatRewritesOtherRowsOfItsOwnTable) {

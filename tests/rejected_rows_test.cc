@@ -46,6 +46,31 @@ TEST_F(RejectedRows, ARefusedInsertSaysThatTheServerHasNoneAndLeavesTheDevice) {
   EXPECT_EQ(a.must_sync(server).rows_pushed, 0u);
 }
 
+TEST(RejectedParents, WhatRefersToADiscardedRowWaitsForIt) {
+  const std::string schema =
+      "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY, name TEXT);"
+      "CREATE TABLE entries(id TEXT PRIMARY KEY, list TEXT REFERENCES lists)";
+  LoopbackServer server;
+  server.settings.max_value_bytes = 100;
+  LoopbackDevice a("a", schema, {"lists", "entries"}), b("b", schema, {"lists", "entries"});
+  a.peer.run("INSERT INTO lists VALUES('l', hex(zeroblob(200))); INSERT INTO entries VALUES('e', 'l')");
+  a.must_sync(server), b.must_sync(server);
+  EXPECT_EQ(a.peer.rows("SELECT id FROM entries"), "'e'\n");
+  EXPECT_EQ(b.peer.rows("SELECT id FROM entries"), "");
+  ASSERT_TRUE(a.peer.rejoin().discard_all().ok());
+  for (LoopbackDevice* d : {&a, &b}) {
+    EXPECT_EQ(d->peer.rows("SELECT id FROM entries"), "");
+    EXPECT_EQ(d->peer.rows("SELECT table_name, key FROM rejoin_parked"), "'entries'|'[\"e\"]'\n");
+    EXPECT_EQ(d->peer.rows("PRAGMA foreign_key_check"), "");
+  }
+  b.peer.run("INSERT INTO lists VALUES('l', 'short')");
+  b.must_sync(server), a.must_sync(server);
+  for (LoopbackDevice* d : {&a, &b}) {
+    EXPECT_EQ(d->peer.rows("SELECT list, name FROM entries JOIN lists ON lists.id = list"), "'l'|'short'\n");
+    d->peer.expect_sound();
+  }
+}
+
 TEST_F(RejectedRows, ARefusedUpdateShowsTheServersRowAndGivesWayToIt) {
   a.peer.run("INSERT INTO todos VALUES('t', 'short', 0)");
   settle();

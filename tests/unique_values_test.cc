@@ -160,6 +160,20 @@ TEST(UniqueValues, EditsOfAHiddenRowReachIt) {
   all.expect_sound();
 }
 
+TEST(UniqueValues, AnIndexThatIsDroppedHidesNothingAnyMore) {
+  Replicas all(2, "CREATE TABLE t(id TEXT PRIMARY KEY, v); CREATE UNIQUE INDEX u ON t(v)", {"t"});
+  all.at(0, "INSERT INTO t VALUES('a', 1)");
+  all.at(1, "INSERT INTO t VALUES('b', 1)");
+  all.sync({0, 1});
+  all[0].run("DROP INDEX u; UPDATE t SET v = 2");
+  ASSERT_TRUE(all[0].rejoin().fold().ok());
+  EXPECT_EQ(all[0].rows("SELECT * FROM t ORDER BY id"), "'a'|2\n'b'|1\n");
+  all[0].expect_sound();
+  // Where it still is, the row waits.
+  all[1].run("UPDATE t SET v = 1");
+  EXPECT_EQ(all[1].rows("SELECT id FROM t"), "'a'\n");
+}
+
 TEST(UniqueValues, ReplaceThatDisplacesAnotherKeyIsADeletionEverywhere) {
   for (const char* recursive : {"OFF", "ON"})
     for (const char* index : {"(mail)", "(lower(mail))", "(mail COLLATE NOCASE)", "(mail) WHERE name IS NOT NULL"}) {

@@ -9,6 +9,7 @@
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/triggers.h"
+#include "sqlite/visibility.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -416,7 +417,7 @@ Status adopt_schema_changes(Work& work) {
   if (changed) REJOIN_TRY(refresh_catalog(ctx));
   ctx.catalog_checked = ctx.catalog_main;
   for (const std::string& name : replay) REJOIN_TRY(replay_parked(work, name));
-  return {};
+  return settle_all_hidden(work);
 }
 
 }  // namespace rejoin::sqlite

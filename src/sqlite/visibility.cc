@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "crdt/key.h"
+#include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
@@ -466,6 +467,25 @@ Status Visibility::show() {
     REJOIN_TRY(park_hidden(ctx_, table, h.key, h.reason));
     if (std::exchange(h.stood_in, false)) REJOIN_TRY(left(table, h.key));
   }
+  return {};
+}
+
+Status settle_all_hidden(Work& work) {
+  Context& ctx = work.ctx();
+  std::vector<uint64_t> tables;
+  {
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT DISTINCT table_name FROM main.rejoin_parked WHERE frame IS NULL"));
+    Use use(*s);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("looking for hidden rows"));
+      if (!row) break;
+      if (const Table* table = ctx.catalog.find(s->text(0))) tables.push_back(table->id);
+    }
+  }
+  if (tables.empty()) return {};
+  REJOIN_TRY(fold(work));
+  REJOIN_TRY(Visibility(ctx).settle(tables));
   return {};
 }
 

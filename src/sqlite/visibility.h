@@ -69,4 +69,7 @@ class Visibility {
   Settled settled_;
 };
 
+// After a change of the schema: looks at all hidden rows again, whatever table they are of. Folds if there are any.
+Status settle_all_hidden(Work& work);
+
 }  // namespace rejoin::sqlite
