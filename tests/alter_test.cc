@@ -366,6 +366,24 @@ TEST_F(Alter, ANewKeyTakesTheVersionsAlong) {
   EXPECT_EQ(c.rows(kAll), "'fresh'|'me'|'7'|'seven'\n'me/1'|'me'|'1'|'oat milk'\n'me/2'|'me'|'2'|'rye'\n");
 }
 
+TEST(AlterKeyType, AKeyOfAnotherTypeIsANewKey) {
+  sqlite::TrackOptions integer;
+  integer.allow_integer_key = true;
+  Peer a("CREATE TABLE t(id INTEGER PRIMARY KEY, v)"), b("CREATE TABLE t(id TEXT NOT NULL PRIMARY KEY, v)", {"t"});
+  a.track("t", integer);
+  a.run("INSERT INTO t VALUES(1, 'one'), (2, 'two')");
+  a.seq();
+  begin(a, "t");
+  a.run(
+      "CREATE TABLE fresh(id TEXT NOT NULL PRIMARY KEY, v); INSERT INTO fresh SELECT * FROM t; DROP TABLE t; ALTER "
+      "TABLE fresh RENAME TO t; UPDATE t SET v = 'changed' WHERE id = '2'");
+  commit(a, "t");
+  a.expect_sound();
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), "'1'|'one'\n'2'|'changed'\n");
+  b.expect_sound();
+}
+
 TEST_F(Alter, RollbackGivesEverythingBack) {
   begin(a, "todos");
   a.run("ALTER TABLE todos DROP COLUMN colour; DELETE FROM todos; ROLLBACK");

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import unittest
 import urllib.error
@@ -9,7 +10,8 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "interop"))
-from support import FolderTest, Run, Server, extended, plain, rows  # noqa: E402
+from http_peer import wait_for  # noqa: E402
+from support import REJOIN, FolderTest, Run, Server, extended, plain, rows  # noqa: E402
 
 V1 = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)"
 V2 = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER NOT NULL DEFAULT 0); CREATE TABLE lists(id TEXT PRIMARY KEY, name TEXT)"
@@ -108,6 +110,16 @@ class ContractCommandTest(FolderTest):
             self.assertIn("lists", done.err)
             self.assertEqual(rows(path), [("1", "goes on")])  # all or nothing: no column either
             self.assertEqual(self.ok("sync", path, "--json").json["pending"], 0)
+
+    def test_a_connection_that_stays_follows_too(self):
+        with Server(self.path("server")) as server:
+            admin = self.token(server, "admin", "--schema")
+            self.ok("contract", "push", server.url, self.v2, "--token", admin)
+            process = subprocess.Popen([REJOIN, "sync", self.v1, server.url, "--token", self.token(server, "phone"), "--migrate", "--watch"],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            wait_for(lambda: plain(self.v1).execute("SELECT count(*) FROM sqlite_schema WHERE name = 'lists__rejoin'").fetchone()[0])
 
     def test_a_server_that_makes_no_tables_says_so(self):
         with Server(self.path("server"), "--schema", "fixed") as server:

@@ -238,8 +238,8 @@ void add_contract(Commands& commands) {
       "the older one can go on (exit status 3: not all); without AGAINST the server that the file syncs with is asked. "
       "push makes a\n"
       "server give it to devices, which is possible as long as it only adds.",
-      "rejoin contract show app.db --json > v2.json\nrejoin contract diff v1.json app.db\nrejoin contract check app.db "
-      "v1.json\nrejoin contract push https://sync.example.org app.db --token-file admin.token");
+      "rejoin contract show app.db\nrejoin contract diff old.db app.db\nrejoin contract check app.db old.db\n"
+      "rejoin contract push https://sync.example.org app.db --token-file admin.token");
   command->add_option("ACTION", arguments->action, "show, diff, check or push")
       ->required()
       ->check(CLI::IsMember({"show", "diff", "check", "push"}));

@@ -107,6 +107,10 @@ class Finish {
     for (size_t i = 0; same_key && i < rows_.after.key.size(); ++i)
       same_key = same_name(rows_.name_now(rows_.before.key[i].name), rows_.after.key[i].name);
     if (same_key) {
+      REJOIN_ASSIGN(same_key, rows_.keeps_key_types(ctx_));
+      rows_.other_rows = !same_key;
+    }
+    if (same_key) {
       REJOIN_TRY(follow_columns());
       REJOIN_TRY(renew_triggers(ctx_, rows_.before.id));
       REJOIN_TRY(rows_.log_changes(ctx_));

@@ -50,6 +50,7 @@ std::string AlteredRows::name_now(const std::string& name) const {
 
 // s is a row of the copy, t one of the table. Empty: they cannot be matched any more.
 std::string AlteredRows::same_row() const {
+  if (other_rows) return "";
   std::string out;
   for (const Column& c : before.key) {
     const std::string now = name_now(c.name);
@@ -84,6 +85,19 @@ Result<bool> AlteredRows::keeps_values(Context& ctx, const std::string& from, co
                "NOT EXISTS (" + pairs + differs(from, *column) + ") AND EXISTS (" + pairs + "s." + quote(from) +
                    " COLLATE BINARY IS NOT ?1)",
                &column->default_value);
+}
+
+Result<bool> AlteredRows::keeps_key_types(Context& ctx) const {
+  for (const Column& c : before.key) {
+    const auto types = [](const std::string& column, const std::string& table) {
+      return "SELECT DISTINCT typeof(" + quote(column) + ") FROM " + table;
+    };
+    const std::string was = types(c.name, copy()), is = types(name_now(c.name), after.quoted());
+    REJOIN_ASSIGN(const bool same, holds(ctx, "EXISTS (" + was + " INTERSECT " + is + ") OR NOT EXISTS (" + was +
+                                                  ") OR NOT EXISTS (" + is + ")"));
+    if (!same) return false;
+  }
+  return true;
 }
 
 void AlteredRows::map_columns() {

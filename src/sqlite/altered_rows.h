@@ -15,6 +15,7 @@ struct AlteredRows {
   Table before;  // its rows are in "<table>__rejoin_alter"
   Table after;
   std::vector<std::pair<std::string, std::string>> renamed;
+  bool other_rows = false;  // none of them can be told to be one of before
 
   // What a column is called now.
   std::string name_now(const std::string& name) const;
@@ -22,6 +23,9 @@ struct AlteredRows {
   Result<bool> keeps_keys(Context& ctx, const std::string& from, const std::string& to) const;
   // The same for other columns: in all rows, and not only because all of them have the default of `to`.
   Result<bool> keeps_values(Context& ctx, const std::string& from, const std::string& to) const;
+
+  // Are keys of the types that they were? 1 and '1' are two keys.
+  Result<bool> keeps_key_types(Context& ctx) const;
 
   // To be called when all of `renamed` is known.
   void map_columns();
