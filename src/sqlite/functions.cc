@@ -177,9 +177,13 @@ void fn_discard(sqlite3_context* c, int n, sqlite3_value** v) {
   });
 }
 
-void fn_compact(sqlite3_context* c, int, sqlite3_value**) {
+void fn_compact(sqlite3_context* c, int n, sqlite3_value** v) {
   guarded(c, "rejoin_compact", [&] {
-    auto r = replica_of(c).compact();
+    std::optional<int64_t> keep_days;
+    if (n > 0 && sqlite3_value_type(v[0]) != SQLITE_NULL &&
+        !integer_argument(c, "rejoin_compact", v[0], "keep_days", keep_days.emplace()))
+      return;
+    auto r = replica_of(c).compact(keep_days);
     if (!r.ok()) return result_error(c, "rejoin_compact", r.error());
     sqlite3_result_int64(c, *r);
   });
@@ -343,11 +347,11 @@ Status register_functions(sqlite3* db, Replica& replica) {
       {"rejoin_track", 1, fn_track},      {"rejoin_track", 2, fn_track},         {"rejoin_untrack", 1, fn_untrack},
       {"rejoin_seq", 0, fn_seq},          {"rejoin_changeset", 1, fn_changeset}, {"rejoin_apply", 1, fn_apply},
       {"rejoin_explain", -1, fn_explain}, {"rejoin_restore", -1, fn_restore},    {"rejoin_compact", 0, fn_compact},
-      {"rejoin_doctor", 0, fn_doctor},    {"rejoin_site", 0, fn_site},           {"rejoin_version", 0, fn_version},
-      {"rejoin_uuid", 0, fn_uuid},        {"rejoin_connect", 1, fn_connect},     {"rejoin_connect", 2, fn_connect},
-      {"rejoin_sync", 0, fn_sync},        {"rejoin_status", 0, fn_status},       {"rejoin_retry", 0, fn_retry},
-      {"rejoin_discard", -1, fn_discard}, {"rejoin_live", 0, fn_live},           {"rejoin_live", 1, fn_live},
-      {"rejoin_live", 2, fn_live},        {"rejoin_live_stop", 0, fn_live_stop},
+      {"rejoin_compact", 1, fn_compact},  {"rejoin_doctor", 0, fn_doctor},       {"rejoin_site", 0, fn_site},
+      {"rejoin_version", 0, fn_version},  {"rejoin_uuid", 0, fn_uuid},           {"rejoin_connect", 1, fn_connect},
+      {"rejoin_connect", 2, fn_connect},  {"rejoin_sync", 0, fn_sync},           {"rejoin_status", 0, fn_status},
+      {"rejoin_retry", 0, fn_retry},      {"rejoin_discard", -1, fn_discard},    {"rejoin_live", 0, fn_live},
+      {"rejoin_live", 1, fn_live},        {"rejoin_live", 2, fn_live},           {"rejoin_live_stop", 0, fn_live_stop},
   };
   for (const Function& f : kFunctions) {
     bool harmless = f.body == fn_uuid || f.body == fn_version;

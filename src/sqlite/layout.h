@@ -7,7 +7,7 @@ namespace rejoin::sqlite {
 
 struct Context;
 
-inline constexpr int kFormat = 2;
+inline constexpr int kFormat = 3;
 
 // log.op
 enum LogOp : int {
