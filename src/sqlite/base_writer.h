@@ -23,6 +23,7 @@ class EnforcementOff {
  private:
   sqlite3* db_;
   int triggers_ = 0, foreign_keys_ = 0;
+  Statement undo_;  // prepared after they were turned off, which expires what was prepared before
 };
 
 enum class Wrote {
