@@ -8,14 +8,23 @@ namespace {
 
 const std::string kSchema = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT);";
 
+// As the builds before format 3 made it, met by a connection that has never seen it.
+void make_format_2(Peer& peer) {
+  for (const char* column : {"horizon", "purged", "sent", "keep_days", "looked", "look_table", "look_key"})
+    peer.run(std::string("ALTER TABLE rejoin_state DROP COLUMN ") + column);
+  if (peer.number("SELECT format FROM rejoin_state") == 3)
+    peer.run("ALTER TABLE rejoin_evicted DROP COLUMN horizon; UPDATE rejoin_state SET format = 2");
+  peer.run("DROP TABLE rejoin_former; ALTER TABLE rejoin_peer DROP COLUMN migrate");
+  for (int i = 0; i < 3; ++i) peer.database().close(i);
+}
+
 // As the builds before format 2 made it, met by a connection that has never seen it.
 void make_format_1(Peer& peer) {
   peer.run(
       "ALTER TABLE rejoin_peer DROP COLUMN pull_all; ALTER TABLE rejoin_rejections DROP COLUMN server;"
       "ALTER TABLE rejoin_rejections DROP COLUMN versions; ALTER TABLE rejoin_rejections DROP COLUMN told;"
-      "DROP TABLE rejoin_evicted; DROP TABLE rejoin_discarded; DROP TABLE rejoin_former; ALTER TABLE rejoin_peer DROP "
-      "COLUMN migrate; UPDATE rejoin_state SET format = 1");
-  for (int i = 0; i < 3; ++i) peer.database().close(i);
+      "DROP TABLE rejoin_evicted; DROP TABLE rejoin_discarded; UPDATE rejoin_state SET format = 1");
+  make_format_2(peer);
 }
 
 class OlderFile : public ::testing::Test {
@@ -69,6 +78,18 @@ TEST_F(OlderFile, IsReadOn) {
   EXPECT_GT(page->rows, 0u);
   EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 3);
   EXPECT_EQ(device.peer.rows("SELECT count(*) FROM rejoin_evicted"), "0\n");
+}
+
+// What was acknowledged then is known elsewhere: it is not written anew when a server has forgotten it.
+TEST_F(OlderFile, OfFormat2IsToo) {
+  device.must_sync(server);
+  make_format_2(device.peer);
+  auto page = device.peer.rejoin().page({});
+  ASSERT_TRUE(page.ok()) << page.error().message;
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 3);
+  EXPECT_EQ(device.peer.number("SELECT sent FROM rejoin_state"), device.peer.number("SELECT pushed FROM rejoin_peer"));
+  device.must_sync(server);
+  device.peer.expect_sound();
 }
 
 TEST_F(OlderFile, ANewerOneIsRefused) {

@@ -14,6 +14,7 @@ ExitCode exit_code_of(Code code) {
     case Code::schema_refused:
     case Code::read_only:
     case Code::refused:
+    case Code::before_horizon:
     case Code::too_large:
       return kRefused;
     case Code::network:

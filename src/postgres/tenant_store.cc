@@ -344,8 +344,8 @@ class PostgresTenantStore final : public TenantStore {
     }
     REJOIN_TRY(keep_notes(notes, reply.next_cursor));
     // Only a cursor that this store gave out says what the device has.
-    if (!cursor->scanning && cursor->position > 0 && !reply.restarted)
-      REJOIN_TRY(note_acknowledged(request, static_cast<int64_t>(cursor->position)));
+    const bool has = !cursor->scanning && cursor->position > 0 && !reply.restarted;
+    REJOIN_TRY(note_seen(request, has ? static_cast<int64_t>(cursor->position) : -1));
     return reply;
   }
 
@@ -392,20 +392,28 @@ class PostgresTenantStore final : public TenantStore {
     return {};
   }
 
-  // An idle poll writes nothing.
-  Status note_acknowledged(const sync::PullRequest& request, int64_t position) {
+  // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one
+  // that is not seen holds nothing back.
+  Status note_seen(const sync::PullRequest& request, int64_t position) {
+    constexpr int64_t kDayMs = int64_t{24} * 3600 * 1000;
+    const int64_t now = tenant_.clock.now_ms();
     REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
     REJOIN_ASSIGN(Rows rows, db_.query("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND "
-                                       "device = $1 AND site = $2 AND acknowledged < $3)",
-                                       Params().text(request.device).bytea(request.site.view()).integer(position)));
+                                       "device = $1 AND site = $2 AND (acknowledged < $3 OR last_seen NOT BETWEEN $4 "
+                                       "AND $5))",
+                                       Params()
+                                           .text(request.device)
+                                           .bytea(request.site.view())
+                                           .integer(position)
+                                           .integer(now - kDayMs)
+                                           .integer(now + kDayMs)));
     REJOIN_TRY(look.commit());
     if (rows.integer(0, 0) == 0) return {};
     REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
     db_.send(
-        "UPDATE rejoin.device SET acknowledged = $3, last_seen = $4 WHERE tenant = rejoin.tenant_id() AND device = $1 "
-        "AND "
-        "site = $2",
-        Params().text(request.device).bytea(request.site.view()).integer(position).integer(tenant_.clock.now_ms()));
+        "UPDATE rejoin.device SET acknowledged = greatest(acknowledged, $3), last_seen = $4 WHERE tenant = "
+        "rejoin.tenant_id() AND device = $1 AND site = $2",
+        Params().text(request.device).bytea(request.site.view()).integer(position).integer(now));
     return work.commit();
   }
 

@@ -134,7 +134,7 @@ std::vector<sync::EvictedRows> evicted_of(const json::array* list, const sync::M
   if (!list) return out;
   for (const json::value& item : *list) {
     Fields one(&item, "evicted", error);
-    sync::EvictedRows rows{one.text("table", limits.name_bytes), one.flag("all"), {}};
+    sync::EvictedRows rows{one.text("table", limits.name_bytes), one.flag("all"), {}, one.number("horizon")};
     if (const json::array* keys = one.list("keys"))
       for (const json::value& text : *keys) {
         const json::object holder{{"key", text}};
@@ -360,6 +360,7 @@ std::string response_to_json(const sync::SyncResponse& response) {
       json::array keys;
       for (const Bytes& key : rows.keys) keys.emplace_back(base64(key));
       if (!keys.empty()) one["keys"] = std::move(keys);
+      if (rows.horizon != 0) one["horizon"] = std::to_string(rows.horizon);
       evicted.push_back(std::move(one));
     }
     if (!evicted.empty()) page["evicted"] = std::move(evicted);

@@ -2,28 +2,33 @@
 
 #include "sqlite/fold.h"
 #include "sqlite/layout.h"
+#include "sqlite/purge.h"
 
 namespace rejoin::sqlite {
 namespace {
 
 // More entries than this and the log is compacted by itself after a sync.
 constexpr int64_t kWorthwhile = 50'000;
-// A server's device that has not been seen for so long holds nothing back.
-constexpr int64_t kForgetDeviceMs = int64_t{30} * 24 * 3600 * 1000;
+// Records that are looked at after a sync, for deletions that may be forgotten: some 10 ms.
+constexpr int64_t kRecordsAtOnce = 16'384;
 
 Result<int64_t> compact_in(Work& work) {
   Context& ctx = work.ctx();
   int64_t up_to = work.state.folded;
+  // Servers that this file has left, and devices, that have not been seen for so long hold nothing back.
+  REJOIN_ASSIGN(const int64_t keep, keep_ms(ctx));
+  const int64_t unseen_before = ctx.clock.now_ms() - keep;
   REJOIN_ASSIGN(Statement peers,
                 prepare(ctx.db,
                         "SELECT count(*), coalesce(min(pushed), 0) FROM main.rejoin_peer WHERE url NOT GLOB "
-                        "'replica:*' AND (is_default OR chain_token IS NOT NULL OR last_sync IS NOT NULL)"));
+                        "'replica:*' AND (is_default OR last_sync>?1)"));
+  peers.bind(1, unseen_before);
   REJOIN_TRY(peers.step());
   if (peers.integer(0) > 0) up_to = std::min(up_to, peers.integer(1));
   REJOIN_ASSIGN(
       Statement devices,
       prepare(ctx.db, "SELECT count(*), coalesce(min(acknowledged), 0) FROM main.rejoin_device WHERE last_seen>?1"));
-  devices.bind(1, ctx.clock.now_ms() - kForgetDeviceMs);
+  devices.bind(1, unseen_before);
   REJOIN_TRY(devices.step());
   if (devices.integer(0) > 0) up_to = std::min(up_to, devices.integer(1));
   peers.finalize();
@@ -60,18 +65,21 @@ Result<int64_t> compact_in(Work& work) {
 
 }  // namespace
 
-Result<int64_t> compact(Context& ctx) {
+Result<int64_t> compact(Context& ctx, std::optional<int64_t> keep_days) {
   REJOIN_ASSIGN(Work work, Work::write(ctx));
   REJOIN_TRY(fold(work));
-  REJOIN_ASSIGN(int64_t removed, compact_in(work));
+  if (keep_days) REJOIN_TRY(set_keep_days(ctx, *keep_days));
+  REJOIN_ASSIGN(const int64_t removed, compact_in(work));
+  REJOIN_ASSIGN(const int64_t forgotten, purge(work));
   REJOIN_TRY(work.commit());
-  return removed;
+  return removed + forgotten;
 }
 
 Status compact_if_worthwhile(Work& work) {
   REJOIN_ASSIGN(int64_t tail, log_tail(work.ctx()));
-  if (tail - work.state.floor < kWorthwhile) return {};
-  REJOIN_TRY(compact_in(work));
+  REJOIN_ASSIGN(bool compacts, purge_a_little(work, kRecordsAtOnce));
+  compacts |= tail - work.state.floor >= kWorthwhile;
+  if (compacts) REJOIN_TRY(compact_in(work));
   return {};
 }
 

@@ -13,9 +13,8 @@ Result<Statement*> Context::statement(const std::string& sql) {
   if (it != statements.end()) return it->second.get();
   REJOIN_TRY(close_hook.arm());
   REJOIN_ASSIGN(Statement s, prepare(db, sql, true));
-  auto& slot = statements[sql];
-  slot = std::make_unique<Statement>(std::move(s));
-  return slot.get();
+  auto kept = std::make_unique<Statement>(std::move(s));
+  return statements.emplace(sql, std::move(kept)).first->second.get();
 }
 
 int64_t file_identity(sqlite3* db) {

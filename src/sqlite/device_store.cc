@@ -3,12 +3,14 @@
 #include "codec/changeset.h"
 #include "codec/cursor.h"
 #include "contract/contract.h"
+#include "sqlite/anew.h"
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
 #include "sqlite/discard.h"
 #include "sqlite/evict.h"
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
+#include "sqlite/horizon.h"
 #include "sqlite/identity.h"
 #include "sqlite/impl.h"
 #include "sqlite/rejections.h"
@@ -113,17 +115,27 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return std::optional(std::move(push));
   }
 
-  Status acknowledge(BytesView nonce, BytesView next_chain_token,
-                     const std::vector<sync::RefusedRow>& refused) override {
+  Result<bool> acknowledge(BytesView nonce, BytesView next_chain_token,
+                           const std::vector<sync::RefusedRow>& refused_rows) override {
     REJOIN_ASSIGN(Work work, begin());
+    std::vector<sync::RefusedRow> refused = refused_rows;
     Bytes frame;
     bool may_relay = false;
+    int64_t through = 0;
+    std::optional<crdt::SiteId> server;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT nonce, frozen, may_relay FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s,
+                    peer("SELECT nonce, frozen, may_relay, frozen_through, site FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       may_relay = s->integer(2) != 0;
-      if (s->is_null(1) || s->blob(0) != nonce) return work.commit();
+      if (s->is_null(1) || s->blob(0) != nonce) {
+        s->reset();
+        REJOIN_TRY(work.commit());
+        return false;
+      }
+      through = s->integer(3);
+      if (s->blob(4).size() == 16) server = crdt::SiteId::from(s->blob(4));
       // What was exported is frozen for good: later stamps must be above it, whatever the clock says.
       frame = s->blob(1);
       crdt::Hlc exported = newest_own_stamp(frame, ctx_.sites[work.state.site]);
@@ -138,11 +150,20 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       s->bind_blob(2, next_chain_token);
       REJOIN_TRY(s->run("acknowledging a chunk"));
     }
+    int64_t anew = 0;
+    if (std::any_of(refused.begin(), refused.end(),
+                    [](const sync::RefusedRow& row) { return row.code == Code::before_horizon; })) {
+      REJOIN_TRY(fold(work));
+      REJOIN_ASSIGN(anew, write_anew(work, refused, server));
+    }
+    // A chunk of a larger transaction waits there: what is refused of it comes with the last one's acknowledgement.
+    if (is_server() && is_last(frame)) REJOIN_TRY(note_sent(ctx_, through));
     REJOIN_TRY(forget_rejections(ctx_, frame));
     REJOIN_TRY(settle_discarded(work, frame, refused));
     REJOIN_TRY(note_refused(work, refused, frame, may_relay));
     REJOIN_TRY(evict_what_can_leave(work));
-    return work.commit();
+    REJOIN_TRY(work.commit());
+    return anew > 0;
   }
 
   Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
@@ -150,12 +171,12 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_ASSIGN(Work work, begin());
     sync::ApplyOutcome outcome;
     Bytes source;
-    REJOIN_TRY(note_evicted(ctx_, evicted));
+    REJOIN_TRY(note_evicted(work, evicted, is_server()));
     REJOIN_TRY(keep_what_came_back(ctx_, frame));
     if (!frame.empty()) {
       ApplyOptions options;
       options.now_ms = std::min(server_now_ms, kLatestServerClockMs);
-      options.referee = !url_.starts_with("replica:");
+      options.referee = is_server();
       REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
       REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
       source = reader.info().source.view();
@@ -285,11 +306,17 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       s->bind(3, ctx_.clock.now_ms());
       REJOIN_TRY(s->run("noting the session"));
     }
-    if (error.empty()) REJOIN_TRY(compact_if_worthwhile(work));
+    if (error.empty()) {
+      REJOIN_TRY(fold(work));
+      REJOIN_TRY(compact_if_worthwhile(work));
+    }
     return work.commit();
   }
 
  private:
+  // Not another file.
+  bool is_server() const { return !url_.starts_with("replica:"); }
+
   Status evict_what_can_leave(Work& work) {
     int64_t pushed = 0;
     Bytes source;
@@ -356,6 +383,11 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_ASSIGN(Statement * s, peer(sql));
     Use use(*s);
     return s->run("noting the state of sync");
+  }
+
+  static bool is_last(BytesView frame) {
+    auto reader = codec::ChangesetReader::open(frame);
+    return reader.ok() && reader->info().through >= reader->info().horizon;
   }
 
   static crdt::Hlc newest_own_stamp(BytesView frame, const crdt::SiteId& own) {

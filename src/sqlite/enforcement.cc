@@ -15,9 +15,15 @@ EnforcementOff::EnforcementOff(sqlite3* db, bool triggers) : db_(db) {
     foreign_keys_ = 1;
     sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 0, nullptr);
   }
+  if (auto undo = prepare(db_, "ROLLBACK"); undo.ok()) undo_ = std::move(*undo);
 }
 
 EnforcementOff::~EnforcementOff() {
+  // Out of memory, inside of a statement that called us: SQLite prepares nothing more until that one ends, so this is
+  // the last moment to undo what was done. It would roll back everything itself, had it noticed while it ran a
+  // statement.
+  if (undo_ && sqlite3_errcode(db_) == SQLITE_NOMEM && !sqlite3_get_autocommit(db_)) sqlite3_step(undo_.get());
+  undo_.finalize();
   if (triggers_) sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, nullptr);
   if (foreign_keys_) sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
 }

@@ -20,6 +20,7 @@ class EnforcementOff {
  private:
   sqlite3* db_;
   int triggers_ = 0, foreign_keys_ = 0;
+  Statement undo_;  // prepared after they were turned off, which expires what was prepared before
 };
 
 // The same for merges into one table after the other. Triggers are off unless the application has some on the table.

@@ -7,6 +7,9 @@
 #include "sqlite/enforcement.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
+#include "sqlite/horizon.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/layout.h"
 #include "sqlite/rejections.h"
 #include "sqlite/row_state.h"
 #include "sqlite/visibility.h"
@@ -30,12 +33,61 @@ Status on_row(Context& ctx, const char* sql, std::string_view table, BytesView k
 
 constexpr const char* kForget = "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2";
 
+// A log position that no reader has reached.
+Result<int64_t> new_position(Work& work) {
+  Context& ctx = work.ctx();
+  REJOIN_TRY(exec(ctx.db, "INSERT INTO main.rejoin_log(tbl, op) VALUES(0, " + std::to_string(kBlank) + ")"));
+  REJOIN_TRY(fold(work));
+  return log_tail(ctx);
+}
+
+// Every row without a stamp above the horizon.
+Status note_old_rows(Context& ctx, const Table& table, crdt::Hlc horizon) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, rec FROM " + table.records()));
+  REJOIN_ASSIGN(Statement * add, ctx.statement("INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k, horizon) "
+                                               "VALUES(?1, ?2, ?3)"));
+  Use use(*s);
+  crdt::RowRecord record;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s->step("reading records"));
+    if (!row) return {};
+    if (!crdt::decode_record(s->blob(1), ctx.sites.size(), record) || newest_stamp(record) > horizon) continue;
+    Use use_add(*add);
+    add->bind_text(1, table.name);
+    add->bind_blob(2, s->blob(0));
+    add->bind(3, static_cast<int64_t>(horizon));
+    REJOIN_TRY(add->run("noting rows that are to leave"));
+  }
+}
+
+// One that was noted for its age, and was written since.
+Result<bool> was_written(Context& ctx, const Table& table, BytesView key, crdt::Hlc horizon) {
+  if (horizon == 0) return false;
+  REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, table));
+  REJOIN_ASSIGN(BytesView stored, records.find(key));
+  crdt::RowRecord record;
+  return stored.data() && crdt::decode_record(stored, ctx.sites.size(), record) && newest_stamp(record) > horizon;
+}
+
 }  // namespace
 
-Status note_evicted(Context& ctx, const std::vector<sync::EvictedRows>& evicted) {
+Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, bool server) {
+  Context& ctx = work.ctx();
+  int64_t position = 0;
   for (const sync::EvictedRows& rows : evicted) {
     const Table* table = ctx.catalog.find(rows.table);
     if (!table) continue;
+    if (rows.horizon != 0) {
+      if (!server) continue;
+      if (position == 0) {
+        REJOIN_ASSIGN(position, new_position(work));
+      }
+      REJOIN_TRY(note_old_rows(ctx, *table, rows.horizon));
+      // What leaves is forgotten here too, for whoever reads this replica.
+      REJOIN_TRY(raise_horizon(ctx, std::min(rows.horizon, work.state.last), position));
+      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_device SET acknowledged=-1"));
+      continue;
+    }
     if (rows.all) {
       REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k) SELECT ?1, "
                                                  "k FROM " +
@@ -90,14 +142,15 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
   for (const TableTouches& t : feed.tables)
     for (const Touch& touch : t.touches) unsent[t.table->name].emplace(t.key(touch));
 
-  std::map<std::string, std::vector<Bytes>> leaving;
+  std::map<std::string, std::vector<std::pair<Bytes, crdt::Hlc>>> leaving;
   {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT table_name, k FROM main.rejoin_evicted ORDER BY table_name, k"));
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT table_name, k, horizon FROM main.rejoin_evicted ORDER BY table_name, k"));
     Use use(*s);
     for (;;) {
       REJOIN_ASSIGN(bool row, s->step("reading rows that are to leave"));
       if (!row) break;
-      leaving[std::string(s->text(0))].emplace_back(s->blob(1));
+      leaving[std::string(s->text(0))].emplace_back(s->blob(1), static_cast<crdt::Hlc>(s->integer(2)));
     }
   }
   Visibility visibility(ctx);
@@ -108,10 +161,13 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
     for (const auto& group : leaving) {
       const Table* table = ctx.catalog.find(group.first);
       const std::set<Bytes>& waiting = unsent[group.first];
-      for (const Bytes& key : group.second) {
+      for (const auto& row : group.second) {
+        const Bytes& key = row.first;
         if (table && waiting.contains(key)) continue;
         REJOIN_TRY(on_row(ctx, kForget, group.first, key));
         if (!table) continue;
+        REJOIN_ASSIGN(bool written, was_written(ctx, *table, key, row.second));
+        if (written) continue;
         REJOIN_ASSIGN(bool rejected, is_rejected(ctx, table->name, key));
         if (rejected) {
           REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_rejections SET server='null', told=?3 WHERE "

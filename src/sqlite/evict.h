@@ -10,7 +10,8 @@
 
 namespace rejoin::sqlite {
 
-Status note_evicted(Context& ctx, const std::vector<sync::EvictedRows>& evicted);
+// Those with a horizon are rows that a server has forgotten as deleted: only a server is believed.
+Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, bool server);
 // A page brings rows that were to leave.
 Status keep_what_came_back(Context& ctx, BytesView frame);
 // Removes those that can leave. `pushed`: log entries behind it are not sent yet; `source`: whose pages they came with.

@@ -204,9 +204,13 @@ void fn_discard(sqlite3_context* c, int n, sqlite3_value** v) {
   });
 }
 
-void fn_compact(sqlite3_context* c, int, sqlite3_value**) {
+void fn_compact(sqlite3_context* c, int n, sqlite3_value** v) {
   guarded(c, "rejoin_compact", [&] {
-    auto r = replica_of(c).compact();
+    std::optional<int64_t> keep_days;
+    if (n > 0 && sqlite3_value_type(v[0]) != SQLITE_NULL &&
+        !integer_argument(c, "rejoin_compact", v[0], "keep_days", keep_days.emplace()))
+      return;
+    auto r = replica_of(c).compact(keep_days);
     if (!r.ok()) return result_error(c, "rejoin_compact", r.error());
     sqlite3_result_int64(c, *r);
   });
@@ -381,6 +385,7 @@ Status register_functions(sqlite3* db, Replica& replica) {
       {"rejoin_explain", -1, fn_explain},
       {"rejoin_restore", -1, fn_restore},
       {"rejoin_compact", 0, fn_compact},
+      {"rejoin_compact", 1, fn_compact},
       {"rejoin_doctor", 0, fn_doctor},
       {"rejoin_site", 0, fn_site},
       {"rejoin_version", 0, fn_version},

@@ -2,6 +2,7 @@
 
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
+#include "sqlite/horizon.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/record_writer.h"
 
@@ -104,6 +105,9 @@ Status take_new_identity(Work& work) {
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_log SET bits=" + std::to_string(fresh) +
                               " WHERE op=16 AND bits=" + std::to_string(old) + " AND seq>" + std::to_string(sent)));
   work.state.site = fresh;
+  // The other copy may have sent what this one has not.
+  REJOIN_ASSIGN(const int64_t tail, log_tail(ctx));
+  REJOIN_TRY(note_sent(ctx, tail));
   // A new replica starts a new chain with every server; the pull cursor stays good, for what was pulled is here.
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET chain_token=NULL, nonce=NULL, frozen=NULL, frozen_cursor=NULL"));
   return work.save();

@@ -7,7 +7,9 @@ namespace rejoin::sqlite {
 Status create_layout(Context& ctx) {
   REJOIN_TRY(exec(ctx.db, R"sql(
 CREATE TABLE main.rejoin_state(id INTEGER PRIMARY KEY CHECK(id=1), format INTEGER NOT NULL, site INTEGER NOT NULL,
-  last INTEGER NOT NULL, last_remote INTEGER NOT NULL, folded INTEGER NOT NULL, floor INTEGER NOT NULL, file INTEGER NOT NULL);
+  last INTEGER NOT NULL, last_remote INTEGER NOT NULL, folded INTEGER NOT NULL, floor INTEGER NOT NULL, file INTEGER NOT NULL,
+  horizon INTEGER NOT NULL DEFAULT 0, purged INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0, keep_days INTEGER NOT NULL DEFAULT -1, looked INTEGER NOT NULL DEFAULT 0,
+  look_table INTEGER NOT NULL DEFAULT 0, look_key BLOB NOT NULL DEFAULT x'');
 CREATE TABLE main.rejoin_site(id INTEGER PRIMARY KEY, site BLOB NOT NULL UNIQUE);
 CREATE TABLE main.rejoin_table(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, allow_integer_key INTEGER NOT NULL, keep_deleted INTEGER NOT NULL);
 CREATE TABLE main.rejoin_untracked(name TEXT PRIMARY KEY COLLATE NOCASE) WITHOUT ROWID;
@@ -31,7 +33,7 @@ CREATE TABLE main.rejoin_device(device TEXT NOT NULL, site BLOB NOT NULL, counte
   acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(device, site)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_rejections(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, server TEXT, k BLOB NOT NULL, held INTEGER NOT NULL DEFAULT 0,
   versions BLOB, told BLOB, UNIQUE(table_name, k));
-CREATE TABLE main.rejoin_evicted(table_name TEXT NOT NULL, k BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
+CREATE TABLE main.rejoin_evicted(table_name TEXT NOT NULL, k BLOB NOT NULL, horizon INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_discarded(table_name TEXT NOT NULL, k BLOB NOT NULL, versions BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 )sql"));
@@ -39,7 +41,9 @@ CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NU
   REJOIN_ASSIGN(Statement add, prepare(ctx.db, "INSERT INTO main.rejoin_site(id, site) VALUES(0, ?1)"));
   add.bind_blob(1, site);
   REJOIN_TRY(add.run("minting the site id"));
-  REJOIN_ASSIGN(Statement state, prepare(ctx.db, "INSERT INTO main.rejoin_state VALUES(1, ?1, 0, 0, 0, 0, 0, ?2)"));
+  REJOIN_ASSIGN(Statement state, prepare(ctx.db,
+                                         "INSERT INTO main.rejoin_state(id, format, site, last, last_remote, folded, "
+                                         "floor, file) VALUES(1, ?1, 0, 0, 0, 0, 0, ?2)"));
   state.bind(1, kFormat);
   state.bind(2, file_identity(ctx.db));
   return state.run("creating the state row");
@@ -56,11 +60,21 @@ ALTER TABLE main.rejoin_rejections ADD COLUMN told BLOB;
 CREATE TABLE main.rejoin_evicted(table_name TEXT NOT NULL, k BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
 CREATE TABLE main.rejoin_discarded(table_name TEXT NOT NULL, k BLOB NOT NULL, versions BLOB NOT NULL, PRIMARY KEY(table_name, k)) WITHOUT ROWID;
 )sql"));
-  // Format 3: former names of tables and columns, whether a server's contract may change this database.
+  // Format 3: former names of tables and columns, whether a server's contract may change this database, how far
+  // deletions are forgotten.
   if (from < 3)
     REJOIN_TRY(exec(ctx.db, R"sql(
 CREATE TABLE main.rejoin_former(tbl INTEGER NOT NULL, col INTEGER, name TEXT NOT NULL COLLATE NOCASE);
 ALTER TABLE main.rejoin_peer ADD COLUMN migrate INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_evicted ADD COLUMN horizon INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_state ADD COLUMN horizon INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_state ADD COLUMN purged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_state ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_state ADD COLUMN keep_days INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE main.rejoin_state ADD COLUMN looked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_state ADD COLUMN look_table INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.rejoin_state ADD COLUMN look_key BLOB NOT NULL DEFAULT x'';
+UPDATE main.rejoin_state SET sent=(SELECT coalesce(max(pushed), 0) FROM main.rejoin_peer);
 )sql"));
   return exec(ctx.db, "UPDATE main.rejoin_state SET format=" + std::to_string(kFormat));
 }

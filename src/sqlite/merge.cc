@@ -6,6 +6,7 @@
 #include "crdt/key.h"
 #include "sqlite/discard.h"
 #include "sqlite/fold.h"
+#include "sqlite/horizon.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
@@ -66,6 +67,10 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   REJOIN_ASSIGN(has_rejections_, has_rejections(ctx_));
   REJOIN_ASSIGN(has_discarded_, has_discarded(ctx_));
   REJOIN_ASSIGN(origin_, intern_site(ctx_, options_.origin ? *options_.origin : reader.info().source));
+  if (!options_.referee) {
+    REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
+    horizon_ = horizon.hlc;
+  }
   uint64_t rows = 0;
   for (const auto& b : reader.blocks()) rows += b.rows;
   crdt::Hlc ahead = crdt::hlc_of_ms(std::max(ctx_.clock.now_ms(), options_.now_ms) + options_.drift_ms);
@@ -163,6 +168,15 @@ Status Merge::row(Block& b) {
 
   REJOIN_ASSIGN(BytesView stored, b.stored->find(key));
   bool known = stored.data() != nullptr;
+  if (!known && horizon_ != 0) switch (admission(theirs, horizon_, options_.only_site.has_value(), options_.stale)) {
+      case Admission::admit:
+        break;
+      case Admission::forget:
+        return {};
+      case Admission::refuse:
+        if (options_.refuse_unknown) return refuse(b, Code::before_horizon, before_horizon(horizon_));
+        return park(b, before_horizon(horizon_), 0);
+    }
   b.mine.reset();
   if (known && !crdt::decode_record(stored, ctx_.sites.size(), b.mine))
     return fail(Code::corrupt, "the record of a row in \"" + b.table.name + "\" is damaged; run rejoin doctor");

@@ -53,6 +53,7 @@ class Merge {
   Visibility visibility_;
   LostLog lost_;
   crdt::Hlc limit_ = 0;
+  crdt::Hlc horizon_ = 0;  // deletions up to there may be forgotten; 0: what the frame's source has is right
   crdt::Hlc newest_ = 0;
   uint32_t origin_ = 0;
   std::vector<uint32_t> site_map_;

@@ -147,7 +147,7 @@ Status Replica::fold() {
   return work.commit();
 }
 
-Result<int64_t> Replica::compact() { return sqlite::compact(impl_->ctx); }
+Result<int64_t> Replica::compact(std::optional<int64_t> keep_days) { return sqlite::compact(impl_->ctx, keep_days); }
 Result<std::string> Replica::doctor() { return sqlite::doctor(impl_->ctx); }
 
 Result<std::string> Replica::version_json() {

@@ -71,6 +71,7 @@ struct ApplyOptions {
   bool whole = false;           // true: a refused row fails the frame, and nothing is merged
   bool refuse_unknown = false;  // true: rows of unknown tables and columns are refused (schema_refused); false: parked
   const sync::Identity* who = nullptr;  // whose frame it is: may write to some tables only
+  bool stale = false;                   // from a device that may have missed deletions that are forgotten here
   bool referee = false;    // the frame is what a server has, which refuses and takes what this replica pushes
   bool announced = false;  // its rows are in the feed already (sqlite/pass_on.h)
   codec::Limits limits;
@@ -131,8 +132,9 @@ class Replica {
 
   // --- upkeep
   Status fold();
-  // Forgets log entries up to `keep_after` that every connected peer has acknowledged. Returns how many went.
-  Result<int64_t> compact();
+  // Forgets log entries that every known peer has acknowledged, and deletions that are older than `keep_days` (as it
+  // was set last; 30). Returns how many went.
+  Result<int64_t> compact(std::optional<int64_t> keep_days = {});
   // Looks for damage: JSON array of findings, empty when sound.
   Result<std::string> doctor();
   Result<std::string> version_json();  // {"rejoin":…,"sqlite":…,"format":…}

@@ -22,7 +22,11 @@ RoomyCache::RoomyCache(sqlite3* db) : db_(db) {
 }
 
 RoomyCache::~RoomyCache() {
-  if (before_) (void)exec(db_, "PRAGMA main.cache_size=" + std::to_string(before_)).ok();
+  if (!before_) return;
+  // No string: a destructor must not run out of memory.
+  char sql[64];
+  sqlite3_snprintf(sizeof sql, sql, "PRAGMA main.cache_size=%lld", static_cast<long long>(before_));
+  sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
 }
 
 }  // namespace rejoin::sqlite

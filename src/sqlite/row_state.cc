@@ -5,6 +5,7 @@
 #include "crdt/key.h"
 #include "sqlite/base_writer.h"
 #include "sqlite/extract.h"
+#include "sqlite/horizon.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/parked.h"
 
@@ -119,6 +120,12 @@ Status tell_rows(Work& work, const sync::Identity* who, std::vector<sync::Refuse
     const Table* table = ctx.catalog.find(row.table);
     if (!table || told > sync::kMostToldBytes) continue;
     REJOIN_ASSIGN(RowState state, read_row_state(ctx, *table, row.key));
+    if (row.code == Code::before_horizon) {
+      // Gone for so long that it is forgotten.
+      REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx));
+      state.known = true;
+      state.record.live = {horizon.hlc, work.state.site};
+    }
     state.known &= sync::right_of(who, table->name).pull;
     const codec::OneRow one = one_row(*table, row.key, state);
     row.server = codec::encode_row_frame(ctx.sites[work.state.site], ctx.sites, state.known ? &one : nullptr);

@@ -25,6 +25,8 @@ Error sql_error(sqlite3* db, std::string_view doing) {
       return fail(Code::too_large, message + "; the value is above SQLite's own limit");
     case SQLITE_INTERRUPT:
       return fail(Code::interrupted, message);
+    case SQLITE_NOMEM:
+      return fail(Code::overloaded, message + "; nothing was changed, try again when there is more memory");
     default:
       return fail(Code::internal, message);
   }
@@ -121,13 +123,27 @@ Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
             Code::in_transaction,
             "this is called by a statement that writes, and needs a transaction of its own; call it in a SELECT, "
             "or put BEGIN before that statement");
-  REJOIN_TRY(exec(db, savepoint ? "SAVEPOINT rejoin" : kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN"));
-  return Transaction(db, savepoint);
+  // Prepared before anything begins: without memory it can still end.
+  Transaction t(savepoint);
+  REJOIN_ASSIGN(t.undo_, prepare(db, savepoint ? "ROLLBACK TO rejoin" : "ROLLBACK"));
+  if (savepoint) {
+    REJOIN_ASSIGN(t.release_, prepare(db, "RELEASE rejoin"));
+  }
+  REJOIN_ASSIGN(Statement s, prepare(db, savepoint             ? "SAVEPOINT rejoin"
+                                         : kind == Kind::write ? "BEGIN IMMEDIATE"
+                                                               : "BEGIN"));
+  REJOIN_TRY(s.run("beginning a transaction"));
+  t.db_ = db;
+  return t;
 }
 
 Status Transaction::commit() {
   Status s = exec(db_, savepoint_ ? "RELEASE rejoin" : "COMMIT");
-  if (s.ok()) db_ = nullptr;
+  if (s.ok()) {
+    db_ = nullptr;
+    undo_.finalize();
+    release_.finalize();
+  }
   return s;
 }
 
@@ -135,10 +151,17 @@ void Transaction::rollback() {
   if (!db_) return;
   // A failed statement may have rolled the whole transaction back already; then there is nothing to undo and these fail
   // harmlessly.
+  auto run = [](Statement& s) {
+    // A schema that has changed makes SQLite prepare it once more.
+    constexpr int kTries = 3;
+    int rc = SQLITE_ERROR;
+    for (int i = 0; i < kTries && rc != SQLITE_DONE; ++i) rc = sqlite3_step(s.get()), sqlite3_reset(s.get());
+    s.finalize();
+  };
   if (savepoint_)
-    (void)exec(db_, "ROLLBACK TO rejoin"), (void)exec(db_, "RELEASE rejoin");
+    run(undo_), run(release_);
   else if (!sqlite3_get_autocommit(db_))
-    (void)exec(db_, "ROLLBACK");
+    run(undo_);
   db_ = nullptr;
 }
 

@@ -114,7 +114,11 @@ class Transaction {
  public:
   enum class Kind { write, read };
   static Result<Transaction> begin(sqlite3* db, Kind kind);
-  Transaction(Transaction&& o) noexcept : db_(std::exchange(o.db_, nullptr)), savepoint_(o.savepoint_) {}
+  Transaction(Transaction&& o) noexcept
+      : db_(std::exchange(o.db_, nullptr)),
+        savepoint_(o.savepoint_),
+        undo_(std::move(o.undo_)),
+        release_(std::move(o.release_)) {}
   Transaction& operator=(Transaction&&) = delete;
   ~Transaction() { rollback(); }
   Status commit();
@@ -122,9 +126,10 @@ class Transaction {
   bool is_savepoint() const { return savepoint_; }
 
  private:
-  Transaction(sqlite3* db, bool savepoint) : db_(db), savepoint_(savepoint) {}
-  sqlite3* db_;
+  explicit Transaction(bool savepoint) : db_(nullptr), savepoint_(savepoint) {}
+  sqlite3* db_;  // null: not begun, or over
   bool savepoint_;
+  Statement undo_, release_;
 };
 
 }  // namespace rejoin::sqlite

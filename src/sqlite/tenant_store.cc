@@ -7,7 +7,9 @@
 #include "sqlite/compact.h"
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
+#include "sqlite/horizon.h"
 #include "sqlite/impl.h"
+#include "sqlite/purge.h"
 #include "sqlite/row_state.h"
 #include "sqlite/track.h"
 #include "sync/chain.h"
@@ -59,6 +61,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     options.refuse_unknown = true;
     options.limits = request.limits;
     options.who = request.who;
+    REJOIN_ASSIGN(options.stale, missed_deletions(request.device, request.site, request.cursor));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
     REJOIN_TRY(tell_rows(work, request.who, reply.outcome.refused));
@@ -96,12 +99,28 @@ class SqliteTenantStore final : public sync::TenantStore {
     page_request.skip_origin = request.site;
     page_request.own = request.own;
     page_request.who = request.who;
+    crdt::Hlc horizon = 0;
     {
       REJOIN_ASSIGN(Work made, Work::write_if_missing(ctx_));
       REJOIN_TRY(check_chain(request));
+      REJOIN_ASSIGN(const Horizon known, read_horizon(ctx_));
+      horizon = known.hlc;
+      REJOIN_ASSIGN(const bool behind, missed_deletions(request.device, request.site, request.cursor));
       REJOIN_TRY(made.commit());
+      if (behind && request.pushing) {
+        // What it has of forgotten rows is judged first.
+        reply.next_cursor = request.cursor;
+        reply.more = true;
+        return reply;
+      }
+      if (behind) page_request.cursor.clear(), page_request.own = true;
     }
     REJOIN_ASSIGN(Page page, extract_page(ctx_, page_request));
+    if (page_request.cursor.empty() && page_request.own && horizon != 0) {
+      // The pages name every row that there is.
+      for (const auto& table : ctx_.catalog.tables)
+        if (sync::right_of(request.who, table->name).pull) page.evicted.push_back({table->name, true, {}, horizon});
+    }
     reply.frame = std::move(page.frame);
     reply.next_cursor = std::move(page.next);
     reply.more = page.more;
@@ -109,8 +128,9 @@ class SqliteTenantStore final : public sync::TenantStore {
     reply.restarted = page.restarted;
     reply.evicted = std::move(page.evicted);
     // Only a cursor that this store gave out says what the device has.
-    if (!cursor->scanning && cursor->position > 0 && !page.restarted)
-      REJOIN_TRY(note_acknowledged(request, static_cast<int64_t>(cursor->position)));
+    const bool has =
+        !cursor->scanning && cursor->position > 0 && !page.restarted && page_request.cursor == request.cursor;
+    REJOIN_TRY(note_seen(request, has ? static_cast<int64_t>(cursor->position) : -1));
     return reply;
   }
 
@@ -290,31 +310,53 @@ class SqliteTenantStore final : public sync::TenantStore {
     return adopted.commit();
   }
 
-  Status note_acknowledged(const sync::PullRequest& request, int64_t position) {
+  // Has this device missed deletions that are forgotten here?
+  Result<bool> missed_deletions(const std::string& device, const crdt::SiteId& site, BytesView cursor) {
+    REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
+    if (horizon.hlc == 0) return false;
+    if (!cursor.empty()) {
+      const auto place = codec::decode_cursor(cursor);
+      return place && static_cast<int64_t>(place->position) < horizon.position;
+    }
+    REJOIN_ASSIGN(Statement * s,
+                  ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE device=?1 AND site=?2 AND acknowledged<0"));
+    Use use(*s);
+    s->bind_text(1, device);
+    s->bind_blob(2, site.view());
+    return s->step("reading a device");
+  }
+
+  // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one
+  // that is not seen holds nothing back.
+  Status note_seen(const sync::PullRequest& request, int64_t position) {
+    const int64_t now = ctx_.clock.now_ms();
     {
       REJOIN_ASSIGN(Work look, Work::read(ctx_));
-      REJOIN_ASSIGN(Statement * s,
-                    ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE device=?3 AND site=?1 AND acknowledged<?2"));
+      REJOIN_ASSIGN(
+          Statement * s,
+          ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE device=?3 AND site=?1 AND (acknowledged<?2 OR "
+                         "last_seen NOT BETWEEN ?4 AND ?5)"));
       bool behind;
       {
         Use use(*s);
         s->bind_blob(1, request.site.view());
         s->bind(2, position);
         s->bind_text(3, request.device);
+        s->bind(4, now - kDayMs);
+        s->bind(5, now + kDayMs);
         REJOIN_ASSIGN(behind, s->step());
       }
       REJOIN_TRY(look.commit());
-      if (!behind) return {};  // an idle poll writes nothing
+      if (!behind) return {};
     }
     REJOIN_ASSIGN(Work work, Work::write(ctx_));
     {
-      REJOIN_ASSIGN(
-          Statement * s,
-          ctx_.statement("UPDATE main.rejoin_device SET acknowledged=?2, last_seen=?3 WHERE device=?4 AND site=?1"));
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("UPDATE main.rejoin_device SET acknowledged=max(acknowledged, ?2), "
+                                                  "last_seen=?3 WHERE device=?4 AND site=?1"));
       Use use(*s);
       s->bind_blob(1, request.site.view());
       s->bind(2, position);
-      s->bind(3, ctx_.clock.now_ms());
+      s->bind(3, now);
       s->bind_text(4, request.device);
       REJOIN_TRY(s->run("noting what a device has"));
     }

@@ -12,6 +12,7 @@ constexpr int kMostTooLarge = 48;  // halving a value limit of 2^32 bytes down t
 constexpr int kMostIdentities = 3;
 constexpr int kMostStartOvers = 2;
 constexpr int kMostPullRestarts = 3;
+constexpr int kMostAnew = 3;
 constexpr int kMostIdleRounds = 8;
 constexpr uint64_t kLeastValueCap = 1024;
 
@@ -157,7 +158,9 @@ Instruction DeviceSession::take(SyncResponse response) {
 
 Status DeviceSession::take_ack(const Ack& ack) {
   if (nonce_.empty() || ack.nonce != nonce_) return {};  // of another chunk; what ours lacks is noticed by the caller
-  REJOIN_TRY(store_.acknowledge(ack.nonce, ack.next_chain_token, ack.refused));
+  REJOIN_ASSIGN(const bool anew, store_.acknowledge(ack.nonce, ack.next_chain_token, ack.refused));
+  // Else with the next sync: a server that refuses for ever must not keep the session going.
+  if (anew && ++anew_ <= kMostAnew) push_more_ = true;
   nonce_.clear();
   totals_.rows_pushed += ack.rows;
   totals_.rows_refused += ack.refused.size();

@@ -117,6 +117,7 @@ class DeviceSession {
 
   Reactions since_progress_;
   int identities_ = 0;
+  int anew_ = 0;
   int start_overs_ = 0;
   int pull_restarts_ = 0;
   std::optional<Error> last_failure_;

@@ -171,8 +171,11 @@ void read_evicted(pbf_reader reader, Decoder& d, EvictedRows& rows, uint64_t& co
         }
         rows.keys.emplace_back(d.bytes(reader, d.limits().cursor_bytes, "key"));
         break;
+      case tag_and_type(4, kVarint):
+        rows.horizon = reader.get_uint64();
+        break;
       default:
-        d.other(reader, 4, "Evicted");
+        d.other(reader, 5, "Evicted");
     }
   }
 }
@@ -374,6 +377,7 @@ Bytes encode_response(const SyncResponse& response) {
           add_bytes(evicted, 1, rows.table);
           add_bool(evicted, 2, rows.all);
           for (const Bytes& key : rows.keys) evicted.add_bytes(3, key.data(), key.size());
+          add_uint(evicted, 4, rows.horizon);
         });
     });
   if (response.error) add_message(bytes, out, 7, [&](pbf_writer& error) { write_error(*response.error, error); });

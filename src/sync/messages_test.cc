@@ -33,7 +33,8 @@ SyncResponse full_response() {
                      {{"todos", "\x30key", "[\"key\"]", Code::too_large, "above the limit", Bytes("RJC1\0row", 8)}},
                      7};
   response.page =
-      PageMessage{"page", "cursor", true, true, 3, {{"todos", false, {"\x30key", ""}}, {"lists", true, {}}}};
+      PageMessage{"page", "cursor", true,
+                  true,   3,        {{"todos", false, {"\x30key", ""}}, {"lists", true, {}, 1'700'000'000'000 << 16}}};
   response.error = WireError{Code::clock_ahead, "a message", 1500};
   return response;
 }

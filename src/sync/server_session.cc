@@ -43,6 +43,7 @@ struct Exchange {
     want.chain_token = push.chain_token;
     want.nonce = push.nonce;
     want.frame = push.frame;
+    if (request.pull) want.cursor = request.pull->cursor;
     want.may_relay = caller.may_relay;
     want.now_ms = response.facts.now_ms;
     want.drift_ms = settings.drift_ms;
@@ -67,6 +68,7 @@ struct Exchange {
     want.site = request.hello.site;
     want.device = caller.device;
     if (!request.push) want.chain_token = pull.chain_token;
+    want.pushing = request.push.has_value();
     want.cursor = pull.cursor;
     want.own = pull.own;
     want.who = &caller.who;

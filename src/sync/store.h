@@ -33,6 +33,9 @@ struct EvictedRows {
   std::string table;
   bool all = false;         // every row of the table
   std::vector<Bytes> keys;  // else these
+  // With `all`: only rows without a stamp above it. Their deletion was forgotten, if they don't come again with the
+  // pages that begin here.
+  uint64_t horizon = 0;
   friend bool operator==(const EvictedRows&, const EvictedRows&) = default;
 };
 
@@ -87,8 +90,10 @@ class DeviceStore {
   // Nothing when all is pushed. Rows whose values exceed `facts.max_value_bytes` are listed in rejoin_rejections and
   // left out.
   virtual Result<std::optional<PendingPush>> next_push(uint64_t max_bytes, const ServerFacts& facts) = 0;
-  // The server has the chunk with this nonce, durably, refusing those rows. Unknown nonces are ignored.
-  virtual Status acknowledge(BytesView nonce, BytesView next_chain_token, const std::vector<RefusedRow>& refused) = 0;
+  // The server has the chunk with this nonce, durably, refusing those rows. Unknown nonces are ignored. True when
+  // refused rows were written anew, to be pushed again.
+  virtual Result<bool> acknowledge(BytesView nonce, BytesView next_chain_token,
+                                   const std::vector<RefusedRow>& refused) = 0;
   // Applies (or stages) a page and moves the pull cursor, in one transaction. Stamps that the server's clock admits
   // (0: unknown) are admitted, however slow this device's clock is.
   // `evicted` rows leave the device, but those with unsent or refused writes, which stay until these are settled.
@@ -118,6 +123,7 @@ struct PushRequest {
   Bytes chain_token;
   Bytes nonce;
   BytesView frame;
+  BytesView cursor;        // where the device reads on; empty: not said, or from the beginning
   bool may_relay = false;  // cells of other sites are accepted
   int64_t now_ms = 0;
   int64_t drift_ms = 0;  // how far ahead of `now_ms` a stamp may lie
@@ -139,6 +145,7 @@ struct PullRequest {
   bool own = false;  // with an empty cursor: what came from `site` is not left out
   uint64_t max_bytes = 1 << 20;
   const Identity* who = nullptr;  // nobody in particular: may see everything
+  bool pushing = false;           // there was a push beside it, and more may follow
 };
 
 struct PullReply {

@@ -1,0 +1,104 @@
+#include "sqlite/anew.h"
+
+#include <algorithm>
+#include <set>
+
+#include "crdt/key.h"
+#include "sqlite/feed.h"
+#include "sqlite/fold.h"
+#include "sqlite/horizon.h"
+#include "sqlite/layout.h"
+#include "sqlite/rejections.h"
+#include "sqlite/row_state.h"
+
+namespace rejoin::sqlite {
+namespace {
+
+// 2200-01-01: a server that claims a later horizon is not believed, for its stamps would outlast every device.
+constexpr int64_t kLatestHorizonMs = 7'258'118'400'000;
+
+// The newest horizon that was told: rows that were refused for it come back as dead since then.
+Result<crdt::Hlc> told_horizon(Context& ctx, const std::vector<sync::RefusedRow>& refused) {
+  crdt::Hlc horizon = 0;
+  for (const sync::RefusedRow& row : refused) {
+    if (row.code != Code::before_horizon) continue;
+    auto told = read_told(ctx, row.server);
+    if (!told.ok()) continue;  // a damaged answer is none
+    if (*told && (*told)->row && !(*told)->row->record.alive)
+      horizon = std::max(horizon, (*told)->row->record.live.hlc);
+  }
+  return std::min(horizon, crdt::hlc_of_ms(kLatestHorizonMs));
+}
+
+Status log_insert(Context& ctx, const Table& table, BytesView key) {
+  std::vector<crdt::ValueRef> values;
+  Bytes scratch;
+  if (!crdt::decode_key(key, table.key.size(), values, scratch))
+    return fail(Code::corrupt, "a key of table \"" + table.name + "\" is damaged");
+  std::string columns, places;
+  for (size_t i = 0; i < values.size(); ++i) {
+    columns += ", k" + std::to_string(i);
+    places += ", ?" + std::to_string(i + 2);
+  }
+  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT INTO main.rejoin_log(tbl, op, ms" + columns + ") VALUES(?1, " +
+                                             std::to_string(kInsert) + ", julianday('now')" + places + ")"));
+  Use use(*s);
+  s->bind(1, static_cast<int64_t>(table.id));
+  for (size_t i = 0; i < values.size(); ++i) s->bind(static_cast<int>(i + 2), values[i]);
+  return s->run("writing a row anew");
+}
+
+}  // namespace
+
+Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
+                           const std::optional<crdt::SiteId>& server) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(const crdt::Hlc horizon, told_horizon(ctx, refused));
+  if (horizon == 0) return int64_t{0};
+  REJOIN_ASSIGN(const Horizon mine, read_horizon(ctx));
+  // Since anything was sent: what was inserted or restored here, and what anybody but the server wrote.
+  std::set<std::pair<std::string, Bytes>> unsent, news;
+  FeedRequest request;
+  request.after = mine.sent;
+  REJOIN_ASSIGN(request.up_to, log_tail(ctx));
+  request.local_only = true;
+  REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, request));
+  for (const TableTouches& t : feed.tables)
+    for (const Touch& touch : t.touches)
+      if (touch.whole) unsent.emplace(t.table->name, Bytes(t.key(touch)));
+  request.local_only = false;
+  if (server)
+    if (const int64_t origin = ctx.sites.find(*server); origin >= 0)
+      request.skip_origin = static_cast<uint32_t>(origin);
+  REJOIN_ASSIGN(Feed all, read_feed(ctx, work.state, request));
+  for (const TableTouches& t : all.tables)
+    for (const Touch& touch : t.touches) news.emplace(t.table->name, Bytes(t.key(touch)));
+  work.state.last = std::max(work.state.last, horizon);
+  work.state.last_remote = std::max(work.state.last_remote, horizon);
+  int64_t rows = 0;
+  std::vector<sync::RefusedRow> left;
+  for (sync::RefusedRow& row : refused) {
+    const Table* table = ctx.catalog.find(row.table);
+    bool anew = row.code == Code::before_horizon && table, held = false;
+    if (anew) {
+      // One that was refused before is tried again: it was sent.
+      REJOIN_ASSIGN(bool before, is_rejected(ctx, table->name, row.key));
+      REJOIN_ASSIGN(RowState state, read_row_state(ctx, *table, row.key));
+      // The log of a file that was never sent may have been compacted.
+      const bool never_sent =
+          unsent.contains({table->name, row.key}) || (mine.sent == 0 && state.record.birth.site == work.state.site);
+      held = !before && !never_sent && !news.contains({table->name, row.key});
+      anew = !before && never_sent && state.record.visible() && state.record.birth.hlc <= horizon;
+    }
+    if (!anew) {
+      if (!held) left.push_back(std::move(row));
+      continue;
+    }
+    REJOIN_TRY(log_insert(ctx, *table, row.key));
+    ++rows;
+  }
+  refused = std::move(left);
+  return rows;
+}
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,19 @@
+// Rows that were written here, never sent, and refused because they are older than what a server remembers.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "sqlite/context.h"
+#include "sync/store.h"
+
+namespace rejoin::sqlite {
+
+// Of the rows that a server refused as before its horizon, those that nobody else can have heard of are written anew:
+// an insert of now. They are taken off the list, and so are those that this replica only held: they leave with the next
+// pages. `server`: its site, if known. Returns how many were written. Everything must have been folded, and what is
+// noted of earlier refusals still be there.
+Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
+                           const std::optional<crdt::SiteId>& server);
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,37 @@
+// The horizon: up to which stamp deletions have been forgotten here, and what that means for rows that are unknown.
+// docs/adr/0008-forgotten-deletions.md has the rules and why they are safe.
+#pragma once
+
+#include <string>
+
+#include "crdt/record.h"
+#include "sqlite/context.h"
+
+namespace rejoin::sqlite {
+
+struct Horizon {
+  crdt::Hlc hlc = 0;       // no stamp of a row that was forgotten is above it; 0: nothing was forgotten
+  int64_t position = 0;    // log positions up to which a reader may have missed deletions
+  int64_t sent = 0;        // own writes up to this log position may be known elsewhere
+  int64_t keep_days = -1;  // how long deletions are kept at least; -1: not set in this file
+  int64_t looked_ms = 0;   // when all records were last looked through
+};
+Result<Horizon> read_horizon(Context& ctx);
+// Rows without a stamp above `hlc` may have gone; readers of the log before `position` may have missed them.
+Status raise_horizon(Context& ctx, crdt::Hlc hlc, int64_t position);
+// Own writes up to this log position may be known elsewhere.
+Status note_sent(Context& ctx, int64_t position);
+
+crdt::Hlc newest_stamp(const crdt::RowRecord& record);
+
+// What to do with news of a row of which nothing is known here.
+enum class Admission {
+  admit,
+  refuse,  // it may be one whose deletion was forgotten
+  forget,  // it is a deletion that would be forgotten at once
+};
+// `partial`: what others wrote of the row is not in it. `stale`: from a device that has missed forgotten deletions.
+Admission admission(const crdt::RowRecord& theirs, crdt::Hlc horizon, bool partial, bool stale);
+std::string before_horizon(crdt::Hlc horizon);
+
+}  // namespace rejoin::sqlite

@@ -1,0 +1,141 @@
+// Every allocation fails once, SQLite's and C++'s: an operation completes or changes nothing, and the next try
+// completes.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "tests/support/fault_story.h"
+#include "tests/support/sync_loopback.h"
+
+namespace {
+
+struct Memory {
+  int64_t allocations = 0;
+  int64_t fail_at = 0;
+  bool for_good = false;
+  bool failed = false;
+  bool fails() {
+    if (fail_at == 0) return false;
+    ++allocations;
+    const bool now = for_good ? allocations >= fail_at : allocations == fail_at;
+    failed |= now;
+    return now;
+  }
+};
+Memory sqlites, ours;
+
+void* allocate(size_t bytes) {
+  if (ours.fails()) throw std::bad_alloc();
+  if (void* p = std::malloc(bytes ? bytes : 1)) return p;
+  throw std::bad_alloc();
+}
+
+sqlite3_mem_methods plain;
+
+// Before anything opens a database.
+const bool configured = [] {
+  sqlite3_config(SQLITE_CONFIG_GETMALLOC, &plain);
+  sqlite3_mem_methods counted = plain;
+  counted.xMalloc = [](int bytes) { return sqlites.fails() ? nullptr : plain.xMalloc(bytes); };
+  counted.xRealloc = [](void* p, int bytes) { return sqlites.fails() ? nullptr : plain.xRealloc(p, bytes); };
+  return sqlite3_config(SQLITE_CONFIG_MALLOC, &counted) == SQLITE_OK;
+}();
+
+}  // namespace
+
+void* operator new(size_t bytes) { return allocate(bytes); }
+void* operator new[](size_t bytes) { return allocate(bytes); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return ours.fails() ? nullptr : std::malloc(bytes ? bytes : 1);
+}
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  return ours.fails() ? nullptr : std::malloc(bytes ? bytes : 1);
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, size_t) noexcept { std::free(p); }
+void operator delete[](void* p, size_t) noexcept { std::free(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+
+namespace rejoin::testing {
+namespace {
+
+// Every how many-th allocation fails.
+int64_t stride() {
+  const char* given = std::getenv("REJOIN_FAULT_STRIDE");
+  return given ? std::max(1, std::atoi(given)) : 97;
+}
+
+class OutOfMemory : public ::testing::TestWithParam<size_t> {
+ protected:
+  OutOfMemory() : story(fault_stories()[GetParam()]) {
+    EXPECT_TRUE(configured);
+    sqlite3* db = open_with_rejoin(":memory:");
+    EXPECT_EQ(run_sql(db, story.before), SQLITE_OK) << sqlite3_errmsg(db);
+    before = everything_in(db);
+    sqlite3_int64 size = 0;
+    unsigned char* image = sqlite3_serialize(db, "main", &size, 0);
+    content.assign(reinterpret_cast<char*>(image), static_cast<size_t>(size));
+    sqlite3_free(image);
+    EXPECT_EQ(run_act(db, story), SQLITE_OK) << sqlite3_errmsg(db);
+    after = application_rows(db);
+    expect_whole(db, story.name);
+    sqlite3_close(db);
+  }
+
+  sqlite3* fresh() {
+    sqlite3* db = open_with_rejoin(":memory:");
+    auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(content.size()));
+    std::copy(content.begin(), content.end(), copy);
+    const auto size = static_cast<sqlite3_int64>(content.size());
+    EXPECT_EQ(sqlite3_deserialize(db, "main", copy, size, size,
+                                  SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE),
+              SQLITE_OK);
+    return db;
+  }
+
+  void sweep(Memory& memory, bool for_good, const char* whose) {
+    for (int64_t n = 1;; n += stride()) {
+      const std::string where =
+          story.name + ", allocation " + std::to_string(n) + whose + (for_good ? " and all after" : "");
+      sqlite3* db = fresh();
+      memory = {0, n, for_good, false};
+      const int rc = run_act(db, story);
+      const bool reached = memory.failed;
+      memory = {};
+      if (rc == SQLITE_OK || application_rows(db) == after) {
+        EXPECT_EQ(application_rows(db), after) << where;
+      } else {
+        EXPECT_EQ(difference(everything_in(db), before), "") << where;
+      }
+      expect_whole(db, where);
+      EXPECT_EQ(run_act(db, story), SQLITE_OK) << where << ": " << sqlite3_errmsg(db);
+      EXPECT_EQ(application_rows(db), after) << where;
+      expect_whole(db, where);
+      EXPECT_EQ(sqlite3_close(db), SQLITE_OK) << where;
+      if (!reached || HasFailure()) break;
+    }
+  }
+
+  const FaultStory& story;
+  std::string content, before, after;
+};
+
+class OutOfOurMemory : public OutOfMemory {};
+
+TEST_P(OutOfMemory, Once) { sweep(sqlites, false, " of SQLite"); }
+TEST_P(OutOfMemory, ForGood) { sweep(sqlites, true, " of SQLite"); }
+TEST_P(OutOfOurMemory, Once) { sweep(ours, false, " of ours"); }
+TEST_P(OutOfOurMemory, ForGood) { sweep(ours, true, " of ours"); }
+
+// Not here: merges that run out of SQLite's memory, and the first track of a file. Inside a statement SQLite prepares
+// nothing more once an allocation has failed, and what was prepared before is expired by then: the transaction can stay
+// open.
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{2}, size_t{7}));
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, size_t{7}));
+
+}  // namespace
+}  // namespace rejoin::testing

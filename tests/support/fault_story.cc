@@ -1,0 +1,142 @@
+#include "tests/support/fault_story.h"
+
+#include <gtest/gtest.h>
+
+#include "sqlite/functions.h"
+
+namespace rejoin::testing {
+namespace {
+
+constexpr const char* kTables =
+    "CREATE TABLE t(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0, note);"
+    "CREATE UNIQUE INDEX t_title ON t(title);"
+    "CREATE TABLE w(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b)) WITHOUT ROWID;"
+    "CREATE TABLE f(id TEXT PRIMARY KEY, text TEXT); CREATE TABLE f_count(n);"
+    "INSERT INTO f_count VALUES(0); CREATE TRIGGER f_in AFTER INSERT ON f BEGIN UPDATE f_count SET n = n + 1; END;"
+    "SELECT rejoin_track('t'), rejoin_track('w'), rejoin_track('f');";
+constexpr const char* kRows =
+    "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 40) INSERT INTO t SELECT 'k' || i, "
+    "'title ' || i, i % 2, zeroblob(i) FROM n;"
+    "INSERT INTO w SELECT id, done, note FROM t; INSERT INTO f SELECT id, title FROM t LIMIT 10;";
+constexpr const char* kWrites =
+    "UPDATE t SET title = title || '!' WHERE done; DELETE FROM t WHERE id LIKE 'k3%';"
+    "INSERT OR REPLACE INTO t VALUES('new', 'title 2', 1, NULL); UPDATE w SET b = b + 10 WHERE a = 'k7';"
+    "DELETE FROM w WHERE a = 'k8'; INSERT INTO f VALUES('more', 'text');";
+
+// The tables' rows with versions of other replicas, as one changeset.
+Bytes others_changes() {
+  sqlite3* db = open_with_rejoin(":memory:");
+  run_sql(db, std::string(kTables) + kRows + kWrites +
+                  "INSERT INTO t SELECT 'x' || id, 'of another ' || id, 3, 'long' || hex(zeroblob(300)) FROM f;");
+  Bytes frame;
+  sqlite3_stmt* s = nullptr;
+  sqlite3_prepare_v2(db, "SELECT rejoin_changeset(0)", -1, &s, nullptr);
+  if (sqlite3_step(s) == SQLITE_ROW)
+    frame.assign(static_cast<const char*>(sqlite3_column_blob(s, 0)), static_cast<size_t>(sqlite3_column_bytes(s, 0)));
+  sqlite3_finalize(s);
+  sqlite3_close(db);
+  return frame;
+}
+
+int append(void* into, int columns, char** values, char**) {
+  for (int i = 0; i < columns; ++i) *static_cast<std::string*>(into) += std::string(values[i] ? values[i] : "~") + "|";
+  *static_cast<std::string*>(into) += "\n";
+  return 0;
+}
+
+std::string rows_of(sqlite3* db, const std::string& which) {
+  std::string names, out;
+  sqlite3_exec(db,
+               ("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND " + which +
+                " ORDER BY name")
+                   .c_str(),
+               append, &names, nullptr);
+  for (size_t at = 0; at < names.size();) {
+    const size_t end = names.find('|', at);
+    const std::string name = names.substr(at, end - at);
+    at = end + 2;
+    std::string columns;
+    sqlite3_exec(db,
+                 ("SELECT group_concat('quote(\"' || name || '\")') FROM pragma_table_info('" + name + "')").c_str(),
+                 append, &columns, nullptr);
+    out += "== " + name + "\n";
+    sqlite3_exec(db,
+                 ("SELECT " + columns.substr(0, columns.find('|')) + " FROM \"" + name + "\" ORDER BY 1, 2").c_str(),
+                 append, &out, nullptr);
+  }
+  return out;
+}
+
+}  // namespace
+
+const std::vector<FaultStory>& fault_stories() {
+  static const std::vector<FaultStory> all = [] {
+    const Bytes frame = others_changes();
+    const std::string tables = kTables, rows = tables + kRows;
+    std::vector<FaultStory> out;
+    out.push_back({"apply", rows + kWrites, "SELECT rejoin_apply(?1)", frame});
+    out.push_back({"apply to an empty one", tables, "SELECT rejoin_apply(?1)", frame});
+    out.push_back({"fold", rows + kWrites, "SELECT rejoin_seq()", {}});
+    out.push_back({"changeset", rows + kWrites, "SELECT length(rejoin_changeset(0))", {}});
+    out.push_back({"changesets", rows, "SELECT sum(length(changeset)) FROM rejoin_changesets(0, 500)", {}});
+    out.push_back({"track",
+                   rows + "CREATE TABLE late(id TEXT PRIMARY KEY, v); INSERT INTO late SELECT id, note FROM t;",
+                   "SELECT rejoin_track('late')",
+                   {}});
+    out.push_back({"compact", rows + kWrites, "SELECT rejoin_compact(0)", {}});
+    out.push_back({"first track",
+                   "CREATE TABLE t(id TEXT PRIMARY KEY, v); INSERT INTO t VALUES(1, 2);",
+                   "SELECT rejoin_track('t')",
+                   {}});
+    return out;
+  }();
+  return all;
+}
+
+sqlite3* open_with_rejoin(const std::string& path, const std::string& vfs) {
+  sqlite3* db = nullptr;
+  const int rc = sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                                 vfs.empty() ? nullptr : vfs.c_str());
+  if (rc != SQLITE_OK || !sqlite::install(db).ok()) {
+    sqlite3_close(db);
+    return nullptr;
+  }
+  return db;
+}
+
+int run_sql(sqlite3* db, const std::string& sql) { return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr); }
+
+int run_act(sqlite3* db, const FaultStory& story) {
+  sqlite3_stmt* s = nullptr;
+  int rc = sqlite3_prepare_v2(db, story.act.c_str(), -1, &s, nullptr);
+  if (rc != SQLITE_OK) return rc;
+  if (sqlite3_bind_parameter_count(s)) sqlite3_bind_blob64(s, 1, story.frame.data(), story.frame.size(), SQLITE_STATIC);
+  while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+  }
+  sqlite3_finalize(s);
+  return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+std::string text_of(sqlite3* db, const std::string& sql) {
+  std::string out;
+  char* error = nullptr;
+  sqlite3_exec(db, sql.c_str(), append, &out, &error);
+  if (error) out = std::string("error: ") + error;
+  sqlite3_free(error);
+  return out.substr(0, out.find_last_not_of("|\n") + 1);
+}
+
+std::string everything_in(sqlite3* db) { return rows_of(db, "1"); }
+std::string application_rows(sqlite3* db) {
+  return rows_of(db, "name NOT GLOB 'rejoin_*' AND name NOT GLOB '*__rejoin*'");
+}
+
+void expect_whole(sqlite3* db, const std::string& where) {
+  EXPECT_EQ(sqlite3_get_autocommit(db), 1) << where << ": a transaction was left open";
+  EXPECT_EQ(text_of(db, "PRAGMA integrity_check"), "ok") << where;
+  if (text_of(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'rejoin_state'") == "1") {
+    EXPECT_EQ(text_of(db, "SELECT rejoin_doctor()"), "[]") << where;
+  }
+}
+
+}  // namespace rejoin::testing

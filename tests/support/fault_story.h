@@ -1,0 +1,37 @@
+// What the sweeps over allocations and file operations do with a database: one operation at a time, through the SQL
+// functions, on a file or in memory, with every kind of row in it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "sqlite/api.h"
+
+namespace rejoin::testing {
+
+struct FaultStory {
+  std::string name;
+  std::string before;  // SQL that makes the database
+  std::string act;     // one statement; ?1 is `frame`
+  Bytes frame;
+};
+inline constexpr size_t kFaultStories = 8;
+const std::vector<FaultStory>& fault_stories();  // so many
+
+// Opens a database with Rejoin's functions.
+sqlite3* open_with_rejoin(const std::string& path, const std::string& vfs = "");
+// Runs statements; SQLite's code.
+int run_sql(sqlite3* db, const std::string& sql);
+// Runs the story's statement to its end; SQLite's code.
+int run_act(sqlite3* db, const FaultStory& story);
+// The first column of the first row.
+std::string text_of(sqlite3* db, const std::string& sql);
+// Every row of every table but the virtual ones.
+std::string everything_in(sqlite3* db);
+// What an application sees: the tables that are not Rejoin's.
+std::string application_rows(sqlite3* db);
+// integrity_check and rejoin_doctor() find nothing, no transaction is open.
+void expect_whole(sqlite3* db, const std::string& where);
+
+}  // namespace rejoin::testing
