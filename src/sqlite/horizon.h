@@ -1,5 +1,5 @@
 // The horizon: up to which stamp deletions have been forgotten here, and what that means for rows that are unknown.
-// docs/adr/0008-forgotten-deletions.md has the rules and why they are safe.
+// docs/adr/0009-forgotten-deletions.md has the rules and why they are safe.
 #pragma once
 
 #include <string>
