@@ -26,8 +26,6 @@ Result<std::vector<std::string>> declared_columns(Context& ctx, const std::strin
   return out;
 }
 
-bool same_name(const std::string& a, const std::string& b) { return sqlite3_stricmp(a.c_str(), b.c_str()) == 0; }
-
 // Runs the user's statement.
 Status run_sql(Context& ctx, const std::string& sql) {
   ctx.statements.clear();  // a statement on a table keeps it from being altered

@@ -14,8 +14,6 @@
 namespace rejoin::sqlite {
 namespace {
 
-bool same_name(const std::string& a, const std::string& b) { return sqlite3_stricmp(a.c_str(), b.c_str()) == 0; }
-
 // Follows the table when it is renamed, and names none of its columns.
 std::string follower(uint64_t id) { return trigger_prefix(id) + "altering"; }
 

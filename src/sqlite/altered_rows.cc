@@ -13,8 +13,6 @@
 namespace rejoin::sqlite {
 namespace {
 
-bool same_name(const std::string& a, const std::string& b) { return sqlite3_stricmp(a.c_str(), b.c_str()) == 0; }
-
 const Column* find_column(const std::vector<Column>& columns, const std::string& name) {
   for (const Column& c : columns)
     if (c.present && same_name(c.name, name)) return &c;

@@ -8,11 +8,11 @@
 #include "sqlite/sql.h"
 
 namespace rejoin::sqlite {
-namespace {
-
 bool same_name(std::string_view a, std::string_view b) {
   return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
 }
+
+namespace {
 
 std::string upper(std::string_view s) {
   std::string out(s);

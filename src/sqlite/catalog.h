@@ -89,6 +89,9 @@ struct Catalog {
   Table* find_named(std::string_view name) const;
 };
 
+// As SQLite compares names of tables and columns.
+bool same_name(std::string_view a, std::string_view b);
+
 // Are these, in this order, the names of the key columns, now or before?
 bool names_key(const Table& table, const std::vector<std::string>& names);
 
