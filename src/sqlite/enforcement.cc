@@ -1,5 +1,7 @@
 #include "sqlite/enforcement.h"
 
+#include <new>
+
 #include "sqlite/fold.h"
 #include "sqlite/triggers.h"
 
@@ -47,6 +49,15 @@ void fn_nested(sqlite3_context* c, int, sqlite3_value** v) {
 }
 
 }  // namespace
+
+// Still in force only after a failure: what is not undone here for lack of memory goes when the transaction is rolled
+// back, the temporary triggers too.
+Enforcement::~Enforcement() {
+  try {
+    (void)end();
+  } catch (const std::bad_alloc&) {
+  }
+}
 
 Status Enforcement::begin(const Table& table) {
   const bool triggers = table.app_triggers && !ctx_.rollback_triggers.contains(table.id);

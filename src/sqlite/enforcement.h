@@ -29,7 +29,7 @@ class EnforcementOff {
 class Enforcement {
  public:
   explicit Enforcement(Context& ctx) : ctx_(ctx) {}
-  ~Enforcement() { (void)end(); }
+  ~Enforcement();
   Enforcement(const Enforcement&) = delete;
   Enforcement& operator=(const Enforcement&) = delete;
 
