@@ -13,19 +13,6 @@
 namespace rejoin::sqlite {
 namespace {
 
-// All columns in the order of their declaration, generated ones too.
-Result<std::vector<std::string>> declared_columns(Context& ctx, const std::string& table) {
-  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) ORDER BY cid"));
-  s.bind_text(1, table);
-  std::vector<std::string> out;
-  for (;;) {
-    REJOIN_ASSIGN(bool row, s.step());
-    if (!row) break;
-    out.emplace_back(s.text(0));
-  }
-  return out;
-}
-
 // Runs the user's statement.
 Status run_sql(Context& ctx, const std::string& sql) {
   ctx.statements.clear();  // a statement on a table keeps it from being altered
@@ -59,7 +46,7 @@ Status follow(Work& work, const Table& before, const std::vector<std::string>& c
   }
   if (name != before.name) return rename_tracked(work, before.id, before.name, name);
 
-  REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, name));
+  REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, name, true));
   if (columns.size() == columns_before.size()) {
     for (size_t i = 0; i < columns.size(); ++i) {
       const std::string& from = columns_before[i];
@@ -88,7 +75,7 @@ Status follow(Work& work, const Table& before, const std::vector<std::string>& c
 Status alter_table(Work& work, const Table& before, const std::string& sql) {
   Context& ctx = work.ctx();
   REJOIN_TRY(fold(work));
-  REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, before.name));
+  REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, before.name, true));
   REJOIN_ASSIGN(const auto root,
                 query_int(ctx.db, "SELECT rootpage FROM main.sqlite_schema WHERE type='table' AND name=" +
                                       quote_text(before.name) + " COLLATE NOCASE"));

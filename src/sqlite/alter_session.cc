@@ -58,19 +58,6 @@ Result<std::optional<std::string>> name_now(Context& ctx, const Begun& table) {
   return std::optional(std::string(s.text(0)));
 }
 
-// The columns of a table in their order, but for generated ones.
-Result<std::vector<std::string>> stored_columns(Context& ctx, const std::string& table) {
-  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden=0 ORDER BY cid"));
-  s.bind_text(1, table);
-  std::vector<std::string> out;
-  for (;;) {
-    REJOIN_ASSIGN(bool row, s.step());
-    if (!row) break;
-    out.emplace_back(s.text(0));
-  }
-  return out;
-}
-
 // Names that have taken the place of others: runs of unknown names, equally long, between the same known ones.
 std::vector<std::pair<std::string, std::string>> perhaps_renamed(const std::vector<std::string>& before,
                                                                  const std::vector<std::string>& after) {
@@ -120,8 +107,9 @@ class Finish {
 
  private:
   Status find_renames() {
-    REJOIN_ASSIGN(const std::vector<std::string> before, stored_columns(ctx_, rows_.before.name + "__rejoin_alter"));
-    REJOIN_ASSIGN(const std::vector<std::string> after, stored_columns(ctx_, rows_.after.name));
+    REJOIN_ASSIGN(const std::vector<std::string> before,
+                  declared_columns(ctx_, rows_.before.name + "__rejoin_alter", false));
+    REJOIN_ASSIGN(const std::vector<std::string> after, declared_columns(ctx_, rows_.after.name, false));
     const auto candidates = perhaps_renamed(before, after);
     const auto is_key = [](const Table& t, const std::string& name) {
       return std::any_of(t.key.begin(), t.key.end(), [&](const Column& c) { return same_name(c.name, name); });
@@ -189,7 +177,7 @@ Result<Table> table_before(Context& ctx, const Begun& table) {
   {
     REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
     s.bind(1, static_cast<int64_t>(table.id));
-    REJOIN_ASSIGN(const std::vector<std::string> kept, stored_columns(ctx, table.name + "__rejoin_alter"));
+    REJOIN_ASSIGN(const std::vector<std::string> kept, declared_columns(ctx, table.name + "__rejoin_alter", false));
     for (;;) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
@@ -256,7 +244,7 @@ Status begin_in(Work& work, const std::string& name) {
                                         quote_text(table->name) + ") or ROLLBACK");
   REJOIN_TRY(fold(work));
   const Table t = *table;
-  REJOIN_ASSIGN(const std::vector<std::string> columns, stored_columns(ctx, t.name));
+  REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, t.name, false));
   ctx.statements.clear();
   REJOIN_TRY(drop_triggers(ctx.db, t.id));
   std::string list;

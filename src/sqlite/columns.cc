@@ -25,6 +25,20 @@ Status forget_former(Context& ctx, const Table& table, const std::string& name) 
 
 }  // namespace
 
+Result<std::vector<std::string>> declared_columns(Context& ctx, const std::string& table, bool generated_too) {
+  REJOIN_ASSIGN(Statement s,
+                prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden=0 OR ?2 ORDER BY cid"));
+  s.bind_text(1, table);
+  s.bind(2, static_cast<int64_t>(generated_too));
+  std::vector<std::string> out;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    out.emplace_back(s.text(0));
+  }
+  return out;
+}
+
 Status rename_column(Context& ctx, const Table& table, int64_t column, const std::string& from, const std::string& to) {
   for (const std::string& side : {table.shadow(), table.gone()})
     REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + side + " RENAME COLUMN " + quote(from) + " TO " + quote(to)));

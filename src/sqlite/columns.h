@@ -9,6 +9,9 @@
 
 namespace rejoin::sqlite {
 
+// The columns of any table in the order of their declaration.
+Result<std::vector<std::string>> declared_columns(Context& ctx, const std::string& table, bool generated_too);
+
 // It keeps its id and its versions, and the values of deleted rows. `column`: its id, or -1 - i for the i-th key
 // column.
 Status rename_column(Context& ctx, const Table& table, int64_t column, const std::string& from, const std::string& to);
