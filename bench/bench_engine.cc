@@ -18,6 +18,7 @@
 #include "bench/support/capture_cases.h"
 #include "bench/support/exchange_cases.h"
 #include "bench/support/size_cases.h"
+#include "bench/support/upkeep_cases.h"
 
 namespace rejoin::bench {
 namespace {
@@ -64,6 +65,7 @@ Options parse(int argc, char** argv) {
 struct SideResult {
   std::vector<double> cpu, system, wall;
   std::map<std::string, double> notes;
+  int64_t grown = 0;
 };
 
 void run(const Side& side, Workspace& space, SideResult& result) {
@@ -73,6 +75,7 @@ void run(const Side& side, Workspace& space, SideResult& result) {
   result.cpu.push_back(meter.cpu_seconds());
   result.system.push_back(meter.system_seconds());
   result.wall.push_back(meter.wall_seconds());
+  result.grown = std::max(result.grown, meter.grown_bytes());
   result.notes = meter.notes();
 }
 
@@ -80,7 +83,7 @@ void print_side(const char* name, const SideResult& result) {
   std::printf(", \"%s\": {\"cpu\": %.6f, \"system\": %.6f, \"wall\": %.6f, \"cpu_runs\": [", name, median(result.cpu),
               median(result.system), median(result.wall));
   for (size_t i = 0; i < result.cpu.size(); ++i) std::printf("%s%.6f", i ? ", " : "", result.cpu[i]);
-  std::printf("]");
+  std::printf("], \"grown\": %lld", static_cast<long long>(result.grown));
   for (const auto& [note, value] : result.notes) std::printf(", \"%s\": %.0f", note.c_str(), value);
   std::printf("}");
 }
@@ -108,7 +111,7 @@ void measure(const Case& c, const Options& options, Workspace& space) {
 int main_(int argc, char** argv) {
   Options options = parse(argc, argv);
   std::vector<Case> cases;
-  for (auto group : {capture_cases(), exchange_cases(), size_cases()}) {
+  for (auto group : {capture_cases(), exchange_cases(), upkeep_cases(), size_cases()}) {
     cases.insert(cases.end(), std::make_move_iterator(group.begin()), std::make_move_iterator(group.end()));
   }
   if (options.list) {

@@ -23,7 +23,6 @@ set(REJOIN_DEPS_sim dep_boost_json)
 set(REJOIN_EXT_ROOMS sqlite client)
 
 # Sources that are compiled alone in a unity build: what they keep to themselves has the names that their neighbours use.
-# The whole room cli is such: every command has its Arguments.
 set(REJOIN_ALONE "src/server/[a-z0-9_]*_test\\.cc$|_vtab\\.cc$|src/contract/|src/server/routes\\.cc$")
 function(rejoin_unity target)
   if(NOT REJOIN_UNITY)
@@ -39,9 +38,7 @@ endfunction()
 function(rejoin_room_library target sources rooms externals)
   if(sources)
     add_library(${target} STATIC ${sources})
-    if(NOT target STREQUAL "rejoin_cli")
-      rejoin_unity(${target})
-    endif()
+    rejoin_unity(${target})
     set(scope PUBLIC)
   else()
     add_library(${target} INTERFACE)

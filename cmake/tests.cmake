@@ -47,6 +47,10 @@ function(rejoin_test_executable name label timeout)
   cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   rejoin_unity(${name})
+  if(REJOIN_UNITY)
+    # What is compiled once and runs once. The libraries are what they always are.
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} ${REJOIN_TEST_LIBRARIES})
   target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
   target_compile_definitions(${name} PRIVATE
@@ -77,6 +81,11 @@ if(support)
   target_compile_definitions(rejoin_test_support PRIVATE
     REJOIN_DIST="${REJOIN_DIST}" REJOIN_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
   set(support rejoin_test_support)
+  if(REJOIN_UNITY)
+    # Read once for all system tests. Not elsewhere: there a source that lacks an #include must fail.
+    target_precompile_headers(rejoin_test_support PRIVATE <gtest/gtest.h> <filesystem> <fstream> <thread>
+      "tests/support/model_run.h" "tests/support/postgres_loopback.h" "tests/support/sync_loopback.h")
+  endif()
 endif()
 
 foreach(folder "tests" "tests/slow")
@@ -96,6 +105,12 @@ foreach(folder "tests" "tests/slow")
       message(FATAL_ERROR "${file}: the name ${name} is taken by another test. Rename the file.")
     endif()
     rejoin_test_executable(${name} ${label} ${timeout} SOURCES ${file} LIBRARIES ${support} ${all_rooms})
+    if(REJOIN_UNITY)
+      # As the library that the headers were read for: -fPIC, not -fPIE.
+      set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+      target_compile_options(${name} PRIVATE -fPIC)
+      target_precompile_headers(${name} REUSE_FROM rejoin_test_support)
+    endif()
     if(REJOIN_PRODUCTS)
       add_dependencies(${name} ${REJOIN_PRODUCTS})
     endif()

@@ -49,10 +49,11 @@ def measure(options):
     try:
         for case in wanted:
             say(f"bench: {case}")
-            results[case] = run("--case", case, "--rows", options.rows, "--reps", options.reps, "--work", work)
-        kinds = {goal["case"]: goal["kind"] for goal in goals}
+            times = next(goal.get("times", 1) for goal in goals if goal["case"] == case)
+            results[case] = run("--case", case, "--rows", options.rows * times, "--reps", options.reps, "--work", work)
+        kinds = {goal["case"]: goal["kind"] for goal in goals if "times" not in goal}
         for case in wanted:
-            if options.no_callgrind or kinds[case] not in ("ratio", "ms"):
+            if options.no_callgrind or kinds.get(case) not in ("ratio", "ms", "us_per_row"):
                 continue
             say(f"bench: {case}, callgrind")
             for side in SIDES:
@@ -108,6 +109,12 @@ def evaluate(goals, results, callgrind_rows, rows):
             if "instructions" in rejoin:
                 row["rejoin_instructions_per_row"] = rejoin["instructions"] / rejoin["rounds"] / 100
             judged = [row["value"]]
+        elif kind == "us_per_row":
+            row["rejoin_ms"] = rejoin["cpu"] * 1000
+            row["value"] = rejoin["cpu"] * 1e6 / result["rows"]
+            if "instructions" in rejoin:
+                row["rejoin_instructions_per_row"] = rejoin["instructions"] / callgrind_rows
+            judged = [row["value"]]
         elif kind == "note_ratio":
             (figure, side), (over, over_side) = goal["figure"], goal["over"]
             row["value"] = result[side][figure] / result[over_side][over]
@@ -118,12 +125,14 @@ def evaluate(goals, results, callgrind_rows, rows):
             judged = [row["value"]]
         else:
             die(f"bench/goals.json: unknown kind {kind}")
+        if kind in ("ratio", "ms", "us_per_row"):
+            row["memory"] = [side.get("grown") for side in (plain, rejoin)]
         row["verdict"] = judge(judged, goal)
         table.append(row)
     return table
 
 
-HEADER = ["case", "plain ms", "rejoin ms", "CPU", "instr.", "best peer", "must", "aim", "verdict", "instr./row", "by key"]
+HEADER = ["case", "plain ms", "rejoin ms", "CPU", "instr.", "best peer", "must", "aim", "verdict", "instr./row", "by key", "plain MiB", "rejoin MiB"]
 
 
 def cells(row):
@@ -132,7 +141,8 @@ def cells(row):
         by_key = " ".join(number(v) for v in row["by_key"].values() if v is not None)
     return [row["what"], number(row["plain_ms"]), number(row["rejoin_ms"]), number(row["value"]), number(row["instructions"]),
             *("-" if row[bound] is None else f"{row[bound]:g}" for bound in ("peer", "must", "aim")), row["verdict"] or "-",
-            number(row["rejoin_instructions_per_row"]), by_key]
+            number(row["rejoin_instructions_per_row"]), by_key,
+            *("-" if grown is None else f"{grown / 2**20:.1f}" for grown in row.get("memory", (None, None)))]
 
 
 def summary(table):
@@ -152,5 +162,6 @@ def main(options, command):
     text_rows = [cells(row) for row in table]
     notes = (f"{options.rows:,} rows, medians of {options.reps} runs in turns; instructions with "
              f"{'no callgrind pass' if options.no_callgrind else format(options.callgrind_rows, ',') + ' rows'}. "
-             "CPU, instr.: rejoin / plain SQLite. by key: the same two against plain rows sorted by key.")
+             "CPU, instr.: rejoin / plain SQLite. by key: the same two against plain rows sorted by key. "
+             "MiB: how far the process grew meanwhile.")
     report(options, "engine", "Engine against plain SQLite", data, notes, HEADER, text_rows, keep=not options.only, more=summary(table))

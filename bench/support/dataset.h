@@ -101,6 +101,24 @@ inline constexpr const char* kTodoTriggers = R"sql(
   END;
 )sql";
 
+// Three indexes, and a full-text index of the titles that the app's triggers keep in step.
+inline constexpr const char* kTodoSearch = R"sql(
+  CREATE INDEX todos_title ON todos(title);
+  CREATE INDEX todos_done ON todos(done, priority);
+  CREATE INDEX todos_priority ON todos(priority, title);
+  CREATE VIRTUAL TABLE todos_search USING fts5(title, content='todos');
+  CREATE TRIGGER todos_search_insert AFTER INSERT ON todos BEGIN
+    INSERT INTO todos_search(rowid, title) VALUES(new.rowid, new.title);
+  END;
+  CREATE TRIGGER todos_search_update AFTER UPDATE ON todos BEGIN
+    INSERT INTO todos_search(todos_search, rowid, title) VALUES('delete', old.rowid, old.title);
+    INSERT INTO todos_search(rowid, title) VALUES(new.rowid, new.title);
+  END;
+  CREATE TRIGGER todos_search_delete AFTER DELETE ON todos BEGIN
+    INSERT INTO todos_search(todos_search, rowid, title) VALUES('delete', old.rowid, old.title);
+  END;
+)sql";
+
 // ---- a table of 20 columns: the key and 19 others, of which every second is text
 // -------------------------------------------------
 

@@ -265,6 +265,7 @@ inline std::vector<Case> exchange_cases() {
       {"changeset_100_fold", {}, extract_few(true)},
       into_empty("apply_empty", AppTriggers::no),
       into_empty("apply_empty_triggers", AppTriggers::yes),
+      into_empty("apply_empty_search", AppTriggers::search),
       merge_case("apply_again", plain_full, apply_all(todo, applied, false)),
       onto_conflicts("apply_conflict", AppTriggers::no),
       onto_conflicts("apply_conflict_triggers", AppTriggers::yes),

@@ -2,12 +2,13 @@
 // files are kept.
 //
 // A case has two sides, `plain` (SQLite alone) and `rejoin`. Each run of a side works on fresh copies of prepared
-// files. Only what stands between Meter::start and Meter::stop counts: as CPU time of the process (user and system),
-// and, under
+// files. Only what stands between Meter::start and Meter::stop counts: as CPU time of the process (user and system), as
+// memory (how far the resident set grows above what it was before), and, under
 //     valgrind --tool=callgrind --instr-atstart=no --collect-atstart=no
 // as instructions.
 #pragma once
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <valgrind/callgrind.h>
@@ -28,6 +29,7 @@ class Meter {
  public:
   // May be started and stopped several times; the sections add up.
   void start() {
+    if (resident_ < 0) watch_memory();
     if (!instrumented_) {
       CALLGRIND_START_INSTRUMENTATION;
       instrumented_ = true;
@@ -42,6 +44,7 @@ class Meter {
     cpu_ += now(CLOCK_PROCESS_CPUTIME_ID) - cpu_from_;
     system_ += system_now() - system_from_;
     wall_ += now(CLOCK_MONOTONIC) - wall_from_;
+    grown_ = std::max(grown_, memory("VmHWM:") - resident_);
   }
   // Nothing more is measured: what follows runs at full speed again under valgrind.
   void finish() {
@@ -51,12 +54,25 @@ class Meter {
   double cpu_seconds() const { return cpu_; }
   double system_seconds() const { return system_; }  // the part of it that the kernel used
   double wall_seconds() const { return wall_; }
+  int64_t grown_bytes() const { return grown_; }
 
   // Results that are no time: bytes of a file, of a changeset.
   void note(const std::string& name, double value) { notes_[name] = value; }
   const std::map<std::string, double>& notes() const { return notes_; }
 
  private:
+  // The kernel forgets the peak so far (proc(5), clear_refs).
+  void watch_memory() {
+    malloc_trim(0);
+    std::ofstream("/proc/self/clear_refs") << "5";
+    resident_ = memory("VmRSS:");
+  }
+  static int64_t memory(std::string_view figure) {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with(figure)) return std::stoll(line.substr(figure.size())) * 1024;
+    die("no " + std::string(figure) + " in /proc/self/status");
+  }
   static double now(clockid_t clock) {
     timespec t;
     clock_gettime(clock, &t);
@@ -68,6 +84,7 @@ class Meter {
     return static_cast<double>(usage.ru_stime.tv_sec) + static_cast<double>(usage.ru_stime.tv_usec) * 1e-6;
   }
   bool instrumented_ = false;
+  int64_t resident_ = -1, grown_ = 0;
   double cpu_ = 0, system_ = 0, wall_ = 0, cpu_from_ = 0, system_from_ = 0, wall_from_ = 0;
   std::map<std::string, double> notes_;
 };

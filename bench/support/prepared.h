@@ -9,7 +9,8 @@ namespace rejoin::bench {
 
 // `receiver`: tracked by another replica than `yes`.
 enum class Tracked { no, yes, receiver };
-enum class AppTriggers { no, yes };
+// `search`: three indexes, and FTS5 kept in step.
+enum class AppTriggers { no, yes, search };
 
 template <class Row>
 void insert_all(Database& db, const Shape& shape, const std::vector<Row>& rows) {
@@ -50,12 +51,13 @@ std::vector<Row> by_key(std::vector<Row> rows) {
 inline fs::path empty_db(Workspace& space, const Shape& shape, Tracked tracked,
                          AppTriggers triggers = AppTriggers::no) {
   static const char* kinds[] = {"-plain", "-tracked", "-receiver"};
-  std::string name =
-      shape.table + kinds[static_cast<int>(tracked)] + (triggers == AppTriggers::yes ? "-triggers" : "") + "-empty";
+  static const char* apps[] = {"", "-triggers", "-search"};
+  std::string name = shape.table + kinds[static_cast<int>(tracked)] + apps[static_cast<int>(triggers)] + "-empty";
   return space.prepared(name, [&] {
     Database db(space.scratch());
     db.exec(shape.create);
     if (triggers == AppTriggers::yes) db.exec(kTodoTriggers);
+    if (triggers == AppTriggers::search) db.exec(kTodoSearch);
     if (tracked != Tracked::no) {
       sqlite::Replica replica(db.handle());
       must(replica.track(shape.table), "track");

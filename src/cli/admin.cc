@@ -20,15 +20,15 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct AdminArguments {
   std::string action;
   std::vector<std::string> words;
   std::string data, url, tenant;
 };
 
-bool forgets(const Arguments& arguments) { return arguments.action == "device"; }
+bool forgets(const AdminArguments& arguments) { return arguments.action == "device"; }
 
-Status check(const Arguments& arguments) {
+Status check(const AdminArguments& arguments) {
   const std::vector<std::string>& words = arguments.words;
   if (forgets(arguments) ? words.size() != 2 || words[0] != "forget" : !words.empty())
     return fail(Code::bad_argument,
@@ -53,7 +53,7 @@ Status check(const Arguments& arguments) {
 using Visit = std::function<Status(const std::string& tenant, sync::TenantAdmin&, sync::AuditSink* sink)>;
 
 // The embedded store: a file for each tenant.
-Status visit_files(const Arguments& arguments, const Visit& visit) {
+Status visit_files(const AdminArguments& arguments, const Visit& visit) {
   const std::string folder = arguments.data + "/tenants";
   std::vector<std::string> tenants;
   if (!arguments.tenant.empty()) {
@@ -87,7 +87,7 @@ Status visit_files(const Arguments& arguments, const Visit& visit) {
   return {};
 }
 
-Status visit_postgres(const Arguments& arguments, const Visit& visit) {
+Status visit_postgres(const AdminArguments& arguments, const Visit& visit) {
   REJOIN_ASSIGN(const auto db, postgres::Connection::open(server::tenant_database(arguments.url, arguments.tenant)));
   REJOIN_ASSIGN(const bool audited, postgres::has_audit(*db));
   postgres::AuditTable audit(*db);
@@ -168,7 +168,7 @@ Status list_devices(const std::function<Status(const Visit&)>& each, Output& out
   return {};
 }
 
-Status forget_device(const Arguments& arguments, const std::function<Status(const Visit&)>& each, Output& output) {
+Status forget_device(const AdminArguments& arguments, const std::function<Status(const Visit&)>& each, Output& output) {
   const std::string& device = arguments.words[1];
   return each([&](const std::string& tenant, sync::TenantAdmin& admin, sync::AuditSink* sink) -> Status {
     REJOIN_ASSIGN(const uint64_t sites, admin.forget(device));
@@ -188,7 +188,7 @@ Status forget_device(const Arguments& arguments, const std::function<Status(cons
   });
 }
 
-Result<int> run_admin(const Arguments& arguments, Output& output) {
+Result<int> run_admin(const AdminArguments& arguments, Output& output) {
   REJOIN_TRY(check(arguments));
   const auto each = [&](const Visit& visit) {
     return arguments.url.empty() ? visit_files(arguments, visit) : visit_postgres(arguments, visit);
@@ -204,7 +204,7 @@ Result<int> run_admin(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_admin(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<AdminArguments>();
   CLI::App* command = commands.add(
       "admin", "Look after a server's tenants and devices",
       "tenants and devices list what the store has; device forget is for one that will not come back, so that it holds "

@@ -16,7 +16,7 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct ChangesArguments {
   std::string file, table;
   uint32_t limit = 100;
   int64_t since = 0;
@@ -54,7 +54,7 @@ std::string sql_of(bool newest, bool one_table) {
          " ORDER BY seq DESC, hlc DESC, line DESC LIMIT ?3) ORDER BY seq, hlc, line";
 }
 
-Result<int> run_changes(const Arguments& arguments, Output& output) {
+Result<int> run_changes(const ChangesArguments& arguments, Output& output) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::read));
   crdt::ValueRef table;
   std::string name;
@@ -119,7 +119,7 @@ Result<int> run_changes(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_changes(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ChangesArguments>();
   CLI::App* command = commands.add("changes", "List what changed, column by column",
                                    "The newest version of every column, whoever wrote it, in the order of arrival: the "
                                    "latest lines, or those after --since.\n"

@@ -7,12 +7,11 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
-#include <cstdlib>
 
 #include "cli/command.h"
+#include "cli/credentials.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
-#include "cli/token_file.h"
 #include "cli/units.h"
 #include "client/server_contract.h"
 #include "contract/contract.h"
@@ -22,10 +21,10 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct ContractArguments {
   std::string action;
   std::vector<std::string> sources;
-  std::string token, token_file, ca_file;
+  Credentials credentials;
 };
 
 bool is_url(const std::string& source) { return source.starts_with("http://") || source.starts_with("https://"); }
@@ -37,21 +36,14 @@ struct Source {
   bool tables_only = false;  // what a server has, and gives out to nobody: its columns take more than a device's
 };
 
-Result<std::string> token_of(const Arguments& arguments) {
-  if (!arguments.token.empty()) return arguments.token;
-  if (!arguments.token_file.empty()) return read_token_file(arguments.token_file);
-  const char* variable = std::getenv("REJOIN_TOKEN");
-  return std::string(variable ? variable : "");
-}
-
-Result<std::unique_ptr<net::HttpClient>> client_of(const Arguments& arguments, const std::string& url) {
+Result<std::unique_ptr<net::HttpClient>> client_of(const ContractArguments& arguments, const std::string& url) {
   REJOIN_ASSIGN(net::Url address, net::parse_url(url));
   net::HttpClientOptions options;
-  options.ca_file = arguments.ca_file;
+  options.ca_file = arguments.credentials.ca_file;
   return std::make_unique<net::HttpClient>(std::move(address), options);
 }
 
-Result<Source> read_server(const Arguments& arguments, const std::string& url, const std::string& token) {
+Result<Source> read_server(const ContractArguments& arguments, const std::string& url, const std::string& token) {
   REJOIN_ASSIGN(const std::unique_ptr<net::HttpClient> client, client_of(arguments, url));
   REJOIN_ASSIGN(const client::ServerContract answer, client::get_contract(*client, token));
   REJOIN_ASSIGN(contract::Contract contract, contract::from_json(answer.json));
@@ -85,9 +77,9 @@ Result<contract::Contract> read_file(const std::string& path) {
   return contract::from_json(start);
 }
 
-Result<Source> read_source(const Arguments& arguments, const std::string& source) {
+Result<Source> read_source(const ContractArguments& arguments, const std::string& source) {
   if (is_url(source)) {
-    REJOIN_ASSIGN(const std::string token, token_of(arguments));
+    REJOIN_ASSIGN(const std::string token, token_of(arguments.credentials));
     return read_server(arguments, source, token);
   }
   auto contract = read_file(source);
@@ -100,7 +92,7 @@ std::string flags_of(const contract::Table& t) {
          (t.integer_key ? ", integer key" : "");
 }
 
-Result<int> show(const Arguments& arguments, Output& output) {
+Result<int> show(const ContractArguments& arguments, Output& output) {
   REJOIN_ASSIGN(const Source source, read_source(arguments, arguments.sources[0]));
   const std::string fingerprint = contract::fingerprint(source.contract);
   if (output.json()) {
@@ -150,7 +142,7 @@ boost::json::array to_array(const std::vector<contract::Difference>& differences
 }
 
 // Exit status as diff has it, but 3 for a difference that locks devices out.
-Result<int> compare(const Arguments& arguments, const Source& before, const Source& after, Output& output) {
+Result<int> compare(const ContractArguments& arguments, const Source& before, const Source& after, Output& output) {
   const std::vector<contract::Difference> all = contract::diff(before.contract, after.contract);
   const std::vector<contract::Difference> bad =
       sync::not_followed(before.contract, !before.tables_only, after.contract);
@@ -175,7 +167,7 @@ Result<int> compare(const Arguments& arguments, const Source& before, const Sour
   return check && !bad.empty() ? kRefused : kOk;
 }
 
-Result<int> check(const Arguments& arguments, Output& output) {
+Result<int> check(const ContractArguments& arguments, Output& output) {
   REJOIN_ASSIGN(const Source after, read_source(arguments, arguments.sources[0]));
   if (arguments.sources.size() > 1) {
     REJOIN_ASSIGN(const Source before, read_source(arguments, arguments.sources[1]));
@@ -188,19 +180,19 @@ Result<int> check(const Arguments& arguments, Output& output) {
     return fail(Code::not_connected, arguments.sources[0] +
                                          " does not know a server yet; name what it is checked against: rejoin "
                                          "contract check FILE AGAINST");
-  REJOIN_ASSIGN(std::string token, token_of(arguments));
+  REJOIN_ASSIGN(std::string token, token_of(arguments.credentials));
   if (token.empty()) token = stored->token;
   REJOIN_ASSIGN(const Source before, read_server(arguments, stored->url, token));
   return compare(arguments, before, after, output);
 }
 
-Result<int> push(const Arguments& arguments, Output& output) {
+Result<int> push(const ContractArguments& arguments, Output& output) {
   if (!is_url(arguments.sources[0]))
     return fail(Code::bad_argument,
                 "'" + arguments.sources[0] + "' is not a server's address; it starts with http:// or https://");
   REJOIN_ASSIGN(const Source source, read_source(arguments, arguments.sources[1]));
   REJOIN_ASSIGN(const std::unique_ptr<net::HttpClient> client, client_of(arguments, arguments.sources[0]));
-  REJOIN_ASSIGN(const std::string token, token_of(arguments));
+  REJOIN_ASSIGN(const std::string token, token_of(arguments.credentials));
   REJOIN_ASSIGN(const client::ServerContract done,
                 client::put_contract(*client, token, contract::to_json(source.contract)));
   if (output.json())
@@ -210,7 +202,7 @@ Result<int> push(const Arguments& arguments, Output& output) {
   return kOk;
 }
 
-Result<int> run_contract(const Arguments& arguments, Output& output) {
+Result<int> run_contract(const ContractArguments& arguments, Output& output) {
   const size_t given = arguments.sources.size();
   const std::string& action = arguments.action;
   const char* wants = action == "show"    ? given == 1 ? nullptr : "show SOURCE"
@@ -230,7 +222,7 @@ Result<int> run_contract(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_contract(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ContractArguments>();
   CLI::App* command = commands.add(
       "contract", "Compare what files and servers sync, and give it out to devices",
       "A SOURCE is a database, a contract's JSON, or a server's address. show prints it, diff what changed, check "
@@ -245,16 +237,7 @@ void add_contract(Commands& commands) {
       ->check(CLI::IsMember({"show", "diff", "check", "push"}));
   command->add_option("SOURCE", arguments->sources,
                       "show SOURCE, diff BEFORE AFTER, check FILE AGAINST, push URL FILE");
-  CLI::Option* token =
-      command
-          ->add_option("--token", arguments->token,
-                       "The token for the server, for push with --schema; prefer a file or REJOIN_TOKEN")
-          ->type_name("TOKEN");
-  command->add_option("--token-file", arguments->token_file, "A file that holds the token")
-      ->type_name("FILE")
-      ->excludes(token);
-  command->add_option("--ca-file", arguments->ca_file, "Certificates to trust for https, instead of the system's")
-      ->type_name("FILE");
+  add_credentials(command, arguments->credentials);
   commands.on_run(command, [arguments](Output& output) { return run_contract(*arguments, output); });
 }
 

@@ -22,7 +22,7 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct InspectArguments {
   std::string file, as;
 };
 
@@ -126,7 +126,7 @@ Result<int> show_changeset(BytesView bytes, Output& output) {
   return sound ? kOk : kDamaged;
 }
 
-Result<int> run_inspect(const Arguments& arguments, Output& output) {
+Result<int> run_inspect(const InspectArguments& arguments, Output& output) {
   REJOIN_ASSIGN(Bytes bytes, read_all(arguments.file));
   std::string kind = arguments.as;
   REJOIN_ASSIGN(std::string found, recognise(bytes));
@@ -159,7 +159,7 @@ Result<int> run_inspect(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_inspect(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<InspectArguments>();
   CLI::App* command = commands.add(
       "inspect", "Print a changeset, cursor or sync message",
       "Finds out by itself what the file holds, also compressed with zstd or written in hexadecimal or base64.",

@@ -2,12 +2,11 @@
 #include <CLI/Error.hpp>
 #include <CLI/Validators.hpp>
 #include <boost/json/object.hpp>
-#include <cstdlib>
 
 #include "cli/command.h"
+#include "cli/credentials.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
-#include "cli/token_file.h"
 #include "client/topics.h"
 #include "server/base64.h"
 #include "server/utf8.h"
@@ -15,8 +14,9 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
-  std::string action, url, token, token_file, ca_file;
+struct LiveArguments {
+  std::string action, url;
+  Credentials credentials;
   std::vector<std::string> words;
 };
 
@@ -31,16 +31,10 @@ void show(const sync::AppMessage& message, Output& output) {
   output.flush();
 }
 
-Result<int> run_live_command(const Arguments& arguments, Output& output) {
+Result<int> run_live_command(const LiveArguments& arguments, Output& output) {
   client::TopicOptions options;
-  options.token = arguments.token;
-  options.ca_file = arguments.ca_file;
-  const char* variable = std::getenv("REJOIN_TOKEN");
-  if (!arguments.token_file.empty()) {
-    REJOIN_ASSIGN(options.token, read_token_file(arguments.token_file));
-  } else if (options.token.empty() && variable) {
-    options.token = variable;
-  }
+  REJOIN_ASSIGN(options.token, token_of(arguments.credentials));
+  options.ca_file = arguments.credentials.ca_file;
   catch_interrupts();
   options.cancelled = [&] { return interrupted().load() || output.closed(); };
   if (arguments.action == "send") {
@@ -66,7 +60,7 @@ Result<int> run_live_command(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_live(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<LiveArguments>();
   CLI::App* command = commands.add(
       "live", "Send messages to topics, and listen to them",
       "A message goes to the devices of its tenant that listen to its topic at this moment, and is stored nowhere: "
@@ -80,16 +74,7 @@ void add_live(Commands& commands) {
       ->check(CLI::IsMember({"send", "listen"}));
   command->add_option("URL", arguments->url, "The server")->required();
   command->add_option("TOPIC", arguments->words, "listen: the topics; send: one topic, and the text")->required();
-  CLI::Option* token =
-      command
-          ->add_option("--token", arguments->token,
-                       "The token; others on this machine can see it, so prefer a file or REJOIN_TOKEN")
-          ->type_name("TOKEN");
-  command->add_option("--token-file", arguments->token_file, "A file that holds the token")
-      ->type_name("FILE")
-      ->excludes(token);
-  command->add_option("--ca-file", arguments->ca_file, "Certificates to trust for https, instead of the system's")
-      ->type_name("FILE");
+  add_credentials(command, arguments->credentials);
   commands.on_run(command, [arguments](Output& output) { return run_live_command(*arguments, output); });
 }
 

@@ -15,7 +15,7 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct MergeArguments {
   std::string a, b;
   bool create = false;
   std::string page = "1M";
@@ -118,7 +118,7 @@ Status adopt_tables(sqlite::Replica& source, sqlite::Replica& target) {
   return sqlite::make_tenant_store(target)->adopt_contract(contract, true);
 }
 
-Result<int> run_merge(const Arguments& arguments, Output& output) {
+Result<int> run_merge(const MergeArguments& arguments, Output& output) {
   REJOIN_ASSIGN(uint64_t page_bytes, parse_size(arguments.page));
   std::error_code ignored;
   if (std::filesystem::equivalent(arguments.a, arguments.b, ignored))
@@ -159,7 +159,7 @@ Result<int> run_merge(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_merge(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<MergeArguments>();
   CLI::App* command = commands.add("merge", "Merge two files, both ways, without a server",
                                    "Each gets what the other has, in pages of bounded size. Both files remember how "
                                    "far they got: the next merge moves only\n"

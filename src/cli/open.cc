@@ -25,14 +25,7 @@ std::vector<std::string> files_beside(const std::string& path) {
   return names;
 }
 
-std::string lower(std::string_view s) {
-  std::string out(s);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
-bool same_name(std::string_view a, std::string_view b) { return lower(a) == lower(b); }
+bool same_name(std::string_view a, std::string_view b) { return lower_case(a) == lower_case(b); }
 
 // Room that this user has left on the file's disk; nothing when that cannot be known.
 std::optional<uint64_t> room_beside(const std::string& path) {

@@ -15,14 +15,14 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct PgArguments {
   std::string action;
   std::vector<std::string> tables;
   std::string url, role, name, tenant, tenant_column;
 };
 
 // Options that the action does not read are mistakes, not noise.
-Status check(const Arguments& arguments) {
+Status check(const PgArguments& arguments) {
   const bool track = arguments.action == "track", tables = track || arguments.action == "untrack";
   auto only = [&](const std::string& what, const std::string& action) {
     return fail(Code::bad_argument,
@@ -63,7 +63,7 @@ Error explained(Error error, const postgres::Connection& db, const std::string& 
   return error;
 }
 
-Result<int> init(postgres::Connection& db, const Arguments& arguments, Output& output) {
+Result<int> init(postgres::Connection& db, const PgArguments& arguments, Output& output) {
   if (!arguments.role.empty()) {
     REJOIN_ASSIGN(const postgres::Rows roles, db.query("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)",
                                                        postgres::Params().text(arguments.role)));
@@ -89,7 +89,7 @@ Result<int> init(postgres::Connection& db, const Arguments& arguments, Output& o
 }
 
 // Are they all tables, and not synced under another name or for others? Before the first of them is touched.
-Status check_tables(postgres::Connection& db, const Arguments& arguments) {
+Status check_tables(postgres::Connection& db, const PgArguments& arguments) {
   REJOIN_TRY(postgres::installed_version(db));
   REJOIN_ASSIGN(const postgres::Catalog catalog, postgres::load_catalog(db));
   for (const std::string& table : arguments.tables) {
@@ -111,7 +111,7 @@ Status check_tables(postgres::Connection& db, const Arguments& arguments) {
   return {};
 }
 
-Result<int> track(postgres::Connection& db, const Arguments& arguments, Output& output) {
+Result<int> track(postgres::Connection& db, const PgArguments& arguments, Output& output) {
   REJOIN_TRY(check_tables(db, arguments));
   const std::string tenant = arguments.tenant.empty() ? "main" : arguments.tenant;
   bool fresh = false;
@@ -148,7 +148,7 @@ Result<int> track(postgres::Connection& db, const Arguments& arguments, Output& 
   return kOk;
 }
 
-Result<int> untrack(postgres::Connection& db, const Arguments& arguments, Output& output) {
+Result<int> untrack(postgres::Connection& db, const PgArguments& arguments, Output& output) {
   for (const std::string& table : arguments.tables) {
     if (const Status done = postgres::untrack(db, table); !done.ok()) return explained(done.error(), db, table);
     if (!output.json()) output.line("no longer synced: " + table);
@@ -220,7 +220,7 @@ Result<int> doctor(postgres::Connection& db, Output& output) {
   return findings.empty() ? kOk : kDamaged;
 }
 
-Result<int> run_pg(const Arguments& arguments, Output& output) {
+Result<int> run_pg(const PgArguments& arguments, Output& output) {
   REJOIN_TRY(check(arguments));
   const auto opened = postgres::Connection::open(arguments.url);
   // Of PostgreSQL's own roles and passwords: no token would help.
@@ -238,7 +238,7 @@ Result<int> run_pg(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_pg(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PgArguments>();
   CLI::App* command = commands.add(
       "pg", "Make a PostgreSQL database a server's store",
       "init installs the schema rejoin, track and untrack say which ordinary tables are synced, status and doctor "

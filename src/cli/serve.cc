@@ -26,7 +26,7 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct ServeArguments {
   std::string data, port_file;
   AuthArguments auth;
   AccessArguments access;
@@ -61,7 +61,7 @@ Status parse_listen(const std::string& text, net::HttpServerOptions& http) {
   return {};
 }
 
-Result<server::Settings> settings_of(const Arguments& arguments) {
+Result<server::Settings> settings_of(const ServeArguments& arguments) {
   server::Settings settings;
   if (arguments.data.empty() && arguments.postgres.url.empty())
     return fail(Code::bad_argument,
@@ -115,7 +115,7 @@ bool has_tenants(const std::string& data) {
   return folder != std::filesystem::directory_iterator();
 }
 
-Result<int> run_serve(const Arguments& arguments, Output& output) {
+Result<int> run_serve(const ServeArguments& arguments, Output& output) {
   // Before the server's threads start. A server in a terminal without anything to reload ends with the terminal.
   StopSignal stop(!arguments.operations.tls_cert.empty() || !is_terminal(2));
   REJOIN_ASSIGN(server::Settings settings, settings_of(arguments));
@@ -155,7 +155,7 @@ Result<int> run_serve(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_serve(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ServeArguments>();
   CLI::App* command = commands.add(
       "serve", "Run a server",
       "Devices sync through it with the tokens that `rejoin token` mints, or with those of an identity service whose\n"

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "cli/in_flag.h"
 #include "server/key_files.h"
 #include "server/secret.h"
 #include "server/supabase.h"
@@ -9,14 +10,12 @@
 namespace rejoin::cli {
 namespace {
 
-Error about(const char* flag, const Error& error) { return fail(error.code, std::string(flag) + ": " + error.message); }
-
 Status fill_rules(const AuthArguments& arguments, server::ClaimRules& rules) {
   if (!arguments.audience.empty()) rules.audience = arguments.audience;
   if (!arguments.issuer.empty()) rules.issuer = arguments.issuer;
   if (!arguments.tenant_claim.empty()) {
     Result<server::ClaimPath> path = server::parse_claim_path(arguments.tenant_claim);
-    if (!path.ok()) return about("--tenant-claim", path.error());
+    if (!path.ok()) return in_flag("--tenant-claim", path.error());
     if (path->front() == "user_metadata")
       return fail(Code::bad_argument,
                   "--tenant-claim: whatever stands in user_metadata is the user's own to change, so that anyone could "
@@ -25,7 +24,7 @@ Status fill_rules(const AuthArguments& arguments, server::ClaimRules& rules) {
   }
   if (!arguments.device_claim.empty()) {
     Result<server::ClaimPath> path = server::parse_claim_path(arguments.device_claim);
-    if (!path.ok()) return about("--device-claim", path.error());
+    if (!path.ok()) return in_flag("--device-claim", path.error());
     rules.device = {std::move(*path)};
   }
   return {};
@@ -80,13 +79,13 @@ Status fill_auth(const AuthArguments& arguments, server::Settings& settings) {
   server::TokenSettings& tokens = settings.tokens;
   if (!arguments.supabase_url.empty())
     if (Status used = server::use_supabase(arguments.supabase_url, tokens); !used.ok())
-      return about("--supabase-url", used.error());
+      return in_flag("--supabase-url", used.error());
   REJOIN_TRY(fill_rules(arguments, tokens.rules));
   for (const std::string& file : arguments.key_files) REJOIN_TRY(server::add_pem_file(file, tokens.keys));
   if (!arguments.jwks_file.empty()) REJOIN_TRY(server::add_jwks_file(arguments.jwks_file, tokens.keys));
   if (!arguments.jwks_url.empty()) {
     if (Result<net::Url> url = server::parse_jwks_url(arguments.jwks_url); !url.ok())
-      return about("--jwks-url", url.error());
+      return in_flag("--jwks-url", url.error());
     tokens.jwks_url = arguments.jwks_url;
   }
   // A secret that is lying about must not open a second door beside the keys that were given.

@@ -3,14 +3,13 @@
 #include <CLI/Validators.hpp>
 #include <algorithm>
 
+#include "cli/in_flag.h"
 #include "cli/units.h"
 #include "net/forwarded.h"
 #include "server/cors.h"
 
 namespace rejoin::cli {
 namespace {
-
-Error about(const char* flag, const Error& error) { return fail(error.code, std::string(flag) + ": " + error.message); }
 
 CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::string>& values, const char* help) {
   return command.add_option(flag, values, help)
@@ -22,7 +21,7 @@ CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::stri
 Status fill_rate(const char* flag, const std::string& text, server::RateLimit& limit) {
   if (text.empty()) return {};
   Result<server::RateLimit> parsed = server::parse_rate_limit(text);
-  if (!parsed.ok()) return about(flag, parsed.error());
+  if (!parsed.ok()) return in_flag(flag, parsed.error());
   limit = *parsed;
   return {};
 }
@@ -30,7 +29,7 @@ Status fill_rate(const char* flag, const std::string& text, server::RateLimit& l
 Status fill_quota(const char* flag, const std::string& text, server::Quota& quota) {
   if (text.empty()) return {};
   Result<server::Quota> parsed = server::parse_quota(text);
-  if (!parsed.ok()) return about(flag, parsed.error());
+  if (!parsed.ok()) return in_flag(flag, parsed.error());
   quota = *parsed;
   return {};
 }
@@ -110,11 +109,11 @@ Status fill_operations(const OperationsArguments& arguments, server::Settings& s
   http.tls_cert_file = arguments.tls_cert;
   http.tls_key_file = arguments.tls_key;
   for (const std::string& origin : arguments.cors_origins)
-    if (Status good = server::check_cors_origin(origin); !good.ok()) return about("--cors-origin", good.error());
+    if (Status good = server::check_cors_origin(origin); !good.ok()) return in_flag("--cors-origin", good.error());
   settings.cors_origins = arguments.cors_origins;
   for (const std::string& range : arguments.trusted_proxies) {
     Result<net::Cidr> cidr = net::parse_cidr(range);
-    if (!cidr.ok()) return about("--trusted-proxy", cidr.error());
+    if (!cidr.ok()) return in_flag("--trusted-proxy", cidr.error());
     http.trusted_proxies.push_back(*cidr);
   }
   REJOIN_TRY(fill_rate("--rate-device", arguments.rate_device, settings.device_rate));

@@ -14,7 +14,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Arguments {
+struct StatusArguments {
   std::string file;
   bool rows = false;
 };
@@ -74,7 +74,7 @@ Status tell(const std::string& file, const json::object& status, const json::obj
   return {};
 }
 
-Result<int> run_status(const Arguments& arguments, Output& output) {
+Result<int> run_status(const StatusArguments& arguments, Output& output) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::read));
   REJOIN_ASSIGN(std::string report, sqlite::status_json(database->replica()));
   boost::system::error_code error;
@@ -98,7 +98,7 @@ Result<int> run_status(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_status(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<StatusArguments>();
   CLI::App* command =
       commands.add("status", "Show what is tracked, where it syncs to, and what waits", "", "rejoin status app.db");
   command->add_option("FILE", arguments->file, "The SQLite database")->required();

@@ -5,13 +5,6 @@
 namespace rejoin::cli {
 namespace {
 
-std::string lower(std::string_view s) {
-  std::string out(s);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 size_t distance(const std::string& a, const std::string& b) {
   std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
   for (size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
@@ -27,14 +20,21 @@ size_t distance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+std::string lower_case(std::string_view s) {
+  std::string out(s);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
 std::vector<std::string> near_names(std::string_view word, const std::vector<std::string>& candidates) {
   static constexpr size_t kLongest = 200;  // the table above is quadratic
-  std::string wanted = lower(word);
+  std::string wanted = lower_case(word);
   std::vector<std::pair<size_t, std::string>> near;
   if (wanted.empty() || wanted.size() > kLongest) return {};
   for (const std::string& candidate : candidates) {
     if (candidate.size() > kLongest) continue;
-    std::string have = lower(candidate);
+    std::string have = lower_case(candidate);
     size_t d = distance(wanted, have);
     // One letter of three may be wrong, one of two may not: everything short resembles everything short.
     size_t most = wanted.size() < 3 ? 0 : std::max<size_t>(1, wanted.size() / 3);

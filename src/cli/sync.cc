@@ -2,9 +2,9 @@
 #include <CLI/Error.hpp>
 #include <CLI/Validators.hpp>
 #include <boost/json/object.hpp>
-#include <cstdlib>
 
 #include "cli/command.h"
+#include "cli/credentials.h"
 #include "cli/hints.h"
 #include "cli/interrupt.h"
 #include "cli/open.h"
@@ -20,14 +20,15 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
-  std::string file, url, token, token_file, token_command, timeout, ca_file;
+struct SyncArguments {
+  std::string file, url, token_command, timeout;
+  Credentials credentials;
   bool forget = false, watch = false, migrate = false;
   unsigned retries = 3;  // a person who waits in front of a terminal wants to hear of a server that is down
 };
 
 // Where to, and as whom: the command line, then the environment, then what the file remembers.
-Result<sqlite::Connection> connection_of(const Arguments& arguments, sqlite::Replica& replica) {
+Result<sqlite::Connection> connection_of(const SyncArguments& arguments, sqlite::Replica& replica) {
   REJOIN_ASSIGN(std::optional<sqlite::Connection> stored, sqlite::stored_connection(replica));
   sqlite::Connection connection;
   connection.url = arguments.url;
@@ -39,15 +40,9 @@ Result<sqlite::Connection> connection_of(const Arguments& arguments, sqlite::Rep
     if (stored && stored->url == connection.url) connection.token = stored->token, connection.migrate = stored->migrate;
   }
   if (arguments.migrate) connection.migrate = true;
-  const char* variable = std::getenv("REJOIN_TOKEN");
-  if (!arguments.token.empty())
-    connection.token = arguments.token;
-  else if (!arguments.token_file.empty()) {
-    REJOIN_ASSIGN(connection.token, read_token_file(arguments.token_file));
-  } else if (!arguments.token_command.empty()) {
-    REJOIN_ASSIGN(connection.token, run_token_command(arguments.token_command));
-  } else if (variable && *variable)
-    connection.token = variable;
+  REJOIN_ASSIGN(std::string token, arguments.token_command.empty() ? token_of(arguments.credentials)
+                                                                   : run_token_command(arguments.token_command));
+  if (!token.empty()) connection.token = std::move(token);
   return connection;
 }
 
@@ -100,7 +95,7 @@ void show(const client::SyncProgress& now, Progress& progress) {
   progress.rename("syncing: " + bytes_text(now.bytes_sent) + " sent, " + bytes_text(now.bytes_received) + " received");
 }
 
-Result<int> run_sync(const Arguments& arguments, Output& output) {
+Result<int> run_sync(const SyncArguments& arguments, Output& output) {
   client::SyncOptions options;
   if (!arguments.timeout.empty()) {
     REJOIN_ASSIGN(int64_t ms, parse_duration(arguments.timeout));
@@ -117,12 +112,12 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
 
   catch_interrupts();
   options.cancelled = [] { return interrupted().load(); };
-  options.ca_file = arguments.ca_file;
+  options.ca_file = arguments.credentials.ca_file;
   // Whoever writes the file may have renewed it meanwhile.
   if (!arguments.token_command.empty())
     options.renew_token = [&] { return run_token_command(arguments.token_command); };
-  else if (!arguments.token_file.empty())
-    options.renew_token = [&] { return read_token_file(arguments.token_file); };
+  else if (!arguments.credentials.token_file.empty())
+    options.renew_token = [&] { return read_token_file(arguments.credentials.token_file); };
   options.migrate = connection.migrate.value_or(false);
   options.session.attempts = static_cast<int>(arguments.retries) + 1;
   if (arguments.watch) {
@@ -132,7 +127,8 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
       if (fresh.ok()) good = std::move(*fresh);
       return good;
     };
-    return watch(*database, {arguments.file, connection, token, arguments.ca_file, !arguments.forget}, output);
+    return watch(*database, {arguments.file, connection, token, arguments.credentials.ca_file, !arguments.forget},
+                 output);
   }
   std::optional<Progress> progress(std::in_place, "syncing", output.json());
   std::optional<Error> last_failure;
@@ -149,8 +145,8 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
   if (report.error) report.error = in_file(arguments.file, *report.error);
   // A server that answered is worth remembering; a mistyped address or a token that was turned away is not.
   bool remember = !arguments.forget && !report.error &&
-                  (arguments.migrate || !arguments.url.empty() || !arguments.token.empty() ||
-                   !arguments.token_file.empty() || !arguments.token_command.empty());
+                  (arguments.migrate || !arguments.url.empty() || !arguments.credentials.token.empty() ||
+                   !arguments.credentials.token_file.empty() || !arguments.token_command.empty());
   connection.token = report.token;
   if (remember) REJOIN_TRY(sqlite::store_connection(replica, connection));
   int refused = report.totals.rows_refused > 0 ? kRefused : kOk;
@@ -168,7 +164,7 @@ Result<int> run_sync(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_sync(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<SyncArguments>();
   CLI::App* command =
       commands.add("sync", "Sync a file with a server",
                    "Until nothing is pending on either side. URL and token are remembered in the file. Ctrl-C stops "
@@ -179,20 +175,13 @@ void add_sync(Commands& commands) {
                    "sync app.db --watch");
   command->add_option("FILE", arguments->file, "The SQLite database")->required();
   command->add_option("URL", arguments->url, "The server; not needed again once a sync succeeded");
-  CLI::Option* token =
-      command
-          ->add_option("--token", arguments->token,
-                       "The token; others on this machine can see it, so prefer a file or REJOIN_TOKEN")
-          ->type_name("TOKEN");
-  CLI::Option* file = command->add_option("--token-file", arguments->token_file, "A file that holds the token")
-                          ->type_name("FILE")
-                          ->excludes(token);
+  add_credentials(command, arguments->credentials);
   command
       ->add_option("--token-command", arguments->token_command,
                    "A command that prints a token; run again when the server turns the token away")
       ->type_name("CMD")
-      ->excludes(token)
-      ->excludes(file);
+      ->excludes(command->get_option("--token"))
+      ->excludes(command->get_option("--token-file"));
   command->add_flag("--migrate", arguments->migrate,
                     "Let the server's contract add tables and columns to the file, from now on");
   command->add_flag("--forget", arguments->forget, "Don't remember URL and token");
@@ -206,8 +195,6 @@ void add_sync(Commands& commands) {
   command->add_option("--retries", arguments->retries, "How often to try again when the server cannot be reached (3)")
       ->type_name("N")
       ->check(CLI::Range(0u, 1000u));
-  command->add_option("--ca-file", arguments->ca_file, "Certificates to trust for https, instead of the system's")
-      ->type_name("FILE");
   commands.on_run(command,
                   [arguments](Output& output) { return in_file(arguments->file, run_sync(*arguments, output)); });
 }

@@ -15,7 +15,7 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct TokenArguments {
   std::string data, secret_file, tenant, device;
   std::string expires = "30d";
   bool relay = false;
@@ -24,7 +24,7 @@ struct Arguments {
   std::vector<std::string> tables;
 };
 
-Result<int> run_token(const Arguments& arguments, Output& output) {
+Result<int> run_token(const TokenArguments& arguments, Output& output) {
   REJOIN_ASSIGN(int64_t valid_ms, parse_duration(arguments.expires));
   if (valid_ms < 1000 || valid_ms > 100 * int64_t{365} * 86'400'000)
     return fail(Code::bad_argument, "--expires takes from 1s to 100y, not '" + arguments.expires + "'");
@@ -72,7 +72,7 @@ Result<int> run_token(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_token(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TokenArguments>();
   CLI::App* command =
       commands.add("token", "Mint an access token for a device",
                    "Signed with the server's secret, so run it where the server runs. The first device of a tenant "

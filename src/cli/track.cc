@@ -11,7 +11,7 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct TrackArguments {
   std::string file;
   std::vector<std::string> tables;
   bool all = false;
@@ -24,7 +24,7 @@ bool is_integer_key(const Error& error) {
   return error.code == Code::untrackable && error.message.find("allow_integer_key") != std::string::npos;
 }
 
-Result<int> run_track(const Arguments& arguments, Output& output) {
+Result<int> run_track(const TrackArguments& arguments, Output& output) {
   if (arguments.tables.empty() && !arguments.all)
     return fail(Code::bad_argument, "name the tables to track, or give --all");
   if (!arguments.tables.empty() && arguments.all)
@@ -81,7 +81,7 @@ Result<int> run_track(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_track(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TrackArguments>();
   CLI::App* command = commands.add(
       "track", "Make tables synced ones",
       "Rows that are there already are included. From then on every write is captured, whatever program makes it.",

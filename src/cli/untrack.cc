@@ -9,12 +9,12 @@
 namespace rejoin::cli {
 namespace {
 
-struct Arguments {
+struct UntrackArguments {
   std::string file;
   std::vector<std::string> tables;
 };
 
-Result<int> run_untrack(const Arguments& arguments, Output& output) {
+Result<int> run_untrack(const UntrackArguments& arguments, Output& output) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
   std::vector<std::string> names;
   for (const std::string& wanted : arguments.tables) {
@@ -35,7 +35,7 @@ Result<int> run_untrack(const Arguments& arguments, Output& output) {
 }  // namespace
 
 void add_untrack(Commands& commands) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<UntrackArguments>();
   CLI::App* command = commands.add(
       "untrack", "Make synced tables ordinary ones again",
       "The rows stay. Triggers, versions, kept values of deleted rows and changes that were not sent yet are removed.",

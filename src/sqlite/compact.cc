@@ -11,8 +11,13 @@ namespace {
 constexpr int64_t kWorthwhile = 50'000;
 // Records that are looked at after a sync, for deletions that may be forgotten: some 10 ms.
 constexpr int64_t kRecordsAtOnce = 16'384;
+// Log entries that one transaction forgets: some 100 ms.
+constexpr int64_t kEntriesAtOnce = 131'072;
+// Between two transactions: SQLite's busy handler sleeps most of the time, and must find the moment.
+constexpr int kPauseMs = 20;
 
-Result<int64_t> compact_in(Work& work) {
+// How far everybody who counts has read.
+Result<int64_t> acknowledged_by_all(Work& work) {
   Context& ctx = work.ctx();
   int64_t up_to = work.state.folded;
   // Servers that this file has left, and devices, that have not been seen for so long hold nothing back.
@@ -31,9 +36,15 @@ Result<int64_t> compact_in(Work& work) {
   devices.bind(1, unseen_before);
   REJOIN_TRY(devices.step());
   if (devices.integer(0) > 0) up_to = std::min(up_to, devices.integer(1));
-  peers.finalize();
-  devices.finalize();
-  if (up_to <= work.state.floor) return int64_t{0};
+  return up_to;
+}
+
+// A part of the log; counts what it removes. True: there is more.
+Result<bool> compact_some(Work& work, int64_t& removed) {
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(const int64_t all, acknowledged_by_all(work));
+  if (all <= work.state.floor) return false;
+  const int64_t up_to = std::min(all, work.state.floor + kEntriesAtOnce);
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   int64_t before = sqlite3_total_changes(ctx.db);
   {
@@ -43,7 +54,7 @@ Result<int64_t> compact_in(Work& work) {
     s.bind(2, tail);
     REJOIN_TRY(s.run("compacting the log"));
   }
-  int64_t removed = sqlite3_total_changes(ctx.db) - before;
+  removed += sqlite3_total_changes(ctx.db) - before;
   if (up_to >= tail) {
     REJOIN_ASSIGN(
         Statement s,
@@ -60,26 +71,39 @@ Result<int64_t> compact_in(Work& work) {
     REJOIN_TRY(s.run("compacting the batches"));
   }
   work.state.floor = up_to;
-  return removed;
+  return up_to < all;
 }
 
 }  // namespace
 
 Result<int64_t> compact(Context& ctx, std::optional<int64_t> keep_days) {
-  REJOIN_ASSIGN(Work work, Work::write(ctx));
-  REJOIN_TRY(fold(work));
-  if (keep_days) REJOIN_TRY(set_keep_days(ctx, *keep_days));
-  REJOIN_ASSIGN(const int64_t removed, compact_in(work));
-  REJOIN_ASSIGN(const int64_t forgotten, purge(work));
-  REJOIN_TRY(work.commit());
-  return removed + forgotten;
+  int64_t removed = 0;
+  PurgePlace place;
+  bool more = true;
+  for (bool first = true; more; first = false) {
+    if (!first && sqlite3_get_autocommit(ctx.db)) sqlite3_sleep(kPauseMs);
+    REJOIN_ASSIGN(Work work, Work::write(ctx));
+    if (first) {
+      REJOIN_TRY(fold(work));
+      if (keep_days) REJOIN_TRY(set_keep_days(ctx, *keep_days));
+    }
+    REJOIN_ASSIGN(more, compact_some(work, removed));
+    if (!more) {
+      REJOIN_ASSIGN(more, purge_some(work, place, removed));
+    }
+    REJOIN_TRY(work.commit());
+  }
+  return removed;
 }
 
 Status compact_if_worthwhile(Work& work) {
   REJOIN_ASSIGN(int64_t tail, log_tail(work.ctx()));
   REJOIN_ASSIGN(bool compacts, purge_a_little(work, kRecordsAtOnce));
   compacts |= tail - work.state.floor >= kWorthwhile;
-  if (compacts) REJOIN_TRY(compact_in(work));
+  int64_t removed = 0;
+  while (compacts) {
+    REJOIN_ASSIGN(compacts, compact_some(work, removed));
+  }
   return {};
 }
 

@@ -14,6 +14,7 @@ namespace rejoin::sqlite {
 namespace {
 
 constexpr size_t kMostAtOnce = 16'384;        // bounds memory: rows that are looked at together
+constexpr int64_t kRecordsAtOnce = 131'072;   // bounds the time of a transaction: records that one looks at
 constexpr size_t kLogEntriesAtOnce = 65'536;  // likewise
 constexpr int64_t kLongestDays = 100 * 366;
 
@@ -163,6 +164,23 @@ Result<bool> step(Work& work, const Table& table, Bytes& place, crdt::Hlc limit,
   return !found.done;
 }
 
+// From `place` on, which it moves, through about so many records. False: at the end of all.
+Result<bool> walk(Work& work, PurgePlace& place, crdt::Hlc limit, int64_t records, Looked& looked) {
+  for (const auto& table : work.ctx().catalog.tables) {
+    const auto id = static_cast<int64_t>(table->id);
+    if (id < place.table) continue;
+    if (id > place.table) place = {id, {}};
+    bool more = true;
+    while (more && records > 0) {
+      REJOIN_ASSIGN(more, step(work, *table, place.key, limit, records, looked));
+    }
+    if (more) return true;
+    place = {id + 1, {}};
+  }
+  place = {};
+  return false;
+}
+
 crdt::Hlc limit_of(int64_t before_ms) {
   // All of that millisecond.
   return before_ms > 0 ? crdt::hlc_of_ms(before_ms) | 0xffff : 0;
@@ -194,18 +212,13 @@ Status set_keep_days(Context& ctx, int64_t days) {
   return s->run("noting how long deletions are kept");
 }
 
-Result<int64_t> purge(Work& work) {
+Result<bool> purge_some(Work& work, PurgePlace& place, int64_t& forgotten) {
   REJOIN_ASSIGN(const std::optional<crdt::Hlc> limit, may_purge(work));
+  if (!limit) return false;
   Looked looked;
-  if (!limit) return looked.gone;
-  for (const auto& table : work.ctx().catalog.tables) {
-    Bytes place;
-    for (bool more = true; more;) {
-      int64_t records = INT64_MAX;
-      REJOIN_ASSIGN(more, step(work, *table, place, *limit, records, looked));
-    }
-  }
-  return looked.gone;
+  REJOIN_ASSIGN(const bool more, walk(work, place, *limit, kRecordsAtOnce, looked));
+  forgotten += looked.gone;
+  return more;
 }
 
 Result<bool> purge_a_little(Work& work, int64_t records) {
@@ -215,36 +228,20 @@ Result<bool> purge_a_little(Work& work, int64_t records) {
   if (now >= horizon.looked_ms && now < horizon.looked_ms + kDayMs) return false;
   REJOIN_ASSIGN(const std::optional<crdt::Hlc> limit, may_purge(work));
   if (!limit) return false;
-  int64_t at_table = 0;
-  Bytes place;
+  PurgePlace place;
   {
     REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT look_table, look_key FROM main.rejoin_state"));
     Use use(*s);
     REJOIN_TRY(s->step("reading where the look stands"));
-    at_table = s->integer(0);
-    place = s->blob(1);
+    place = {s->integer(0), Bytes(s->blob(1))};
   }
   Looked looked;
-  for (const auto& table : ctx.catalog.tables) {
-    const auto id = static_cast<int64_t>(table->id);
-    if (id < at_table) continue;
-    if (id > at_table) place.clear();
-    at_table = id;
-    bool more = true;
-    while (more && records > 0) {
-      REJOIN_ASSIGN(more, step(work, *table, place, *limit, records, looked));
-    }
-    if (more) break;
-    ++at_table;
-    place.clear();
-  }
-  const bool done = records > 0;
-  if (done) at_table = 0, place.clear();
+  REJOIN_ASSIGN(const bool more, walk(work, place, *limit, records, looked));
   REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_state SET look_table=?1, look_key=?2, looked=?3"));
   Use use(*s);
-  s->bind(1, at_table);
-  s->bind_blob(2, place);
-  s->bind(3, done ? now : horizon.looked_ms);
+  s->bind(1, place.table);
+  s->bind_blob(2, place.key);
+  s->bind(3, more ? horizon.looked_ms : now);
   REJOIN_TRY(s->run("noting where the look stands"));
   return looked.log_holds;
 }

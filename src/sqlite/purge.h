@@ -15,9 +15,16 @@ Result<int64_t> keep_ms(Context& ctx);
 // Sets it for good. Error: bad_argument (negative, or more than a lifetime).
 Status set_keep_days(Context& ctx, int64_t days);
 
-// Forgets what may be forgotten, in one go. To be called after the log was compacted. Returns the number of rows.
-Result<int64_t> purge(Work& work);
-// The same in small steps: about `records` at a time, once a day through all of them. True when the log keeps some
+// Where a look through all records stands.
+struct PurgePlace {
+  int64_t table = 0;
+  Bytes key;
+};
+
+// Forgets a part of what may be forgotten, from `place` on, which it moves; counts the rows. To be called after the log
+// was compacted. True: there is more to look at.
+Result<bool> purge_some(Work& work, PurgePlace& place, int64_t& forgotten);
+// The same beside a sync: about `records` at a time, once a day through all of them. True when the log keeps some
 // back: compact it.
 Result<bool> purge_a_little(Work& work, int64_t records);
 

@@ -1,0 +1,53 @@
+// rejoin_compact() goes on in several transactions, so that other writers wait for a bounded part of it only; inside
+// the application's own transaction it is a part of that.
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include "tests/support/peer.h"
+
+namespace rejoin::testing {
+namespace {
+
+constexpr int64_t kRows = 300'000;
+
+class CompactionInParts : public ::testing::Test {
+ protected:
+  CompactionInParts() {
+    peer.run("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < " + std::to_string(kRows) +
+             ") INSERT INTO t SELECT i, 'text' FROM n");
+    peer.run("DELETE FROM t WHERE id % 3 = 0");
+    peer.seq();
+    sqlite3_commit_hook(
+        peer.handle(), [](void* count) { return ++*static_cast<int*>(count), 0; }, &commits);
+  }
+  void expect_compacted() {
+    EXPECT_EQ(peer.number("SELECT count(*) FROM rejoin_log"), 1);
+    EXPECT_EQ(peer.number("SELECT count(*) FROM t__rejoin"), kRows - kRows / 3);
+    peer.expect_sound();
+  }
+  // Everything that was written: the rows, the deletions, and the log of both.
+  void compact() {
+    auto removed = peer.rejoin().compact(0);
+    EXPECT_TRUE(removed.ok()) << removed.error().message;
+  }
+
+  Peer peer{"CREATE TABLE t(id TEXT PRIMARY KEY, text TEXT)", {"t"}};
+  int commits = 0;
+};
+
+TEST_F(CompactionInParts, SeveralTransactions) {
+  compact();
+  EXPECT_GE(commits, 4);
+  expect_compacted();
+}
+
+TEST_F(CompactionInParts, OneInsideATransactionOfTheApplication) {
+  peer.run("BEGIN");
+  compact();
+  EXPECT_EQ(commits, 0);
+  peer.run("COMMIT");
+  expect_compacted();
+}
+
+}  // namespace
+}  // namespace rejoin::testing
