@@ -467,5 +467,86 @@ TEST_F(Alter, ManyColumnsFollowToo) {
   EXPECT_EQ(c.rows("SELECT id, c2, c4, d20, c29, c30 FROM w ORDER BY id"), "'1'|2|4|20|29|'z'\n'2'|2|4|'x'|'y'|'zz'\n");
 }
 
+// Symptom: after a rolled-back index, one made later under the same schema version went unnoticed, its REPLACE unseen.
+TEST_F(Alter, AnIndexAfterARolledBackOneIsNoticed) {
+  a.run("BEGIN; CREATE INDEX plain ON todos(title)");
+  a.seq();
+  a.run("ROLLBACK; CREATE UNIQUE INDEX titles ON todos(title)");
+  a.seq();
+  a.run("INSERT OR REPLACE INTO todos VALUES('4', 'milk', 'new', 4)");
+  b.run("CREATE UNIQUE INDEX titles ON todos(title)");
+  exchange(a, b);
+  exchange(a, b);
+  EXPECT_EQ(a.rows("SELECT id FROM todos ORDER BY id"), "'2'\n'4'\n");
+  EXPECT_EQ(b.rows("SELECT id FROM todos ORDER BY id"), "'2'\n'4'\n");
+  a.expect_sound();
+  b.expect_sound();
+}
+
+// Symptom: rejoin_alter_commit() committed the application's own transaction, after an earlier one of begin's had been
+// rolled back by hand.
+TEST_F(Alter, CommitLeavesTheApplicationsTransactionOpenAfterARollbackByHand) {
+  for (const char* end : {"ROLLBACK", "COMMIT"}) {
+    begin(a, "todos");
+    a.run(end);
+    a.seq();
+    a.run("BEGIN; INSERT INTO todos(id) VALUES('mine')");
+    begin(a, "todos");
+    a.run("ALTER TABLE todos ADD COLUMN x");
+    commit(a, "todos");
+    EXPECT_EQ(sqlite3_get_autocommit(a.handle()), 0) << end;
+    a.run("ROLLBACK");
+    EXPECT_EQ(a.rows("SELECT * FROM todos WHERE id = 'mine'"), "");
+    a.expect_sound();
+  }
+}
+
+// Symptom: a default that SQLite takes for text was NULL on replicas that had not written the row.
+TEST_F(Alter, ANameAsADefaultIsText) {
+  for (const char* column : {"dq TEXT DEFAULT \"d\"\"q\"", "bare TEXT NOT NULL DEFAULT abc"})
+    for (Peer* p : {&a, &b})
+      ASSERT_TRUE(p->rejoin().alter(std::string("ALTER TABLE todos ADD COLUMN ") + column).ok()) << column;
+  later();
+  a.run("INSERT INTO todos(id) VALUES('new')");
+  exchange(a, b);
+  EXPECT_EQ(a.rows("SELECT DISTINCT dq, bare FROM todos"), "'d\"q'|'abc'\n");
+  EXPECT_EQ(b.rows("SELECT * FROM todos ORDER BY id"), a.rows("SELECT * FROM todos ORDER BY id"));
+  b.expect_sound();
+}
+
+TEST_F(Alter, ADefaultThatReplicasMayReadDifferentlyIsRefused) {
+  for (const char* column : {"x TEXT DEFAULT 1e2", "x TEXT DEFAULT 007", "x INTEGER DEFAULT (CAST('1' AS INTEGER))"}) {
+    const std::string before = a.dump();
+    EXPECT_FALSE(a.rejoin().alter(std::string("ALTER TABLE todos ADD COLUMN ") + column).ok()) << column;
+    EXPECT_EQ(a.dump(), before);
+  }
+  for (const char* column : {"x TEXT DEFAULT 12", "y TEXT DEFAULT -3", "z REAL DEFAULT 1e2", "v INTEGER DEFAULT 007"})
+    EXPECT_TRUE(a.rejoin().alter(std::string("ALTER TABLE todos ADD COLUMN ") + column).ok()) << column;
+  EXPECT_EQ(a.number("SELECT count(*) FROM rejoin_log WHERE seq > " + std::to_string(a.seq())), 0);
+}
+
+// Symptom: the children of a table that was made anew were deleted, here and everywhere.
+TEST_F(Alter, ATableMadeAnewUnderEnforcedForeignKeysIsRefusedWhenOthersReferToIt) {
+  a.run(
+      "CREATE TABLE steps(id TEXT PRIMARY KEY, todo TEXT REFERENCES todos ON DELETE CASCADE);"
+      "INSERT INTO steps VALUES('s', '1'); PRAGMA foreign_keys = ON");
+  a.track("steps");
+  const auto anew = [&] {
+    begin(a, "todos");
+    a.run(
+        "CREATE TABLE fresh(id TEXT PRIMARY KEY, title TEXT NOT NULL, color TEXT, n INTEGER DEFAULT 5);"
+        "INSERT INTO fresh SELECT * FROM todos; DROP TABLE todos; ALTER TABLE fresh RENAME TO todos");
+    return a.rejoin().alter_commit("todos");
+  };
+  const Status refused = anew();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("PRAGMA foreign_keys=OFF"), std::string::npos) << refused.error().message;
+  a.run("ROLLBACK; PRAGMA foreign_keys = OFF");
+  EXPECT_TRUE(anew().ok());
+  a.run("PRAGMA foreign_keys = ON");
+  EXPECT_EQ(a.rows("SELECT * FROM steps"), "'s'|'1'\n");
+  a.expect_sound();
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -115,6 +115,25 @@ TEST(AppVersions, ThroughAServerInEveryOrderOfUpgrade) {
   }
 }
 
+// Symptom: what a relaying device had kept aside appeared there when it was upgraded, and never at its server.
+TEST(AppVersions, WhatARelayKeptAsideReachesItsServerAfterItsUpgrade) {
+  LoopbackServer server;
+  Peer origin(kV2, {"t"});
+  LoopbackDevice relay("relay", kV1, {"t"}), other("other", kV2, {"t"});
+  relay.caller.may_relay = true;
+  origin.run("INSERT INTO t VALUES('1', 'a', 'b')");
+  relay.must_sync(server);
+  other.must_sync(server);
+  relay.peer.fetch(origin);
+  relay.must_sync(server);
+  to_v2(relay.peer, false);
+  relay.must_sync(server);
+  relay.must_sync(server);
+  other.must_sync(server);
+  EXPECT_EQ(relay.peer.rows(kT), "'1'|'a'|'b'\n");
+  EXPECT_EQ(other.peer.rows(kT), "'1'|'a'|'b'\n");
+}
+
 // The first read of all that there is, in pages and as one.
 TEST(AppVersions, WhatIsKeptAsideIsPassedOnFromTheBeginningToo) {
   Peer old(kV1, {"t"}), fresh(kV2 + ";" + kU, {"t", "u"});

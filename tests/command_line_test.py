@@ -204,6 +204,28 @@ class LocalTest(FolderTest):
         self.assertEqual([m["changed"] for m in again], [0, 0])
         self.assertIn("nothing new", self.ok("merge", a, b).out)
 
+    def test_merge_passes_on_what_the_file_between_does_not_know(self):
+        old, new = "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)", "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT, b TEXT)"
+        files = [self.path(name) for name in ("first.db", "between.db", "last.db")]
+        for path, schema in zip(files, (new, old, old)):
+            db = plain(path)
+            db.execute(schema)
+            db.close()
+            self.ok("track", path, "t")
+        db = plain(files[0])
+        db.execute("INSERT INTO t VALUES('1', 'a', 'b')")
+        db.close()
+        self.ok("merge", files[0], files[1])
+        self.ok("merge", files[1], files[2])
+        db = plain(files[2])
+        db.execute("ALTER TABLE t ADD COLUMN b TEXT")
+        db.close()
+        self.ok("doctor", files[2])
+        self.ok("merge", files[1], files[2])
+        db = plain(files[2])
+        self.assertEqual(list(db.execute("SELECT * FROM t")), [("1", "a", "b")])
+        db.close()
+
     def test_merge_in_many_pages_makes_an_equal_file(self):
         a = self.database("a.db")
         db = plain(a)

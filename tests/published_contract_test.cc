@@ -123,6 +123,44 @@ TEST_P(PublishedContract, WhatIsInTheWayOnADeviceChangesNothingThere) {
   EXPECT_EQ(device.dump(), before);
 }
 
+TEST_P(PublishedContract, WhatSqliteRefusesOnADeviceIsARefusalThatNamesTheTable) {
+  const std::string json = contract_of(
+      "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, loud TEXT); CREATE TABLE many(id TEXT PRIMARY KEY)",
+      {"todos", "many"});
+  for (const std::string in_the_way :
+       {"CREATE VIEW many AS SELECT 1 AS id", "ALTER TABLE todos ADD COLUMN loud TEXT AS (upper(title))"}) {
+    Peer device("CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)", {"todos"});
+    device.run(in_the_way);
+    device.seq();
+    const std::string before = device.dump();
+    auto made = device.rejoin().migrate(json);
+    ASSERT_FALSE(made.ok()) << in_the_way;
+    EXPECT_EQ(made.error().code, Code::schema_refused) << made.error().message;
+    EXPECT_EQ(device.dump(), before);
+  }
+}
+
+// Symptom: a table that the app had dropped came back with the next sync; one that it did not sync any more stopped all
+// migrations.
+TEST_P(PublishedContract, WhatTheAppGaveUpStaysSo) {
+  const std::string json = contract_of(
+      "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT); CREATE TABLE notes(a TEXT PRIMARY KEY); CREATE TABLE "
+      "many(id "
+      "TEXT PRIMARY KEY)",
+      {"todos", "notes", "many"});
+  LoopbackDevice device("phone",
+                        "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT); CREATE TABLE notes(a TEXT PRIMARY KEY)",
+                        {"todos", "notes"});
+  world->sync(device);
+  device.peer.run("DROP TABLE todos");
+  ASSERT_TRUE(device.peer.rejoin().untrack("notes").ok());
+  auto made = device.peer.rejoin().migrate(json);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(*made, 1);
+  EXPECT_EQ(device.peer.rows("SELECT name FROM rejoin_table"), "'many'\n");
+  EXPECT_EQ(device.peer.rows("SELECT name FROM sqlite_schema WHERE name = 'todos'"), "");
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, PublishedContract, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
                          [](const auto& kind) { return kind.param == StoreKind::embedded ? "embedded" : "postgres"; });
 

@@ -59,6 +59,7 @@ Result<Moved> pull(End& from, End& to, uint64_t page_bytes, Progress& progress) 
   request.cursor = state.pull_cursor;
   request.max_bytes = page_bytes;
   request.skip_origin = target_site;
+  request.pass_on = true;
   uint64_t read = 0;
   for (bool more = true; more;) {
     if (interrupted())

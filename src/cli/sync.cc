@@ -152,6 +152,8 @@ Result<int> run_sync(const SyncArguments& arguments, Output& output) {
   int refused = report.totals.rows_refused > 0 ? kRefused : kOk;
   if (output.json()) {
     boost::json::object document = to_json(report);
+    if (report.not_migrated)
+      document["not_migrated"] = error_json(*report.not_migrated, hints_for(report.not_migrated->code));
     if (report.error) document["error"] = error_json(*report.error, hints_for(report.error->code));
     output.document(document);
     return report.error ? exit_code_of(report.error->code) : refused;

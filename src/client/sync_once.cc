@@ -204,6 +204,10 @@ Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, c
   return report;
 }
 
+static boost::json::object error_object(const Error& error) {
+  return {{"code", static_cast<uint64_t>(error.code)}, {"name", code_name(error.code)}, {"message", error.message}};
+}
+
 std::string report_json(const SyncReport& report) {
   boost::json::object out;
   out["pushed"] = report.totals.rows_pushed;
@@ -215,15 +219,11 @@ std::string report_json(const SyncReport& report) {
   out["round_trips"] = report.totals.round_trips;
   out["bytes_sent"] = report.bytes_sent;
   out["bytes_received"] = report.bytes_received;
-  if (report.error) {
-    boost::json::object error;
-    error["code"] = static_cast<uint64_t>(report.error->code);
-    error["name"] = std::string(code_name(report.error->code));
-    error["message"] = report.error->message;
-    out["error"] = std::move(error);
-  } else {
+  if (report.not_migrated) out["not_migrated"] = error_object(*report.not_migrated);
+  if (report.error)
+    out["error"] = error_object(*report.error);
+  else
     out["error"] = nullptr;
-  }
   return boost::json::serialize(out);
 }
 

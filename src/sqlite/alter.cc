@@ -32,6 +32,22 @@ Result<std::string> table_of_index(Context& ctx, const std::string& index) {
   return std::string(s.text(0));
 }
 
+// All replicas must read the same from rows that nobody wrote the new columns of.
+Status check_defaults(Context& ctx, const Table& table) {
+  REJOIN_ASSIGN(const Table declared, describe_table(ctx.db, table.name));
+  for (const Column& c : declared.columns) {
+    const auto same = [&](const std::string& name) { return same_name(name, c.name); };
+    if (c.literal_default || c.default_text.empty() ||
+        std::none_of(table.unannounced.begin(), table.unannounced.end(), same))
+      continue;
+    return fail(Code::bad_argument, "column \"" + c.name + "\" of table \"" + table.name +
+                                        "\" cannot have the default " + c.default_text +
+                                        ", which replicas may read differently; write it as a literal of the column's "
+                                        "type, such as 'text' or 1.5");
+  }
+  return {};
+}
+
 // The statement has been run; what was it? A table keeps its root page and its columns their order.
 Status follow(Work& work, const Table& before, const std::vector<std::string>& columns_before, int64_t root) {
   Context& ctx = work.ctx();
@@ -67,7 +83,10 @@ Status follow(Work& work, const Table& before, const std::vector<std::string>& c
   } else {
     // Generated columns are not ours to carry.
     REJOIN_TRY(refresh_catalog(ctx));
-    if (const Table* now = ctx.catalog.find(before.id)) REJOIN_TRY(add_columns(ctx, before, now->unannounced));
+    if (const Table* now = ctx.catalog.find(before.id)) {
+      REJOIN_TRY(check_defaults(ctx, *now));
+      REJOIN_TRY(add_columns(ctx, before, now->unannounced));
+    }
   }
   return renew_triggers(ctx, before.id);
 }

@@ -257,6 +257,28 @@ Status begin_in(Work& work, const std::string& name) {
                           " WHEN 0 BEGIN SELECT 1; END");
 }
 
+// Where foreign keys are enforced, DROP TABLE deletes all rows first, and their children with them.
+Status check_children(Context& ctx, const Begun& table, const std::string& now) {
+  int enforced = 0;
+  if (sqlite3_db_config(ctx.db, SQLITE_DBCONFIG_ENABLE_FKEY, -1, &enforced) != SQLITE_OK || !enforced) return {};
+  REJOIN_ASSIGN(
+      Statement s,
+      prepare(ctx.db,
+              "SELECT (SELECT s.name FROM main.sqlite_schema AS s, pragma_foreign_key_list(s.name, 'main') AS f "
+              "WHERE s.type='table' AND s.name<>?1 COLLATE NOCASE AND f.\"table\"=?1 COLLATE NOCASE) WHERE NOT "
+              "EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type='trigger' AND name=?2)"));
+  s.bind_text(1, now);
+  const std::string trigger = follower(table.id);
+  s.bind_text(2, trigger);
+  REJOIN_ASSIGN(const bool made_anew, s.step());
+  if (!made_anew || s.is_null(0)) return {};
+  return fail(Code::bad_argument,
+              "table \"" + now + "\" was dropped and made anew while foreign keys are enforced, which does to \"" +
+                  std::string(s.text(0)) +
+                  "\", as it refers to this table, what deleting all rows does; ROLLBACK, then PRAGMA foreign_keys=OFF "
+                  "before rejoin_alter_begin()");
+}
+
 Status commit_in(Work& work, const std::string& name) {
   REJOIN_ASSIGN(const std::vector<Begun> tables, begun(work.ctx()));
   for (const Begun& table : tables) {
@@ -264,6 +286,7 @@ Status commit_in(Work& work, const std::string& name) {
     if (!same_name(table.name, name) && !(now && same_name(*now, name))) continue;
     if (!now)
       return fail(Code::not_found, "table \"" + table.name + "\" is gone; make it anew under this name, or ROLLBACK");
+    REJOIN_TRY(check_children(work.ctx(), table, *now));
     return finish(work, table, *now);
   }
   return fail(Code::bad_argument,
@@ -282,6 +305,9 @@ Status alter_begin(Context& ctx, const std::string& table) {
   if (opened) REJOIN_TRY(exec(ctx.db, "BEGIN IMMEDIATE"));
   const Status done = [&]() -> Status {
     REJOIN_ASSIGN(Work work, Work::write(ctx));
+    // An earlier transaction of begin's was ended by hand; this one is the application's.
+    REJOIN_ASSIGN(const std::vector<Begun> others, begun(ctx));
+    if (!opened && others.empty()) ctx.alter_begun = false;
     REJOIN_TRY(begin_in(work, table));
     return work.commit();
   }();

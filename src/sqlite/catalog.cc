@@ -20,6 +20,30 @@ std::string upper(std::string_view s) {
   return out;
 }
 
+// A name as a DEFAULT is taken for text, quoted or not.
+bool is_name(std::string_view text) {
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') return true;
+  const auto word = [](char c) { return c == '_' || c & 0x80 || std::isalnum(static_cast<unsigned char>(c)); };
+  if (text.empty() || std::isdigit(static_cast<unsigned char>(text.front()))) return false;
+  if (!std::all_of(text.begin(), text.end(), word)) return false;
+  const std::string u = upper(text);
+  return u != "NULL" && u != "TRUE" && u != "FALSE" && !u.starts_with("CURRENT_");
+}
+
+std::string name_text(std::string_view name) {
+  if (name.front() != '"') return std::string(name);
+  std::string out;
+  for (size_t i = 1; i + 1 < name.size(); ++i) {
+    out += name[i];
+    if (name[i] == '"') ++i;
+  }
+  return out;
+}
+
+bool is_number(std::string_view text) {
+  return text.find_first_of("0123456789") < 2 && text.find_first_of("'\"") == std::string_view::npos;
+}
+
 // Is this DEFAULT text a literal (so that every replica reads the same from it)?
 bool is_literal(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '(')) text.remove_prefix(1);
@@ -187,13 +211,14 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
     c.not_null = s.integer(2) != 0;
     if (!s.is_null(3)) {
       std::string text(s.text(3));
+      c.default_text = text;
+      if (is_name(text)) text = quote_text(name_text(text));
       c.literal_default = is_literal(text);
       if (c.literal_default) {
         auto v = literal_value(db, text, c.type);
-        if (v.ok())
-          c.default_value = std::move(*v);
-        else
-          c.literal_default = false;
+        // SQLite gives rows that are there `1e2` as it is written, and new ones 100.0.
+        c.literal_default = v.ok() && (c.affinity != Affinity::text || !is_number(text) || v->ref().bytes == text);
+        if (c.literal_default) c.default_value = std::move(*v);
       }
     }
     if (s.integer(4) > 0)

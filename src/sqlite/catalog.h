@@ -25,7 +25,8 @@ struct Column {
   bool not_null = false;
   bool literal_default = false;  // false: no default, or one that is not a literal (then a bottom cell reads as NULL)
   OwnedValue default_value;
-  bool present = true;  // false: dropped from the table; the id stays taken
+  std::string default_text;  // as it is declared; empty: none
+  bool present = true;       // false: dropped from the table; the id stays taken
 };
 
 // A name that a column had before: replicas that have not renamed it yet still call it so.

@@ -58,6 +58,7 @@ struct Context {
   // Drops what a rollback may have made wrong.
   void forget() {
     catalog_main = -1;
+    catalog_checked = -2;
     sites_valid = format_known = false;
   }
 };

@@ -15,11 +15,25 @@ Error refusal(const std::string& table, const std::string& why) {
                                         "; nothing was changed, syncing goes on without it");
 }
 
+// What the app dropped, or does not sync any more, stays so.
+Result<bool> given_up(Context& ctx, const std::string& table) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_untracked WHERE name=?1"));
+  Use use(*s);
+  s->bind_text(1, table);
+  return s->step("looking for tables that are not synced any more");
+}
+
 Result<int64_t> make_table(Context& ctx, const contract::Table& wanted) {
+  REJOIN_ASSIGN(const bool unwanted, given_up(ctx, wanted.name));
+  if (unwanted) return int64_t{0};
   if (describe_table(ctx.db, wanted.name).ok())
     return refusal(wanted.name, "is here and is not synced (rejoin_track() makes it so)");
   ctx.statements.clear();
-  REJOIN_TRY(exec(ctx.db, contract::sqlite_ddl(wanted)));
+  if (Status made = exec(ctx.db, contract::sqlite_ddl(wanted)); !made) {
+    if (made.error().code == Code::internal)
+      return refusal(wanted.name, "cannot be made here: " + made.error().message);
+    return made.error();
+  }
   TrackOptions options;
   options.allow_integer_key = true;
   REJOIN_TRY(track(ctx, wanted.name, options));
@@ -41,7 +55,12 @@ Result<int64_t> make_columns(Work& work, const Table& have, const contract::Tabl
     if (std::any_of(have.former.begin(), have.former.end(), was)) continue;
     ddl.push_back(contract::sqlite_column_ddl(c));
   }
-  if (!ddl.empty()) REJOIN_TRY(add_declared_columns(work, have.id, ddl));
+  if (ddl.empty()) return int64_t{0};
+  if (Status made = add_declared_columns(work, have.id, ddl); !made) {
+    if (made.error().code == Code::internal)
+      return refusal(wanted.name, "cannot get its new columns here: " + made.error().message);
+    return made.error();
+  }
   return static_cast<int64_t>(ddl.size());
 }
 

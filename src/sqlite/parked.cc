@@ -114,7 +114,10 @@ Status replay_parked(Work& work, const std::string& table) {
       ids.push_back(s->integer(0));
     }
   }
-  return replay(work, ids, true);
+  // They were passed on in changesets as they came. A server that takes others' rows gets none that is kept aside.
+  REJOIN_ASSIGN(const auto relays,
+                query_int(work.ctx().db, "SELECT 1 FROM main.rejoin_peer WHERE may_relay=1 LIMIT 1"));
+  return replay(work, ids, !relays);
 }
 
 Status replay_due(Work& work) {
