@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "codec/changeset.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/fold.h"
 #include "sqlite/merge.h"
 #include "sqlite/parked.h"
@@ -92,9 +93,7 @@ class StagedPages final : public sync::Staging {
   const Bytes source_;
 };
 
-}  // namespace
-
-Result<sync::ApplyOutcome> apply(Context& ctx, BytesView frame, const ApplyOptions& options) {
+Result<sync::ApplyOutcome> apply_once(Context& ctx, BytesView frame, const ApplyOptions& options) {
   // Damage is found before a lock is taken or anything is created.
   REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame, options.limits));
   uint64_t rows = 0;
@@ -109,6 +108,12 @@ Result<sync::ApplyOutcome> apply(Context& ctx, BytesView frame, const ApplyOptio
   }
   REJOIN_TRY(work.commit());
   return outcome;
+}
+
+}  // namespace
+
+Result<sync::ApplyOutcome> apply(Context& ctx, BytesView frame, const ApplyOptions& options) {
+  return leaving_rollbacks_out(ctx, [&] { return apply_once(ctx, frame, options); });
 }
 
 Result<sync::ApplyOutcome> apply_in(Work& work, BytesView frame, const ApplyOptions& options) {

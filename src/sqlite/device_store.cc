@@ -7,6 +7,7 @@
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
 #include "sqlite/discard.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/evict.h"
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
@@ -168,36 +169,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
 
   Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
                                         const std::vector<sync::EvictedRows>& evicted) override {
-    REJOIN_ASSIGN(Work work, begin());
-    sync::ApplyOutcome outcome;
-    Bytes source;
-    REJOIN_TRY(note_evicted(work, evicted, is_server()));
-    REJOIN_TRY(keep_what_came_back(ctx_, frame));
-    if (!frame.empty()) {
-      ApplyOptions options;
-      options.now_ms = std::min(server_now_ms, kLatestServerClockMs);
-      options.referee = is_server();
-      REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
-      REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
-      source = reader.info().source.view();
-      REJOIN_TRY(note_not_taken(ctx_, outcome.refused));
-    }
-    {
-      REJOIN_ASSIGN(Statement * s,
-                    peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pull_all=0, pulled_rows=pulled_rows+?3, "
-                         "site=coalesce(?4, site) WHERE url=?1"));
-      Use use(*s);
-      s->bind_blob(2, next_cursor);
-      s->bind(3, static_cast<int64_t>(outcome.rows_changed));
-      if (source.empty())
-        s->bind_null(4);
-      else
-        s->bind_blob(4, source);
-      REJOIN_TRY(s->run("noting what is pulled"));
-    }
-    REJOIN_TRY(evict_what_can_leave(work));
-    REJOIN_TRY(work.commit());
-    return outcome;
+    return leaving_rollbacks_out(ctx_, [&] { return apply_page_once(frame, next_cursor, server_now_ms, evicted); });
   }
 
   Result<bool> keep_facts(const sync::ServerFacts& facts) override {
@@ -362,6 +334,40 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   }
 
   // A write transaction in which this server's row exists.
+  Result<sync::ApplyOutcome> apply_page_once(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
+                                             const std::vector<sync::EvictedRows>& evicted) {
+    REJOIN_ASSIGN(Work work, begin());
+    sync::ApplyOutcome outcome;
+    Bytes source;
+    REJOIN_TRY(note_evicted(work, evicted, is_server()));
+    REJOIN_TRY(keep_what_came_back(ctx_, frame));
+    if (!frame.empty()) {
+      ApplyOptions options;
+      options.now_ms = std::min(server_now_ms, kLatestServerClockMs);
+      options.referee = is_server();
+      REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
+      REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));
+      source = reader.info().source.view();
+      REJOIN_TRY(note_not_taken(ctx_, outcome.refused));
+    }
+    {
+      REJOIN_ASSIGN(Statement * s,
+                    peer("UPDATE main.rejoin_peer SET pull_cursor=?2, pull_all=0, pulled_rows=pulled_rows+?3, "
+                         "site=coalesce(?4, site) WHERE url=?1"));
+      Use use(*s);
+      s->bind_blob(2, next_cursor);
+      s->bind(3, static_cast<int64_t>(outcome.rows_changed));
+      if (source.empty())
+        s->bind_null(4);
+      else
+        s->bind_blob(4, source);
+      REJOIN_TRY(s->run("noting what is pulled"));
+    }
+    REJOIN_TRY(evict_what_can_leave(work));
+    REJOIN_TRY(work.commit());
+    return outcome;
+  }
+
   Result<Work> begin() {
     REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
     REJOIN_ASSIGN(Statement * s, peer("INSERT OR IGNORE INTO main.rejoin_peer(url) VALUES(?1)"));

@@ -52,4 +52,16 @@ class Enforcement {
   int64_t mark_ = 0;  // the log's tail before anything was captured
 };
 
+// Runs something that merges in a transaction of its own. A trigger of the application's that rolls the transaction
+// back is left out from then on (BaseWriter), and what was begun is done once more.
+template <class Do>
+auto leaving_rollbacks_out(Context& ctx, Do&& act) {
+  for (;;) {
+    const size_t before = ctx.rollback_triggers.size();
+    const bool own = sqlite3_get_autocommit(ctx.db);
+    auto done = act();
+    if (done.ok() || !own || ctx.rollback_triggers.size() == before) return done;
+  }
+}
+
 }  // namespace rejoin::sqlite

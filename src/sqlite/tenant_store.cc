@@ -5,6 +5,7 @@
 #include "contract/contract.h"
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
@@ -23,70 +24,7 @@ class SqliteTenantStore final : public sync::TenantStore {
   explicit SqliteTenantStore(Replica& replica) : ctx_(replica.impl().ctx) {}
 
   Result<sync::PushReply> push(const sync::PushRequest& request) override {
-    if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
-    REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
-    REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
-    bool taken = false;
-    if (!chain) {
-      // A site belongs to the device that brought it first.
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1"));
-      Use use(*s);
-      s->bind_blob(1, request.site.view());
-      REJOIN_ASSIGN(taken, s->step("looking for a site's device"));
-    }
-    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
-      case sync::Link::repeat: {
-        sync::PushReply reply;
-        reply.next_chain_token = chain->token;
-        reply.outcome = sync::decode_outcome(chain->reply);
-        reply.repeated = true;
-        REJOIN_TRY(work.commit());
-        return reply;
-      }
-      case sync::Link::stale:
-        return sync::stale_chain();
-      case sync::Link::unknown:
-        if (chain) return forget_device(work, request);
-        return sync::unknown_chain();
-      case sync::Link::next:
-        break;
-    }
-    const uint64_t counter = chain ? chain->counter : 0;
-
-    ApplyOptions options;
-    if (!request.may_relay) options.only_site = request.site;
-    options.origin = request.site;
-    options.drift_ms = request.drift_ms;
-    options.refuse_ahead = true;
-    options.refuse_unknown = true;
-    options.limits = request.limits;
-    options.who = request.who;
-    REJOIN_ASSIGN(options.stale, missed_deletions(request.device, request.site, request.cursor));
-    sync::PushReply reply;
-    REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
-    REJOIN_TRY(tell_rows(work, request.who, reply.outcome.refused));
-    reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1);
-    {
-      REJOIN_ASSIGN(
-          Statement * s,
-          ctx_.statement(
-              "INSERT INTO main.rejoin_device(device, site, counter, token, nonce, reply, last_seen) VALUES(?1, ?2, "
-              "?3, ?4, ?5, ?6, ?7) "
-              "ON CONFLICT(device, site) DO UPDATE SET counter=?3, token=?4, nonce=?5, reply=?6, last_seen=?7"));
-      Use use(*s);
-      Bytes outcome = sync::encode_outcome(reply.outcome);
-      s->bind_text(1, request.device);
-      s->bind_blob(2, request.site.view());
-      s->bind(3, static_cast<int64_t>(counter + 1));
-      s->bind_blob(4, reply.next_chain_token);
-      s->bind_blob(5, request.nonce);
-      s->bind_blob(6, outcome);
-      s->bind(7, request.now_ms);
-      REJOIN_TRY(s->run("noting a device"));
-    }
-    REJOIN_TRY(compact_if_worthwhile(work));
-    REJOIN_TRY(work.commit());
-    return reply;
+    return leaving_rollbacks_out(ctx_, [&] { return push_once(request); });
   }
 
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
@@ -228,6 +166,73 @@ class SqliteTenantStore final : public sync::TenantStore {
   }
 
  private:
+  Result<sync::PushReply> push_once(const sync::PushRequest& request) {
+    if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
+    REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
+    REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
+    bool taken = false;
+    if (!chain) {
+      // A site belongs to the device that brought it first.
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE site=?1"));
+      Use use(*s);
+      s->bind_blob(1, request.site.view());
+      REJOIN_ASSIGN(taken, s->step("looking for a site's device"));
+    }
+    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
+      case sync::Link::repeat: {
+        sync::PushReply reply;
+        reply.next_chain_token = chain->token;
+        reply.outcome = sync::decode_outcome(chain->reply);
+        reply.repeated = true;
+        REJOIN_TRY(work.commit());
+        return reply;
+      }
+      case sync::Link::stale:
+        return sync::stale_chain();
+      case sync::Link::unknown:
+        if (chain) return forget_device(work, request);
+        return sync::unknown_chain();
+      case sync::Link::next:
+        break;
+    }
+    const uint64_t counter = chain ? chain->counter : 0;
+
+    ApplyOptions options;
+    if (!request.may_relay) options.only_site = request.site;
+    options.origin = request.site;
+    options.drift_ms = request.drift_ms;
+    options.refuse_ahead = true;
+    options.refuse_unknown = true;
+    options.limits = request.limits;
+    options.who = request.who;
+    REJOIN_ASSIGN(options.stale, missed_deletions(request.device, request.site, request.cursor));
+    sync::PushReply reply;
+    REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
+    REJOIN_TRY(tell_rows(work, request.who, reply.outcome.refused));
+    reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1);
+    {
+      REJOIN_ASSIGN(
+          Statement * s,
+          ctx_.statement(
+              "INSERT INTO main.rejoin_device(device, site, counter, token, nonce, reply, last_seen) VALUES(?1, ?2, "
+              "?3, ?4, ?5, ?6, ?7) "
+              "ON CONFLICT(device, site) DO UPDATE SET counter=?3, token=?4, nonce=?5, reply=?6, last_seen=?7"));
+      Use use(*s);
+      Bytes outcome = sync::encode_outcome(reply.outcome);
+      s->bind_text(1, request.device);
+      s->bind_blob(2, request.site.view());
+      s->bind(3, static_cast<int64_t>(counter + 1));
+      s->bind_blob(4, reply.next_chain_token);
+      s->bind_blob(5, request.nonce);
+      s->bind_blob(6, outcome);
+      s->bind(7, request.now_ms);
+      REJOIN_TRY(s->run("noting a device"));
+    }
+    REJOIN_TRY(compact_if_worthwhile(work));
+    REJOIN_TRY(work.commit());
+    return reply;
+  }
+
   Result<std::string> read_published() {
     REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT json FROM main.rejoin_contract WHERE fingerprint=?1"));
     Use use(*s);
