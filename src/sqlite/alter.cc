@@ -64,16 +64,17 @@ Status follow(Work& work, const Table& before, const std::vector<std::string>& c
 
   REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, name, true));
   if (columns.size() == columns_before.size()) {
+    std::vector<RenamedColumn> renamed;
     for (size_t i = 0; i < columns.size(); ++i) {
       const std::string& from = columns_before[i];
       if (from == columns[i]) continue;
       for (size_t k = 0; k < before.key.size(); ++k)
-        if (same_name(before.key[k].name, from))
-          REJOIN_TRY(rename_column(ctx, before, -1 - static_cast<int64_t>(k), from, columns[i]));
+        if (same_name(before.key[k].name, from)) renamed.push_back({-1 - static_cast<int64_t>(k), from, columns[i]});
       for (size_t c = 0; c < before.columns.size(); ++c)
         if (before.columns[c].present && same_name(before.columns[c].name, from))
-          REJOIN_TRY(rename_column(ctx, before, static_cast<int64_t>(c), from, columns[i]));
+          renamed.push_back({static_cast<int64_t>(c), from, columns[i]});
     }
+    REJOIN_TRY(rename_columns(ctx, before, renamed));
   } else if (columns.size() < columns_before.size()) {
     for (uint32_t c = 0; c < before.columns.size(); ++c) {
       const auto here = [&](const std::string& column) { return same_name(column, before.columns[c].name); };
@@ -127,11 +128,9 @@ Status alter(Context& ctx, const std::string& sql) {
     REJOIN_TRY(run_sql(ctx, sql));
     REJOIN_TRY(renew_triggers(ctx, before.id));  // they know the UNIQUE indexes
   }
-  Table* now = ctx.catalog.find(before.id);
-  if (!now) return fail(Code::internal, "table \"" + before.name + "\" is not tracked any more after it was altered");
-  std::vector<std::string> names = now->former_names;
-  names.push_back(now->name);
-  for (const std::string& name : names) REJOIN_TRY(replay_parked(work, name));
+  if (!ctx.catalog.find(before.id))
+    return fail(Code::internal, "table \"" + before.name + "\" is not tracked any more after it was altered");
+  REJOIN_TRY(replay_parked_of(work, before.id));
   return work.commit();
 }
 

@@ -127,10 +127,10 @@ class Finish {
   // Ids of columns, and the columns of the tables beside.
   Status follow_columns() {
     const Table& before = rows_.before;
+    std::vector<RenamedColumn> renamed;
     for (size_t k = 0; k < before.key.size(); ++k) {
       const std::string& now = rows_.after.key[k].name;
-      if (before.key[k].name != now)
-        REJOIN_TRY(rename_column(ctx_, before, -1 - static_cast<int64_t>(k), before.key[k].name, now));
+      if (before.key[k].name != now) renamed.push_back({-1 - static_cast<int64_t>(k), before.key[k].name, now});
     }
     for (uint32_t c = 0; c < before.columns.size(); ++c) {
       if (!before.columns[c].present) continue;
@@ -138,8 +138,9 @@ class Finish {
       if (!now)
         REJOIN_TRY(drop_column(ctx_, before, c));
       else if (now->name != before.columns[c].name)
-        REJOIN_TRY(rename_column(ctx_, before, static_cast<int64_t>(c), before.columns[c].name, now->name));
+        renamed.push_back({static_cast<int64_t>(c), before.columns[c].name, now->name});
     }
+    REJOIN_TRY(rename_columns(ctx_, before, renamed));
     return add_columns(ctx_, before, rows_.new_columns());
   }
 
@@ -164,16 +165,8 @@ Result<Table> table_before(Context& ctx, const Begun& table) {
     out.allow_integer_key = row && s.integer(0) != 0;
     out.keep_deleted = row && s.integer(1) != 0;
   }
-  {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) WHERE pk>0 ORDER BY pk"));
-    const std::string copy = table.name + "__rejoin_alter";
-    s.bind_text(1, copy);
-    for (;;) {
-      REJOIN_ASSIGN(bool row, s.step());
-      if (!row) break;
-      out.key.emplace_back().name = s.text(0);
-    }
-  }
+  REJOIN_ASSIGN(const std::vector<std::string> key, key_columns(ctx, table.name + "__rejoin_alter"));
+  for (const std::string& name : key) out.key.emplace_back().name = name;
   {
     REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
     s.bind(1, static_cast<int64_t>(table.id));
@@ -225,12 +218,9 @@ Status finish(Work& work, Begun table, const std::string& now) {
   ctx.catalog_main = -1;
   REJOIN_TRY(refresh_catalog(ctx));
   REJOIN_TRY(fold(work));
-  Table* done = ctx.catalog.find(table.id);
-  if (!done) return fail(Code::internal, "table \"" + now + "\" is not tracked any more after it was altered");
-  std::vector<std::string> names = done->former_names;
-  names.push_back(now);
-  for (const std::string& name : names) REJOIN_TRY(replay_parked(work, name));
-  return {};
+  if (!ctx.catalog.find(table.id))
+    return fail(Code::internal, "table \"" + now + "\" is not tracked any more after it was altered");
+  return replay_parked_of(work, table.id);
 }
 
 Status begin_in(Work& work, const std::string& name) {

@@ -23,13 +23,7 @@ Status forget_former(Context& ctx, const Table& table, const std::string& name) 
              name);
 }
 
-}  // namespace
-
-Result<std::vector<std::string>> declared_columns(Context& ctx, const std::string& table, bool generated_too) {
-  REJOIN_ASSIGN(Statement s,
-                prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden=0 OR ?2 ORDER BY cid"));
-  s.bind_text(1, table);
-  s.bind(2, static_cast<int64_t>(generated_too));
+Result<std::vector<std::string>> first_texts(Statement& s) {
   std::vector<std::string> out;
   for (;;) {
     REJOIN_ASSIGN(bool row, s.step());
@@ -39,15 +33,43 @@ Result<std::vector<std::string>> declared_columns(Context& ctx, const std::strin
   return out;
 }
 
-Status rename_column(Context& ctx, const Table& table, int64_t column, const std::string& from, const std::string& to) {
-  for (const std::string& side : {table.shadow(), table.gone()})
-    REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + side + " RENAME COLUMN " + quote(from) + " TO " + quote(to)));
-  if (column >= 0)
-    REJOIN_TRY(run(ctx, "UPDATE main.rejoin_column SET name=?3 WHERE tbl=?1 AND id=?2", table, column, to));
-  if (sqlite3_stricmp(from.c_str(), to.c_str()) == 0) return {};
-  REJOIN_TRY(forget_former(ctx, table, to));
-  REJOIN_TRY(forget_former(ctx, table, from));
-  return run(ctx, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(?1, ?2, ?3)", table, column, from);
+}  // namespace
+
+Result<std::vector<std::string>> declared_columns(Context& ctx, const std::string& table, bool generated_too) {
+  REJOIN_ASSIGN(Statement s,
+                prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden=0 OR ?2 ORDER BY cid"));
+  s.bind_text(1, table);
+  s.bind(2, static_cast<int64_t>(generated_too));
+  return first_texts(s);
+}
+
+Result<std::vector<std::string>> key_columns(Context& ctx, const std::string& table) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE pk>0 ORDER BY pk"));
+  s.bind_text(1, table);
+  return first_texts(s);
+}
+
+Status rename_columns(Context& ctx, const Table& table, const std::vector<RenamedColumn>& renamed) {
+  // By way of names that nobody has.
+  const auto on_the_way = [&](size_t i) { return quote("rejoin_moving_" + std::to_string(i)); };
+  for (const std::string& side : {table.shadow(), table.gone()}) {
+    for (size_t i = 0; i < renamed.size(); ++i)
+      REJOIN_TRY(
+          exec(ctx.db, "ALTER TABLE " + side + " RENAME COLUMN " + quote(renamed[i].from) + " TO " + on_the_way(i)));
+    for (size_t i = 0; i < renamed.size(); ++i)
+      REJOIN_TRY(
+          exec(ctx.db, "ALTER TABLE " + side + " RENAME COLUMN " + on_the_way(i) + " TO " + quote(renamed[i].to)));
+  }
+  for (const RenamedColumn& r : renamed)
+    if (r.column >= 0)
+      REJOIN_TRY(run(ctx, "UPDATE main.rejoin_column SET name=?3 WHERE tbl=?1 AND id=?2", table, r.column, r.to));
+  for (const RenamedColumn& r : renamed) {
+    if (same_name(r.from, r.to)) continue;
+    REJOIN_TRY(forget_former(ctx, table, r.from));
+    REJOIN_TRY(run(ctx, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(?1, ?2, ?3)", table, r.column, r.from));
+  }
+  for (const RenamedColumn& r : renamed) REJOIN_TRY(forget_former(ctx, table, r.to));
+  return {};
 }
 
 Status drop_column(Context& ctx, const Table& table, uint32_t column) {

@@ -12,9 +12,15 @@ namespace rejoin::sqlite {
 // The columns of any table in the order of their declaration.
 Result<std::vector<std::string>> declared_columns(Context& ctx, const std::string& table, bool generated_too);
 
-// It keeps its id and its versions, and the values of deleted rows. `column`: its id, or -1 - i for the i-th key
-// column.
-Status rename_column(Context& ctx, const Table& table, int64_t column, const std::string& from, const std::string& to);
+// Those of its primary key, in the key's order.
+Result<std::vector<std::string>> key_columns(Context& ctx, const std::string& table);
+
+struct RenamedColumn {
+  int64_t column;  // its id; -1 - i for the i-th key column
+  std::string from, to;
+};
+// They keep their ids and versions, and the values of deleted rows. All at once: they may change names with each other.
+Status rename_columns(Context& ctx, const Table& table, const std::vector<RenamedColumn>& renamed);
 // The id stays taken; the values of deleted rows go with it.
 Status drop_column(Context& ctx, const Table& table, uint32_t column);
 // New ones read as their default and are news to nobody. When one has the name of a dropped column, what others have

@@ -2,9 +2,9 @@
 
 #include <sys/stat.h>
 
+#include "sqlite/adopt.h"
 #include "sqlite/identity.h"
 #include "sqlite/layout.h"
-#include "sqlite/track.h"
 
 namespace rejoin::sqlite {
 

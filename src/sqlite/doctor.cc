@@ -23,7 +23,7 @@ struct Findings {
 
 Status check_table(Context& ctx, Table& table, Findings& findings) {
   size_t keys = table.key.size();
-  REJOIN_ASSIGN(std::set<std::string> triggers, capture_triggers(ctx.db));
+  REJOIN_ASSIGN(const CaptureTriggers triggers, capture_triggers(ctx.db));
   if (!has_triggers(triggers, table))
     findings.add("triggers", table.name, "",
                  "its capture triggers (rejoin_capture_…) are not those that it needs; they are made anew at the next "

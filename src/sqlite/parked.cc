@@ -120,6 +120,15 @@ Status replay_parked(Work& work, const std::string& table) {
   return replay(work, ids, !relays);
 }
 
+Status replay_parked_of(Work& work, uint64_t id) {
+  const Table* table = work.ctx().catalog.find(id);
+  if (!table) return {};
+  std::vector<std::string> names = table->former_names;
+  names.push_back(table->name);
+  for (const std::string& name : names) REJOIN_TRY(replay_parked(work, name));
+  return {};
+}
+
 Status replay_due(Work& work) {
   std::vector<int64_t> ids;
   {

@@ -16,6 +16,8 @@ Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::s
 Status unpark_hidden(Context& ctx, const Table& table, BytesView key);
 // Merges again what was kept for `table` (its schema has changed).
 Status replay_parked(Work& work, const std::string& table);
+// The same for a tracked table, under all names that it has had.
+Status replay_parked_of(Work& work, uint64_t table);
 // Merges again what was kept because its stamps lay in the future, as far as its time has come.
 Status replay_due(Work& work);
 

@@ -1,7 +1,6 @@
 #include "sqlite/track.h"
 
 #include "codec/merged_list.h"
-#include "sqlite/alter_session.h"
 #include "sqlite/fold.h"
 #include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
@@ -315,109 +314,6 @@ Status untrack(Context& ctx, const std::string& name) {
   ctx.statements.clear();  // a statement on a table keeps it from being dropped
   REJOIN_TRY(purge(ctx, id, exact));
   return work.commit();
-}
-
-Status adopt_schema_changes(Work& work) {
-  Context& ctx = work.ctx();
-  bool changed = false;
-  // Tables by the name their triggers sit on now.
-  struct Known {
-    uint64_t id;
-    std::string name, now;
-  };
-  bool suspicious = false;
-  for (const auto& t : ctx.catalog.tables) suspicious |= !t->unannounced.empty();
-  {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT count(*) FROM main.rejoin_table"));
-    Use use(*s);
-    REJOIN_TRY(s->step());
-    suspicious |= s->integer(0) != static_cast<int64_t>(ctx.catalog.tables.size());
-  }
-  if (!suspicious && ctx.catalog_checked == ctx.catalog_main) return {};
-  REJOIN_ASSIGN(const bool altering, settle_alters(work));
-  if (altering) return {};
-  std::vector<Known> known;
-  {
-    REJOIN_ASSIGN(Statement s,
-                  prepare(ctx.db,
-                          "SELECT t.id, t.name, coalesce(max(s.tbl_name), '') FROM main.rejoin_table AS t LEFT JOIN "
-                          "main.sqlite_schema AS s ON s.type='trigger' AND s.name GLOB 'rejoin_capture_'||t.id||'_*' "
-                          "GROUP BY t.id"));
-    for (;;) {
-      REJOIN_ASSIGN(bool row, s.step());
-      if (!row) break;
-      known.push_back({static_cast<uint64_t>(s.integer(0)), std::string(s.text(1)), std::string(s.text(2))});
-    }
-  }
-  std::vector<std::string> replay;  // tables for which changes may have been parked
-  for (const Known& k : known) {
-    if (k.now.empty()) {
-      // Dropped (and perhaps made again): tracking ended with it.
-      ctx.statements.clear();
-      REJOIN_TRY(purge(ctx, k.id, k.name));
-      changed = true;
-    } else if (sqlite3_stricmp(k.now.c_str(), k.name.c_str()) != 0) {
-      REJOIN_TRY(rename_tracked(work, k.id, k.name, k.now));
-      replay.push_back(k.now);
-      changed = true;
-    }
-  }
-  if (changed) {
-    ctx.catalog_main = -1;
-    REJOIN_TRY(refresh_catalog(ctx));
-  }
-  for (const auto& t : ctx.catalog.tables) {
-    if (t->unannounced.empty()) continue;
-    size_t first = t->columns.size();
-    REJOIN_TRY(add_column_ids(ctx, t->id, t->unannounced, first));
-    for (const std::string& name : t->unannounced)
-      for (const std::string& side : {t->shadow(), t->gone()})
-        REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + side + " ADD COLUMN " + quote(name)));
-    replay.push_back(t->name);
-    changed = true;
-  }
-  std::vector<std::pair<std::string, size_t>> grown;
-  for (const auto& t : ctx.catalog.tables)
-    if (!t->unannounced.empty()) grown.emplace_back(t->name, t->columns.size());
-  if (!grown.empty()) {
-    ctx.catalog_main = -1;
-    REJOIN_TRY(refresh_catalog(ctx));
-    for (const auto& [name, first] : grown) {
-      Table* t = ctx.catalog.find(name);
-      if (!t) continue;
-      REJOIN_TRY(drop_triggers(ctx.db, t->id));
-      for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
-      std::string keys;
-      for (size_t i = 0; i < t->key.size(); ++i) keys += ", k" + std::to_string(i);
-      for (size_t c = first; c < t->columns.size(); ++c) {
-        // Whatever differs from the default was written by somebody since the column came: claim it, as of now.
-        std::string column = quote(t->columns[c].name);
-        size_t chunk = t->columns.size() <= kUpdateChunk ? 0 : c / kUpdateChunk * kUpdateChunk;
-        REJOIN_ASSIGN(Statement s,
-                      prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, ms" + keys + ") SELECT " +
-                                          std::to_string(t->id) + ", " + std::to_string(kUpdate) + ", " +
-                                          std::to_string(chunk << 8 | 1u << (c - chunk)) + ", julianday('now'), " +
-                                          t->key_list() + " FROM " + t->quoted() + " WHERE " + column +
-                                          " COLLATE BINARY IS NOT ?1"));
-        s.bind(1, t->columns[c].default_value.ref());
-        REJOIN_TRY(s.run("claiming a new column"));
-      }
-    }
-    REJOIN_TRY(refresh_catalog(ctx));
-  }
-  if (changed) REJOIN_TRY(refresh_catalog(ctx));
-  // UNIQUE indexes may have come or gone.
-  REJOIN_ASSIGN(std::set<std::string> present, capture_triggers(ctx.db));
-  for (const auto& t : ctx.catalog.tables) {
-    if (has_triggers(present, *t)) continue;
-    REJOIN_TRY(drop_triggers(ctx.db, t->id));
-    for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
-    changed = true;
-  }
-  if (changed) REJOIN_TRY(refresh_catalog(ctx));
-  ctx.catalog_checked = ctx.catalog_main;
-  for (const std::string& name : replay) REJOIN_TRY(replay_parked(work, name));
-  return settle_all_hidden(work);
 }
 
 }  // namespace rejoin::sqlite

@@ -1,5 +1,7 @@
 #include "sqlite/triggers.h"
 
+#include <set>
+
 #include "sqlite/declaration.h"
 #include "sqlite/layout.h"
 #include "sqlite/sql.h"
@@ -10,6 +12,8 @@ namespace {
 // The raw clock, turned into milliseconds when folded. julianday() is the cheapest clock a trigger has: a real with
 // millisecond resolution and no text to format.
 constexpr const char* kNow = "julianday('now')";
+
+constexpr const char* kCompared = " COLLATE BINARY IS NOT NEW.";
 
 std::string columns_of(const char* row, const std::vector<Column>& columns) {
   std::string out;
@@ -75,13 +79,30 @@ std::string changed_bits(const std::vector<const Column*>& chunk) {
   for (size_t i = 0; i < chunk.size(); ++i) {
     if (!chunk[i]->present) continue;
     std::string name = quote(chunk[i]->name);
-    std::string test = "OLD." + name + " COLLATE BINARY IS NOT NEW." + name;
+    std::string test = "OLD." + name + kCompared + name;
     // Only a column without affinity can tell 1 from 1.0.
     if (chunk[i]->affinity == Affinity::blob) test += " OR typeof(OLD." + name + ") <> typeof(NEW." + name + ")";
     if (!out.empty()) out += " + ";
     out += "CASE WHEN " + test + " THEN " + std::to_string(1u << i) + " ELSE 0 END";
   }
   return out.empty() ? "0" : out;
+}
+
+// The columns that changed_bits() compares, in its order.
+std::vector<std::string> compared_columns(std::string_view trigger) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < trigger.size(); ++i) {
+    const char close = trigger[i];
+    if (close != '"' && close != '\'') continue;
+    const bool of_old = i >= 4 && trigger.substr(i - 4, 4) == "OLD.";
+    std::string name;
+    for (++i; i < trigger.size() && (trigger[i] != close || trigger.substr(i, 2) == std::string(2, close)); ++i) {
+      name.push_back(trigger[i]);
+      if (trigger[i] == close) ++i;
+    }
+    if (of_old && trigger.substr(i + 1).starts_with(kCompared)) out.push_back(std::move(name));
+  }
+  return out;
 }
 
 // Four bytes that tell texts apart.
@@ -184,7 +205,7 @@ std::vector<std::string> create_triggers(const Table& t) {
   std::string changed;
   for (const Column& c : t.key) {
     std::string name = quote(c.name);
-    changed += (changed.empty() ? "" : " OR ") + ("OLD." + name + " COLLATE BINARY IS NOT NEW." + name);
+    changed += (changed.empty() ? "" : " OR ") + ("OLD." + name + kCompared + name);
     if (c.affinity == Affinity::blob) changed += " OR typeof(OLD." + name + ") <> typeof(NEW." + name + ")";
   }
   trigger("key", "UPDATE" + (t.integer_key ? std::string() : " OF " + key_of) + on + " WHEN " + changed,
@@ -194,30 +215,46 @@ std::vector<std::string> create_triggers(const Table& t) {
   return out;
 }
 
-Result<std::set<std::string>> capture_triggers(sqlite3* db) {
-  std::set<std::string> out;
+Result<CaptureTriggers> capture_triggers(sqlite3* db) {
+  CaptureTriggers out;
   REJOIN_ASSIGN(Statement s, prepare(db,
-                                     "SELECT name FROM main.sqlite_schema WHERE type='trigger' AND name GLOB "
+                                     "SELECT name, sql FROM main.sqlite_schema WHERE type='trigger' AND name GLOB "
                                      "'rejoin_capture_*'"));
   for (;;) {
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) break;
-    out.emplace(s.text(0));
+    out.emplace(s.text(0), s.text(1));
   }
   return out;
 }
 
-bool has_triggers(const std::set<std::string>& present, const Table& table) {
+bool has_triggers(const CaptureTriggers& present, const Table& table) {
   size_t wanted = 0;
   for (const std::string& sql : create_triggers(table)) {
-    const size_t from = sql.find('"') + 1;  // CREATE TRIGGER main."name" …
-    if (!present.contains(sql.substr(from, sql.find('"', from) - from))) return false;
+    const size_t from = sql.find('"');  // CREATE TRIGGER main."name" …
+    const auto found = present.find(sql.substr(from + 1, sql.find('"', from + 1) - from - 1));
+    if (found == present.end() || found->second != "CREATE TRIGGER " + sql.substr(from)) return false;
     ++wanted;
   }
   const std::string prefix = trigger_prefix(table.id);
   size_t count = 0;
-  for (auto it = present.lower_bound(prefix); it != present.end() && it->starts_with(prefix); ++it) ++count;
+  for (auto it = present.lower_bound(prefix); it != present.end() && it->first.starts_with(prefix); ++it) ++count;
   return count == wanted;
+}
+
+std::vector<std::string> names_in_triggers(const CaptureTriggers& present, const Table& table) {
+  std::vector<std::string> out(table.columns.size());
+  for (size_t first = 0; first < out.size(); first += kUpdateChunk) {
+    const auto trigger = present.find(trigger_prefix(table.id) + "update_" + std::to_string(first));
+    if (trigger == present.end()) continue;
+    const std::vector<std::string> names = compared_columns(trigger->second);
+    std::vector<size_t> ids;  // of columns that were there when the trigger was made
+    for (size_t c = first; c < std::min(first + kUpdateChunk, out.size()); ++c)
+      if (!table.columns[c].name.empty()) ids.push_back(c);
+    if (names.size() != ids.size()) continue;
+    for (size_t i = 0; i < ids.size(); ++i) out[ids[i]] = names[i];
+  }
+  return out;
 }
 
 Status drop_triggers(sqlite3* db, uint64_t table_id) {

@@ -1,7 +1,7 @@
 // The capture triggers: plain SQL that appends one row to rejoin_log for every change, and calls no function of ours.
 #pragma once
 
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,10 +19,14 @@ inline uint32_t chunk_mask(int64_t bits) { return static_cast<uint32_t>(bits & 0
 // Name that every capture trigger of a table starts with.
 std::string trigger_prefix(uint64_t table_id);
 std::vector<std::string> create_triggers(const Table& table);
+// All capture triggers there are: their SQL by their names.
+using CaptureTriggers = std::map<std::string, std::string>;
+Result<CaptureTriggers> capture_triggers(sqlite3* db);
 // Are the capture triggers that exist those that the table needs (as its columns and UNIQUE indexes are now)?
-bool has_triggers(const std::set<std::string>& present, const Table& table);
-// The names of all capture triggers there are.
-Result<std::set<std::string>> capture_triggers(sqlite3* db);
+bool has_triggers(const CaptureTriggers& present, const Table& table);
+// What the triggers call the columns, by id: SQLite has kept that right through every RENAME COLUMN. "" where they
+// don't tell.
+std::vector<std::string> names_in_triggers(const CaptureTriggers& present, const Table& table);
 // Drops the capture triggers of this table that exist.
 Status drop_triggers(sqlite3* db, uint64_t table_id);
 

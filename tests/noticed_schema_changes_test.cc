@@ -1,0 +1,127 @@
+// What plain SQL does to a tracked table is noticed at the next use of Rejoin, whatever it was: names that change
+// places, that are given away and taken again.
+#include <gtest/gtest.h>
+
+#include "tests/support/peer.h"
+#include "tests/support/sync_loopback.h"
+
+namespace rejoin::testing {
+namespace {
+
+void alter(Peer& p, const std::string& sql) {
+  Status done = p.rejoin().alter(sql);
+  ASSERT_TRUE(done.ok()) << sql << ": " << done.error().message;
+}
+void compact(Peer& p) {
+  auto done = p.rejoin().compact();
+  ASSERT_TRUE(done.ok()) << done.error().message;
+}
+
+TEST(NoticedSchemaChanges, APlainlyRenamedColumnKeepsItsVersionsAndTheValuesOfDeletedRows) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, title TEXT, \"it's \"\"odd\"\" OLD.\" TEXT)", {"t"});
+  a.run("INSERT INTO t VALUES('1', 'milk', 'x'), ('2', 'bread', 'y'); DELETE FROM t WHERE id = '2'");
+  const int64_t seq = a.seq();
+  a.run("ALTER TABLE t RENAME title TO name; ALTER TABLE t RENAME \"it's \"\"odd\"\" OLD.\" TO \"odder \"\" still\"");
+  EXPECT_EQ(a.changeset(seq), Bytes());  // nothing is sent
+  a.run("UPDATE t SET name = 'oat milk'; INSERT INTO t VALUES('3', 'tea', 'z'); DELETE FROM t WHERE id = '3'");
+  EXPECT_TRUE(a.restore("t", {sim::Value::text("2")}));
+  EXPECT_TRUE(a.restore("t", {sim::Value::text("3")}));
+  EXPECT_EQ(a.rows("SELECT * FROM t ORDER BY id"), "'1'|'oat milk'|'x'\n'2'|'bread'|'y'\n'3'|'tea'|'z'\n");
+  a.expect_sound();
+}
+
+TEST(NoticedSchemaChanges, WritesBetweenAPlainRenameAndTheNextUseAreKept) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, x TEXT, y TEXT)", {"t"});
+  a.run("INSERT INTO t VALUES('1', 'x', 'y'), ('2', 'x2', 'y2')");
+  a.seq();
+  // x and y change names with each other.
+  a.run(
+      "ALTER TABLE t RENAME x TO z; ALTER TABLE t RENAME y TO x; ALTER TABLE t RENAME z TO y; UPDATE t SET y = 'was x' "
+      "WHERE id = '1'; DELETE FROM t WHERE id = '2'");
+  EXPECT_TRUE(a.restore("t", {sim::Value::text("2")}));
+  EXPECT_EQ(a.rows("SELECT y, x FROM t ORDER BY id"), "'was x'|'y'\n'x2'|'y2'\n");
+  Peer c("CREATE TABLE t(id TEXT PRIMARY KEY, x TEXT, y TEXT)", {"t"});
+  c.fetch(a);
+  EXPECT_EQ(c.rows("SELECT y, x FROM t ORDER BY id"), "'was x'|'y'\n'x2'|'y2'\n");
+  a.expect_sound();
+}
+
+TEST(NoticedSchemaChanges, ManyColumnsArePlainlyRenamed) {
+  std::string columns;
+  for (int i = 0; i < 20; ++i) columns += ", c" + std::to_string(i) + " INTEGER";
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY" + columns + ")", {"t"});
+  alter(a, "ALTER TABLE t DROP COLUMN c9");
+  a.run("INSERT INTO t(id, c0, c8, c10, c19) VALUES('1', 0, 8, 10, 19)");
+  a.run(
+      "ALTER TABLE t RENAME c8 TO c9; ALTER TABLE t RENAME c10 TO c8; ALTER TABLE t RENAME c19 TO last; ALTER TABLE t "
+      "ADD COLUMN c19 INTEGER; DELETE FROM t");
+  EXPECT_TRUE(a.restore("t", {sim::Value::text("1")}));
+  EXPECT_EQ(a.rows("SELECT c0, c8, c9, last, c19 FROM t"), "0|10|8|19|null\n");
+  a.run("UPDATE t SET c19 = 1, last = 2");
+  compact(a);
+  a.expect_sound();
+}
+
+TEST(NoticedSchemaChanges, AKeyColumnCanBePlainlyRenamed) {
+  Peer a("CREATE TABLE a(id TEXT, n INTEGER, v TEXT, PRIMARY KEY(n, id))", {"a"});
+  Peer b("CREATE TABLE a(id TEXT, n INTEGER, v TEXT, PRIMARY KEY(n, id))", {"a"});
+  a.run("INSERT INTO a VALUES('1', 1, 'one'), ('2', 2, 'two')");
+  b.fetch(a);
+  a.clock().advance(1000);
+  a.run("ALTER TABLE a RENAME COLUMN id TO key; DELETE FROM a WHERE n = 1");
+  compact(a);
+  EXPECT_TRUE(a.restore("a", {sim::Value::of(int64_t{1}), sim::Value::text("1")}));
+  b.run("UPDATE a SET v = 'zwei' WHERE id = '2'");
+  exchange(a, b);
+  EXPECT_EQ(a.rows("SELECT * FROM a ORDER BY n"), "'1'|1|'one'\n'2'|2|'zwei'\n");
+  a.expect_sound();
+  b.run("ALTER TABLE a RENAME COLUMN id TO key");
+  exchange(a, b);
+  EXPECT_EQ(b.rows("SELECT * FROM a ORDER BY n"), a.rows("SELECT * FROM a ORDER BY n"));
+  b.expect_sound();
+}
+
+TEST(NoticedSchemaChanges, AColumnThatTakesTheNameOfAPlainlyRenamedOneIsANewOne) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)", {"t"}), b("CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)", {"t"});
+  a.run("INSERT INTO t VALUES('1', 'old')");
+  b.fetch(a);
+  a.run("ALTER TABLE t RENAME COLUMN a TO b; ALTER TABLE t ADD COLUMN a TEXT");
+  b.run("ALTER TABLE t ADD COLUMN b TEXT");
+  const Bytes from_a = a.changeset(), from_b = b.changeset();
+  a.apply(from_b);
+  b.apply(from_a);
+  EXPECT_EQ(a.rows("SELECT id, a, b FROM t"), b.rows("SELECT id, a, b FROM t"));
+  for (Peer* p : {&a, &b}) p->clock().advance(1000);
+  a.run("UPDATE t SET a = 'new'");
+  exchange(a, b);
+  EXPECT_EQ(a.rows("SELECT id, a, b FROM t"), "'1'|'new'|'old'\n");
+  EXPECT_EQ(b.rows("SELECT id, a, b FROM t"), "'1'|'new'|'old'\n");
+  a.expect_sound();
+  b.expect_sound();
+}
+
+TEST(NoticedSchemaChanges, APlainlyRenamedColumnCanBeRenamedBack) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)", {"t"});
+  a.run("INSERT INTO t VALUES('1', 'v'); ALTER TABLE t RENAME a TO q");
+  compact(a);
+  alter(a, "ALTER TABLE t RENAME COLUMN q TO a");
+  EXPECT_EQ(a.rows("SELECT a FROM t"), "'v'\n");
+  a.expect_sound();
+}
+
+TEST(NoticedSchemaChanges, APlainlyAddedColumnWithADroppedOnesNameAsksTheServerAgain) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT, c TEXT)";
+  LoopbackServer server;
+  LoopbackDevice a("a", schema, {"t"}), b("b", schema, {"t"});
+  b.peer.run("INSERT INTO t VALUES('1', 'a1', NULL), ('2', 'a2', 'c2')");
+  b.must_sync(server);
+  a.must_sync(server);
+  alter(a.peer, "ALTER TABLE t DROP COLUMN c");
+  a.peer.run("ALTER TABLE t ADD COLUMN c TEXT");
+  a.must_sync(server);
+  EXPECT_EQ(a.peer.rows("SELECT * FROM t ORDER BY id"), "'1'|'a1'|null\n'2'|'a2'|'c2'\n");
+  a.peer.expect_sound();
+}
+
+}  // namespace
+}  // namespace rejoin::testing
