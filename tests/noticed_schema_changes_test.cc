@@ -123,5 +123,104 @@ TEST(NoticedSchemaChanges, APlainlyAddedColumnWithADroppedOnesNameAsksTheServerA
   a.peer.expect_sound();
 }
 
+// Tables a and b, each with a row that is called like its table, a deleted one, and one that waits.
+class RenamedTables : public ::testing::Test {
+ protected:
+  RenamedTables() {
+    for (const char* t : {"a", "b"}) {
+      const std::string name = t;
+      p.run("CREATE TABLE " + name + "(id TEXT PRIMARY KEY, v TEXT)");
+      p.track(name);
+      p.run("INSERT INTO " + name + " VALUES('" + name + "', 'v'), ('dead', '" + name + "'); DELETE FROM " + name +
+            " WHERE id = 'dead'");
+    }
+    p.seq();
+  }
+  // Each is still itself, with what it had.
+  void expect_kept(const std::string& a_now, const std::string& b_now) {
+    p.clock().advance(1000);
+    for (const auto& [was, now] : {std::pair(std::string("a"), a_now), std::pair(std::string("b"), b_now)}) {
+      if (now.empty()) continue;
+      SCOPED_TRACE(was + " is " + now + " now");
+      p.run("UPDATE " + now + " SET v = 'w'");
+      EXPECT_TRUE(p.restore(now, {sim::Value::text("dead")}));
+      EXPECT_EQ(p.rows("SELECT * FROM " + now + " ORDER BY id"), "'" + was + "'|'w'\n'dead'|'" + was + "'\n");
+      Peer other("CREATE TABLE " + now + "(id TEXT PRIMARY KEY, v TEXT)", {now});
+      other.apply(p.changeset());
+      EXPECT_EQ(other.rows("SELECT * FROM " + now + " ORDER BY id"), "'" + was + "'|'w'\n'dead'|'" + was + "'\n");
+    }
+    p.expect_sound();
+  }
+  void begin(const std::string& table) {
+    Status done = p.rejoin().alter_begin(table);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+  }
+  void commit(const std::string& table) {
+    Status done = p.rejoin().alter_commit(table);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+  }
+  Peer p;
+};
+
+TEST_F(RenamedTables, OneTakesTheNameThatTheOtherHad) {
+  p.run("ALTER TABLE b RENAME TO c; ALTER TABLE a RENAME TO b");
+  expect_kept("b", "c");
+}
+
+TEST_F(RenamedTables, TwoChangeNames) {
+  p.run("ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b");
+  expect_kept("b", "a");
+}
+
+TEST_F(RenamedTables, OneTakesTheNameOfADroppedOne) {
+  p.run("DROP TABLE b; ALTER TABLE a RENAME TO b");
+  expect_kept("b", "");
+}
+
+TEST_F(RenamedTables, OneTakesTheNameOfADroppedOneThatCameFirst) {
+  p.run("DROP TABLE a; ALTER TABLE b RENAME TO a");
+  expect_kept("", "a");
+}
+
+TEST_F(RenamedTables, OneTakesTheNameOfOneThatIsBeingAltered) {
+  begin("a");
+  p.run("ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a");
+  commit("a");
+  expect_kept("c", "a");
+}
+
+TEST_F(RenamedTables, OneThatIsBeingAlteredTakesTheNameOfAnother) {
+  begin("a");
+  p.run("ALTER TABLE b RENAME TO c; ALTER TABLE a RENAME TO b; ALTER TABLE c RENAME TO a");
+  commit("b");
+  expect_kept("b", "a");
+}
+
+TEST_F(RenamedTables, OneThatIsBeingAlteredTakesTheNameOfADroppedOne) {
+  begin("b");
+  p.run("DROP TABLE a; ALTER TABLE b RENAME TO a");
+  commit("b");
+  expect_kept("", "a");
+}
+
+TEST_F(RenamedTables, TwoChangeNamesWhileBothAreBeingAltered) {
+  for (const bool by_hand : {false, true}) {
+    SCOPED_TRACE(by_hand);
+    if (by_hand) p.run("BEGIN");
+    begin("a");
+    begin("b");
+    p.run("ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b");
+    if (by_hand) {
+      p.run("COMMIT");
+      expect_kept("a", "b");  // as they were before
+    } else {
+      commit("a");
+      commit("b");
+      expect_kept("b", "a");
+      p.run("DELETE FROM a WHERE id = 'dead'; DELETE FROM b WHERE id = 'dead'");
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -27,37 +27,20 @@ Result<bool> may_have_changed(Context& ctx) {
 // Tables that are gone or have another name. `changed` gets the ids of those that go on.
 Status follow_tables(Work& work, std::set<uint64_t>& changed) {
   Context& ctx = work.ctx();
-  // Tables by the name their triggers sit on now.
-  struct Known {
-    uint64_t id;
-    std::string name, now;
-  };
-  std::vector<Known> known;
-  {
-    REJOIN_ASSIGN(Statement s,
-                  prepare(ctx.db,
-                          "SELECT t.id, t.name, coalesce(max(s.tbl_name), '') FROM main.rejoin_table AS t LEFT JOIN "
-                          "main.sqlite_schema AS s ON s.type='trigger' AND s.name GLOB 'rejoin_capture_'||t.id||'_*' "
-                          "GROUP BY t.id"));
-    for (;;) {
-      REJOIN_ASSIGN(bool row, s.step());
-      if (!row) break;
-      known.push_back({static_cast<uint64_t>(s.integer(0)), std::string(s.text(1)), std::string(s.text(2))});
-    }
-  }
-  for (const Known& k : known) {
-    if (k.now.empty()) {
+  REJOIN_ASSIGN(const std::vector<RenamedTable> known, names_by_triggers(ctx));
+  std::vector<RenamedTable> renamed;
+  for (const RenamedTable& t : known) {
+    if (t.to.empty()) {
       // Dropped (and perhaps made again): tracking ended with it.
       ctx.statements.clear();
-      REJOIN_TRY(purge(ctx, k.id, k.name));
-    } else if (!same_name(k.now, k.name)) {
-      REJOIN_TRY(rename_tracked(work, k.id, k.name, k.now));
-      changed.insert(k.id);
-    } else {
-      continue;
+      ctx.catalog_main = -1;
+      REJOIN_TRY(end_tracking(ctx, t.id, t.from));
+    } else if (!same_name(t.from, t.to)) {
+      renamed.push_back(t);
+      changed.insert(t.id);
     }
-    ctx.catalog_main = -1;
   }
+  if (!renamed.empty()) REJOIN_TRY(rename_tracked(work, renamed));
   return refresh_catalog(ctx);
 }
 

@@ -60,7 +60,7 @@ Status follow(Work& work, const Table& before, const std::vector<std::string>& c
     if (!row) return fail(Code::internal, "table \"" + before.name + "\" cannot be found after it was altered");
     name = s.text(0);
   }
-  if (name != before.name) return rename_tracked(work, before.id, before.name, name);
+  if (name != before.name) return rename_tracked(work, {{before.id, before.name, name}});
 
   REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, name, true));
   if (columns.size() == columns_before.size()) {

@@ -44,11 +44,25 @@ Result<bool> table_exists(Context& ctx, const std::string& name) {
   return s.step();
 }
 
+// Does another tracked table go by this name now?
+Result<bool> is_another(Context& ctx, uint64_t id, const std::string& name) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db,
+                                     "SELECT 1 FROM main.sqlite_schema WHERE type='trigger' AND tbl_name=?1 COLLATE "
+                                     "NOCASE AND name GLOB 'rejoin_capture_*' AND name NOT GLOB ?2"));
+  s.bind_text(1, name);
+  const std::string own = trigger_prefix(id) + "*";
+  s.bind_text(2, own);
+  return s.step();
+}
+
 // What the table is called now; nothing when it is gone.
 Result<std::optional<std::string>> name_now(Context& ctx, const Begun& table) {
   // Built anew under its name, it is that one, even if the old one is still there under another.
   REJOIN_ASSIGN(const bool there, table_exists(ctx, table.name));
-  if (there) return std::optional(table.name);
+  if (there) {
+    REJOIN_ASSIGN(const bool another, is_another(ctx, table.id, table.name));
+    if (!another) return std::optional(table.name);
+  }
   REJOIN_ASSIGN(Statement s,
                 prepare(ctx.db, "SELECT tbl_name FROM main.sqlite_schema WHERE type='trigger' AND name=?1"));
   const std::string name = follower(table.id);
@@ -56,6 +70,34 @@ Result<std::optional<std::string>> name_now(Context& ctx, const Begun& table) {
   REJOIN_ASSIGN(bool row, s.step());
   if (!row) return std::optional<std::string>();
   return std::optional(std::string(s.text(0)));
+}
+
+// Its tracking ends.
+Status forget_table(Context& ctx, const Begun& table) {
+  REJOIN_TRY(end_tracking(ctx, table.id, table.name));
+  return exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(copy_table(table.name)));
+}
+
+// The table gets its name. Others may have had that before: they go first, to theirs of now.
+Status follow_table_names(Work& work, const Begun& table, const std::string& now) {
+  Context& ctx = work.ctx();
+  std::vector<RenamedTable> renamed{{table.id, table.name, now}};
+  REJOIN_ASSIGN(const std::vector<RenamedTable> known, names_by_triggers(ctx));
+  for (RenamedTable other : known) {
+    if (other.id == table.id) continue;
+    const Begun as_begun{other.id, other.from};
+    REJOIN_ASSIGN(const bool altering, is_being_altered(ctx, other.from));
+    if (altering) {
+      REJOIN_ASSIGN(const std::optional<std::string> name, name_now(ctx, as_begun));
+      other.to = name.value_or("");
+    }
+    if (other.to.empty()) {
+      if (!altering || same_name(other.from, now)) REJOIN_TRY(forget_table(ctx, as_begun));
+    } else if (!same_name(other.from, other.to)) {
+      renamed.push_back(other);
+    }
+  }
+  return rename_tracked(work, renamed);
 }
 
 // Names that have taken the place of others: runs of unknown names, equally long, between the same known ones.
@@ -107,8 +149,7 @@ class Finish {
 
  private:
   Status find_renames() {
-    REJOIN_ASSIGN(const std::vector<std::string> before,
-                  declared_columns(ctx_, rows_.before.name + "__rejoin_alter", false));
+    REJOIN_ASSIGN(const std::vector<std::string> before, declared_columns(ctx_, copy_table(rows_.before.name), false));
     REJOIN_ASSIGN(const std::vector<std::string> after, declared_columns(ctx_, rows_.after.name, false));
     const auto candidates = perhaps_renamed(before, after);
     const auto is_key = [](const Table& t, const std::string& name) {
@@ -165,12 +206,12 @@ Result<Table> table_before(Context& ctx, const Begun& table) {
     out.allow_integer_key = row && s.integer(0) != 0;
     out.keep_deleted = row && s.integer(1) != 0;
   }
-  REJOIN_ASSIGN(const std::vector<std::string> key, key_columns(ctx, table.name + "__rejoin_alter"));
+  REJOIN_ASSIGN(const std::vector<std::string> key, key_columns(ctx, copy_table(table.name)));
   for (const std::string& name : key) out.key.emplace_back().name = name;
   {
     REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
     s.bind(1, static_cast<int64_t>(table.id));
-    REJOIN_ASSIGN(const std::vector<std::string> kept, declared_columns(ctx, table.name + "__rejoin_alter", false));
+    REJOIN_ASSIGN(const std::vector<std::string> kept, declared_columns(ctx, copy_table(table.name), false));
     for (;;) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
@@ -193,7 +234,6 @@ Result<Table> table_before(Context& ctx, const Begun& table) {
 Status finish(Work& work, Begun table, const std::string& now) {
   Context& ctx = work.ctx();
   ctx.statements.clear();
-  REJOIN_TRY(drop_triggers(ctx.db, table.id));
   TrackOptions options;
   {
     REJOIN_ASSIGN(const Table before, table_before(ctx, table));
@@ -202,19 +242,17 @@ Status finish(Work& work, Begun table, const std::string& now) {
     REJOIN_TRY(check_trackable(ctx, after, options));
   }
   if (now != table.name) {
-    REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(table.name + "__rejoin_alter") + " RENAME TO " +
-                                quote(now + "__rejoin_alter")));
-    REJOIN_TRY(rename_tracked(work, table.id, table.name, now));
-    REJOIN_TRY(drop_triggers(ctx.db, table.id));
+    REJOIN_TRY(follow_table_names(work, table, now));
     table.name = now;
   }
+  REJOIN_TRY(drop_triggers(ctx.db, table.id));
   REJOIN_ASSIGN(Table before, table_before(ctx, table));
   REJOIN_ASSIGN(Table after, describe_table(ctx.db, now));
   after.id = table.id;
   after.keep_deleted = before.keep_deleted;
   REJOIN_TRY(Finish(work, std::move(before), std::move(after)).run());
   ctx.statements.clear();
-  REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(now + "__rejoin_alter")));
+  REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(copy_table(now))));
   ctx.catalog_main = -1;
   REJOIN_TRY(refresh_catalog(ctx));
   REJOIN_TRY(fold(work));
@@ -239,7 +277,7 @@ Status begin_in(Work& work, const std::string& name) {
   REJOIN_TRY(drop_triggers(ctx.db, t.id));
   std::string list;
   for (const std::string& column : columns) list += (list.empty() ? "" : ", ") + quote(column);
-  const std::string copy = "main." + quote(t.name + "__rejoin_alter");
+  const std::string copy = "main." + quote(copy_table(t.name));
   REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + copy + "(" + list + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID"));
   REJOIN_TRY(exec(ctx.db, "INSERT INTO " + copy + "(" + list + ") SELECT " + list + " FROM " + t.quoted() +
                               " ORDER BY " + t.key_list()));
@@ -279,15 +317,20 @@ Status commit_in(Work& work, const std::string& name) {
     REJOIN_TRY(check_children(work.ctx(), table, *now));
     return finish(work, table, *now);
   }
+  // The end of another may have given it its new name.
+  for (const Begun& table : tables) {
+    const Table* known = work.ctx().catalog.find(table.id);
+    const auto is = [&](const std::string& former) { return same_name(former, name); };
+    if (known && std::any_of(known->former_names.begin(), known->former_names.end(), is))
+      return finish(work, table, table.name);
+  }
   return fail(Code::bad_argument,
               "table \"" + name + "\" is not being altered; call rejoin_alter_begin(" + quote_text(name) + ") first");
 }
 
 }  // namespace
 
-Result<bool> is_being_altered(Context& ctx, const std::string& table) {
-  return table_exists(ctx, table + "__rejoin_alter");
-}
+Result<bool> is_being_altered(Context& ctx, const std::string& table) { return table_exists(ctx, copy_table(table)); }
 
 Status alter_begin(Context& ctx, const std::string& table) {
   const Altering inside(ctx);
@@ -344,15 +387,16 @@ Result<bool> settle_alters(Work& work) {
                                           "\" is being altered; end that with "
                                           "rejoin_alter_commit(" +
                                           quote_text(tables[0].name) + ") or ROLLBACK");
-  for (const Begun& table : tables) {
+  // One after the other: what ends may have given another its name.
+  for (std::vector<Begun> left = tables; !left.empty();) {
+    const Begun& table = left[0];
     REJOIN_ASSIGN(const std::optional<std::string> now, name_now(ctx, table));
     ctx.statements.clear();
     Status done = now ? finish(work, table, *now) : Status();
-    if (now && done.ok()) continue;
     if (!done.ok() && done.error().code != Code::untrackable) return done.error();
     // It is gone, or became what cannot be synced: tracking ended with it.
-    REJOIN_TRY(purge(ctx, table.id, table.name));
-    REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(table.name + "__rejoin_alter")));
+    if (!now || !done.ok()) REJOIN_TRY(forget_table(ctx, table));
+    REJOIN_ASSIGN(left, begun(ctx));
   }
   ctx.catalog_main = -1;
   REJOIN_TRY(refresh_catalog(ctx));

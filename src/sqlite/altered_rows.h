@@ -40,7 +40,7 @@ struct AlteredRows {
   Status log_new_key(Work& work) const;
 
  private:
-  std::string copy() const { return "main." + quote(after.name + "__rejoin_alter"); }
+  std::string copy() const { return "main." + quote(copy_table(after.name)); }
   std::string same_row() const;
   std::string differs(const std::string& from, const Column& to) const;
   Status log_updates(Context& ctx) const;

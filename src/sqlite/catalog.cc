@@ -108,6 +108,7 @@ std::string join_names(const std::vector<Column>& columns) {
 std::string records_table(std::string_view table) { return std::string(table) + "__rejoin"; }
 std::string shadow_table(std::string_view table) { return std::string(table) + "__rejoin_dead"; }
 std::string gone_table(std::string_view table) { return std::string(table) + "__rejoin_gone"; }
+std::string copy_table(std::string_view table) { return std::string(table) + "__rejoin_alter"; }
 
 std::string Table::quoted() const { return "main." + quote(name); }
 std::string Table::key_list() const { return join_names(key); }

@@ -81,6 +81,7 @@ struct Table {
 std::string records_table(std::string_view table);
 std::string shadow_table(std::string_view table);
 std::string gone_table(std::string_view table);
+std::string copy_table(std::string_view table);  // of a table that is being altered
 
 struct Catalog {
   std::vector<std::unique_ptr<Table>> tables;  // by id

@@ -1,6 +1,8 @@
 #include "sqlite/track.h"
 
 #include "codec/merged_list.h"
+#include "sqlite/alter_session.h"
+#include "sqlite/columns.h"
 #include "sqlite/fold.h"
 #include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
@@ -150,7 +152,7 @@ Status record_existing_rows(Work& work, const Table& t) {
 
 }  // namespace
 
-Status purge(Context& ctx, uint64_t id, const std::string& name) {
+Status end_tracking(Context& ctx, uint64_t id, const std::string& name) {
   REJOIN_TRY(drop_triggers(ctx.db, id));
   for (const std::string& side : {records_table(name), shadow_table(name), gone_table(name)})
     REJOIN_TRY(exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(side)));
@@ -219,31 +221,70 @@ Status announce_rows(Work& work, const Table& t) {
   return flush();
 }
 
-Status rename_tracked(Work& work, uint64_t id, const std::string& from, const std::string& to) {
-  Context& ctx = work.ctx();
-  ctx.statements.clear();
-  REJOIN_TRY(drop_triggers(ctx.db, id));
-  for (auto side : {records_table, shadow_table, gone_table})
-    REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(side(from)) + " RENAME TO " + quote(side(to))));
-  const std::string number = std::to_string(id);
-  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(to) + " WHERE id=" + number));
-  // Others may go on calling it by its old name.
-  REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NULL AND (tbl=" + number +
-                              " AND name=" + quote_text(to) + " OR name=" + quote_text(from) + ")"));
-  REJOIN_TRY(exec(
-      ctx.db, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(" + number + ", NULL, " + quote_text(from) + ")"));
-  ctx.catalog_main = -1;
-  REJOIN_TRY(refresh_catalog(ctx));
-  if (Table* t = ctx.catalog.find(id)) {
-    for (const std::string& sql : create_triggers(*t)) REJOIN_TRY(exec(ctx.db, sql));
-    REJOIN_TRY(announce_rows(work, *t));
+Result<std::vector<RenamedTable>> names_by_triggers(Context& ctx) {
+  REJOIN_ASSIGN(Statement s,
+                prepare(ctx.db,
+                        "SELECT t.id, t.name, coalesce(max(s.tbl_name), '') FROM main.rejoin_table AS t LEFT JOIN "
+                        "main.sqlite_schema AS s ON s.type='trigger' AND s.name GLOB 'rejoin_capture_'||t.id||'_*' "
+                        "GROUP BY t.id"));
+  std::vector<RenamedTable> out;
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s.step());
+    if (!row) break;
+    out.push_back({static_cast<uint64_t>(s.integer(0)), std::string(s.text(1)), std::string(s.text(2))});
   }
+  return out;
+}
+
+namespace {
+
+// Everything that goes by a tracked table's name.
+Status move_names(Context& ctx, uint64_t id, const std::string& from, const std::string& to) {
+  for (auto side : {records_table, shadow_table, gone_table, copy_table}) {
+    REJOIN_ASSIGN(const bool there, exists(ctx.db, "main.sqlite_schema", side(from)));
+    if (there || side != copy_table)
+      REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(side(from)) + " RENAME TO " + quote(side(to))));
+  }
+  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(to) + " WHERE id=" + std::to_string(id)));
   // Hidden rows go by the new name; parked changes keep the one they came with.
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_parked SET table_name=" + quote_text(to) +
                               " WHERE frame IS NULL AND table_name=" + quote_text(from)));
   for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted"})
     REJOIN_TRY(exec(ctx.db, std::string("UPDATE OR REPLACE main.") + of + " SET table_name=" + quote_text(to) +
                                 " WHERE table_name=" + quote_text(from)));
+  return {};
+}
+
+// Others may go on calling it by its old name.
+Status note_former(Context& ctx, const RenamedTable& r) {
+  const std::string number = std::to_string(r.id);
+  REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NULL AND (tbl=" + number +
+                              " AND name=" + quote_text(r.to) + " OR name=" + quote_text(r.from) + ")"));
+  return exec(ctx.db, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(" + number + ", NULL, " +
+                          quote_text(r.from) + ")");
+}
+
+}  // namespace
+
+Status rename_tracked(Work& work, const std::vector<RenamedTable>& renamed) {
+  Context& ctx = work.ctx();
+  ctx.statements.clear();
+  std::vector<uint64_t> captured;  // one that is being altered gets its triggers back when that ends
+  for (const RenamedTable& r : renamed) {
+    REJOIN_ASSIGN(const bool altering, is_being_altered(ctx, r.from));
+    if (altering) continue;
+    captured.push_back(r.id);
+    REJOIN_TRY(drop_triggers(ctx.db, r.id));
+  }
+  const auto on_the_way = [](const RenamedTable& r) { return "rejoin_moving_" + std::to_string(r.id); };
+  for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, r.from, on_the_way(r)));
+  for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, on_the_way(r), r.to));
+  for (const RenamedTable& r : renamed) REJOIN_TRY(note_former(ctx, r));
+  ctx.catalog_main = -1;
+  REJOIN_TRY(refresh_catalog(ctx));
+  for (const uint64_t id : captured) REJOIN_TRY(renew_triggers(ctx, id));
+  for (const RenamedTable& r : renamed)
+    if (const Table* t = ctx.catalog.find(r.id)) REJOIN_TRY(announce_rows(work, *t));
   return {};
 }
 
@@ -312,7 +353,7 @@ Status untrack(Context& ctx, const std::string& name) {
   std::string exact = table->name;
   uint64_t id = table->id;
   ctx.statements.clear();  // a statement on a table keeps it from being dropped
-  REJOIN_TRY(purge(ctx, id, exact));
+  REJOIN_TRY(end_tracking(ctx, id, exact));
   return work.commit();
 }
 

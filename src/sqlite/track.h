@@ -1,6 +1,8 @@
 // Making a table a synced one, and an ordinary one again.
 #pragma once
 
+#include <vector>
+
 #include "sqlite/context.h"
 #include "sqlite/replica.h"
 
@@ -19,11 +21,17 @@ Status create_side_tables(Context& ctx, const Table& table);
 Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::string>& names, size_t first);
 // The log needs as many key columns as the widest key has.
 Status widen_log(Context& ctx, size_t key_columns);
-// What belongs to a tracked table that was renamed gets its name, and its rows are news: under that name nobody has
-// them.
-Status rename_tracked(Work& work, uint64_t id, const std::string& from, const std::string& to);
+struct RenamedTable {
+  uint64_t id;
+  std::string from, to;
+};
+// All tracked tables with the name that their triggers sit on now; "" when those are gone with the table.
+Result<std::vector<RenamedTable>> names_by_triggers(Context& ctx);
+// What belongs to tracked tables that were renamed gets their names, and their rows are news: under that name nobody
+// has them. All at once: they may have changed names with each other.
+Status rename_tracked(Work& work, const std::vector<RenamedTable>& renamed);
 Status announce_rows(Work& work, const Table& table);
-// Ends tracking: nothing of it is left but the table.
-Status purge(Context& ctx, uint64_t id, const std::string& name);
+// Nothing of it is left but the table.
+Status end_tracking(Context& ctx, uint64_t id, const std::string& name);
 
 }  // namespace rejoin::sqlite
