@@ -9,6 +9,7 @@
 #include "sqlite/parked.h"
 #include "sqlite/track.h"
 #include "sqlite/triggers.h"
+#include "sqlite/visibility.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -20,6 +21,19 @@ Status run_sql(Context& ctx, const std::string& sql) {
   if (done.ok() || done.error().code != Code::internal) return done;
   return fail(Code::bad_argument,
               "SQLite refuses \"" + sql.substr(0, 200) + "\": " + sqlite3_errmsg(ctx.db) + "; nothing was changed");
+}
+
+// SQLite looks for names that say no database among the temporary ones first.
+Status check_not_temporary(Context& ctx, const AlterSql& wanted) {
+  if (wanted.qualified) return {};
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT type FROM sqlite_temp_schema WHERE name=?1 COLLATE NOCASE"));
+  s.bind_text(1, wanted.name);
+  REJOIN_ASSIGN(const bool temporary, s.step());
+  if (!temporary) return {};
+  return fail(Code::bad_argument, "this connection has a temporary " + std::string(s.text(0)) + " \"" + wanted.name +
+                                      "\", which SQLite would take instead; drop it, or write main." +
+                                      (wanted.kind == AlterSql::Kind::create_index ? "index" : quote(wanted.name)) +
+                                      " in the statement");
 }
 
 Result<std::string> table_of_index(Context& ctx, const std::string& index) {
@@ -111,6 +125,7 @@ Status alter(Context& ctx, const std::string& sql) {
   REJOIN_ASSIGN(AlterSql wanted, read_alter_sql(sql));
   const Altering inside(ctx);
   REJOIN_ASSIGN(Work work, Work::write(ctx));
+  REJOIN_TRY(check_not_temporary(ctx, wanted));
   if (wanted.kind == AlterSql::Kind::drop_index) {
     REJOIN_ASSIGN(wanted.name, table_of_index(ctx, wanted.name));
   }
@@ -128,9 +143,13 @@ Status alter(Context& ctx, const std::string& sql) {
     REJOIN_TRY(run_sql(ctx, sql));
     REJOIN_TRY(renew_triggers(ctx, before.id));  // they know the UNIQUE indexes
   }
-  if (!ctx.catalog.find(before.id))
-    return fail(Code::internal, "table \"" + before.name + "\" is not tracked any more after it was altered");
+  const Table* now = ctx.catalog.find(before.id);
+  if (!now) return fail(Code::internal, "table \"" + before.name + "\" is not tracked any more after it was altered");
+  TrackOptions options;
+  options.allow_integer_key = now->allow_integer_key;
+  REJOIN_TRY(check_trackable(ctx, *now, options));
   REJOIN_TRY(replay_parked_of(work, before.id));
+  REJOIN_TRY(settle_all_hidden(work));
   return work.commit();
 }
 

@@ -109,6 +109,7 @@ Result<AlterSql> read_alter_sql(std::string_view sql) {
     if (!in.word(".")) return true;
     if (sqlite3_stricmp(name.c_str(), "main") != 0)
       return refusal("only tables of the database main are tracked, not of \"" + name + "\"");
+    out.qualified = true;
     return in.name(name);
   };
   if (in.word("ALTER")) {

@@ -10,7 +10,8 @@ namespace rejoin::sqlite {
 
 struct AlterSql {
   enum class Kind { alter_table, create_index, drop_index } kind = Kind::alter_table;
-  std::string name;  // of the table; of the index for drop_index
+  std::string name;        // of the table; of the index for drop_index
+  bool qualified = false;  // it says main.
 };
 
 // Reads one ALTER TABLE, CREATE INDEX or DROP INDEX as far as its table's or index's name; what follows is SQLite's.

@@ -195,7 +195,9 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
   table.gone_name = "main." + quote(gone_table(table.name));
   REJOIN_ASSIGN(
       Statement s,
-      prepare(db, "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid"));
+      prepare(
+          db,
+          "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, 'main') ORDER BY cid"));
   s.bind_text(1, table.name);
   std::vector<std::pair<int64_t, Column>> key;
   for (;;) {
@@ -232,7 +234,7 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
 
   REJOIN_ASSIGN(Statement indexes,
                 prepare(db,
-                        "SELECT l.name, l.origin, l.partial, s.sql FROM pragma_index_list(?1) AS l "
+                        "SELECT l.name, l.origin, l.partial, s.sql FROM pragma_index_list(?1, 'main') AS l "
                         "LEFT JOIN main.sqlite_schema AS s ON s.type='index' AND s.name=l.name WHERE "
                         "l.\"unique\" ORDER BY l.name"));
   indexes.bind_text(1, table.name);
@@ -245,7 +247,7 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
       continue;
     }
     REJOIN_ASSIGN(Statement parts,
-                  prepare(db, "SELECT coalesce(name, ''), coll FROM pragma_index_xinfo(?1) WHERE key"));
+                  prepare(db, "SELECT coalesce(name, ''), coll FROM pragma_index_xinfo(?1, 'main') WHERE key"));
     parts.bind_text(1, indexes.text(0));
     Table::UniqueIndex index;
     for (;;) {

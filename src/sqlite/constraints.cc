@@ -100,7 +100,7 @@ class TableConstraints {
     {
       REJOIN_ASSIGN(Statement s, prepare(db_,
                                          "SELECT id, \"table\", \"from\", coalesce(\"to\", ''), on_delete FROM "
-                                         "pragma_foreign_key_list(?1) ORDER BY id, seq"));
+                                         "pragma_foreign_key_list(?1, 'main') ORDER BY id, seq"));
       s.bind_text(1, t_.name);
       for (;;) {
         REJOIN_ASSIGN(bool row, s.step());
@@ -115,7 +115,8 @@ class TableConstraints {
     for (auto& entry : declared) {
       Declared& d = entry.second;
       if (d.to.empty()) {
-        REJOIN_ASSIGN(Statement s, prepare(db_, "SELECT name FROM pragma_table_info(?1) WHERE pk>0 ORDER BY pk"));
+        REJOIN_ASSIGN(Statement s,
+                      prepare(db_, "SELECT name FROM pragma_table_info(?1, 'main') WHERE pk>0 ORDER BY pk"));
         s.bind_text(1, d.parent);
         for (;;) {
           REJOIN_ASSIGN(bool row, s.step());
@@ -136,7 +137,8 @@ class TableConstraints {
   // A parent table that is not here refuses nothing: whoever enforces foreign keys could not write to the child at all.
   Result<bool> has_columns(const std::string& table, const std::vector<std::string>& names) {
     for (const std::string& name : names) {
-      REJOIN_ASSIGN(Statement s, prepare(db_, "SELECT 1 FROM pragma_table_xinfo(?1) WHERE name=?2 COLLATE NOCASE"));
+      REJOIN_ASSIGN(Statement s,
+                    prepare(db_, "SELECT 1 FROM pragma_table_xinfo(?1, 'main') WHERE name=?2 COLLATE NOCASE"));
       s.bind_text(1, table);
       s.bind_text(2, name);
       REJOIN_ASSIGN(bool row, s.step());

@@ -3,6 +3,7 @@
 #include "sqlite/compact.h"
 #include "sqlite/explain.h"
 #include "sqlite/key_reader.h"
+#include "sqlite/track.h"
 #include "sqlite/triggers.h"
 
 namespace rejoin::sqlite {
@@ -28,6 +29,13 @@ Status check_table(Context& ctx, Table& table, Findings& findings) {
     findings.add("triggers", table.name, "",
                  "its capture triggers (rejoin_capture_…) are not those that it needs; they are made anew at the next "
                  "use of Rejoin that can write to the database");
+
+  TrackOptions options;
+  options.allow_integer_key = table.allow_integer_key;
+  if (const Status fit = check_trackable(ctx, table, options); !fit.ok()) {
+    if (fit.error().code != Code::untrackable) return fit.error();
+    findings.add("table", table.name, "", "it was altered and cannot be synced any more: " + fit.error().message);
+  }
 
   // Every record against its row.
   REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT k, rec FROM " + table.records() + " ORDER BY k"));

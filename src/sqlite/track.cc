@@ -40,10 +40,10 @@ Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options
         "its key is an INTEGER PRIMARY KEY, which SQLite numbers by itself: two devices would mint the same key for "
         "different rows. Use id TEXT PRIMARY KEY with rejoin_uuid(), or say '{\"allow_integer_key\":true}' if your app "
         "assigns keys that never collide");
-  REJOIN_ASSIGN(Statement collations,
-                prepare(ctx.db,
-                        "SELECT x.name, x.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x WHERE "
-                        "i.origin='pk' AND x.key AND x.coll<>'BINARY' COLLATE NOCASE"));
+  REJOIN_ASSIGN(Statement collations, prepare(ctx.db,
+                                              "SELECT x.name, x.coll FROM pragma_index_list(?1, 'main') AS i, "
+                                              "pragma_index_xinfo(i.name, 'main') AS x WHERE "
+                                              "i.origin='pk' AND x.key AND x.coll<>'BINARY' COLLATE NOCASE"));
   collations.bind_text(1, t.name);
   REJOIN_ASSIGN(bool foreign, collations.step());
   if (foreign)
@@ -58,11 +58,14 @@ Status check_trackable(Context& ctx, const Table& t, const TrackOptions& options
       return refuse("its key column \"" + c.name + "\" has the collation " + collation +
                     ", by which comparisons would find other keys too. Declare the column with COLLATE BINARY");
   }
-  std::string null_key;
-  for (const Column& c : t.key) null_key += (null_key.empty() ? "" : " OR ") + quote(c.name) + " IS NULL";
-  REJOIN_ASSIGN(auto nulls, query_int(ctx.db, "SELECT count(*) FROM " + t.quoted() + " WHERE " + null_key));
-  if (nulls.value_or(0))
-    return refuse(std::to_string(*nulls) + " of its rows have a NULL in the key; give each a key first");
+  // A tracked one refuses them itself.
+  if (!t.id) {
+    std::string null_key;
+    for (const Column& c : t.key) null_key += (null_key.empty() ? "" : " OR ") + quote(c.name) + " IS NULL";
+    REJOIN_ASSIGN(auto nulls, query_int(ctx.db, "SELECT count(*) FROM " + t.quoted() + " WHERE " + null_key));
+    if (nulls.value_or(0))
+      return refuse(std::to_string(*nulls) + " of its rows have a NULL in the key; give each a key first");
+  }
   // What no contract can carry, no server would take.
   contract::Contract contract;
   contract.tables.push_back(to_contract(t));
@@ -107,8 +110,9 @@ Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::strin
 }
 
 Status widen_log(Context& ctx, size_t key_columns) {
-  REJOIN_ASSIGN(auto have,
-                query_int(ctx.db, "SELECT count(*) FROM pragma_table_info('rejoin_log') WHERE name GLOB 'k[0-9]*'"));
+  REJOIN_ASSIGN(
+      auto have,
+      query_int(ctx.db, "SELECT count(*) FROM pragma_table_info('rejoin_log', 'main') WHERE name GLOB 'k[0-9]*'"));
   for (size_t i = static_cast<size_t>(have.value_or(1)); i < key_columns; ++i)
     REJOIN_TRY(exec(ctx.db, "ALTER TABLE main.rejoin_log ADD COLUMN k" + std::to_string(i)));
   return {};
