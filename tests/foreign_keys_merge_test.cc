@@ -126,6 +126,69 @@ TEST(ForeignKeys, AnEditOfTheReferenceOfAStandInWins) {
   all.expect_sound();
 }
 
+// Columns of one CHECK are written together: what the stand-in shows in place of the reference is none of it.
+TEST(ForeignKeys, AnEditOfAStandInLeavesTheReferenceThatItDoesNotShow) {
+  const std::string entries =
+      "CREATE TABLE entries(id TEXT PRIMARY KEY, list TEXT REFERENCES lists ON DELETE SET NULL, text INT, CHECK(list "
+      "IS "
+      "NULL OR text >= 0))";
+  const std::string schema = "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY); " + entries;
+  Peer a(schema, kTables), b(schema, kTables);
+  a.run("INSERT INTO lists VALUES('l')");
+  const int64_t before = a.seq();
+  a.run("INSERT INTO entries VALUES('e', 'l', 1)");
+  b.apply(a.changeset(before));
+  EXPECT_EQ(b.rows(kEntries), "'e'|null|1\n");
+  b.clock().advance(1000);
+  b.run("UPDATE entries SET text = 5");
+  a.apply(b.changeset());
+  EXPECT_EQ(a.rows(kEntries), "'e'|'l'|5\n");
+  EXPECT_EQ(b.rows(kEntries), "'e'|null|5\n");
+  b.apply(a.changeset());
+  EXPECT_EQ(b.rows(kEntries), "'e'|'l'|5\n");
+  for (Peer* p : {&a, &b}) p->expect_sound();
+}
+
+TEST(ForeignKeys, ACascadeThatReachesAStandInLeavesTheReferenceThatItDoesNotShow) {
+  const std::string cascading = lists("ON DELETE SET DEFAULT ON UPDATE CASCADE");
+  for (const char* rename : {"UPDATE lists SET id = 'inbox2' WHERE id = 'inbox'",
+                             "UPDATE lists SET id = 'other' WHERE id = 'inbox'; UPDATE lists SET id = 'inbox2' WHERE "
+                             "id = 'other'"}) {
+    Peer a(cascading, kTables), b(cascading, kTables);
+    a.run("INSERT INTO lists VALUES('inbox', 'in')");
+    b.fetch(a);
+    a.run("INSERT INTO lists VALUES('l', 'home')");
+    const int64_t before = a.seq();
+    a.run("INSERT INTO entries VALUES('e', 'l', 'milk'), ('f', 'inbox', 'tea')");
+    b.apply(a.changeset(before));
+    EXPECT_EQ(b.rows(kEntries), "'e'|'inbox'|'milk'\n'f'|'inbox'|'tea'\n");
+    b.clock().advance(1000);
+    b.run(rename);
+    b.run("UPDATE entries SET text = 'oat milk' WHERE id = 'e'");
+    a.apply(b.changeset());
+    b.apply(a.changeset());
+    for (Peer* p : {&a, &b}) {
+      EXPECT_EQ(p->rows(kEntries), "'e'|'l'|'oat milk'\n'f'|'inbox2'|'tea'\n") << rename;
+      p->expect_sound();
+    }
+  }
+  // What the application itself writes is taken.
+  Peer a(cascading, kTables), b(cascading, kTables);
+  a.run("INSERT INTO lists VALUES('inbox', 'in'), ('m', 'work')");
+  b.fetch(a);
+  a.run("INSERT INTO lists VALUES('l', 'home')");
+  const int64_t before = a.seq();
+  a.run("INSERT INTO entries VALUES('e', 'l', 'milk')");
+  b.apply(a.changeset(before));
+  b.clock().advance(1000);
+  b.run("UPDATE entries SET list = 'm'; UPDATE lists SET id = 'inbox2' WHERE id = 'inbox'");
+  exchange(a, b);
+  for (Peer* p : {&a, &b}) {
+    EXPECT_EQ(p->rows(kEntries), "'e'|'m'|'milk'\n");
+    p->expect_sound();
+  }
+}
+
 TEST(ForeignKeys, WhatRefersToAHiddenRowIsHiddenToo) {
   // Two lists of one name: the younger is hidden, and its entries with it, until the older one goes.
   tell({.schema = "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY, name TEXT UNIQUE);"

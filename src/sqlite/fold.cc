@@ -7,6 +7,7 @@
 #include "crdt/key.h"
 #include "crdt/record.h"
 #include "sqlite/gone.h"
+#include "sqlite/key_changes.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/record_writer.h"
@@ -26,8 +27,8 @@ struct Entry {
   uint64_t prefix;  // first bytes of the key, big-endian: most comparisons end here
   uint32_t key_at;
   uint32_t key_size;
-  uint32_t order;
   uint32_t op;
+  int64_t seq;
   int64_t bits;
   crdt::Hlc stamp;
 };
@@ -50,14 +51,19 @@ struct Chunk {
 class TableFold {
  public:
   TableFold(Work& work, Table& table, Visibility& visibility)
-      : work_(work), ctx_(work.ctx()), table_(table), visibility_(visibility), writer_(ctx_, table) {}
+      : work_(work),
+        ctx_(work.ctx()),
+        table_(table),
+        visibility_(visibility),
+        writer_(ctx_, table),
+        key_changes_(ctx_, work.state.folded) {}
 
   Status run(Chunk& chunk) {
     auto& entries = chunk.entries;
     std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
       if (a.prefix != b.prefix) return a.prefix < b.prefix;
       int c = chunk.key(a).compare(chunk.key(b));
-      return c != 0 ? c < 0 : a.order < b.order;
+      return c != 0 ? c < 0 : a.seq < b.seq;
     });
     REJOIN_ASSIGN(auto shadowed, query_int(ctx_.db, "SELECT 1 FROM " + table_.shadow() + " LIMIT 1"));
     shadow_used_ = shadowed.has_value();
@@ -93,7 +99,7 @@ class TableFold {
         return fail(Code::corrupt, "the record of a row in \"" + table_.name + "\" is damaged; run rejoin doctor");
     }
     bool came_alive = false, changed = false, born = false, died = false, stand_in_gone = false;
-    crdt::ColumnSet written;
+    crdt::ColumnSet written, of_stand_in;
     for (size_t i = begin; i < end; ++i) {
       const Entry& e = chunk.entries[i];
       crdt::Stamp stamp{e.stamp, work_.state.site};
@@ -110,6 +116,11 @@ class TableFold {
           crdt::ColumnSet set;
           for (uint32_t first = chunk_first(e.bits); mask; mask &= mask - 1)
             set.add(first + static_cast<uint32_t>(std::countr_zero(mask)));
+          if (record.hidden && table_.constraints.stand_ins) {
+            REJOIN_TRY(leave_out_cascades(key, chunk.entries[begin].seq, set));
+            if (set.empty()) break;
+            of_stand_in |= set;
+          }
           table_.constraints.groups.expand(set);
           record.write(set, stamp);
           written |= set;
@@ -145,7 +156,7 @@ class TableFold {
     }
     if (table_.constraints.refers_or_is_referred()) {
       if (stand_in_gone) REJOIN_TRY(forget_stand_in(key));
-      if (record.hidden && !written.empty()) REJOIN_TRY(keep_edit_of_stand_in(key, written));
+      if (record.hidden && !of_stand_in.empty()) REJOIN_TRY(keep_edit_of_stand_in(key, of_stand_in));
       if (died) REJOIN_TRY(visibility_.left(table_, key));
       if (record.visible() && changed) REJOIN_TRY(visibility_.wrote(table_, key, came_alive ? nullptr : &written));
     }
@@ -168,8 +179,59 @@ class TableFold {
     return s->run("deleting a row that was shown without its reference");
   }
 
-  // The application wrote to a stand-in: the hidden row has the new values now.
-  Status keep_edit_of_stand_in(BytesView key, const crdt::ColumnSet& columns) {
+  // Where a stand-in shows the key of another row in place of its reference and that key was changed, ON UPDATE CASCADE
+  // wrote to the stand-in. Of the row's own reference it says nothing.
+  Status leave_out_cascades(BytesView key, int64_t seq, crdt::ColumnSet& set) {
+    for (const ForeignKey& f : table_.constraints.parents) {
+      if (!f.stands_in || !f.to_default || !f.to_key || !named(f, set)) continue;
+      REJOIN_ASSIGN(const bool cascade, wrote_cascade(f, key, seq));
+      if (cascade)
+        for (int at : f.from) set.remove(static_cast<uint32_t>(at));
+    }
+    return {};
+  }
+
+  static bool named(const ForeignKey& f, const crdt::ColumnSet& set) {
+    return std::any_of(f.from.begin(), f.from.end(), [&](int at) { return set.has(static_cast<uint32_t>(at)); });
+  }
+
+  Result<bool> wrote_cascade(const ForeignKey& f, BytesView key, int64_t seq) {
+    const Table* parent = ctx_.catalog.find(f.parent_id);
+    if (!parent) return false;
+    std::vector<crdt::ValueRef> values(f.from.size());
+    for (size_t i = 0; i < f.from.size(); ++i)
+      values[static_cast<size_t>(-1 - f.to[i])] = table_.columns[static_cast<size_t>(f.from[i])].default_value.ref();
+    Bytes stands_in;
+    crdt::encode_key(values, stands_in);
+    REJOIN_ASSIGN(const Bytes own, reference(f, table_.shadow(), key));
+    if (own == stands_in) return false;  // it is shown with this reference
+    REJOIN_ASSIGN(const Bytes now, reference(f, table_.quoted(), key));
+    return key_changes_.moved(*parent, seq, stands_in, now);
+  }
+
+  // The parent's key, as a row refers to it in one of its two tables; empty when it is not there.
+  Result<Bytes> reference(const ForeignKey& f, const std::string& from, BytesView key) {
+    std::string names;
+    for (int at : f.from) names += (names.empty() ? "" : ", ") + quote(table_.columns[static_cast<size_t>(at)].name);
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT " + names + " FROM " + from + " WHERE " + table_.key_match()));
+    Use use(*s);
+    REJOIN_TRY(bind_key(*s, key));
+    REJOIN_ASSIGN(bool there, s->step("reading a row that is shown without its reference"));
+    Bytes out;
+    if (!there) return out;
+    std::vector<crdt::ValueRef> values(f.from.size());
+    for (size_t i = 0; i < f.from.size(); ++i)
+      values[static_cast<size_t>(-1 - f.to[i])] = s->value(static_cast<int>(i));
+    crdt::encode_key(values, out);
+    return out;
+  }
+
+  // The application wrote to a stand-in: the hidden row has the new values now. Of a reference that a stand-in leaves
+  // out it has what was written; columns that are only stamped together with those keep their own.
+  Status keep_edit_of_stand_in(BytesView key, crdt::ColumnSet columns) {
+    for (const ForeignKey& f : table_.constraints.parents)
+      if (f.stands_in && named(f, columns))
+        for (int at : f.from) columns.add(static_cast<uint32_t>(at));
     std::string names;
     columns.each([&](uint32_t c) {
       if (table_.columns[c].present) names += (names.empty() ? "" : ", ") + quote(table_.columns[c].name);
@@ -218,6 +280,7 @@ class TableFold {
   Table& table_;
   Visibility& visibility_;
   RecordWriter writer_;
+  KeyChanges key_changes_;
   uint32_t columns_ = 0;
   bool shadow_used_ = false;
   std::vector<crdt::ValueRef> key_values_;
@@ -271,7 +334,7 @@ Status fold(Work& work) {
   Visibility visibility(ctx);
   while (work.state.folded < tail) {
     for (auto& [t, c] : chunks) c.keys.clear(), c.entries.clear();
-    uint32_t order = 0;
+    bool any = false;
     size_t key_bytes = 0;
     int64_t last_seq = work.state.folded;
     int64_t last_table = -1;
@@ -316,7 +379,8 @@ Status fold(Work& work) {
         e.key_size = static_cast<uint32_t>(chunk.keys.size() - at);
         key_bytes += e.key_size;
         e.prefix = key_prefix(chunk.key(e));
-        e.order = order++;
+        e.seq = last_seq;
+        any = true;
         e.op = static_cast<uint32_t>(op);
         e.bits = log->integer(3);
         e.stamp = stamp;
@@ -327,7 +391,7 @@ Status fold(Work& work) {
     for (auto& [table, chunk] : chunks)
       if (!chunk.entries.empty()) REJOIN_TRY(TableFold(work, *table, visibility).run(chunk));
     work.state.folded = last_seq;
-    if (order) work.state.last = std::max(work.state.last, stamp);
+    if (any) work.state.last = std::max(work.state.last, stamp);
   }
   REJOIN_TRY(end_batch(ctx, work.state.folded, work.state.site));
   std::vector<uint64_t> touched;
