@@ -325,6 +325,56 @@ TEST_F(ForgottenDeletions, BetweenFilesAnOldRowIsParked) {
   x.expect_sound(true);
 }
 
+// An edit is taken without its row, whose insert may be on its way. It must not vouch for the row.
+TEST_F(ForgottenDeletions, AnEditThatCameAloneDoesNotLetTheForgottenRowIn) {
+  Peer x(kSchema, {"t"}), y(kSchema, {"t"});
+  x.run("INSERT INTO t VALUES('k', 1, 1)");
+  y.fetch(x);
+  y.run("DELETE FROM t");
+  y.clock().advance(kDay);
+  x.clock().advance(2 * kDay);
+  compact(y, 0);
+  EXPECT_EQ(records(y), 0);
+  const int64_t before = x.seq();
+  x.run("UPDATE t SET v = 2");
+  y.apply(x.changeset(before));
+  EXPECT_EQ(y.rows(kAll), "");
+  y.apply(x.changeset(0));
+  EXPECT_EQ(y.rows(kAll), "");
+  EXPECT_EQ(y.number("SELECT count(*) FROM rejoin_parked"), 1);
+  y.expect_sound(true);
+  y.apply(x.changeset(before));  // what is here already is nothing to refuse
+  EXPECT_EQ(y.number("SELECT count(*) FROM rejoin_parked"), 1);
+  // Its deletion is known again when it comes.
+  x.run("DELETE FROM t");
+  y.apply(x.changeset(0));
+  x.run("INSERT INTO t VALUES('k', 3, 3)");
+  y.apply(x.changeset(0));
+  EXPECT_EQ(y.rows(kAll), "'k'|3|3\n");
+}
+
+// A device that got the row in a file edits it: the server takes that, for the insert may be on its way.
+TEST_F(ForgottenDeletions, AStaleEditIsListedAlsoWhereOthersEditsCameBefore) {
+  a.peer.run("INSERT INTO t VALUES('k', 'old', 1), ('l', 'old', 1)");
+  settle();
+  LoopbackDevice c("c", kSchema, {"t"});
+  all.push_back(&c.peer);
+  c.peer.fetch(b.peer);
+  pass(1);
+  a.peer.run("DELETE FROM t WHERE id = 'k'");
+  a.must_sync(server);
+  pass(40);
+  a.must_sync(server), a.must_sync(server);
+  compact(server.peer());
+  EXPECT_EQ(records(server.peer()), 1);
+  c.peer.run("UPDATE t SET w = 'of c' WHERE id = 'k'");
+  c.must_sync(server);
+  b.peer.run("UPDATE t SET v = 'of b' WHERE id = 'k'");
+  b.must_sync(server);
+  EXPECT_EQ(rejections(b.peer), "'[\"k\"]'|'before_horizon'|'null'\n");
+  EXPECT_EQ(server.peer().rows("SELECT id FROM t"), "'l'\n");
+}
+
 // A server's file that is itself a device of another server passes the news on that rows were forgotten there.
 TEST_F(ForgottenDeletions, ThroughAChainOfServers) {
   LoopbackDevice edge("edge", kSchema, {"t"});

@@ -168,18 +168,22 @@ Status Merge::row(Block& b) {
 
   REJOIN_ASSIGN(BytesView stored, b.stored->find(key));
   bool known = stored.data() != nullptr;
-  if (!known && horizon_ != 0) switch (admission(theirs, horizon_, options_.only_site.has_value(), options_.stale)) {
-      case Admission::admit:
-        break;
-      case Admission::forget:
-        return {};
-      case Admission::refuse:
-        if (options_.refuse_unknown) return refuse(b, Code::before_horizon, before_horizon(horizon_));
-        return park(b, before_horizon(horizon_), 0);
-    }
   b.mine.reset();
   if (known && !crdt::decode_record(stored, ctx_.sites.size(), b.mine))
     return fail(Code::corrupt, "the record of a row in \"" + b.table.name + "\" is damaged; run rejoin doctor");
+  // Edits that came without the row's birth or deletion say nothing of whether it was forgotten.
+  if (b.mine.live.bottom() && horizon_ != 0)
+    switch (admission(theirs, horizon_, options_.only_site.has_value(), options_.stale)) {
+      case Admission::admit:
+        break;
+      case Admission::forget:
+        if (known) break;
+        return {};
+      case Admission::refuse:
+        if (known && !is_news(b, theirs)) break;
+        if (options_.refuse_unknown) return refuse(b, Code::before_horizon, before_horizon(horizon_));
+        return park(b, before_horizon(horizon_), 0);
+    }
   bool was_visible = b.mine.visible();
   bool was_alive = b.mine.alive;
   bool note = lost_.has_room() && known && !options_.only_site;
@@ -221,6 +225,13 @@ Status Merge::row(Block& b) {
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
   return leave_unknown_columns(b);
+}
+
+bool Merge::is_news(Block& b, const crdt::RowRecord& theirs) const {
+  crdt::RowRecord joined = b.mine;
+  b.join.reset();
+  crdt::join(joined, theirs, ctx_.sites, b.join);
+  return b.join.changed();
 }
 
 // Of a row whose other columns were taken.

@@ -33,6 +33,7 @@ class Merge {
   Status leave_unknown_columns(Block& b);
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
   Status row(Block& b);
+  bool is_news(Block& b, const crdt::RowRecord& theirs) const;
   Result<bool> leave_out_foreign(Block& b);
   Result<bool> leave_out_discarded(Block& b);
   Status follow(Block& b);
