@@ -50,6 +50,25 @@ TEST(UniqueValues, AnOlderClaimThatArrivesLaterTakesTheValueFromTheRowThatIsShow
   EXPECT_EQ(fourth.rows(kAll), "'b'|'e@x'|'second'\n");
 }
 
+TEST(UniqueValues, UntrackingDoesNotDestroyRowsThatWait) {
+  const std::string schema = "CREATE TABLE u(id TEXT PRIMARY KEY, k INTEGER UNIQUE)";
+  Peer a(schema, {"u"}), b(schema, {"u"});
+  a.run("INSERT INTO u VALUES('a1', 1)");
+  b.clock().advance(1000);
+  b.run("INSERT INTO u VALUES('b1', 1)");
+  b.fetch(a);
+  ASSERT_EQ(b.rows("SELECT id FROM u"), "'a1'\n");
+  const std::string before = b.dump();
+  const Status refused = b.rejoin().untrack("u");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::bad_argument);
+  EXPECT_NE(refused.error().message.find("\"u\" has 1 row(s) that wait in rejoin_parked"), std::string::npos);
+  EXPECT_EQ(b.dump(), before);
+  b.run("UPDATE u SET k = 2 WHERE id = 'a1'");
+  ASSERT_TRUE(b.rejoin().untrack("u").ok());
+  EXPECT_EQ(b.rows("SELECT * FROM u ORDER BY id"), "'a1'|2\n'b1'|1\n");
+}
+
 TEST(UniqueValues, AnUpdateIntoATakenValueWaits) {
   tell({.schema = kUsers,
         .tracked = {"users"},

@@ -6,6 +6,7 @@
 #include "sqlite/columns.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
+#include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/track.h"
 #include "sqlite/triggers.h"
@@ -236,12 +237,9 @@ Status AlteredRows::carry_records(Work& work, const Table& table) const {
 Status AlteredRows::log_new_key(Work& work) const {
   Context& ctx = work.ctx();
   const std::string number = std::to_string(before.id);
-  REJOIN_ASSIGN(const auto hidden, query_int(ctx.db,
-                                             "SELECT count(*) FROM main.rejoin_parked WHERE frame IS NULL AND "
-                                             "table_name=" +
-                                                 quote_text(before.name)));
-  if (hidden.value_or(0))
-    return fail(Code::bad_argument, "table \"" + before.name + "\" has " + std::to_string(*hidden) +
+  REJOIN_ASSIGN(const int64_t hidden, count_hidden(ctx, before));
+  if (hidden)
+    return fail(Code::bad_argument, "table \"" + before.name + "\" has " + std::to_string(hidden) +
                                         " row(s) that wait in rejoin_parked and would be lost with the old key; make "
                                         "room for them first, or ROLLBACK");
   const std::string records = "main." + quote(records_table(after.name)), old = after.name + "__rejoin_before";

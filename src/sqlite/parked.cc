@@ -101,6 +101,15 @@ Status unpark_hidden(Context& ctx, const Table& table, BytesView key) {
   return s->run("unparking a row");
 }
 
+Result<int64_t> count_hidden(Context& ctx, const Table& table) {
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("SELECT count(*) FROM main.rejoin_parked WHERE table_name=?1 AND frame IS NULL"));
+  Use use(*s);
+  s->bind_text(1, table.name);
+  REJOIN_TRY(s->step("counting hidden rows"));
+  return s->integer(0);
+}
+
 Status replay_parked(Work& work, const std::string& table) {
   std::vector<int64_t> ids;
   {

@@ -14,6 +14,8 @@ Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t 
 // Lists a row whose values the application's table refused; they are in the shadow table.
 Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason);
 Status unpark_hidden(Context& ctx, const Table& table, BytesView key);
+// How many alive rows of the table are nowhere but in the metadata, or are shown without their reference.
+Result<int64_t> count_hidden(Context& ctx, const Table& table);
 // Merges again what was kept for `table` (its schema has changed).
 Status replay_parked(Work& work, const std::string& table);
 // The same for a tracked table, under all names that it has had.

@@ -354,6 +354,12 @@ Status untrack(Context& ctx, const std::string& name) {
   REJOIN_ASSIGN(Work work, Work::write(ctx));
   REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
   REJOIN_TRY(fold(work));
+  REJOIN_ASSIGN(const int64_t hidden, count_hidden(ctx, *table));
+  if (hidden)
+    return fail(Code::bad_argument,
+                "table \"" + table->name + "\" has " + std::to_string(hidden) +
+                    " row(s) that wait in rejoin_parked and would be lost, or would lose their references; make room "
+                    "for them first: its column reason says what each waits for");
   std::string exact = table->name;
   uint64_t id = table->id;
   ctx.statements.clear();  // a statement on a table keeps it from being dropped
