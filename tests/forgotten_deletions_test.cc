@@ -322,7 +322,45 @@ TEST_F(ForgottenDeletions, BetweenFilesAnOldRowIsParked) {
       "t VALUES('k', 'anew', 1)");
   x.apply(y.changeset(0));
   EXPECT_EQ(x.rows(kAll), y.rows(kAll));
-  x.expect_sound(true);
+  x.expect_sound();
+}
+
+TEST_F(ForgottenDeletions, ParkedRowsDoNotPileUpAndLeaveTheListWhenTheRowIsInsertedAnew) {
+  for (bool here : {true, false}) {
+    Peer x(kSchema, {"t"}), y(kSchema, {"t"}), fresh(kSchema, {"t"});
+    x.run("INSERT INTO t VALUES('k', 1, 1), ('l', 1, 1)");
+    exchange(x, y);
+    x.run("DELETE FROM t WHERE id = 'k'");
+    for (Peer* p : {&x, &y, &fresh}) p->clock().advance(2 * kDay);
+    compact(x, 1);
+    for (int i = 2; i <= 6; ++i) {
+      y.run("UPDATE t SET v = " + std::to_string(i) + " WHERE id = 'k'");
+      x.apply(y.changeset(0));
+      EXPECT_EQ(x.number("SELECT count(*) FROM rejoin_parked"), 1);
+    }
+    const std::string before = x.rows("SELECT * FROM rejoin_parked");
+    x.apply(y.changeset(0));
+    EXPECT_EQ(x.rows("SELECT * FROM rejoin_parked"), before);
+    // Who parks it knows that it may have been deleted.
+    fresh.apply(x.changeset(0));
+    EXPECT_EQ(fresh.rows(kAll), "'l'|1|1\n");
+    // Then somebody inserts it anew.
+    Peer& who = here ? x : fresh;
+    who.clock().advance(1000);
+    who.run("INSERT INTO t VALUES('k', 'anew', 'anew')");
+    if (here)
+      ASSERT_TRUE(x.rejoin().fold().ok());
+    else
+      x.apply(fresh.changeset(0));
+    EXPECT_EQ(x.rows(kAll), "'k'|'anew'|'anew'\n'l'|1|1\n");
+    EXPECT_EQ(x.number("SELECT count(*) FROM rejoin_parked"), 0);
+    exchange(x, y);
+    fresh.apply(x.changeset(0));
+    for (Peer* p : {&x, &y, &fresh}) {
+      EXPECT_EQ(p->rows(kAll), "'k'|'anew'|'anew'\n'l'|1|1\n");
+      p->expect_sound();
+    }
+  }
 }
 
 // An edit is taken without its row, whose insert may be on its way. It must not vouch for the row.

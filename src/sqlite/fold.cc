@@ -10,6 +10,7 @@
 #include "sqlite/key_changes.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
+#include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/roomy_cache.h"
 #include "sqlite/triggers.h"
@@ -400,7 +401,8 @@ Status fold(Work& work) {
     touched.push_back(table->id);
   }
   REJOIN_TRY(visibility.settle(touched));
-  return work.save();
+  REJOIN_TRY(work.save());
+  return replay_known(work);
 }
 
 }  // namespace rejoin::sqlite

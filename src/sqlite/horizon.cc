@@ -51,9 +51,21 @@ Admission admission(const crdt::RowRecord& theirs, crdt::Hlc horizon, bool parti
   return restored ? Admission::admit : Admission::refuse;
 }
 
-std::string before_horizon(crdt::Hlc horizon) {
+namespace {
+
+std::string may_be_gone(crdt::Hlc horizon) {
   return "it is unknown here and from before " + iso8601(crdt::ms_of_hlc(horizon)) +
-         ", up to when deletions are forgotten: it may have been deleted. Discard it, or delete it and insert it again";
+         ", up to when deletions are forgotten: it may have been deleted. ";
+}
+
+}  // namespace
+
+std::string before_horizon(crdt::Hlc horizon) {
+  return may_be_gone(horizon) + "Discard it, or delete it and insert it again";
+}
+
+std::string waits_for_row(crdt::Hlc horizon) {
+  return may_be_gone(horizon) + "It is merged when a row with this key is inserted, here or where it comes from";
 }
 
 }  // namespace rejoin::sqlite

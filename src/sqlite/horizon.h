@@ -33,5 +33,7 @@ enum class Admission {
 // `partial`: what others wrote of the row is not in it. `stale`: from a device that has missed forgotten deletions.
 Admission admission(const crdt::RowRecord& theirs, crdt::Hlc horizon, bool partial, bool stale);
 std::string before_horizon(crdt::Hlc horizon);
+// Likewise of one that is kept aside until the row is known.
+std::string waits_for_row(crdt::Hlc horizon);
 
 }  // namespace rejoin::sqlite

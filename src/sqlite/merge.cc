@@ -182,8 +182,9 @@ Status Merge::row(Block& b) {
       case Admission::refuse:
         if (known && !is_news(b, theirs)) break;
         if (options_.refuse_unknown) return refuse(b, Code::before_horizon, before_horizon(horizon_));
-        return park(b, before_horizon(horizon_), 0);
+        return park(b, waits_for_row(horizon_), kDueWhenKnown);
     }
+  const bool unknown = b.mine.live.bottom();
   bool was_visible = b.mine.visible();
   bool was_alive = b.mine.alive;
   bool note = lost_.has_room() && known && !options_.only_site;
@@ -222,6 +223,7 @@ Status Merge::row(Block& b) {
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
   REJOIN_TRY(write(b, was_visible, known));
   b.records.add(key, b.mine);
+  came_known_ |= unknown && !b.mine.live.bottom();
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
   return leave_unknown_columns(b);
@@ -519,10 +521,12 @@ Status Merge::finish() {
   REJOIN_TRY(lost_.trim());
   if (newest_ > work_.state.last) work_.state.last = newest_;
   if (newest_ > work_.state.last_remote) work_.state.last_remote = newest_;
-  if (!logged_) return {};
-  REJOIN_ASSIGN(int64_t tail, log_tail(ctx_));
-  work_.state.folded = std::max(work_.state.folded, tail);
-  return end_batch(ctx_, tail, origin_);
+  if (logged_) {
+    REJOIN_ASSIGN(int64_t tail, log_tail(ctx_));
+    work_.state.folded = std::max(work_.state.folded, tail);
+    REJOIN_TRY(end_batch(ctx_, tail, origin_));
+  }
+  return std::exchange(came_known_, false) && horizon_ != 0 ? replay_known(work_) : Status();
 }
 
 }  // namespace rejoin::sqlite

@@ -61,6 +61,7 @@ class Merge {
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false;
+  bool came_known_ = false;  // a row of which nothing, or edits only, was here
 };
 
 }  // namespace rejoin::sqlite

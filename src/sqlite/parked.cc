@@ -5,6 +5,7 @@
 #include "sqlite/fold.h"
 #include "sqlite/merge.h"
 #include "sqlite/pass_on.h"
+#include "sqlite/row_state.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -33,6 +34,30 @@ Status insert_parked(Context& ctx, const std::string& table, BytesView key, size
   else
     s->bind_null(7);
   return s->run("parking a row");
+}
+
+// What waits of the row already, joined with the frame.
+Status join_waiting(Context& ctx, const std::string& table, BytesView key, Bytes& frame) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 "
+                                             "AND due=?3"));
+  Use use(*s);
+  s->bind_text(1, table);
+  s->bind_blob(2, key);
+  s->bind(3, kDueWhenKnown);
+  REJOIN_ASSIGN(bool row, s->step("reading a parked change"));
+  if (!row) return {};
+  const int64_t id = s->integer(0);
+  REJOIN_ASSIGN(auto joined, join_parked(ctx, s->blob(1), frame));
+  if (!joined || *joined == s->blob(1)) {
+    if (joined) frame = std::move(*joined);
+    return {};
+  }
+  s->reset();
+  frame = std::move(*joined);
+  REJOIN_ASSIGN(Statement * old, ctx.statement("DELETE FROM main.rejoin_parked WHERE id=?1"));
+  Use use_old(*old);
+  old->bind(1, id);
+  return old->run("joining a parked change");
 }
 
 // `announced`: they were passed on when they were parked.
@@ -71,9 +96,10 @@ Status replay(Work& work, const std::vector<int64_t>& ids, bool announced) {
 Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
                   int64_t due_ms, BytesView frame) {
   Bytes copy(frame);
+  if (due_ms == kDueWhenKnown) REJOIN_TRY(join_waiting(ctx, table, key, copy));
   const int64_t before = sqlite3_total_changes(ctx.db);
   REJOIN_TRY(insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy));
-  // What is only too early is passed on when it has been merged.
+  // What waits for its time, or for its row, is passed on when it has been merged.
   if (due_ms || sqlite3_total_changes(ctx.db) == before) return {};
   return log_parked(ctx, table, key);
 }
@@ -148,6 +174,26 @@ Status replay_due(Work& work) {
       REJOIN_ASSIGN(bool row, s->step());
       if (!row) break;
       ids.push_back(s->integer(0));
+    }
+  }
+  return replay(work, ids, false);
+}
+
+Status replay_known(Work& work) {
+  Context& ctx = work.ctx();
+  std::vector<int64_t> ids;
+  {
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT id, table_name, k FROM main.rejoin_parked WHERE due=?1 ORDER BY id"));
+    Use use(*s);
+    s->bind(1, kDueWhenKnown);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("reading parked changes"));
+      if (!row) break;
+      const Table* table = ctx.catalog.find_named(s->text(1));
+      if (!table) continue;
+      REJOIN_ASSIGN(const RowState state, read_row_state(ctx, *table, s->blob(2)));
+      if (!state.record.live.bottom()) ids.push_back(s->integer(0));
     }
   }
   return replay(work, ids, false);

@@ -1,14 +1,18 @@
 // Changes that cannot be applied yet: listed with their reason in rejoin_parked, replayed when it may have gone.
 #pragma once
 
+#include <limits>
 #include <string>
 
 #include "sqlite/context.h"
 
 namespace rejoin::sqlite {
 
-// Keeps a frame of one row for later. `due_ms`: not before this time (stamps from the future); 0: when the schema has
-// changed.
+// As due_ms: when the row is known here. It may have been deleted and forgotten, so it is not passed on either.
+inline constexpr int64_t kDueWhenKnown = std::numeric_limits<int64_t>::max();
+
+// Keeps a frame of one row for later. `due_ms`: not before this time (stamps from the future), or kDueWhenKnown (it is
+// joined with what waits of that row); 0: when the schema has changed.
 Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
                   int64_t due_ms, BytesView frame);
 // Lists a row whose values the application's table refused; they are in the shadow table.
@@ -22,5 +26,7 @@ Status replay_parked(Work& work, const std::string& table);
 Status replay_parked_of(Work& work, uint64_t table);
 // Merges again what was kept because its stamps lay in the future, as far as its time has come.
 Status replay_due(Work& work);
+// Merges what was kept until its row is known, as far as it is. Everything must have been folded.
+Status replay_known(Work& work);
 
 }  // namespace rejoin::sqlite

@@ -115,6 +115,20 @@ Result<bool> still_parked(Context& ctx, const ParkedRow& row) {
   return s->step("looking for a row that is kept aside");
 }
 
+Result<std::optional<Bytes>> join_parked(Context& ctx, BytesView one, BytesView other) {
+  auto reader = codec::ChangesetReader::open(one);
+  if (!reader.ok()) return std::optional<Bytes>();
+  ParkedTables tables(ctx);
+  REJOIN_TRY(tables.add(one));
+  REJOIN_TRY(tables.add(other));
+  codec::FrameInfo info;
+  info.source = reader->info().source;
+  codec::ChangesetWriter writer(info, ctx.sites);
+  tables.write(writer);
+  if (writer.rows() != 1) return std::optional<Bytes>();
+  return std::optional(writer.finish());
+}
+
 Status write_parked(Context& ctx, const std::vector<ParkedRow>& rows, codec::ChangesetWriter& writer) {
   ParkedTables tables(ctx);
   for (const ParkedRow& row : rows) {

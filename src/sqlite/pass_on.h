@@ -2,6 +2,7 @@
 // same, in the changesets that replicas give each other.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ Status log_parked(Context& ctx, const std::string& table, BytesView key);
 bool read_parked_entry(BytesView entry, ParkedRow& row);
 // Is it still kept aside, for its table or its columns?
 Result<bool> still_parked(Context& ctx, const ParkedRow& row);
+
+// Two changes of one row as one; nothing when they are not of one table and key.
+Result<std::optional<Bytes>> join_parked(Context& ctx, BytesView one, BytesView other);
 
 // Adds the rows to a frame, behind everything else. Several changes of one row become one.
 Status write_parked(Context& ctx, const std::vector<ParkedRow>& rows, codec::ChangesetWriter& writer);
