@@ -218,5 +218,19 @@ TEST(UniqueValues, ReplaceThatDisplacesAnotherKeyIsADeletionEverywhere) {
     }
 }
 
+TEST(UniqueValues, AnIndexComparesByItsOwnCollationNotByTheColumns) {
+  // 'A' is no 'a' for the index, although it is for the column.
+  tell({.schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT COLLATE NOCASE); CREATE UNIQUE INDEX u ON t(v COLLATE "
+                  "BINARY)",
+        .tracked = {"t"},
+        .apart = {{1, "INSERT INTO t VALUES('m', 'a')"},
+                  {0, "INSERT INTO t VALUES('y', 'a')"},
+                  {0, "INSERT INTO t VALUES('b', 'A')"}},
+        .query = "SELECT * FROM t ORDER BY id",
+        .rows = "'b'|'A'\n'm'|'a'\n",
+        .later = {{0, "DELETE FROM t WHERE id = 'm'"}},
+        .later_rows = "'b'|'A'\n'y'|'a'\n"});
+}
+
 }  // namespace
 }  // namespace rejoin::testing

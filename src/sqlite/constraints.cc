@@ -79,8 +79,8 @@ class TableConstraints {
       parts.push_back(sql);
       shown.push_back(part.column.empty() ? part.expression : part.column);
       rule.collations.push_back(crdt::collation_of(part.collation));
-      equal.push_back(sql + " = ?" + std::to_string(parts.size()) +
-                      (rule.collations.back() == crdt::Collation::binary ? "" : " COLLATE " + quote(part.collation)));
+      // The index's collation, not the column's.
+      equal.push_back(sql + " COLLATE " + quote(part.collation) + " = ?" + std::to_string(parts.size()));
     }
     rule.columns = columns_of(names, rule.key);
     rule.what = list(shown, ", ");
