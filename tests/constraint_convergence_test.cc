@@ -19,24 +19,31 @@ constexpr const char* kSchema =
     "  low INTEGER DEFAULT 0, high INTEGER DEFAULT 9, CHECK (low <= high));"
     "CREATE INDEX entries_list ON entries(list);"
     "CREATE UNIQUE INDEX entries_low ON entries(low + 0) WHERE high < 9;"
+    "CREATE TABLE tasks(id TEXT PRIMARY KEY, list TEXT DEFAULT 'l0' REFERENCES lists ON DELETE SET DEFAULT, pos "
+    "INTEGER,"
+    "  up TEXT REFERENCES tasks ON DELETE SET NULL, named TEXT REFERENCES lists(name) ON DELETE SET NULL,"
+    "  label TEXT COLLATE NOCASE, UNIQUE (list, pos), CHECK (up IS NOT NULL OR pos < 3));"
+    "CREATE UNIQUE INDEX tasks_label ON tasks(label COLLATE BINARY);"
+    "CREATE UNIQUE INDEX tasks_first ON tasks(pos) WHERE named IS NULL AND up IS NULL;"
     "CREATE TABLE seen(id TEXT PRIMARY KEY);"
     "CREATE TRIGGER entries_i AFTER INSERT ON entries BEGIN INSERT INTO seen VALUES(NEW.id); END;"
     "CREATE TRIGGER entries_d AFTER DELETE ON entries BEGIN DELETE FROM seen WHERE id = OLD.id; END;"
     "CREATE TRIGGER entries_u AFTER UPDATE ON entries BEGIN DELETE FROM seen WHERE id = OLD.id; INSERT OR REPLACE INTO "
     "seen "
     "VALUES(NEW.id); END;";
-const std::vector<std::string> kTables{"entries", "lists"};
+const std::vector<std::string> kTables{"entries", "lists", "tasks"};
 
 struct Writer {
   SeededRandom random;
   int below(int n) { return static_cast<int>(random.u64() % static_cast<uint64_t>(n)); }
   std::string list() { return below(6) == 0 ? "NULL" : "'l" + std::to_string(below(4)) + "'"; }
   std::string entry() { return below(4) == 0 ? "NULL" : "'e" + std::to_string(below(5)) + "'"; }
+  std::string task() { return below(4) == 0 ? "NULL" : "'t" + std::to_string(below(5)) + "'"; }
   std::string name() { return std::string("'") + "aAbBc"[below(5)] + "'"; }
   std::string number() { return below(6) == 0 ? "NULL" : std::to_string(below(4)); }
   std::string or_() { return below(4) == 0 ? "OR REPLACE " : ""; }
   std::string statement() {
-    switch (below(12)) {
+    switch (below(17)) {
       case 0:
       case 1:
         return "INSERT " + or_() + "INTO lists VALUES('l" + std::to_string(below(4)) + "', " + name() + ", " +
@@ -60,6 +67,16 @@ struct Writer {
       case 10:
         return "UPDATE " + or_() + "entries SET code = " + number() + ", high = " + std::to_string(4 + below(6)) +
                " WHERE id = " + entry();
+      case 11:
+      case 12:
+        return "INSERT " + or_() + "INTO tasks VALUES('t" + std::to_string(below(5)) + "', " + list() + ", " +
+               number() + ", " + task() + ", " + (below(2) ? name() : "NULL") + ", " + name() + ")";
+      case 13:
+        return "UPDATE " + or_() + "tasks SET list = " + list() + ", pos = " + number() + " WHERE id = " + task();
+      case 14:
+        return "UPDATE " + or_() + "tasks SET up = " + task() + ", named = " + name() + " WHERE id = " + task();
+      case 15:
+        return "DELETE FROM tasks WHERE id = " + task();
       default:
         return "DELETE FROM entries WHERE id = " + entry();
     }
@@ -67,6 +84,7 @@ struct Writer {
 };
 
 const std::vector<std::string> kLooks{"SELECT * FROM lists ORDER BY id", "SELECT * FROM entries ORDER BY id",
+                                      "SELECT * FROM tasks ORDER BY id",
                                       "SELECT table_name, key, reason FROM rejoin_parked ORDER BY 1, 2"};
 
 void run(uint64_t seed) {
@@ -82,7 +100,7 @@ void run(uint64_t seed) {
     if (recursive) peers.back()->run("PRAGMA recursive_triggers = ON");
   }
   int64_t now = 1'700'000'000'000;
-  for (int step = 0; step < 30; ++step) {
+  for (int step = 0; step < 40; ++step) {
     for (auto& p : peers) p->clock().set(now += writer.below(3));
     const int at = writer.below(3);
     Peer& peer = *peers[static_cast<size_t>(at)];

@@ -266,5 +266,133 @@ TEST(ForeignKeys, ALocalWriteThatNobodyEnforcedConvergesToo) {
         .later_rows = "'e'|'l'|'milk'\n'f'|'nowhere'|'tea'\n"});
 }
 
+TEST(ForeignKeys, ARowThatTheTableRefusesLeavesNoneVisibleThatReferToIt) {
+  const std::string child = "CREATE TABLE children(id TEXT PRIMARY KEY, parent TEXT REFERENCES parents);";
+  for (const char* refusing :
+       {"CREATE TABLE parents(id TEXT PRIMARY KEY, n INTEGER CHECK (n < 5));",
+        "CREATE TABLE parents(id TEXT PRIMARY KEY, n INTEGER); CREATE TRIGGER refuse BEFORE INSERT ON parents WHEN "
+        "NEW.n >= 5 BEGIN SELECT RAISE(ABORT, 'too much'); END;"}) {
+    SCOPED_TRACE(refusing);
+    Peer origin("CREATE TABLE parents(id TEXT PRIMARY KEY, n INTEGER);" + child, {"parents", "children"});
+    Peer strict(refusing + child, {"parents", "children"});
+    origin.run("INSERT INTO parents VALUES('p', 9); INSERT INTO children VALUES('c', 'p'), ('d', 'p')");
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(strict.rows("SELECT * FROM children"), "");
+      strict.fetch(origin);
+      EXPECT_EQ(strict.rows("PRAGMA foreign_key_check"), "");
+      EXPECT_EQ(strict.number("SELECT count(*) FROM rejoin_parked"), 3);
+      origin.run("UPDATE parents SET n = n + 1");
+    }
+    strict.expect_sound(true);
+    origin.run("UPDATE parents SET n = 1");
+    strict.fetch(origin);
+    EXPECT_EQ(strict.rows("SELECT * FROM children"), "'c'|'p'\n'd'|'p'\n");
+    strict.expect_sound();
+  }
+}
+
+TEST(ForeignKeys, AChainWhoseFirstRowIsMissingIsHiddenAtOnce) {
+  // Without its parent no row passes the CHECK, so there is no stand-in, down to the last.
+  const std::string schema =
+      "CREATE TABLE nodes(id TEXT PRIMARY KEY, kind TEXT, parent TEXT REFERENCES nodes ON DELETE SET NULL,"
+      "  CHECK (parent IS NOT NULL OR kind = 'root'))";
+  Peer origin(schema, {"nodes"}), other(schema, {"nodes"});
+  origin.run("INSERT INTO nodes VALUES('k00', 'root', NULL)");
+  const int64_t root = origin.seq();
+  for (int i = 1; i <= 14; ++i) {
+    const std::string n = (i < 10 ? "0" : "") + std::to_string(i), up = (i < 11 ? "0" : "") + std::to_string(i - 1);
+    origin.run("INSERT INTO nodes VALUES('k" + n + "', 'leaf', 'k" + up + "')");
+  }
+  other.apply(origin.changeset(root));
+  EXPECT_EQ(other.rows("SELECT id FROM nodes"), "");
+  EXPECT_EQ(other.number("SELECT count(*) FROM rejoin_parked"), 14);
+  other.expect_sound(true);
+  other.fetch(origin);
+  EXPECT_EQ(other.number("SELECT count(*) FROM nodes"), 15);
+  other.expect_sound();
+}
+
+TEST(ForeignKeys, OfStandInsThatWantOneUniqueValueTheSameShowsEverywhere) {
+  const std::string schema =
+      "CREATE TABLE lists(id TEXT PRIMARY KEY);"
+      "CREATE TABLE tasks(id TEXT PRIMARY KEY, list TEXT DEFAULT 'inbox' REFERENCES lists ON DELETE SET DEFAULT,"
+      "  pos INTEGER, UNIQUE (list, pos))";
+  const std::vector<std::string> tables = {"lists", "tasks"};
+  const std::string tasks = "SELECT * FROM tasks ORDER BY id",
+                    parked = "SELECT key, reason FROM rejoin_parked ORDER BY 1";
+  // A row of its own, and then another stand-in.
+  for (const char* rival : {"INSERT INTO tasks VALUES('c', 'inbox', 1)", "DELETE FROM lists WHERE id = 'l2'"}) {
+    SCOPED_TRACE(rival);
+    Peer x(schema, tables), y(schema, tables), deletes(schema, tables), writes(schema, tables);
+    x.run(
+        "INSERT INTO lists VALUES('inbox'), ('l1'), ('l2');"
+        "INSERT INTO tasks VALUES('a', 'l1', 1), ('b', 'l2', 1)");
+    for (Peer* peer : {&y, &deletes, &writes}) peer->fetch(x);
+    deletes.run("PRAGMA foreign_keys = OFF; DELETE FROM lists WHERE id = 'l1'");
+    writes.run(std::string("PRAGMA foreign_keys = OFF; ") + rival);
+    x.fetch(deletes), x.fetch(writes);
+    y.fetch(writes), y.fetch(deletes);
+    const std::string expected = rival[0] == 'I' ? "'b'|'l2'|1\n'c'|'inbox'|1\n" : "'a'|'inbox'|1\n";
+    for (int round = 0; round < 2; ++round) {
+      EXPECT_EQ(x.rows(tasks), expected);
+      EXPECT_EQ(y.rows(tasks), expected);
+      EXPECT_EQ(x.rows(parked), y.rows(parked));
+      x.fetch(y), y.fetch(x);
+    }
+    x.expect_sound(true);
+  }
+}
+
+TEST(ForeignKeys, AReferenceThatMatchesByCollationOrAffinityShowsWithItsParent) {
+  struct Case {
+    const char *parents, *children, *parent, *child;
+    bool matches = true;
+  };
+  for (const Case& c : {
+           Case{"id TEXT PRIMARY KEY, base REFERENCES bases, code TEXT UNIQUE COLLATE NOCASE",
+                "id TEXT PRIMARY KEY, up TEXT REFERENCES parents(code)", "'p', 'b', 'Code'", "'c', 'code'"},
+           Case{"id TEXT PRIMARY KEY, base REFERENCES bases, code TEXT, low TEXT AS (lower(code)) UNIQUE",
+                "id TEXT PRIMARY KEY, up TEXT REFERENCES parents(low) ON DELETE SET NULL", "'p', 'b', 'Code'",
+                "'c', 'code'"},
+           Case{"id TEXT PRIMARY KEY, base REFERENCES bases", "id TEXT PRIMARY KEY, up INTEGER REFERENCES parents",
+                "'1', 'b'", "'c', 1"},
+           Case{"id INTEGER PRIMARY KEY, base REFERENCES bases", "id TEXT PRIMARY KEY, up TEXT REFERENCES parents",
+                "1, 'b'", "'c', '01'"},
+           Case{"id INTEGER PRIMARY KEY, base REFERENCES bases", "id TEXT PRIMARY KEY, up REFERENCES parents", "1, 'b'",
+                "'c', '1'"},
+           Case{"id TEXT PRIMARY KEY, base REFERENCES bases", "id TEXT PRIMARY KEY, up INTEGER REFERENCES parents",
+                "'01', 'b'", "'c', 1", false},
+       }) {
+    SCOPED_TRACE(c.parents + std::string(c.children));
+    const std::string schema = std::string("CREATE TABLE bases(id TEXT PRIMARY KEY); CREATE TABLE parents(") +
+                               c.parents + "); CREATE TABLE children(" + c.children + ")";
+    Peer origin(schema), other(schema), fresh(schema);
+    sqlite::TrackOptions options;
+    options.allow_integer_key = true;
+    for (Peer* peer : {&origin, &other, &fresh})
+      for (const char* table : {"bases", "parents", "children"}) peer->track(table, options);
+    origin.run("INSERT INTO bases VALUES('b')");
+    const int64_t base = origin.seq();
+    origin.run(std::string("PRAGMA foreign_keys = OFF; INSERT INTO parents VALUES(") + c.parent +
+               "); INSERT INTO children VALUES(" + c.child + ")");
+    other.apply(origin.changeset(base));
+    EXPECT_EQ(other.rows("PRAGMA foreign_key_check"), "");
+    other.apply(origin.changeset());
+    fresh.apply(origin.changeset());
+    for (Peer* peer : {&origin, &other, &fresh}) {
+      EXPECT_EQ(peer->number("SELECT count(*) FROM parents"), 1);
+      EXPECT_EQ(peer->number("SELECT count(*) FROM children WHERE up IS NOT NULL"), c.matches);
+      EXPECT_EQ(peer->rows("PRAGMA foreign_key_check"), "");
+    }
+    origin.run("DELETE FROM parents");
+    ASSERT_TRUE(origin.rejoin().fold().ok());
+    other.fetch(origin);
+    for (Peer* peer : {&origin, &other}) {
+      EXPECT_EQ(peer->number("SELECT count(*) FROM children WHERE up IS NOT NULL"), 0);
+      EXPECT_EQ(peer->rows("PRAGMA foreign_key_check"), "");
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -23,6 +23,17 @@ int column_at(const Table& t, std::string_view name) {
   return kNoSuchColumn;
 }
 
+const Column& column(const Table& t, int at) {
+  return at >= 0 ? t.columns[static_cast<size_t>(at)] : t.key[static_cast<size_t>(-1 - at)];
+}
+
+// Does a search of the child's column for the parent's value find all that refer to it? SQLite converts what the child
+// holds to the parent's affinity; a search converts the other way.
+bool found_from_parent(Affinity child, Affinity parent) {
+  if (child == Affinity::blob) return parent == Affinity::blob;
+  return child != Affinity::text || parent == Affinity::text || parent == Affinity::blob;
+}
+
 std::string list(const std::vector<std::string>& parts, const char* between) {
   std::string out;
   for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
@@ -162,7 +173,8 @@ class TableConstraints {
       if (tracked) f.to.push_back(column_at(*tracked, to[i]));
       const std::string mark = "?" + std::to_string(i + 1), and_ = i ? " AND " : "";
       given += and_ + "c." + quote(from[i]) + " IS NOT NULL";
-      joined += and_ + "p." + quote(to[i]) + " = c." + quote(from[i]);
+      // As SQLite looks for a parent: with the affinity and by the collation of its column alone.
+      joined += and_ + "p." + quote(to[i]) + " = +c." + quote(from[i]);
       bound += and_ + quote(to[i]) + " = " + mark;
       refers += and_ + quote(from[i]) + " = " + mark;
       f.what += (i ? ", " : "") + from[i];
@@ -171,9 +183,21 @@ class TableConstraints {
     std::sort(sorted.rbegin(), sorted.rend());
     f.to_key = tracked && sorted.size() == tracked->key.size();
     for (size_t i = 0; f.to_key && i < sorted.size(); ++i) f.to_key = sorted[i] == -1 - static_cast<int>(i);
+    for (size_t i = 0; tracked && i < f.to.size(); ++i) {
+      const char* collation = nullptr;
+      sqlite3_table_column_metadata(db_, "main", tracked->name.c_str(), to[i].c_str(), nullptr, &collation, nullptr,
+                                    nullptr, nullptr);
+      f.collations.push_back(crdt::collation_of(collation ? collation : ""));
+      f.comparable = f.comparable && f.to[i] != kNoSuchColumn && f.collations.back() != crdt::Collation::other;
+      f.to_key = f.to_key && found_from_parent(column(t_, f.from[i]).affinity, column(*tracked, f.to[i]).affinity);
+    }
     f.to_default = on_delete == "SET DEFAULT";
     // A reference that is part of the row's own key cannot be left out.
     f.stands_in = (f.to_default || on_delete == "SET NULL") && columns.count() == from.size();
+    for (size_t i = 0; f.stands_in && i < f.from.size(); ++i) {
+      const Column& c = column(t_, f.from[i]);
+      f.stands_in = !c.not_null || (f.to_default && c.default_value.scalar.type != crdt::ValueType::null);
+    }
     const std::string table = "main." + quote(parent);
     const std::string lacks = "(" + given + " AND NOT EXISTS (SELECT 1 FROM " + table + " AS p WHERE " + joined + "))";
     std::string keys;

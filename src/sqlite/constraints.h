@@ -30,7 +30,12 @@ struct ForeignKey {
   uint64_t parent_id = 0;  // 0: not tracked
   std::vector<int> from;   // child columns: a column's id, or -1 - the position in the key
   std::vector<int> to;     // likewise in the parent, if it is tracked
-  bool to_key = false;     // `to` is the whole primary key of a tracked parent
+  // `to` is the whole primary key of a tracked parent, and `children` finds all that refer to one.
+  bool to_key = false;
+  std::vector<crdt::Collation> collations;  // of `to`
+  // What a tracked parent's row holds in `to` can be told from its values: not of a generated column, nor by a
+  // collation of the application's own.
+  bool comparable = true;
   // ON DELETE SET NULL or SET DEFAULT: the row is shown without the reference, instead of not at all.
   bool stands_in = false;
   bool to_default = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "crdt/key.h"
 #include "sqlite/fold.h"
@@ -13,28 +14,7 @@
 
 namespace rejoin::sqlite {
 
-struct Visibility::Hidden {
-  const Table* table = nullptr;
-  Bytes key, scratch;
-  crdt::RowRecord record;
-  std::vector<OwnedValue> values;  // by column id
-  BaseWriter::Row row;             // the same, and the key
-  std::string refused;             // why it stays hidden whatever its parents do
-  std::string reason;
-  bool stood_in = false;  // a stand-in was shown until now
-  bool out = false, done = false;
-  std::vector<bool> parent_visible;        // by foreign key, as asked once
-  std::vector<bool> default_visible;       // likewise, of the parent that a stand-in would refer to
-  std::vector<const ForeignKey*> without;  // references that a stand-in leaves out
-
-  crdt::ValueRef value(int at) const {
-    return at >= 0 ? row.values[static_cast<size_t>(at)] : row.key[static_cast<size_t>(-1 - at)];
-  }
-};
-
 namespace {
-
-constexpr int kRounds = 8;
 
 int bind_key(Statement& s, const std::vector<crdt::ValueRef>& key) {
   int at = 1;
@@ -70,7 +50,7 @@ struct Key {
 
 }  // namespace
 
-Visibility::Visibility(Context& ctx) : ctx_(ctx), enforcement_(ctx) {}
+Visibility::Visibility(Context& ctx) : ctx_(ctx), enforcement_(ctx), choice_(ctx, enforcement_) {}
 Visibility::~Visibility() = default;
 
 Status Visibility::wrote(const Table& table, BytesView key, const crdt::ColumnSet* columns) {
@@ -125,19 +105,13 @@ Result<Visibility::Settled> Visibility::settle(const std::vector<uint64_t>& tabl
       for (const Constraints::Child& child : t->constraints.children)
         if (std::find(scope.begin(), scope.end(), child.table) == scope.end()) scope.push_back(child.table);
   for (uint64_t id : scope) REJOIN_TRY(load_hidden(id));
-  if (!hidden_.empty() || !check_.empty() || !left_.empty() || !unchecked_.empty()) {
+  if (!hidden_.empty() || in_doubt()) {
     for (uint64_t id : scope)
       if (const Table* t = ctx_.catalog.find(id); t && !t->constraints.unique.empty()) REJOIN_TRY(settle_unique(*t));
-    for (int round = 0; round < kRounds; ++round) {
-      REJOIN_TRY(check_parents());
-      REJOIN_TRY(choose());
-      REJOIN_TRY(show());
-      if (check_.empty() && left_.empty() && unchecked_.empty()) break;
-    }
+    REJOIN_TRY(settle_references());
   }
   REJOIN_TRY(enforcement_.end());
   hidden_.clear(), by_name_.clear();
-  check_.clear(), left_.clear(), unchecked_.clear();
   return settled_;
 }
 
@@ -169,7 +143,7 @@ Status Visibility::load(const Table& table, BytesView key) {
   REJOIN_ASSIGN(RowReader shadow, RowReader::open(ctx_, table, true));
   REJOIN_ASSIGN(bool found, shadow.find(key));
   if (!found) return {};
-  Hidden& h = hidden_.emplace_back();
+  HiddenRow& h = hidden_.emplace_back();
   h.table = &table;
   h.key = key;
   h.record = std::move(*record);
@@ -185,6 +159,7 @@ Status Visibility::load(const Table& table, BytesView key) {
   }
   shadow.reset();
   by_name_[{table.id, h.key}] = &h;
+  pending_.push_back(&h);
   if (!crdt::decode_key(h.key, table.key.size(), h.row.key, h.scratch))
     return fail(Code::corrupt, "a key of table \"" + table.name + "\" in the metadata is damaged; run rejoin doctor");
   if (!table.constraints.stand_ins) return {};
@@ -218,7 +193,7 @@ Status Visibility::settle_unique(const Table& table) {
   struct Member {
     Bytes key;
     crdt::Stamp version;
-    Hidden* hidden;  // nothing: visible
+    HiddenRow* hidden;  // nothing: visible
   };
   std::map<std::pair<size_t, Bytes>, std::vector<Member>> claimed;
   std::map<Bytes, std::string> displaced;
@@ -226,7 +201,7 @@ Status Visibility::settle_unique(const Table& table) {
     // Temporary triggers, which turn nested writes away, would run even with triggers off.
     REJOIN_TRY(enforcement_.end());
     EnforcementOff off(ctx_.db, true);
-    for (Hidden& h : hidden_) {
+    for (HiddenRow& h : hidden_) {
       if (h.table != &table || !h.refused.empty()) continue;
       REJOIN_ASSIGN(Trial trial, try_row(ctx_, table, h.row));
       h.refused = trial.refused;
@@ -274,15 +249,6 @@ Status Visibility::settle_unique(const Table& table) {
 }
 
 // --- foreign keys
-
-std::string Visibility::lacks(const ForeignKey& f, const Hidden& row) const {
-  std::vector<crdt::ValueRef> values;
-  for (int at : f.from) values.push_back(row.value(at));
-  Bytes key;
-  crdt::encode_key(values, key);
-  return "its \"" + f.what + "\" refers to a row of \"" + f.parent + "\", " + crdt::key_json(key, values.size()) +
-         ", that is not visible here (FOREIGN KEY)";
-}
 
 Status Visibility::collect(Statement& s, const Table& table) {
   Use use(s);
@@ -335,7 +301,7 @@ Status Visibility::check_parents() {
   return {};
 }
 
-Status Visibility::take_back(Hidden& h) {
+Status Visibility::take_back(HiddenRow& h) {
   REJOIN_TRY(enforcement_.begin(*h.table));
   BaseWriter writer(ctx_, *h.table, enforcement_.triggers());
   if (!h.record.hidden) {
@@ -346,128 +312,81 @@ Status Visibility::take_back(Hidden& h) {
   }
   REJOIN_TRY(writer.erase(h.row));
   h.done = false;
+  pending_.push_back(&h);
   return left(*h.table, h.key);
 }
 
-// The values of the reference, or those that a stand-in has in their place.
-Visibility::Reference Visibility::reference(const ForeignKey& f, const Hidden& row, bool stand_in) const {
-  Reference out;
-  for (int at : f.from) {
-    if (!stand_in)
-      out.push_back(row.value(at));
-    else
-      out.push_back(f.to_default ? row.table->columns[static_cast<size_t>(at)].default_value.ref() : crdt::ValueRef());
+// Ends because whatever puts something in doubt once more is a row that is refused from then on.
+Status Visibility::settle_references() {
+  for (;;) {
+    REJOIN_TRY(check_parents());
+    if (pending_.empty()) return {};
+    std::sort(pending_.begin(), pending_.end(), [](const HiddenRow* a, const HiddenRow* b) {
+      return a->table != b->table ? a->table->id < b->table->id : a->key < b->key;
+    });
+    REJOIN_TRY(choice_.run(pending_));
+    REJOIN_TRY(show(false));
+    if (in_doubt()) continue;
+    REJOIN_ASSIGN(const bool found, look_again());
+    if (found) continue;
+    // Only when all others are shown: a stand-in takes no UNIQUE value from any.
+    REJOIN_TRY(show(true));
   }
-  return out;
 }
 
-Result<bool> Visibility::has_parent(const ForeignKey& f, const Reference& values) {
-  REJOIN_ASSIGN(Statement * s, ctx_.statement(f.exists));
-  Use use(*s);
-  int i = 1;
-  for (const crdt::ValueRef& v : values) {
-    if (v.type == crdt::ValueType::null) return true;
-    s->bind(i++, v);
-  }
-  return s->step("looking for the row that one refers to");
-}
-
-// Is the parent among the rows that are about to be shown?
-bool Visibility::shows_with(const ForeignKey& f, const Reference& values) const {
-  if (!f.parent_id) return false;
-  if (f.to_key) {
-    Reference ordered(f.to.size());
-    for (size_t i = 0; i < f.to.size(); ++i) ordered[static_cast<size_t>(-1 - f.to[i])] = values[i];
-    Bytes key;
-    crdt::encode_key(ordered, key);
-    const auto at = by_name_.find({f.parent_id, key});
-    return at != by_name_.end() && !at->second->out;
-  }
-  auto same = [&](const Hidden& parent) {
-    Bytes a, b;
-    for (size_t i = 0; i < values.size(); ++i) {
-      crdt::encode_claimed(values[i], crdt::Collation::binary, a);
-      crdt::encode_claimed(parent.value(f.to[i]), crdt::Collation::binary, b);
+// Shows what was chosen. Stand-ins wait in pending_ until they are asked for.
+Status Visibility::show(bool stand_ins) {
+  std::vector<const HiddenRow*> gone;
+  for (HiddenRow* h : std::exchange(pending_, {})) {
+    if (!h->out && h->without.empty() == stand_ins) {
+      pending_.push_back(h);
+      continue;
     }
-    return a == b;
-  };
-  return std::any_of(hidden_.begin(), hidden_.end(),
-                     [&](const Hidden& p) { return p.table->id == f.parent_id && !p.out && same(p); });
-}
-
-// The most rows that can be shown together: all that nothing else keeps hidden, less those that then lack a parent.
-Status Visibility::choose() {
-  for (Hidden& h : hidden_) {
-    if (h.done) continue;
-    h.out = !h.refused.empty();
-    h.reason = h.refused;
-    h.without.clear();
-    h.parent_visible.clear();
-    h.default_visible.clear();
-    for (const ForeignKey& f : h.table->constraints.parents) {
-      REJOIN_ASSIGN(bool has, has_parent(f, reference(f, h, false)));
-      h.parent_visible.push_back(has);
-      bool instead = false;
-      if (f.stands_in && !has) {
-        REJOIN_ASSIGN(instead, has_parent(f, reference(f, h, true)));
-      }
-      h.default_visible.push_back(instead);
+    bool counted = std::exchange(h->stood_in, false);
+    if (!h->out) {
+      REJOIN_TRY(put(*h));
+      if (h->done) continue;
+      counted = true;
     }
+    REJOIN_TRY(park_hidden(ctx_, *h->table, h->key, h->reason));
+    if (counted) gone.push_back(h);
   }
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (Hidden& h : hidden_) {
-      if (h.out || h.done) continue;
-      for (size_t i = 0; i < h.parent_visible.size() && !h.out; ++i) {
-        const ForeignKey& f = h.table->constraints.parents[i];
-        if (h.parent_visible[i] || shows_with(f, reference(f, h, false))) continue;
-        const bool without = std::find(h.without.begin(), h.without.end(), &f) != h.without.end();
-        h.out = !f.stands_in || !(h.default_visible[i] || shows_with(f, reference(f, h, true)));
-        if (without && !h.out) continue;
-        changed = true;
-        h.reason = lacks(f, h);
-        if (!h.out) h.without.push_back(&f);
-      }
-    }
-  }
+  // Others are visible because these were, or would have been.
+  for (const HiddenRow* h : gone) REJOIN_TRY(left(*h->table, h->key));
   return {};
 }
 
-Status Visibility::show() {
-  for (Hidden& h : hidden_) {
-    if (h.done) continue;
-    const Table& table = *h.table;
-    if (!h.out) {
-      REJOIN_TRY(enforcement_.begin(table));
-      BaseWriter writer(ctx_, table, enforcement_.triggers());
-      BaseWriter::Row row = h.row;
-      for (const ForeignKey* f : h.without)
-        for (int at : f->from) {
-          const auto c = static_cast<size_t>(at);
-          row.values[c] = f->to_default ? table.columns[c].default_value.ref() : crdt::ValueRef();
-        }
-      REJOIN_ASSIGN(Wrote wrote, writer.insert(row));
-      if (wrote == Wrote::done) {
-        h.done = true;
-        if (!h.without.empty()) {
-          REJOIN_TRY(park_hidden(ctx_, table, h.key, h.reason + "; until then it is shown without"));
-          continue;
-        }
-        REJOIN_TRY(writer.erase_shadow(row));
-        h.record.hidden = false;
-        REJOIN_TRY(write_record(ctx_, table, h.key, h.record));
-        REJOIN_TRY(unpark_hidden(ctx_, table, h.key));
-        ++settled_.shown;
-        continue;
-      }
-      h.out = true;
-      h.reason = h.refused = writer.reason();
-      REJOIN_TRY(left(table, h.key));  // others were shown because it would be
-    }
-    REJOIN_TRY(park_hidden(ctx_, table, h.key, h.reason));
-    if (std::exchange(h.stood_in, false)) REJOIN_TRY(left(table, h.key));
+Status Visibility::put(HiddenRow& h) {
+  const Table& table = *h.table;
+  REJOIN_TRY(enforcement_.begin(table));
+  BaseWriter writer(ctx_, table, enforcement_.triggers());
+  const BaseWriter::Row row = h.shown();
+  REJOIN_ASSIGN(Wrote wrote, writer.insert(row));
+  if (wrote != Wrote::done) {
+    h.out = true;
+    h.reason = h.refused = writer.reason();
+    return {};
   }
-  return {};
+  h.done = true;
+  if (!h.without.empty()) return park_hidden(ctx_, table, h.key, h.reason + "; until then it is shown without");
+  REJOIN_TRY(writer.erase_shadow(row));
+  h.record.hidden = false;
+  REJOIN_TRY(write_record(ctx_, table, h.key, h.record));
+  ++settled_.shown;
+  return unpark_hidden(ctx_, table, h.key);
+}
+
+// Rows whose parent has come after all, as only SQLite could tell.
+Result<bool> Visibility::look_again() {
+  bool found = false;
+  for (HiddenRow& h : hidden_) {
+    if (h.done) continue;
+    REJOIN_ASSIGN(const bool has, choice_.found_parent(h));
+    if (!has) continue;
+    found = true;
+    if (std::find(pending_.begin(), pending_.end(), &h) == pending_.end()) pending_.push_back(&h);
+  }
+  return found;
 }
 
 Status settle_all_hidden(Work& work) {

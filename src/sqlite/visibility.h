@@ -4,6 +4,8 @@
 //   - Of rows that claim one UNIQUE value, all but the first claim's are hidden (crdt/claim.h).
 //   - A row whose parent, by a foreign key, is not visible is hidden, whatever PRAGMA foreign_keys says; with ON DELETE
 //     SET NULL or SET DEFAULT a stand-in without the reference is shown. Rows that refer to each other show together.
+//   - Of stand-ins that would hold one UNIQUE value, the one with the smallest key shows; none where another row holds
+//   it.
 //
 // A hidden row's record says so, its values lie in the shadow table, rejoin_parked lists it with the reason. Nothing of
 // this makes a stamp, is captured, or travels.
@@ -17,8 +19,9 @@
 #include <vector>
 
 #include "crdt/column_set.h"
-#include "sqlite/base_writer.h"
+#include "sqlite/choice.h"
 #include "sqlite/enforcement.h"
+#include "sqlite/hidden_row.h"
 
 namespace rejoin::sqlite {
 
@@ -41,31 +44,30 @@ class Visibility {
   Result<Settled> settle(const std::vector<uint64_t>& tables);
 
  private:
-  struct Hidden;
   using RowName = std::pair<uint64_t, Bytes>;  // table, key
   Status load_hidden(uint64_t table);
   Status load(const Table& table, BytesView key);
   Status hide(const Table& table, BytesView key, const std::string& reason);
   Status settle_unique(const Table& table);
   Result<std::vector<const ForeignKey*>> missing_parents(const Table& table, BytesView key);
-  std::string lacks(const ForeignKey& f, const Hidden& row) const;
   Status collect(Statement& s, const Table& table);
+  bool in_doubt() const { return !check_.empty() || !left_.empty() || !unchecked_.empty(); }
   Status check_parents();
-  Status take_back(Hidden& h);
-  using Reference = std::vector<crdt::ValueRef>;
-  Reference reference(const ForeignKey& f, const Hidden& row, bool stand_in) const;
-  Result<bool> has_parent(const ForeignKey& f, const Reference& values);
-  bool shows_with(const ForeignKey& f, const Reference& values) const;
-  Status choose();
-  Status show();
+  Status take_back(HiddenRow& h);
+  Status settle_references();
+  Status show(bool stand_ins);
+  Status put(HiddenRow& h);
+  Result<bool> look_again();
 
   Context& ctx_;
   Enforcement enforcement_;
   std::set<RowName> check_;                          // rows that may lack a parent
   std::set<RowName> left_;                           // parents that others referred to
   std::set<std::pair<uint64_t, size_t>> unchecked_;  // foreign keys of which every row is to be looked at
-  std::deque<Hidden> hidden_;
-  std::map<RowName, Hidden*> by_name_;
+  Choice choice_;
+  std::deque<HiddenRow> hidden_;
+  std::map<RowName, HiddenRow*> by_name_;
+  std::vector<HiddenRow*> pending_;  // those of which it is not decided yet
   Settled settled_;
 };
 
