@@ -4,44 +4,13 @@
 
 #include "sync/chain.h"
 #include "tests/support/postgres_loopback.h"
+#include "tests/support/pushing_device.h"
 
 namespace rejoin::testing {
 namespace {
 
 const std::string kTable = "CREATE TABLE todos(id text PRIMARY KEY, title text CHECK (title <> 'bad'))";
 const std::string kDeviceTable = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT);";
-
-struct Device {
-  explicit Device(const std::string& device) : name(device), peer(kDeviceTable, {"todos"}) {
-    peer.clock().set(system_clock().now_ms());
-  }
-  void write(const std::string& title) {
-    peer.run("INSERT INTO todos VALUES ('" + name + std::to_string(++rows) + "', '" + title + "')");
-  }
-  // Its next changes; the frame is kept here.
-  sync::PushRequest request() {
-    sqlite::PageRequest want;
-    want.cursor = position;
-    auto page = peer.rejoin().page(want);
-    EXPECT_TRUE(page.ok()) << page.error().message;
-    position = page->next;
-    frames.push_back(std::make_unique<Bytes>(page->frame));
-    sync::PushRequest r;
-    r.device = name;
-    r.site = crdt::SiteId::from(peer.site());
-    r.chain_token = token;
-    r.nonce = system_random().bytes(16);
-    r.frame = *frames.back();
-    r.now_ms = system_clock().now_ms();
-    r.drift_ms = 60'000;
-    return r;
-  }
-  std::string name;
-  Peer peer;
-  int rows = 0;
-  Bytes position, token;
-  std::vector<std::unique_ptr<Bytes>> frames;
-};
 
 class PostgresGroupCommit : public ::testing::Test {
  protected:
@@ -64,11 +33,11 @@ class PostgresGroupCommit : public ::testing::Test {
   std::unique_ptr<postgres::Connection> db;
   postgres::Tenant tenant{"main", system_clock(), system_random()};
   std::unique_ptr<postgres::TenantStore> store;
-  Device a{"a"}, b{"b"}, c{"c"};
+  PushingDevice a{"a", kDeviceTable}, b{"b", kDeviceTable}, c{"c", kDeviceTable};
 };
 
 TEST_F(PostgresGroupCommit, OneTransactionTakesAll) {
-  for (Device* d : {&a, &b, &c}) d->write("of " + d->name);
+  for (PushingDevice* d : {&a, &b, &c}) d->write("of " + d->name);
   const auto replies = push({a.request(), b.request(), c.request()});
   for (const auto& reply : replies) {
     ASSERT_TRUE(reply.ok()) << reply.error().message;
@@ -90,7 +59,7 @@ TEST_F(PostgresGroupCommit, TheyMeetEachOtherAsIfTheyCameInTurn) {
   world.expect_sound();
 }
 
-TEST_F(PostgresGroupCommit, ARefusedRowIsItsDevicesOnly) {
+TEST_F(PostgresGroupCommit, ARefusedRowIsItsPushingDevicesOnly) {
   a.write("good"), b.write("bad"), b.write("good"), c.write("good");
   const auto replies = push({a.request(), b.request(), c.request()});
   for (const auto& reply : replies) ASSERT_TRUE(reply.ok()) << reply.error().message;
@@ -103,7 +72,7 @@ TEST_F(PostgresGroupCommit, ARefusedRowIsItsDevicesOnly) {
 }
 
 TEST_F(PostgresGroupCommit, WhatFailsFailsAlone) {
-  for (Device* d : {&a, &b, &c}) d->write("of " + d->name);
+  for (PushingDevice* d : {&a, &b, &c}) d->write("of " + d->name);
   Bytes torn;
   std::vector<sync::PushRequest> requests{a.request(), b.request(), c.request()};
   torn = Bytes(requests[1].frame.substr(0, requests[1].frame.size() - 3));
@@ -117,7 +86,7 @@ TEST_F(PostgresGroupCommit, WhatFailsFailsAlone) {
   // In the middle of the transaction: the others were written already when it turns out.
   a.token = replies[0]->next_chain_token, c.token = replies[2]->next_chain_token;
   b.peer.clock().set(system_clock().now_ms() + 3'600'000);
-  for (Device* d : {&a, &b, &c}) d->write("again");
+  for (PushingDevice* d : {&a, &b, &c}) d->write("again");
   requests = {a.request(), b.request(), c.request()};
   replies = push(requests);
   EXPECT_TRUE(replies[0].ok());
@@ -140,7 +109,7 @@ TEST_F(PostgresGroupCommit, AChunkThatIsThereTwiceIsTakenOnce) {
   EXPECT_EQ(titles(), "a1|once\nb1|other\n");
 }
 
-TEST_F(PostgresGroupCommit, AStaleOrUnknownChainIsToldToItsDeviceOnly) {
+TEST_F(PostgresGroupCommit, AStaleOrUnknownChainIsToldToItsPushingDeviceOnly) {
   a.write("first"), b.write("first");
   auto replies = push({a.request(), b.request()});
   const Bytes old = replies[0]->next_chain_token;
@@ -151,7 +120,7 @@ TEST_F(PostgresGroupCommit, AStaleOrUnknownChainIsToldToItsDeviceOnly) {
   // A copy of a's file goes on from where a was; b goes on; c knows a token that was never given.
   a.token = old;
   c.token = sync::make_chain_token(system_random(), 7);
-  for (Device* d : {&a, &b, &c}) d->write("third");
+  for (PushingDevice* d : {&a, &b, &c}) d->write("third");
   replies = push({a.request(), b.request(), c.request()});
   ASSERT_FALSE(replies[0].ok());
   EXPECT_EQ(replies[0].error().code, Code::stale_chain);

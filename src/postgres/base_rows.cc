@@ -146,7 +146,7 @@ void send_select(Work& work, const Table& table, const KeyArrays& keys, const cr
 }
 
 void send_update(Work& work, const Table& table, const Target& rows, const crdt::ColumnSet& columns,
-                 const std::vector<Array>& values, const crdt::ColumnSet& check) {
+                 const std::vector<Array>& values, const crdt::ColumnSet& check, Tell tell) {
   Statement s(work, table, rows.by_place());
   std::string set;
   size_t n = 0;
@@ -155,12 +155,13 @@ void send_update(Work& work, const Table& table, const Target& rows, const crdt:
            write_expression(table.columns[c].type, "u.c" + std::to_string(n));
     ++n;
   });
-  s.send("UPDATE " + table.sql + " AS t SET " + set + " FROM " + s.places(n) + " RETURNING u.n" + s.reads(check, "t"),
+  s.send("UPDATE " + table.sql + " AS t SET " + set + " FROM " + s.places(n) +
+             (tell == Tell::rows ? " RETURNING u.n" + s.reads(check, "t") : ""),
          rows, values);
 }
 
 void send_insert(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
-                 const std::vector<Array>& values, const crdt::ColumnSet& check) {
+                 const std::vector<Array>& values, const crdt::ColumnSet& check, Tell tell, Taken taken) {
   Statement s(work, table);
   std::string names, sources, conflict, returned;
   size_t n = 0;
@@ -181,8 +182,9 @@ void send_insert(Work& work, const Table& table, const KeyArrays& keys, const cr
     if (table.tenant_in_key) conflict += ", " + table.tenant->quoted;
   }
   s.send("INSERT INTO " + table.sql + " AS t (" + names + ") OVERRIDING SYSTEM VALUE SELECT " + sources + " FROM " +
-             s.source(n) + " ORDER BY u.n ON CONFLICT (" + conflict + ") DO NOTHING RETURNING " + returned +
-             s.reads(check, "t"),
+             s.source(n) + " ORDER BY u.n" +
+             (taken == Taken::passed_over ? " ON CONFLICT (" + conflict + ") DO NOTHING" : "") +
+             (tell == Tell::rows ? " RETURNING " + returned + s.reads(check, "t") : ""),
          keys, values);
 }
 

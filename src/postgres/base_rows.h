@@ -52,12 +52,17 @@ struct Target {
 void send_lock(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads);
 // (number, values of `reads`)
 void send_select(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& reads);
+// Does the result have the rows that were written, or only their number (Rows::affected)?
+enum class Tell { rows, number };
 // (number, values of `check`) of the rows that were updated. `values`: one array per member of `columns`.
 void send_update(Work& work, const Table& table, const Target& rows, const crdt::ColumnSet& columns,
-                 const std::vector<Array>& values, const crdt::ColumnSet& check);
-// (key columns…, values of `check`) of the rows that were inserted; keys that exist are passed over.
+                 const std::vector<Array>& values, const crdt::ColumnSet& check, Tell tell = Tell::rows);
+// What becomes of the insertion of a key that exists. That nobody has it is found out twice where it may be passed
+// over.
+enum class Taken { passed_over, error };
+// (key columns…, values of `check`) of the rows that were inserted.
 void send_insert(Work& work, const Table& table, const KeyArrays& keys, const crdt::ColumnSet& columns,
-                 const std::vector<Array>& values, const crdt::ColumnSet& check);
+                 const std::vector<Array>& values, const crdt::ColumnSet& check, Tell tell, Taken taken);
 // (number, values of all present columns) of the rows that were deleted.
 void send_delete(Work& work, const Table& table, const Target& rows);
 

@@ -64,9 +64,10 @@ Declared declared(const Rows& rows, size_t i) {
   return d;
 }
 
-constexpr const char* kBeforeTriggers =
-    "SELECT DISTINCT tgrelid::int8 FROM pg_trigger WHERE NOT tgisinternal AND tgtype & 2 = 2 AND tgtype & 1 = 1 AND "
-    "tgenabled <> 'D'";
+// The application's; with whether one comes before a row is written.
+constexpr const char* kTriggers =
+    "SELECT tgrelid::int8, bool_or(tgtype & 2 = 2 AND tgtype & 1 = 1) FROM pg_trigger WHERE NOT tgisinternal AND "
+    "tgenabled <> 'D' AND tgname NOT LIKE 'rejoin\\_capture\\_%'";
 
 void order_by_parents(Catalog& catalog) {
   std::vector<int> state(catalog.tables.size());
@@ -122,7 +123,8 @@ const Table* Catalog::find(int64_t id) const {
 }
 
 Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& tenant) {
-  const std::string tracked = "(SELECT relation::oid FROM rejoin.tracked)";
+  // An array, which is looked up first: with IN the planner may go through the columns of all tables there are.
+  const std::string tracked = "= ANY(ARRAY(SELECT relation::oid FROM rejoin.tracked))";
   const size_t before = db.queued() + 1;
   db.send(kPlainPath);
   db.send("SELECT catalog FROM rejoin.meta");
@@ -132,14 +134,14 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
           "ORDER "
           "BY k.id");
   db.send("SELECT tbl::int8, id::int8, name FROM rejoin.tracked_column ORDER BY tbl, id");
-  db.send(std::string(kColumns) + "a.attrelid IN " + tracked + " ORDER BY a.attrelid, a.attnum");
-  db.send(std::string(kBeforeTriggers) + " AND tgrelid IN " + tracked);
-  db.send("SELECT conrelid::int8, confrelid::int8 FROM pg_constraint WHERE contype = 'f' AND conrelid IN " + tracked +
-          " AND confrelid IN " + tracked + " AND conrelid <> confrelid");
+  db.send(std::string(kColumns) + "a.attrelid " + tracked + " ORDER BY a.attrelid, a.attnum");
+  db.send(std::string(kTriggers) + " AND tgrelid " + tracked + " GROUP BY 1");
+  db.send("SELECT conrelid::int8, confrelid::int8 FROM pg_constraint WHERE contype = 'f' AND conrelid " + tracked +
+          " AND confrelid " + tracked + " AND conrelid <> confrelid");
   db.send(
       "SELECT DISTINCT i.indrelid::int8, a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = "
       "i.indrelid "
-      "AND a.attnum = ANY(i.indkey) WHERE i.indisunique AND NOT i.indisprimary AND i.indrelid IN " +
+      "AND a.attnum = ANY(i.indkey) WHERE i.indisunique AND NOT i.indisprimary AND i.indrelid " +
       tracked);
   db.send(kOwnPath);
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
@@ -209,7 +211,8 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
     return it == by_oid.end() ? nullptr : &catalog.tables[it->second];
   };
   for (size_t i = 0; i < all[4].size(); ++i)
-    if (Table* t = by_relation(all[4].integer(i, 0))) t->before_triggers = true;
+    if (Table* t = by_relation(all[4].integer(i, 0)))
+      t->triggers = true, t->before_triggers = all[4].integer(i, 1) != 0;
   for (size_t i = 0; i < all[5].size(); ++i) {
     Table *child = by_relation(all[5].integer(i, 0)), *parent = by_relation(all[5].integer(i, 1));
     if (child && parent) child->parents.push_back(parent->id);
@@ -240,7 +243,7 @@ Result<Table> describe_table(Connection& db, const std::string& relation, const 
       Params().integer(oid));
   db.send(kPlainPath);
   db.send(std::string(kColumns) + "a.attrelid = $1::oid ORDER BY a.attnum", Params().integer(oid));
-  db.send(std::string(kBeforeTriggers) + " AND tgrelid = $1::oid", Params().integer(oid));
+  db.send(std::string(kTriggers) + " AND tgrelid = $1::oid GROUP BY 1", Params().integer(oid));
   db.send(kOwnPath);
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
   all.erase(all.begin() + 1);
@@ -300,7 +303,8 @@ Result<Table> describe_table(Connection& db, const std::string& relation, const 
     return refuse("it has no PRIMARY KEY (besides the tenant column), so rows cannot be told apart on devices");
   if (static_cast<int64_t>(t.key.size()) + t.tenant_in_key != all[0].integer(0, 5))
     return refuse("a column of its PRIMARY KEY is a generated one, which devices cannot write");
-  t.before_triggers = !all[2].empty();
+  t.triggers = !all[2].empty();
+  t.before_triggers = t.triggers && all[2].integer(0, 1) != 0;
   return t;
 }
 

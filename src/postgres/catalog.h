@@ -37,6 +37,7 @@ struct Table {
   std::string owner;                     // without such a column: the tenant whose rows they are
   bool tenant_in_key = false;
   bool before_triggers = false;  // a row may be stored otherwise than it was sent
+  bool triggers = false;         // of the application's: what is written here may be followed by writes elsewhere
   crdt::ColumnSet unique;        // columns of UNIQUE constraints and indexes besides the key
   std::vector<int64_t> parents;  // tracked tables that its foreign keys reference
 };

@@ -143,7 +143,7 @@ Error Connection::error_of(const PGresult* result) {
                                                error_.state + "]");
 }
 
-void Connection::send(const std::string& sql, const Params& params) { queue_.push_back({sql, params}); }
+void Connection::send(std::string sql, Params params) { queue_.push_back({std::move(sql), std::move(params)}); }
 
 void Connection::cancel() {
   if (PGcancel* handle = PQgetCancel(db_)) {

@@ -56,7 +56,7 @@ class Connection {
 
   // Queues a statement. Statements are prepared on their first use unless set_prepare(false): behind a pooler that
   // gives out another server connection for each transaction.
-  void send(const std::string& sql, const Params& params = {});
+  void send(std::string sql, Params params = {});
   // How many statements wait; the next one's result has this place in what sync() gives.
   size_t queued() const { return under_way_.size() + queue_.size(); }
   // Forgets what is queued, as far as it is not under way: the request that wanted it has failed.

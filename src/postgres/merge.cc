@@ -13,8 +13,11 @@ namespace {
 
 constexpr const char* kNotTaken =
     "PostgreSQL did not take the row: a policy or a trigger kept it out, or its key is another tenant's";
+constexpr const char* kWaits =
+    "SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = current_setting('rejoin.tenant'))";
 constexpr size_t kChunkRows = 10'000;
 constexpr size_t kChunkBytes = 16 << 20;
+constexpr int kCautious = 16;
 constexpr int kMostRounds = 5;  // of meeting rows that others insert at the same moment
 constexpr int kMostPasses = 8;  // over rows that wait for each other
 
@@ -42,6 +45,22 @@ bool comes_back(const Type& type, const crdt::ValueRef& v) {
     default:
       return false;
   }
+}
+
+// Does PostgreSQL keep every key that check_foreign() lets pass as it is? Not where a type has a length or precision.
+bool keeps_keys(const Table& table) {
+  return std::all_of(table.key.begin(), table.key.end(), [](const Column& c) {
+    switch (c.type.kind) {
+      case TypeClass::integer:
+      case TypeClass::uuid:
+      case TypeClass::date:
+      case TypeClass::bytea:
+        return true;
+      default:
+        return c.type.sql == "text" || c.type.sql == "character varying" ||
+               c.type.sql == "timestamp without time zone" || c.type.sql == "timestamp with time zone";
+    }
+  });
 }
 
 // Is a failed statement the fault of a row, and not of the connection, the server or ourselves? `fresh`: the catalog
@@ -84,6 +103,7 @@ struct Merge::Plan {
   std::map<uint32_t, crdt::OwnedValue> values;
   std::map<uint32_t, crdt::OwnedValue> before;  // columns_before()
   crdt::ColumnSet echoed;                       // what PostgreSQL stored otherwise
+  bool recorded = false;                        // its record is written with the row, before it is known how that went
   bool done = true;
 };
 
@@ -125,7 +145,8 @@ Status Merge::merge_in_turn(std::vector<Incoming*> all) {
       size_t end = first, bytes = 0;
       for (; end < all.size() && end - first < kChunkRows && bytes < kChunkBytes; ++end)
         for (const auto& [c, v] : all[end]->values) bytes += v.bytes.size() + 16;
-      REJOIN_TRY(merge_rows(std::span(all).subspan(first, end - first), 0));
+      const auto chunk = std::span(all).subspan(first, end - first);
+      REJOIN_TRY(merge_rows(chunk, most_hope(chunk)));
       first = end;
     }
     all = std::move(twice);
@@ -242,18 +263,29 @@ void Merge::refuse_not_taken(const Incoming& row) {
   refuse(row, Code::refused, kNotTaken);
 }
 
+// What triggers make of a row may depend on how it was, and callers have policies in the way. Where others write much,
+// hopes are given up for a while: a vain one costs the work twice.
+Merge::Hope Merge::most_hope(Rows_ rows) const {
+  if (work_.tenant().met_otherwise > 0) {
+    --work_.tenant().met_otherwise;
+    return Hope::new_rows;
+  }
+  const bool plain = std::none_of(rows.begin(), rows.end(), [](const Incoming* row) { return row->table->triggers; });
+  return plain && !aside_ && !options_.persona.on() ? Hope::all : Hope::new_rows;
+}
+
 // Merges the rows, or, when PostgreSQL refuses one of them, halves until it stands alone. Rows that were not as was
-// hoped the first time are merged again, with all care.
-Status Merge::merge_rows(Rows_ rows, int depth) {
+// hoped are merged again, with more care.
+Status Merge::merge_rows(Rows_ rows, Hope hope, int round) {
   if (rows.empty()) return {};
   std::vector<Incoming*> again;
   const State before = work_.state;
   const size_t refused_before = outcome_.refused.size();
   const bool outbox_before = work_.outbox_waits;
-  REJOIN_ASSIGN(bool done, try_rows(rows, depth == 0, again));
-  if (done) {
+  REJOIN_ASSIGN(const Tried tried, try_rows(rows, hope, again));
+  if (tried == Tried::taken) {
     if (again.empty()) return {};
-    if (depth < kMostRounds) return merge_rows(again, depth + 1);
+    if (round < kMostRounds) return merge_rows(again, Hope::none, round + 1);
     for (Incoming* row : again) refuse_not_taken(*row);
     return {};
   }
@@ -264,9 +296,12 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
   work_.db().drop_queue();
   work_.db().send("ROLLBACK TO SAVEPOINT rejoin_rows");
   work_.db().send("RELEASE SAVEPOINT rejoin_rows");
+  if (tried == Tried::otherwise) work_.tenant().met_otherwise = kCautious;
+  // What PostgreSQL does not take on a wrong presumption is not refused for that.
+  if (tried == Tried::otherwise || (hope == Hope::all && rows.size() == 1)) return merge_rows(rows, Hope::new_rows);
   if (rows.size() > 1) {
-    REJOIN_TRY(merge_rows(rows.first(rows.size() / 2), 0));
-    return merge_rows(rows.subspan(rows.size() / 2), 0);
+    REJOIN_TRY(merge_rows(rows.first(rows.size() / 2), most_hope(rows)));
+    return merge_rows(rows.subspan(rows.size() / 2), most_hope(rows));
   }
   // A parent or a free place may come with a later row.
   if (!last_try_ && (error.state == "23503" || error.state == "23505")) {
@@ -287,41 +322,48 @@ Status Merge::merge_rows(Rows_ rows, int depth) {
   return {};
 }
 
-// False: PostgreSQL refused one of the rows; the savepoint holds what was before.
-Result<bool> Merge::try_rows(Rows_ rows, bool hopeful, std::vector<Incoming*>& again) {
+// Refused: PostgreSQL did not take one of the rows. Otherwise: something is not as was hoped. The savepoint holds what
+// was before.
+Result<Merge::Tried> Merge::try_rows(Rows_ rows, Hope hope, std::vector<Incoming*>& again) {
   work_.db().forget_error();
   work_.db().send("SAVEPOINT rejoin_rows");
   std::vector<Plan> plans;
-  Status status = read(rows, hopeful, plans, again);
-  if (status.ok() && !plans.empty()) status = write(plans, hopeful, again);
-  if (status.ok()) {
+  otherwise_ = false;
+  Status status = read(rows, hope, plans, again);
+  if (status.ok() && !plans.empty()) status = write(plans, hope, again);
+  if (status.ok() && !otherwise_) {
     // The records go out with the next round trip; only now is it certain that they stay.
     keep(plans);
     work_.db().send("RELEASE SAVEPOINT rejoin_rows");
-    return true;
+    return Tried::taken;
   }
-  if (fault_) return false;
+  if (status.ok()) return Tried::otherwise;
+  if (fault_) return Tried::refused;
   if (status.error().code == Code::network || status.error().code == Code::corrupt ||
       !fault_of_a_row(work_.db().last_error().state, work_.tenant().catalog_fresh))
     return status.error();
-  return false;
+  // A row that was told to be new may be here already, or known. Or it wants what another has, which shows next time.
+  return hope == Hope::all && work_.db().last_error().state == "23505" ? Tried::otherwise : Tried::refused;
 }
 
 // Locks the rows, then reads what is known of them, so that nobody writes them in between; folds what was captured
-// until then. `hopeful`: rows that are told to be new are not looked for; their insertion shows whether they are.
-Status Merge::read(Rows_ rows, bool hopeful, std::vector<Plan>& plans, std::vector<Incoming*>& again) {
+// until then. Rows that are told to be new are not looked for while there is hope; their insertion shows whether they
+// are.
+Status Merge::read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<Incoming*>& again) {
   struct Group {
     const Table* table;
-    KeyArrays arrays;            // of the rows to be locked
-    std::vector<size_t> locked;  // their indexes
-    std::vector<BytesView> keys;
+    KeyArrays arrays;                // of the rows to be locked
+    std::vector<size_t> locked;      // their indexes
+    std::vector<BytesView> asked;    // keys of the rows whose records are read
+    std::vector<size_t> asked_rows;  // their indexes
     std::vector<Incoming*> rows;
     size_t locked_at = 0, records_at = 0, shape_at = 0;
   };
+  const bool locks = hope != Hope::all;
   std::vector<Group> groups;
   for (Incoming* row : rows) {
     auto it = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.table == row->table; });
-    if (it == groups.end()) it = groups.insert(it, Group{row->table, KeyArrays(*row->table), {}, {}, {}, 0, 0, 0});
+    if (it == groups.end()) it = groups.insert(it, Group{row->table, KeyArrays(*row->table), {}, {}, {}, {}, 0, 0, 0});
     Status fits = it->arrays.check_foreign(row->key);
     if (fits.ok() && row->table->tenant && !names_tenant(row->table->tenant->type, work_.tenant().name))
       fits = fail(Code::bad_argument, "the tenant's name cannot stand in column \"" + row->table->tenant->name +
@@ -331,51 +373,66 @@ Status Merge::read(Rows_ rows, bool hopeful, std::vector<Plan>& plans, std::vect
       refuse(*row, Code::schema_refused, fits.error().message);
       continue;
     }
-    if (!hopeful || !row->born) {
+    if (locks && (hope == Hope::none || !row->born)) {
       REJOIN_TRY(it->arrays.add(row->key));
       it->locked.push_back(it->rows.size());
     }
-    it->keys.push_back(row->key);
+    if (locks || !row->born) {
+      it->asked.push_back(row->key);
+      it->asked_rows.push_back(it->rows.size());
+    }
     it->rows.push_back(row);
   }
   std::erase_if(groups, [](const Group& g) { return g.rows.empty(); });
   Connection& db = work_.db();
-  constexpr const char* kWaits =
-      "SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = current_setting('rejoin.tenant'))";
   // Those that were queued before, whose results are skipped.
   size_t at = db.queued();
-  for (Group& g : groups) send_lock(work_, *g.table, g.arrays, columns_before(*g.table)), g.locked_at = at++;
-  db.send(kWaits);
-  const size_t waits_at = at++;
-  for (Group& g : groups) send_records(work_, *g.table, g.keys), g.records_at = at++;
-  for (Group& g : groups) send_shape(work_, *g.table), g.shape_at = at++;
-  REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
-  for (Group& g : groups) REJOIN_TRY(check_shape(work_, *g.table, all[g.shape_at]));
-  if (all[waits_at].integer(0, 0) != 0) {
-    REJOIN_TRY(fold(work_));
-    size_t again_at = db.queued();
-    for (Group& g : groups) send_records(work_, *g.table, g.keys), g.records_at = again_at++;
-    REJOIN_ASSIGN(std::vector<Rows> fresh, db.sync());
-    for (Group& g : groups) std::swap(all[g.locked_at + 1 + groups.size()], fresh[g.records_at]);
-    for (Group& g : groups) g.records_at = g.locked_at + 1 + groups.size();
+  size_t waits_at = 0;
+  if (locks) {
+    for (Group& g : groups) send_lock(work_, *g.table, g.arrays, columns_before(*g.table)), g.locked_at = at++;
+    db.send(kWaits);
+    waits_at = at++;
+    for (Group& g : groups) send_shape(work_, *g.table), g.shape_at = at++;
+  }
+  const auto ask = [&](size_t first) {
+    for (Group& g : groups)
+      if (!g.asked.empty()) send_records(work_, *g.table, g.asked), g.records_at = first++;
+    return db.sync();
+  };
+  const bool asks = std::any_of(groups.begin(), groups.end(), [](const Group& g) { return !g.asked.empty(); });
+  std::vector<Rows> all, records;
+  if (locks || asks) {
+    REJOIN_ASSIGN(all, ask(at));
+  }
+  std::vector<Rows>* answers = &all;
+  if (locks) {
+    for (Group& g : groups) REJOIN_TRY(check_shape(work_, *g.table, all[g.shape_at]));
+    if (all[waits_at].integer(0, 0) != 0) {
+      REJOIN_TRY(fold(work_));
+      REJOIN_ASSIGN(records, ask(db.queued()));
+      answers = &records;
+    }
   }
   for (Group& g : groups) {
-    std::vector<StoredRow> stored(g.rows.size());
-    REJOIN_TRY(read_records(work_, *g.table, all[g.records_at], stored));
+    std::vector<StoredRow> asked(g.asked.size()), stored(g.rows.size());
+    if (!g.asked.empty()) REJOIN_TRY(read_records(work_, *g.table, (*answers)[g.records_at], asked));
+    for (size_t i = 0; i < asked.size(); ++i) stored[g.asked_rows[i]] = std::move(asked[i]);
     std::vector<int64_t> exists(g.rows.size(), -1);
-    const Rows& locked = all[g.locked_at];
+    const Rows nothing;
+    const Rows& locked = locks ? all[g.locked_at] : nothing;
     const crdt::ColumnSet before = columns_before(*g.table);
     for (size_t i = 0; i < locked.size(); ++i)
       exists[g.locked[static_cast<size_t>(locked.integer(i, 0) - 1)]] = static_cast<int64_t>(i);
     for (size_t i = 0; i < g.rows.size(); ++i) {
-      if (hopeful && g.rows[i]->born && stored[i].known) {
+      if (hope == Hope::new_rows && g.rows[i]->born && stored[i].known) {
         again.push_back(g.rows[i]);
         continue;
       }
       Plan plan;
       plan.row = g.rows[i];
-      plan.exists = exists[i] >= 0;
-      if (plan.exists) {
+      // Rows without a record are new when they say so, else older than their tracking.
+      plan.exists = locks ? exists[i] >= 0 : stored[i].known ? stored[i].record.alive : plan.row->theirs.birth.bottom();
+      if (plan.exists && locks) {
         const auto found = static_cast<size_t>(exists[i]);
         int column = 1;
         before.each(
@@ -472,6 +529,7 @@ struct Batch {
   std::vector<Array> values;
   std::vector<size_t> plans;
   size_t result = 0;
+  bool counted = false;  // the result is a number only
   explicit Batch(const Table& t) : table(&t), rows(t) {}
 };
 
@@ -556,15 +614,32 @@ Status Merge::edit_before_erase(std::vector<Plan>& plans, size_t& results,
   return {};
 }
 
+// Rows that are changed by several statements are locked in key order before, as others who write many may do it. One
+// statement takes its locks in that order by itself.
+Status Merge::lock_in_turn(std::span<Plan> plans) {
+  for (const Table& table : work_.catalog().tables) {
+    std::set<std::pair<Plan::Action, crdt::ColumnSet>> statements;
+    KeyArrays keys(table);
+    for (const Plan& plan : plans) {
+      if (plan.row->table != &table || (plan.action != Plan::update && plan.action != Plan::erase)) continue;
+      statements.emplace(plan.action, plan.action == Plan::update ? plan.columns : crdt::ColumnSet());
+      REJOIN_TRY(keys.add(plan.row->key));
+    }
+    if (statements.size() > 1) send_lock(work_, table, keys, {});
+  }
+  return {};
+}
+
 // Parents first, then their children, deletions the other way round and last: no foreign key is broken on the way, and
 // no cascade runs that the pushing device has not seen itself.
-Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming*>& again) {
+Status Merge::write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>& again) {
   std::vector<Batch> batches;
   Connection& db = work_.db();
   // Constraints that may be deferred are judged when all rows are there, and before it is said that they were taken.
   db.send("SET CONSTRAINTS ALL DEFERRED");
   options_.persona.enter(work_);
   if (aside_) REJOIN_TRY(move_aside(plans));
+  if (hope == Hope::all) REJOIN_TRY(lock_in_turn(plans));
   size_t results = db.queued();
   auto gather = [&](const Table& table, Plan::Action action) -> Status {
     std::map<crdt::ColumnSet, size_t> by_columns;
@@ -598,7 +673,7 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
       Batch& b = batches[it->second];
       // What is written here for other rows may move it, by a trigger: then it is written again by its key.
       const bool moves = aside_ || (action == Plan::erase && options_.persona.on());
-      if (hopeful && !moves && action != Plan::insert)
+      if (hope == Hope::new_rows && !moves && action != Plan::insert)
         b.rows.places.add(BytesView(plan.place));
       else
         REJOIN_TRY(b.rows.keys.add(plan.row->key));
@@ -621,10 +696,15 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
             (table.before_triggers || (action == Plan::insert && table.columns[c].has_default)))
           b.check.add(c);
       b.result = results++;
+      // Where all are hoped to be met, and as they were sent, their number says enough.
+      b.counted = hope == Hope::all && action != Plan::erase && b.check.empty() &&
+                  (action != Plan::insert || keeps_keys(table));
+      const Tell tell = b.counted ? Tell::number : Tell::rows;
       if (action == Plan::insert)
-        send_insert(work_, table, b.rows.keys, b.columns, b.values, b.check);
+        send_insert(work_, table, b.rows.keys, b.columns, b.values, b.check, tell,
+                    hope == Hope::all ? Taken::error : Taken::passed_over);
       else if (action == Plan::update)
-        send_update(work_, table, b.rows, b.columns, b.values, b.check);
+        send_update(work_, table, b.rows, b.columns, b.values, b.check, tell);
       else
         send_delete(work_, table, b.rows);
     }
@@ -641,8 +721,22 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
     REJOIN_TRY(gather(catalog.tables[catalog.parents_first[i - 1]], Plan::erase));
   if (!batches.empty()) db.send("SET CONSTRAINTS ALL IMMEDIATE");
   options_.persona.leave(work_);
-  if (batches.empty()) return {};
+  if (batches.empty() && hope != Hope::all) return {};
+  Presumed presumed;
+  if (hope == Hope::all) {
+    std::set<const Table*> filled;
+    for (const Batch& b : batches)
+      if (plans[b.plans[0]].action == Plan::insert && !b.check.empty()) filled.insert(b.table);
+    presumed = presume(plans, filled);
+  }
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
+  if (hope == Hope::all) {
+    for (const auto& [table, at] : presumed.shapes) REJOIN_TRY(check_shape(work_, *table, all[at]));
+    otherwise_ = all[presumed.waits_at].integer(0, 0) != 0;
+    for (const Batch& b : batches)
+      otherwise_ |= (b.counted ? all[b.result].affected() : all[b.result].size()) != b.plans.size();
+    if (otherwise_) return {};
+  }
   for (const auto& [result, rows] : edits)
     if (all[result].size() < rows) {
       fault_ = SqlError{"42501", kRoleMayNot, "", ""};
@@ -650,6 +744,7 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
     }
 
   for (Batch& b : batches) {
+    if (b.counted) continue;
     const Table& table = *b.table;
     const Rows& rows = all[b.result];
     const Plan::Action action = plans[b.plans[0]].action;
@@ -701,13 +796,50 @@ Status Merge::write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming
     for (size_t i = 0; i < met.size(); ++i) {
       if (met[i]) continue;
       plans[b.plans[i]].done = false;
-      if (action == Plan::insert || hopeful)
+      if (action == Plan::insert || hope != Hope::none)
         again.push_back(plans[b.plans[i]].row);  // it is there already, or has moved
       else
         refuse_not_taken(*plans[b.plans[i]].row);
     }
   }
+  // Of these the record tells what was sent, not what was stored: it is written once more.
+  for (const auto& [table, at] : presumed.records) {
+    std::unordered_map<std::string_view, size_t> places;
+    for (size_t r = 0; r < all[at].size(); ++r) places[all[at].bytes(r, 0)] = r;
+    for (Plan& plan : plans)
+      if (plan.row->table == table && plan.recorded && !plan.echoed.empty())
+        plan.stored.place = all[at].text(places[plan.row->key], 1);
+  }
   return {};
+}
+
+// Queues, behind what is written to the tables, the records of new rows, and the questions whether nobody else has
+// written these tables or changed what they are: asked when the rows are locked by having been written. A captured
+// write that is not folded yet may be one of a row that was joined without it.
+Merge::Presumed Merge::presume(std::vector<Plan>& plans, const std::set<const Table*>& filled) {
+  Connection& db = work_.db();
+  Presumed out;
+  for (const Table& table : work_.catalog().tables) {
+    RecordBatch records;
+    bool met = false, any = false;
+    for (Plan& plan : plans) {
+      if (plan.row->table != &table) continue;
+      met = true;
+      if (plan.action != Plan::insert || !plan.row->born) continue;
+      records.add_new(plan.row->key, plan.stored.record);
+      any = plan.recorded = true;
+    }
+    if (!met) continue;
+    // PostgreSQL may fill in columns of them.
+    const bool places = any && filled.contains(&table);
+    if (places) out.records.emplace_back(&table, db.queued());
+    records.send(work_, table, places);
+    out.shapes.emplace_back(&table, db.queued());
+    send_shape(work_, table);
+  }
+  out.waits_at = db.queued();
+  db.send(kWaits);
+  return out;
 }
 
 // What was written becomes records and log entries.
@@ -734,7 +866,7 @@ void Merge::keep(std::vector<Plan>& plans) {
       work_.state.last = echo.hlc;
       log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.echoed);
     }
-    records[table.id].add(plan.row->key, plan.stored);
+    if (!plan.recorded || !plan.echoed.empty()) records[table.id].add(plan.row->key, plan.stored);
     if (record.alive && options_.persona.guards(table)) shown_[table.id].push_back(plan.row->key);
     log_.add(table, origin_, plan.row->key, plan.join.live_won || plan.join.birth_won, record.alive && !plan.was_alive,
              plan.join.won);

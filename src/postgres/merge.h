@@ -38,13 +38,28 @@ class Merge {
   struct Incoming;
   struct Plan;
   using Rows_ = std::span<Incoming*>;
+  // What is taken for granted until PostgreSQL says otherwise.
+  enum class Hope {
+    all,       // rows are as their records say, new ones have none, and nobody else writes them: nothing is locked
+    new_rows,  // rows that are told to be new are not looked for
+    none,
+  };
+  enum class Tried { taken, refused, otherwise };
   Status block(const codec::ChangesetReader& reader, size_t index);
   Status merge_in_turn(std::vector<Incoming*> all);
-  Status merge_rows(Rows_ rows, int depth);
-  Result<bool> try_rows(Rows_ rows, bool hopeful, std::vector<Incoming*>& again);
-  Status read(Rows_ rows, bool hopeful, std::vector<Plan>& plans, std::vector<Incoming*>& again);
+  // What was queued on the presumption that all is as hoped, by the places of its results.
+  struct Presumed {
+    std::vector<std::pair<const Table*, size_t>> records, shapes;
+    size_t waits_at = 0;
+  };
+  Hope most_hope(Rows_ rows) const;
+  Status merge_rows(Rows_ rows, Hope hope, int round = 0);
+  Result<Tried> try_rows(Rows_ rows, Hope hope, std::vector<Incoming*>& again);
+  Status read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<Incoming*>& again);
   Status join(Plan& plan);
-  Status write(std::vector<Plan>& plans, bool hopeful, std::vector<Incoming*>& again);
+  Status write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>& again);
+  Status lock_in_turn(std::span<Plan> plans);
+  Presumed presume(std::vector<Plan>& plans, const std::set<const Table*>& filled);
   Status move_aside(std::span<Plan> plans);
   Status edit_before_erase(std::vector<Plan>& plans, size_t& results, std::vector<std::pair<size_t, size_t>>& edits);
   void keep(std::vector<Plan>& plans);
@@ -64,6 +79,7 @@ class Merge {
   Keys shown_;
   bool last_try_ = false;
   bool aside_ = false;             // rows swap UNIQUE values: they let go of them before they take the new ones
+  bool otherwise_ = false;         // Hope::all was in vain
   std::optional<SqlError> fault_;  // what is wrong with a row although PostgreSQL took it
 };
 

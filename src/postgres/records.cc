@@ -69,11 +69,12 @@ void RecordBatch::add(BytesView key, const std::string& place, const crdt::RowRe
     columns.held.add(BytesView(encode_held(held)));
 }
 
-void RecordBatch::send(Work& work, const Table& table) {
+void RecordBatch::send(Work& work, const Table& table, bool places) {
   if (new_.where.size() != 0)
     work.db().send(
-        "INSERT INTO rejoin.record(tenant, tbl, k, rec, held) SELECT $1::integer, $2::integer, u.k, u.rec, u.held FROM "
-        "unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS u(k, rec, held)",
+        std::string("INSERT INTO rejoin.record(tenant, tbl, k, rec, held) SELECT $1::integer, $2::integer, u.k, u.rec, "
+                    "u.held FROM unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS u(k, rec, held)") +
+            (places ? " RETURNING k, ctid::text" : ""),
         Params().integer(work.state.id).integer(table.id).array(new_.where).array(new_.records).array(new_.held));
   if (known_.where.size() != 0)
     work.db().send(

@@ -39,8 +39,9 @@ class RecordBatch {
  public:
   void add(BytesView key, const StoredRow& row) { add(key, row.place, row.record, row.held); }
   void add_new(BytesView key, const crdt::RowRecord& record) { add(key, {}, record, {}); }
-  // Queues the statements and starts over.
-  void send(Work& work, const Table& table);
+  // Queues the statements and starts over. `places`: the result of the one for new records, which is the first, is
+  // (key, place).
+  void send(Work& work, const Table& table, bool places = false);
 
  private:
   void add(BytesView key, const std::string& place, const crdt::RowRecord& record, const Held& held);

@@ -5,8 +5,14 @@
 namespace rejoin::postgres {
 namespace {
 
+void store_be32(char* out, uint32_t v) {
+  for (int i = 0; i < 4; ++i) out[i] = static_cast<char>(v >> (24 - 8 * i));
+}
+
 void put_be32(Bytes& out, uint32_t v) {
-  for (int shift = 24; shift >= 0; shift -= 8) put_u8(out, static_cast<uint8_t>(v >> shift));
+  char bytes[4];
+  store_be32(bytes, v);
+  out.append(bytes, sizeof bytes);
 }
 
 class Reader {
@@ -48,18 +54,14 @@ void Array::add_null() {
 
 // src/backend/utils/adt/arrayfuncs.c, array_send: dimensions, has-null flag, element type, then per dimension its
 // length and lower bound, then each element with its length.
-Bytes Array::finish() const {
-  Bytes out;
-  out.reserve(20 + body_.size());
-  put_be32(out, count_ ? 1 : 0);
-  put_be32(out, nulls_);
-  put_be32(out, element_);
-  if (count_) {
-    put_be32(out, count_);
-    put_be32(out, 1);
-  }
-  return out + body_;
+Bytes Array::finish() && {
+  const uint32_t head[] = {count_ ? 1u : 0u, nulls_, element_, count_, 1};
+  for (size_t i = 0; i < 5; ++i) store_be32(body_.data() + 4 * i, head[i]);
+  if (count_ == 0) body_.resize(12);  // no dimension
+  return std::move(body_);
 }
+
+Bytes Array::finish() const& { return Array(*this).finish(); }
 
 Params& Params::integer(int64_t v) {
   Bytes out;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -17,7 +18,7 @@ inline constexpr uint32_t kByteaOid = 17, kInt8Oid = 20, kTextOid = 25, kByteaAr
 // A one-dimensional array parameter under construction.
 class Array {
  public:
-  explicit Array(uint32_t element) : element_(element) {}
+  explicit Array(uint32_t element) : element_(element), body_(kHead, '\0') {}
   static Array texts() { return Array(kTextOid); }
   static Array byteas() { return Array(kByteaOid); }
   static Array integers() { return Array(kInt8Oid); }
@@ -28,9 +29,11 @@ class Array {
   uint32_t array_oid() const {
     return element_ == kTextOid ? kTextArrayOid : element_ == kByteaOid ? kByteaArrayOid : kInt8ArrayOid;
   }
-  Bytes finish() const;
+  Bytes finish() const&;
+  Bytes finish() &&;  // without a copy
 
  private:
+  static constexpr size_t kHead = 20;  // what comes before the elements
   uint32_t element_;
   uint32_t count_ = 0;
   bool nulls_ = false;
@@ -44,6 +47,10 @@ class Params {
   Params& bytea(BytesView v) { return add(kByteaOid, Bytes(v)); }
   Params& integer(int64_t v);
   Params& array(const Array& v) { return add(v.array_oid(), v.finish()); }
+  Params& array(Array&& v) {
+    const uint32_t oid = v.array_oid();
+    return add(oid, std::move(v).finish());
+  }
   Params& null(uint32_t oid);
   size_t size() const { return oids_.size(); }
 

@@ -29,6 +29,8 @@ struct PostgresTenants::Entry {
   PushGroup group;
   // Guarded by PostgresTenants::mutex_.
   std::vector<std::unique_ptr<Known>> idle;
+  std::shared_ptr<const postgres::Catalog> catalog;  // the last one that was read, with this many connections opened
+  uint64_t catalog_opened = 0;
   size_t at_work = 0;
   int users = 0;  // those that wait included
   std::condition_variable freed;
@@ -263,8 +265,11 @@ Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
       held->set_deadline(deadline);
       // Whatever made a new connection necessary, the database may be an older one now: a backup, or a standby that had
       // not heard of everything. What was known of it is asked again.
-      if (const uint64_t opened = pool.opened; std::exchange(known->opened, opened) != opened)
+      if (const uint64_t opened = pool.opened; std::exchange(known->opened, opened) != opened) {
         known->tenant.sites = {}, known->tenant.catalog.reset();
+        std::lock_guard lock(mutex_);
+        if (entry.catalog_opened == opened) known->tenant.catalog = entry.catalog;
+      }
       use(*postgres::make_tenant_store(*held, known->tenant, auto_schema_,
                                        {settings_.impersonate, settings_.impersonate_role, settings_.recheck_ms}));
     } else {
@@ -279,7 +284,10 @@ Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
   const bool has_grown = known && std::exchange(known->tenant.grown, false);
   {
     std::lock_guard lock(mutex_);
-    if (known) entry.idle.push_back(std::move(known));
+    if (known) {
+      entry.catalog = known->tenant.catalog, entry.catalog_opened = known->opened;
+      entry.idle.push_back(std::move(known));
+    }
     --entry.at_work;
     entry.freed.notify_one();
   }
