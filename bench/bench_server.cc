@@ -108,7 +108,6 @@ int main_of(int argc, char** argv) {
   const std::vector<std::string> a(argv, argv + argc);
   const std::string what = argc > 1 ? a[1] : "";
   if (what == "sql" && argc == 6) {
-    std::atomic<uint64_t> seed = 1;
     const size_t rows = std::stoul(a[4]);
     run(
         std::stoi(a[3]), std::stod(a[5]),
@@ -117,7 +116,7 @@ int main_of(int argc, char** argv) {
           if (!db.ok()) die(db.error().message);
           auto s = std::make_unique<Sql>();
           s->db = std::move(*db);
-          s->random = SeededRandom(seed++ * 104729);
+          s->random = SeededRandom(system_random().u64());
           return s;
         },
         [&](Sql& s) { return upsert(s, rows); });

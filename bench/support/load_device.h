@@ -37,7 +37,7 @@ inline std::string uuid_text(Random& random) {
 class Device {
  public:
   Device(const std::string& url, const std::string& secret, const std::string& tenant, int number)
-      : random_(static_cast<uint64_t>(number) * 7919 + 17), client_(*net::parse_url(url)) {
+      : random_(system_random().u64()), client_(*net::parse_url(url)) {  // keys that no earlier run has used
     site_ = crdt::SiteId::from(system_random().bytes(16));
     sites_.intern(site_);
     server::Claims claims;
@@ -96,9 +96,10 @@ class Device {
     const Bytes body = sync::encode_request(request);
     for (int attempt = 0;; ++attempt) {
       auto reply = client_.post("/v1/sync", headers_, body);
-      // Turned away because the server is busy: the wait counts as the request's.
+      // Turned away because the server is busy: it waits as long as it is told, as a device does. The wait counts as
+      // the request's.
       if (reply.ok() && (reply->status == 503 || reply->status == 504 || reply->status == 429) && attempt < 3000) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        std::this_thread::sleep_for(std::chrono::milliseconds(std::max<int64_t>(20, reply->retry_after_ms())));
         continue;
       }
       if (!reply.ok()) die(reply.error().message);

@@ -70,9 +70,11 @@ Result<server::Settings> settings_of(const ServeArguments& arguments) {
   settings.postgres = arguments.postgres;
   settings.postgres.prepare = !arguments.unprepared;
   if (!arguments.postgres.url.empty()) {
-    // They wait for PostgreSQL most of the time, or for the one that writes for all of a tenant's pushes.
-    settings.http.workers = 24;
-    settings.http.at_once_per_lane = 6;
+    // They wait for PostgreSQL most of the time, or for the one that writes for all of a tenant's pushes: as many as
+    // PushGroup writes together, and a pull beside them.
+    settings.http.workers = 64;
+    settings.http.at_once_per_lane = 17;
+    settings.http.queue_per_lane = 256;
   }
   settings.dev = arguments.dev;
   REJOIN_TRY(parse_listen(arguments.listen, settings.http));

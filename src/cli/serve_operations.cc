@@ -88,7 +88,7 @@ void add_operations_options(CLI::App& command, OperationsArguments& arguments) {
       .add_option("--quota-tenant-bytes", arguments.quota_tenant_bytes,
                   "Most bytes of all devices of a tenant together")
       ->type_name("QUOTA");
-  command.add_option("--max-queue", arguments.max_queue, "Most requests that wait for a worker (256)")
+  command.add_option("--max-queue", arguments.max_queue, "Most requests that wait for a worker (1024)")
       ->type_name("N")
       ->check(CLI::Range(1, 1'000'000));
   command

@@ -16,7 +16,7 @@ struct OperationsArguments {
   std::vector<std::string> trusted_proxies;
   std::string rate_device, rate_tenant;
   std::string quota_device_rows, quota_device_bytes, quota_tenant_rows, quota_tenant_bytes;
-  size_t max_queue = 256;
+  size_t max_queue = 1024;
   std::string max_queue_wait = "10s";
   bool audit = false;
   std::string audit_keep, audit_max_size;

@@ -63,7 +63,7 @@ struct HttpServerOptions {
   uint16_t port = 0;  // 0: a free one
   size_t socket_threads = 2;
   size_t workers = 4;
-  size_t queue = 256;              // requests that wait for a worker
+  size_t queue = 1024;             // requests that wait for a worker
   int64_t queue_wait_ms = 10'000;  // no more are taken when one that could run has waited so long
   size_t queue_per_lane = 64;
   size_t at_once_per_lane = 1;

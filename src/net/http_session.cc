@@ -292,8 +292,7 @@ void HttpSession::on_body(ErrorCode error) {
 
 // Would a body only be read to be refused, or to wait for longer than is of use?
 bool HttpSession::crowded() const {
-  return hub_.pool.waiting() >= hub_.options.queue ||
-         hub_.pool.longest_wait() >= milliseconds(hub_.options.queue_wait_ms);
+  return hub_.pool.full(request_.lane) || hub_.pool.longest_wait() >= milliseconds(hub_.options.queue_wait_ms);
 }
 
 // Takes part of the budget for bodies; false when it is used up.

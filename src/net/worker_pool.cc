@@ -34,6 +34,12 @@ void WorkerPool::make_ready(const std::string& key, Lane& lane) {
   ready_.push_back({key, std::chrono::steady_clock::now()});
 }
 
+bool WorkerPool::full(const std::string& key) const {
+  std::lock_guard lock(mutex_);
+  const auto lane = lanes_.find(key);
+  return stopping_ || waiting_ >= queue_ || (lane != lanes_.end() && lane->second.jobs.size() >= queue_per_key_);
+}
+
 size_t WorkerPool::waiting() const {
   std::lock_guard lock(mutex_);
   return waiting_;

@@ -28,6 +28,8 @@ class WorkerPool {
 
   // False: the queue is full, or the pool is stopping. An empty key is a key of its own each time. Thread-safe.
   bool submit(const std::string& key, Job job);
+  // Would a job of this key be turned away now?
+  bool full(const std::string& key) const;
   size_t waiting() const;
   size_t running() const;
   // How long the job that is next has been able to run but for want of a thread; jobs that wait for others of their own
