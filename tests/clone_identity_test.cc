@@ -105,5 +105,21 @@ TEST(CloneIdentity, AnOverwrittenFileIsACloneToo) {
   EXPECT_NE(a.site(), site);
 }
 
+// Claims of one instant go by their sites, which a new identity changes.
+TEST(CloneIdentity, ANewIdentityDecidesAgainWhoHasAUniqueValue) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, mail TEXT UNIQUE)";
+  for (int i = 0; i < 20; ++i) {
+    Peer a(schema, {"t"}), b(schema, {"t"});
+    a.run("INSERT INTO t VALUES('a', 'same')");
+    b.run("INSERT INTO t VALUES('b', 'same')");
+    exchange(a, b);
+    ASSERT_TRUE(a.rejoin().take_new_identity().ok());
+    Peer fresh(schema, {"t"});
+    fresh.fetch(a);
+    EXPECT_EQ(a.rows("SELECT * FROM t"), fresh.rows("SELECT * FROM t"));
+    a.expect_sound(true);
+  }
+}
+
 }  // namespace
 }  // namespace rejoin::testing

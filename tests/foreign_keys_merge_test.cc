@@ -112,6 +112,46 @@ TEST(ForeignKeys, AStandInCanBeEditedAndDeletedAndRestored) {
   }
 }
 
+// In one fold: nobody looked in between.
+TEST(ForeignKeys, AStandInThatIsEditedAndDeletedAtOnceKeepsTheEdit) {
+  Peer p(lists("ON DELETE SET NULL", false), kTables);
+  p.run("INSERT INTO entries VALUES('e', 'l', 'milk')");
+  ASSERT_TRUE(p.rejoin().fold().ok());
+  p.run("UPDATE entries SET text = 'oat milk'; DELETE FROM entries");
+  EXPECT_TRUE(p.restore("entries", {sim::Value::text("e")}));
+  EXPECT_EQ(p.rows(kEntries), "'e'|null|'oat milk'\n");
+  p.run("INSERT INTO lists VALUES('l', 'home')");
+  ASSERT_TRUE(p.rejoin().fold().ok());
+  EXPECT_EQ(p.rows(kEntries), "'e'|'l'|'oat milk'\n");
+  p.expect_sound();
+}
+
+TEST(ForeignKeys, AStandInThatIsReplacedAndDeletedAtOnceKeepsTheNewValues) {
+  Peer p(lists("ON DELETE SET NULL", false), kTables);
+  p.run("INSERT INTO entries VALUES('e', 'l', 'milk')");
+  ASSERT_TRUE(p.rejoin().fold().ok());
+  p.run("DELETE FROM entries; INSERT INTO entries VALUES('e', NULL, 'bread'); DELETE FROM entries");
+  EXPECT_TRUE(p.restore("entries", {sim::Value::text("e")}));
+  EXPECT_EQ(p.rows(kEntries), "'e'|null|'bread'\n");
+  p.expect_sound();
+}
+
+TEST(ForeignKeys, ARowWithoutItsParentFromBeforeTrackingWaitsAtItsWriterToo) {
+  for (const bool parent_first : {true, false}) {
+    Peer writer(lists("", false) + "; INSERT INTO entries VALUES('e', 'l', 'milk')"), other(lists("", false), kTables);
+    for (const size_t i : {size_t{0}, size_t{1}}) writer.track(kTables[parent_first ? i : 1 - i]);
+    exchange(writer, other);
+    for (Peer* p : {&writer, &other}) {
+      EXPECT_EQ(p->rows(kEntries), "");
+      EXPECT_EQ(p->rows("SELECT key FROM rejoin_parked"), "'[\"e\"]'\n");
+      p->expect_sound(true);
+    }
+    writer.run("INSERT INTO lists VALUES('l', 'home')");
+    exchange(writer, other);
+    for (Peer* p : {&writer, &other}) EXPECT_EQ(p->rows(kEntries), "'e'|'l'|'milk'\n");
+  }
+}
+
 TEST(ForeignKeys, AnEditOfTheReferenceOfAStandInWins) {
   Replicas all(2, lists("ON DELETE SET NULL"), kTables);
   all.at(0, "INSERT INTO lists VALUES('l', 'home'), ('m', 'work')");

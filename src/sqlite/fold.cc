@@ -156,7 +156,9 @@ class TableFold {
       writer_.add(key, record);
     }
     if (table_.constraints.refers_or_is_referred()) {
-      if (stand_in_gone) REJOIN_TRY(forget_stand_in(key));
+      add_whole_references(of_stand_in);
+      // Of a row that was inserted again since, the values of the later life are kept.
+      if (stand_in_gone && !born) REJOIN_TRY(forget_stand_in(key, of_stand_in));
       if (record.hidden && !of_stand_in.empty()) REJOIN_TRY(keep_edit_of_stand_in(key, of_stand_in));
       if (died) REJOIN_TRY(visibility_.left(table_, key));
       if (record.visible() && changed) REJOIN_TRY(visibility_.wrote(table_, key, came_alive ? nullptr : &written));
@@ -172,8 +174,20 @@ class TableFold {
       if (!table_.columns[c].present && !record.groups.empty()) record.groups[0].columns.remove(c);
   }
 
-  // A row that was shown without its reference was deleted: what is kept of it is what it was, not what was shown.
-  Status forget_stand_in(BytesView key) {
+  // A row that was shown without its reference was deleted: what is kept of it is what it was, not what was shown, but
+  // for the columns that were written before.
+  Status forget_stand_in(BytesView key, const crdt::ColumnSet& written) {
+    const std::string names = names_of(written);
+    if (!names.empty()) {
+      REJOIN_ASSIGN(Statement * keep,
+                    ctx_.statement("UPDATE " + table_.shadow() + " SET (" + names + ") = (SELECT " + names + " FROM " +
+                                   table_.gone() + " WHERE " + table_.key_match() + " ORDER BY " + table_.rowid_name() +
+                                   " DESC LIMIT 1) WHERE " + table_.key_match() + " AND EXISTS (SELECT 1 FROM " +
+                                   table_.gone() + " WHERE " + table_.key_match() + ")"));
+      Use use(*keep);
+      REJOIN_TRY(bind_key(*keep, key));
+      REJOIN_TRY(keep->run("keeping an edit of a row that was shown without its reference"));
+    }
     REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM " + table_.gone() + " WHERE " + table_.key_match()));
     Use use(*s);
     REJOIN_TRY(bind_key(*s, key));
@@ -227,16 +241,25 @@ class TableFold {
     return out;
   }
 
-  // The application wrote to a stand-in: the hidden row has the new values now. Of a reference that a stand-in leaves
-  // out it has what was written; columns that are only stamped together with those keep their own.
-  Status keep_edit_of_stand_in(BytesView key, crdt::ColumnSet columns) {
+  // Of a reference that a stand-in leaves out the row takes over all that was written.
+  void add_whole_references(crdt::ColumnSet& columns) const {
     for (const ForeignKey& f : table_.constraints.parents)
       if (f.stands_in && named(f, columns))
         for (int at : f.from) columns.add(static_cast<uint32_t>(at));
+  }
+
+  std::string names_of(const crdt::ColumnSet& columns) const {
     std::string names;
     columns.each([&](uint32_t c) {
       if (table_.columns[c].present) names += (names.empty() ? "" : ", ") + quote(table_.columns[c].name);
     });
+    return names;
+  }
+
+  // The application wrote to a stand-in: the hidden row has the new values now. Columns that are only stamped along
+  // with those keep their own.
+  Status keep_edit_of_stand_in(BytesView key, const crdt::ColumnSet& columns) {
+    const std::string names = names_of(columns);
     if (names.empty()) return {};
     REJOIN_ASSIGN(Statement * s, ctx_.statement("UPDATE " + table_.shadow() + " SET (" + names + ") = (SELECT " +
                                                 names + " FROM " + table_.quoted() + " WHERE " + table_.key_match() +

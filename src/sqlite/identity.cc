@@ -5,6 +5,7 @@
 #include "sqlite/horizon.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/record_writer.h"
+#include "sqlite/visibility.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -110,7 +111,9 @@ Status take_new_identity(Work& work) {
   REJOIN_TRY(note_sent(ctx, tail));
   // A new replica starts a new chain with every server; the pull cursor stays good, for what was pulled is here.
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET chain_token=NULL, nonce=NULL, frozen=NULL, frozen_cursor=NULL"));
-  return work.save();
+  REJOIN_TRY(work.save());
+  // The stamps decide which of several rows has a UNIQUE value.
+  return settle_all_hidden(work);
 }
 
 Status restamp_unsent(Work& work, int64_t after, crdt::Hlc limit) {
@@ -120,7 +123,8 @@ Status restamp_unsent(Work& work, int64_t after, crdt::Hlc limit) {
     return s.hlc > honest ? crdt::Stamp{honest, s.site} : s;
   }));
   work.state.last = std::max(last, honest);
-  return work.save();
+  REJOIN_TRY(work.save());
+  return settle_all_hidden(work);
 }
 
 }  // namespace rejoin::sqlite

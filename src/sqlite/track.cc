@@ -346,6 +346,12 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
     REJOIN_TRY(end_batch(ctx, tail, work.state.site));
   }
   REJOIN_TRY(refresh_catalog(ctx));
+  // Rows that lack their parents show nowhere else.
+  if (const Table* tracked = ctx.catalog.find(table.id)) {
+    Visibility visibility(ctx);
+    visibility.came(*tracked);
+    REJOIN_TRY(visibility.settle({tracked->id}));
+  }
   REJOIN_TRY(replay_parked(work, table.name));
   return work.commit();
 }

@@ -63,6 +63,10 @@ Status Visibility::wrote(const Table& table, BytesView key, const crdt::ColumnSe
   return {};
 }
 
+void Visibility::came(const Table& table) {
+  for (size_t i = 0; i < table.constraints.parents.size(); ++i) unchecked_.emplace(table.id, i);
+}
+
 Status Visibility::left(const Table& table, BytesView key) {
   Key values;
   for (const Constraints::Child& child : table.constraints.children) {
