@@ -100,6 +100,7 @@ sqlite3* Database::connection(int i) {
   sqlite3_extended_result_codes(c->db, 1);
   if (!path_.empty()) run(i, "PRAGMA journal_mode=wal");
   run(i, "PRAGMA synchronous=off");
+  for (const std::string& pragma : pragmas_) run(i, pragma);
   return c->db;
 }
 

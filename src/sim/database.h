@@ -24,6 +24,8 @@ class Database {
   Database& operator=(const Database&) = delete;
 
   FakeClock& clock() { return clock_; }
+  // For every connection that is opened from now on.
+  void set_pragmas(std::vector<std::string> pragmas) { pragmas_ = std::move(pragmas); }
   // The connection, opened when first asked for. Connection 2 never sees Rejoin.
   sqlite3* connection(int i);
   bool is_open(int i) const { return connections_[static_cast<size_t>(i)] != nullptr; }
@@ -47,6 +49,7 @@ class Database {
   int slot_;
   std::string path_;  // of the file; empty: memory
   std::string name_;  // what SQLite opens
+  std::vector<std::string> pragmas_;
   FakeClock clock_;
   SeededRandom random_;
   std::array<std::unique_ptr<Connection>, 3> connections_;

@@ -17,22 +17,20 @@ class Generator {
  public:
   explicit Generator(uint64_t seed) : random_(seed) { script_.seed = seed; }
 
-  Script run() {
+  Script run(Subject subject) {
     script_.replicas = 3 + below(3);
     script_.files = chance(8);
     topology_ = static_cast<Topology>(below(4));
-    // The wide table is slow to track; it gets its turn, but not more.
-    int tables = static_cast<int>(table_specs().size());
-    int wide = table_index("wide");
-    do script_.tables.assign(1, below(tables));
-    while (script_.tables[0] == wide && !chance(20));
-    if (chance(25)) {
-      int second = below(tables);
-      if (second != script_.tables[0] && second != wide) script_.tables.push_back(second);
-    }
+    if (subject == Subject::any) subject = chance(25) ? Subject::constraints : Subject::plain;
+    if (subject == Subject::constraints)
+      choose_constrained_tables();
+    else
+      choose_tables();
     // A few keys only, the same for all, or nobody would ever write to the same row.
     keys_ = 1 + below(4);
-    if (chance(40)) {
+    if (spec(script_.tables[0]).constrained && chance(70)) {
+      add_family();
+    } else if (chance(40)) {
       for (int i = below(4); i >= 0; --i) script_.before.push_back(fill(at(Op::insert, below(script_.replicas))));
       if (chance(30)) script_.before.push_back(fill(at(Op::remove, below(script_.replicas))));
     }
@@ -42,6 +40,31 @@ class Generator {
   }
 
  private:
+  void choose_tables() {
+    // The wide table is slow to track; it gets its turn, but not more.
+    int tables = first_constrained();
+    int wide = table_index("wide");
+    do script_.tables.assign(1, below(tables));
+    while (script_.tables[0] == wide && !chance(20));
+    if (chance(25)) {
+      int second = below(tables);
+      if (second != script_.tables[0] && second != wide) script_.tables.push_back(second);
+    }
+  }
+  void choose_constrained_tables() {
+    int tables = static_cast<int>(table_specs().size()), first = first_constrained();
+    for (int last = tables - (chance(60) ? 0 : 1 + below(tables - first)), t = first; t < std::max(last, first + 1);
+         ++t)
+      script_.tables.push_back(t);
+    script_.enforced = chance(60);
+    script_.recursive = chance(50);
+  }
+  static int first_constrained() {
+    int t = 0;
+    while (!table_specs()[static_cast<size_t>(t)].constrained) ++t;
+    return t;
+  }
+
   int below(int n) { return static_cast<int>(random_.u64() % static_cast<uint64_t>(n)); }
   bool chance(int percent) { return below(100) < percent; }
   template <class T>
@@ -71,6 +94,12 @@ class Generator {
     return one_of<Value>({Value::blob(""), Value::blob(std::string("\0", 1)), Value::blob("a"),
                           Value::blob(std::string("\xff\x00\xfe", 3)),
                           Value::blob(random_.bytes(static_cast<size_t>(below(40))))});
+  }
+  Value value(const ColumnSpec& column) {
+    if (column.values.empty()) return value(column.kind);
+    // References are mostly to rows that scripts write.
+    size_t some = column.references && chance(80) ? static_cast<size_t>(keys_) + 1 : column.values.size();
+    return column.values[static_cast<size_t>(below(static_cast<int>(std::min(some, column.values.size()))))];
   }
   // Only values that the column's affinity leaves alone.
   Value value(Kind kind) {
@@ -122,7 +151,7 @@ class Generator {
     std::vector<std::pair<int, Value>> out;
     const auto& all = spec(table).columns;
     for (size_t c = 0; c < all.size(); ++c)
-      if (chance(percent)) out.emplace_back(static_cast<int>(c), value(all[c].kind));
+      if (chance(percent)) out.emplace_back(static_cast<int>(c), value(all[c]));
     return out;
   }
 
@@ -130,11 +159,14 @@ class Generator {
   Step fill(Step step) {
     step.table = script_.tables[static_cast<size_t>(below(static_cast<int>(script_.tables.size())))];
     const int count = static_cast<int>(spec(step.table).columns.size());
+    // A row that displaces one which it refers to would be deleted while it is updated, of which SQLite says nothing.
+    for (const ReferenceSpec& f : spec(step.table).references)
+      if (f.parent == spec(step.table).label && step.op == Op::rekey_or_replace) step.op = Op::rekey;
     auto one = [&] {
       std::vector<std::pair<int, Value>> set;
       if (count > 0) {
         int c = below(count);
-        set.emplace_back(c, value(spec(step.table).columns[static_cast<size_t>(c)].kind));
+        set.emplace_back(c, value(spec(step.table).columns[static_cast<size_t>(c)]));
       }
       return set;
     };
@@ -166,6 +198,18 @@ class Generator {
         break;
     }
     return step;
+  }
+
+  // Rows that refer to each other, so that there is something to cascade from the beginning.
+  void add_family() {
+    int replica = below(script_.replicas);
+    for (int table : script_.tables) {
+      for (int i = 2 + below(2); i > 0; --i) {
+        Step step = fill(at(Op::insert, replica));
+        step.table = table, step.key = key(table), step.set = columns(table, 80);
+        script_.before.push_back(std::move(step));
+      }
+    }
   }
 
   Op random_statement() {
@@ -307,6 +351,6 @@ class Generator {
 
 }  // namespace
 
-Script generate(uint64_t seed) { return Generator(seed).run(); }
+Script generate(uint64_t seed, Subject subject) { return Generator(seed).run(subject); }
 
 }  // namespace rejoin::sim

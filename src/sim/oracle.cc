@@ -11,9 +11,12 @@ constexpr uint64_t kEntriesPerRow = 16;
 
 }  // namespace
 
-Oracle::Oracle(std::vector<int> tables, std::string site, Mistakes mistakes)
-    : site_(std::move(site)), mistakes_(mistakes) {
-  for (int t : tables) tables_[t];
+Oracle::Oracle(const std::vector<int>& tables, std::string site, Mistakes mistakes, bool enforced)
+    : site_(std::move(site)), mistakes_(mistakes), enforced_(enforced) {
+  for (int t : tables) {
+    tables_[t];
+    if (spec(t).constrained) shown_.rows[t];
+  }
 }
 
 void Oracle::track() {
@@ -32,6 +35,8 @@ void Oracle::track() {
 
 void Oracle::move_to_site(const std::string& site, const State& actual) {
   auto move = [&](Open& open, const Version& now) {
+    // Written and compacted by the other file, and never observed there.
+    if (open.write && now.site == site_) (void)learn(open, now, "");
     if (open.write == 0 && open.version.site == site_ && now == Version{open.version.hlc, site}) open.version = now;
   };
   for (auto& [table, rows] : tables_) {
@@ -195,6 +200,9 @@ Outcome Oracle::restore(int table, const Key& key, int64_t now_ms, bool& changed
   if (row.alive) return Outcome::done;
   // Without the values of its last life there is nothing to bring back.
   if (row.cells.size() != spec(table).columns.size()) return Outcome::refused;
+  if (spec(table).constrained &&
+      shown_.bring_back(table, key, values_of(table, row), enforced_, mistakes_) != Outcome::done)
+    return Outcome::refused;
   row.alive = changed = true;
   row.life = stamp(now_ms, 1);
   if (mistakes_.restore_is_an_insert) {
@@ -277,14 +285,18 @@ size_t Oracle::merge(const State& incoming) {
   return changed_rows;
 }
 
+std::vector<Value> Oracle::values_of(int table, const OpenRow& row) const {
+  std::vector<Value> values;
+  for (const ColumnSpec& column : spec(table).columns) values.push_back(column.default_value);
+  for (const auto& [column, cell] : row.cells) values[static_cast<size_t>(column)] = cell.value;
+  return values;
+}
+
 std::map<Key, std::vector<Value>> Oracle::visible(int table) const {
+  if (spec(table).constrained) return shown_.rows.at(table);
   std::map<Key, std::vector<Value>> out;
-  for (const auto& [key, row] : tables_.at(table)) {
-    if (!row.alive) continue;
-    std::vector<Value>& values = out[key];
-    for (const ColumnSpec& column : spec(table).columns) values.push_back(column.default_value);
-    for (const auto& [column, cell] : row.cells) values[static_cast<size_t>(column)] = cell.value;
-  }
+  for (const auto& [key, row] : tables_.at(table))
+    if (row.alive) out[key] = values_of(table, row);
   return out;
 }
 

@@ -17,35 +17,18 @@
 #include <string>
 #include <vector>
 
+#include "sim/mistakes.h"
+#include "sim/shown.h"
 #include "sim/state.h"
 #include "sim/tables.h"
+#include "sim/visible.h"
 
 namespace rejoin::sim {
 
-// Each switch turns one rule of the model wrong. The canary test does so, to see that the checks would notice.
-struct Mistakes {
-  bool delete_always_wins = false;
-  bool update_revives = false;
-  bool site_does_not_break_ties = false;
-  bool older_write_wins = false;
-  bool update_stamps_all_columns = false;
-  bool unchanged_columns_are_stamped = false;
-  bool replace_is_an_update = false;
-  bool upsert_is_an_insert = false;
-  bool key_change_keeps_versions = false;
-  bool restore_is_an_insert = false;
-  bool edits_of_the_dead_are_lost = false;
-  bool cells_survive_a_new_birth = false;
-  bool rollback_is_ignored = false;
-  bool type_is_not_compared = false;
-};
-
-enum class Outcome { done, constraint, refused };
-
 class Oracle {
  public:
-  // `site`: 16 bytes.
-  Oracle(std::vector<int> tables, std::string site, Mistakes mistakes);
+  // `site`: 16 bytes. `enforced`: PRAGMA foreign_keys.
+  Oracle(const std::vector<int>& tables, std::string site, Mistakes mistakes, bool enforced = false);
 
   const std::string& site() const { return site_; }
   void set_site(std::string site) { site_ = std::move(site); }
@@ -68,6 +51,8 @@ class Oracle {
   Outcome rekey(int table, const Key& from, const Key& to, const Set& set, bool replace, int64_t now_ms);
   Outcome remove(int table, const Key& key, int64_t now_ms);
   Outcome remove_all(int table, int64_t now_ms);
+  // Any of these on a table with constraints.
+  Outcome constrained(const Step& step, int64_t now_ms);
   // refused: no such row, or no values to restore. `changed`: false when it is alive already.
   Outcome restore(int table, const Key& key, int64_t now_ms, bool& changed);
 
@@ -76,6 +61,13 @@ class Oracle {
   bool ambiguous(const State& incoming) const;
   // Returns the number of rows of which anything changed.
   size_t merge(const State& incoming);
+
+  // --- tables with constraints: the engine settles which rows show whenever it has folded or merged.
+  void settle();
+  const std::map<std::pair<int, Key>, Parked>& parked() const { return parked_; }
+  // Has it written what was not observed since?
+  bool pending() const { return !open_.empty(); }
+  bool tracked() const { return tracked_; }
 
   // --- looking
   // The rows that a SELECT shows, in key order: key and every column.
@@ -118,6 +110,7 @@ class Oracle {
   // False when no column really changed.
   bool write_update(OpenRow& row, int table, const Set& set, Open stamp);
   bool same(const Value& a, const Value& b) const;
+  std::vector<Value> values_of(int table, const OpenRow& row) const;
   // -1, 0, 1; unknown_ is set when it cannot be said.
   int order(const Open& mine, const Version& theirs) const;
   std::string learn(Open& open, const Version& actual, const std::string& what);
@@ -125,6 +118,9 @@ class Oracle {
   std::map<int, Rows> tables_;
   std::string site_;
   Mistakes mistakes_;
+  Shown shown_;  // of the tables with constraints
+  std::map<std::pair<int, Key>, Parked> parked_;
+  bool enforced_ = false;
   bool tracked_ = false;
   uint64_t next_write_ = 1;
   uint64_t low_ = 1, high_ = 1;  // of the last stamp given

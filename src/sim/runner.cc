@@ -25,18 +25,10 @@ void run_step(World& world, Mail& mail, const Step& step) {
       return world.transaction(step);
     case Op::restore:
       return world.restore(step);
-    case Op::fold: {
-      Status status = d.db->replica(c).fold();
-      if (!status && !(d.owner >= 0 && d.owner != c && status.error().code == Code::busy))
-        world.fail("fold", status.error().message);
-      return;
-    }
-    case Op::compact: {
-      auto gone = d.db->replica(c).compact();
-      if (!gone && !(d.owner >= 0 && gone.error().code == (d.owner == c ? Code::in_transaction : Code::busy)))
-        world.fail("compact", gone.error().message);
-      return world.observe(step.replica);
-    }
+    case Op::fold:
+      return world.fold(step);
+    case Op::compact:
+      return world.compact(step);
     case Op::clock:
       d.clock_offset = std::clamp(d.clock_offset + step.number, -kMaxOffset, kMaxOffset);
       d.db->clock().set(1'700'000'000'000 + d.clock_offset);

@@ -142,7 +142,8 @@ std::string print(const Step& step) {
 
 std::string print(const Script& script) {
   std::string out = "seed " + std::to_string(script.seed) + "\nreplicas " + std::to_string(script.replicas) +
-                    (script.files ? " files" : " memory") + "\ntables";
+                    (script.files ? " files" : " memory") + (script.enforced ? " foreign_keys" : "") +
+                    (script.recursive ? " recursive_triggers" : "") + "\ntables";
   for (int t : script.tables) out += " " + table_specs()[static_cast<size_t>(t)].label;
   out += "\n";
   for (const Step& step : script.before) out += "before " + print(step) + "\n";
@@ -162,9 +163,14 @@ Result<Script> parse_script(std::string_view text) {
       script.seed = std::strtoull(std::string(line.substr(5)).c_str(), nullptr, 10);
     } else if (line.starts_with("replicas ")) {
       auto words = split(line, ' ');
-      ok = words.size() == 3 && parse_number(words[1], value) && value >= 1 && value <= 16;
+      ok = words.size() >= 3 && parse_number(words[1], value) && value >= 1 && value <= 16;
       script.replicas = static_cast<int>(value);
       script.files = ok && words[2] == "files";
+      for (size_t w = 3; w < words.size(); ++w) {
+        bool& pragma = words[w] == "foreign_keys" ? script.enforced : script.recursive;
+        ok = ok && (words[w] == "foreign_keys" || words[w] == "recursive_triggers");
+        pragma = true;
+      }
     } else if (line.starts_with("tables ")) {
       for (std::string_view label : split(line.substr(7), ' ')) {
         script.tables.push_back(table_index(label));

@@ -70,6 +70,8 @@ struct Script {
   uint64_t seed = 0;
   int replicas = 3;
   bool files = false;        // real files in WAL mode, else SQLite's memdb
+  bool enforced = false;     // PRAGMA foreign_keys
+  bool recursive = false;    // PRAGMA recursive_triggers
   std::vector<int> tables;   // indexes into table_specs()
   std::vector<Step> before;  // run before the tables are tracked
   std::vector<Step> steps;

@@ -41,9 +41,9 @@ TEST(Script, EveryOperationAndTableIsGenerated) {
 }
 
 TEST(Script, MalformedLinesAreNamed) {
-  for (const char* line :
-       {"jump on=0", "insert on=9 table=items key='k'", "insert on=0 table=nothing", "insert on=0 key='k",
-        "update on=0 table=items key='k' set=9:1", "sync on=0 peer=x", "replicas many memory"}) {
+  for (const char* line : {"jump on=0", "insert on=9 table=items key='k'", "insert on=0 table=nothing",
+                           "insert on=0 key='k", "update on=0 table=items key='k' set=9:1", "sync on=0 peer=x",
+                           "replicas many memory", "replicas 2 memory triggers"}) {
     auto script = parse_script(std::string("replicas 2 memory\ntables items\n") + line);
     ASSERT_FALSE(script.ok()) << line;
     EXPECT_NE(script.error().message.find("line 3"), std::string::npos) << script.error().message;

@@ -28,7 +28,7 @@ class Shrinker {
 
   size_t size() const {
     size_t n = best_.steps.size() + best_.before.size() + best_.tables.size() + static_cast<size_t>(best_.replicas) +
-               best_.files;
+               best_.files + best_.enforced + best_.recursive;
     for (const Step& s : best_.steps) n += s.set.size() + (s.connection > 0);
     for (const Step& s : best_.before) n += s.set.size();
     return n;
@@ -77,9 +77,11 @@ class Shrinker {
       candidate.tables.erase(candidate.tables.begin() + static_cast<std::ptrdiff_t>(i));
       if (try_script(candidate)) --i;
     }
-    Script candidate = best_;
-    candidate.files = false;
-    if (best_.files) try_script(candidate);
+    for (bool Script::*flag : {&Script::files, &Script::enforced, &Script::recursive}) {
+      Script candidate = best_;
+      candidate.*flag = false;
+      if (best_.*flag) try_script(candidate);
+    }
   }
 
   void drop_values() {

@@ -90,6 +90,7 @@ std::pair<std::string, std::vector<Value>> sql_of(const Step& step, const TableS
 }
 
 Outcome apply_to(Oracle& model, const Step& step, int64_t now_ms) {
+  if (table_specs()[static_cast<size_t>(step.table)].constrained) return model.constrained(step, now_ms);
   switch (step.op) {
     case Op::insert:
       return model.insert(step.table, step.key, step.set, now_ms);

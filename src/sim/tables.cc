@@ -134,8 +134,12 @@ TableSpec pairs() {
 }  // namespace
 
 const std::vector<TableSpec>& table_specs() {
-  static const std::vector<TableSpec> specs = {items(),     order_lines(), loose(),    numbered(), strict(),
-                                               generated(), wide(),        measured(), pairs()};
+  static const std::vector<TableSpec> specs = [] {
+    std::vector<TableSpec> all = {items(),     order_lines(), loose(),    numbered(), strict(),
+                                  generated(), wide(),        measured(), pairs()};
+    for (TableSpec& spec : constrained_tables()) all.push_back(std::move(spec));
+    return all;
+  }();
   return specs;
 }
 

@@ -18,6 +18,24 @@ struct ColumnSpec {
   std::string name;
   Kind kind = Kind::any;
   Value default_value;
+  std::vector<Value> values = {};  // not empty: only these
+  bool references = false;         // they are keys of another table, or NULL
+};
+
+// A UNIQUE index of up to a few columns.
+struct UniqueSpec {
+  std::vector<int> columns;
+  bool nocase = false;
+  int where_zero = -1;  // partial: of the rows in which this column is 0
+};
+
+enum class OnDelete { cascade, set_null, restrict };
+
+// A foreign key on the parent's primary key, which has one column.
+struct ReferenceSpec {
+  int column;
+  std::string parent;  // its label
+  OnDelete on_delete;
 };
 
 struct TableSpec {
@@ -28,10 +46,16 @@ struct TableSpec {
   std::vector<ColumnSpec> columns;  // the others, generated ones left out
   std::vector<Key> keys;            // those that scripts use: few, so that replicas meet
   bool allow_integer_key = false;
+  std::vector<UniqueSpec> unique = {};
+  std::vector<ReferenceSpec> references = {};
+  int low = -1, high = -1;  // CHECK (low <= high)
+  bool constrained = false;
 };
 
 // All of them; scripts use indexes into this list.
 const std::vector<TableSpec>& table_specs();
+// Tables with constraints, parents first (sim/constrained_tables.cc). A script has all up to one of them, or none.
+std::vector<TableSpec> constrained_tables();
 // The index, or -1.
 int table_index(std::string_view label);
 

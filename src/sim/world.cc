@@ -12,6 +12,12 @@ namespace {
 
 constexpr int64_t kStart = 1'700'000'000'000;
 
+// Does a frame begin where the other ends?
+bool goes_on_with(BytesView frame, BytesView other) {
+  auto second = codec::ChangesetReader::open(frame), first = codec::ChangesetReader::open(other);
+  return first.ok() && second.ok() && second->info().from == first->info().next;
+}
+
 std::string name_of(int device) { return "replica " + std::to_string(device); }
 
 }  // namespace
@@ -33,13 +39,30 @@ std::string World::path(int) {
   return script_.files ? options_.folder + "/sim-" + std::to_string(files_++) + ".db" : "";
 }
 
+std::unique_ptr<Database> World::open(int i, uint64_t seed) {
+  auto db = std::make_unique<Database>(i, path(i), seed);
+  if (constrained())
+    db->set_pragmas({script_.enforced ? "PRAGMA foreign_keys=on" : "PRAGMA foreign_keys=off",
+                     script_.recursive ? "PRAGMA recursive_triggers=on" : "PRAGMA recursive_triggers=off"});
+  return db;
+}
+
+bool World::constrained() const {
+  return std::any_of(script_.tables.begin(), script_.tables.end(),
+                     [](int t) { return table_specs()[static_cast<size_t>(t)].constrained; });
+}
+
 void World::create(int i) {
   Device& d = device(i);
-  d.db = std::make_unique<Database>(i, path(i), script_.seed * 64 + static_cast<uint64_t>(i) + 1);
+  d.db = open(i, script_.seed * 64 + static_cast<uint64_t>(i) + 1);
   d.db->clock().set(kStart);
-  d.now.model = Oracle(script_.tables, "", options_.mistakes);
+  d.now.model = Oracle(script_.tables, "", options_.mistakes, script_.enforced);
   for (int t : script_.tables) {
-    if (d.db->run(0, table_specs()[static_cast<size_t>(t)].create) != SQLITE_OK)
+    const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
+    for (const ReferenceSpec& f : spec.references)
+      if (std::find(script_.tables.begin(), script_.tables.end(), table_index(f.parent)) == script_.tables.end())
+        return fail("setup", spec.label + " refers to " + f.parent + ", which the script leaves out");
+    if (sqlite3_exec(d.db->connection(0), spec.create.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
       return fail("setup", "creating a table: " + d.db->last_error(0));
   }
 }
@@ -53,7 +76,7 @@ void World::begin() {
     if (failed()) return;
     if (is_statement(step.op)) statement(step);
   }
-  for (int i = 0; i < devices(); ++i) {
+  for (int i = 0; i < devices() && !failed(); ++i) {
     for (int t : script_.tables) {
       const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
       sqlite::TrackOptions track;
@@ -98,6 +121,7 @@ void World::check_rows(int i, int connection, int table) {
   // SQLite's memdb has no snapshots: nobody reads while another connection writes.
   if (other && !script_.files) return;
   const Oracle& model = other ? d.before.model : d.now.model;
+  if (constrained()) check_parked(i, connection, model), table = -1;
   for (int t : script_.tables) {
     if (table >= 0 && t != table) continue;
     const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
@@ -119,6 +143,37 @@ void World::check_rows(int i, int connection, int table) {
         return fail("rows", name_of(i) + ": " + spec.label + " has row " + print(key) + " = " + print_row(row) +
                                 ", which should not be");
   }
+}
+
+void World::check_parked(int i, int connection, const Oracle& model) {
+  if (!model.tracked()) return;
+  std::map<std::string, std::string> actual, expected;
+  for (const auto& [row, why] : model.parked())
+    expected[table_specs()[static_cast<size_t>(row.first)].name + " [\"" + row.second[0].bytes + "\"]"] =
+        parked_name(why);
+  std::vector<std::vector<Value>> found;
+  if (!device(i).db->query(connection, "SELECT table_name, key, reason FROM rejoin_parked", found))
+    return fail("read", name_of(i) + ": reading rejoin_parked: " + device(i).db->last_error(connection));
+  for (const auto& row : found) {
+    std::string& why = actual[row[0].bytes + " " + row[1].bytes] = row[2].bytes;
+    for (Parked p : {Parked::check, Parked::unique, Parked::foreign_key})
+      if (row[2].bytes.find(parked_name(p)) != std::string::npos) why = parked_name(p);
+    if (row[2].bytes.find("shown without") != std::string::npos) why = parked_name(Parked::stand_in);
+  }
+  auto list = [](const std::map<std::string, std::string>& rows) {
+    std::string out;
+    for (const auto& [row, why] : rows) out += "  " + row + " " + why + "\n";
+    return out;
+  };
+  if (actual != expected)
+    fail("parked", name_of(i) + ": rejoin_parked lists\n" + list(actual) + "but should list\n" + list(expected));
+}
+
+void World::settle(int i, int c) {
+  if (!constrained() || failed()) return;
+  if (device(i).owner < 0) return observe(i);
+  device(i).now.model.settle();
+  check_rows(i, c);
 }
 
 void World::statement(const Step& step) {
@@ -224,6 +279,9 @@ void World::restore(const Step& step) {
   int c = step.connection & 1;
   if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
   const TableSpec& spec = table_specs()[static_cast<size_t>(step.table)];
+  // What shows decides whether the row can come back.
+  if (unforeseeable(step.replica)) return;
+  if (d.owner < 0 || d.owner == c) settle(step.replica, c);
   std::vector<crdt::ValueRef> key;
   for (const Value& v : step.key) key.push_back(v.ref());
   auto result = d.db->replica(c).restore(spec.name, key);
@@ -242,7 +300,28 @@ void World::restore(const Step& step) {
   if (*result != changed)
     return fail("restore", what + " said " + (*result ? "restored" : "alive already") + ", should be the opposite");
   if (d.owner == c) d.wrote = true;
+  settle(step.replica, c);
   check_rows(step.replica, c, step.table);
+}
+
+void World::compact(const Step& step) {
+  Device& d = device(step.replica);
+  int c = step.connection & 1;
+  if (unforeseeable(step.replica)) return;
+  auto gone = d.db->replica(c).compact();
+  if (!gone && !(d.owner >= 0 && gone.error().code == (d.owner == c ? Code::in_transaction : Code::busy)))
+    return fail("compact", gone.error().message);
+  if (gone) settle(step.replica, c);
+  observe(step.replica);
+}
+
+void World::fold(const Step& step) {
+  Device& d = device(step.replica);
+  int c = step.connection & 1;
+  if (unforeseeable(step.replica)) return;
+  Status status = d.db->replica(c).fold();
+  if (status) return settle(step.replica, c);
+  if (!(d.owner >= 0 && d.owner != c && status.error().code == Code::busy)) fail("fold", status.error().message);
 }
 
 std::optional<State> World::actual_state(int i) {
@@ -262,7 +341,10 @@ void World::observe(int i) {
   auto state = actual_state(i);
   if (!state) return;
   std::string wrong = d.now.model.observe(*state);
-  if (!wrong.empty()) fail("state", name_of(i) + ": " + wrong + "\nits state:\n" + print(*state));
+  if (!wrong.empty()) return fail("state", name_of(i) + ": " + wrong + "\nits state:\n" + print(*state));
+  if (!constrained()) return;
+  d.now.model.settle();
+  check_rows(i, 0);
 }
 
 std::optional<Letter> World::write_letter(int source, int to, int connection) {
@@ -302,6 +384,7 @@ std::optional<Letter> World::write_letter(int source, int to, int connection) {
 
 bool World::prepare_merge(int i, const std::vector<const State*>& contents) {
   Device& d = device(i);
+  if (unforeseeable(i)) return false;
   bool ambiguous = false;
   for (const State* s : contents) ambiguous |= d.now.model.ambiguous(*s);
   if (!ambiguous) return true;
@@ -313,16 +396,26 @@ bool World::prepare_merge(int i, const std::vector<const State*>& contents) {
 void World::deliver(const Letter& letter, int to, int connection) {
   Device& d = device(to);
   int c = connection & 1;
-  if (!prepare_merge(to, {&letter.content})) return;
+  std::vector<const State*> contents = {&letter.content};
+  for (const auto& [frame, content] : d.now.from[letter.source].staged) contents.push_back(&content);
+  if (!prepare_merge(to, contents)) return;
   auto outcome = d.db->replica(c).apply(letter.frame);
   if (d.owner >= 0 && d.owner != c) {
     if (outcome.ok()) return fail("busy", name_of(to) + ": apply worked while another connection writes");
     return expect_busy(to, "apply", outcome.error().code);
   }
   if (!outcome) return fail("apply", name_of(to) + ": " + outcome.error().message);
-  size_t changed = d.now.model.merge(letter.content);
+  // It may be what pages that wait go on with.
+  size_t changed = 0;
+  Position& position = d.now.from[letter.source];
+  if (!position.staged.empty() && goes_on_with(letter.frame, position.staged.back().first)) {
+    for (const auto& [frame, content] : position.staged) changed += d.now.model.merge(content);
+    position.staged.clear();
+  }
+  changed += d.now.model.merge(letter.content);
   if (d.owner == c) d.wrote = true;
-  if (outcome->staged || outcome->rows_parked || !outcome->refused.empty())
+  settle(to, c);
+  if (outcome->staged || (outcome->rows_parked && !constrained()) || !outcome->refused.empty())
     return fail("apply", name_of(to) + ": a whole changeset was staged, or rows of it parked or refused");
   check_rows(to, c);
   if (outcome->rows_changed != changed)
@@ -330,7 +423,6 @@ void World::deliver(const Letter& letter, int to, int connection) {
                       " rows changed, should be " + std::to_string(changed));
   // Everything up to `through` is known now, unless something between was never delivered.
   if (letter.generation != device(letter.source).generation) return;
-  Position& position = d.now.from[letter.source];
   if (letter.since <= position.acknowledged) position.acknowledged = std::max(position.acknowledged, letter.through);
 }
 
@@ -370,6 +462,7 @@ bool World::take_page(int to, int source, const PageSent& page, int c, bool move
     d.now.model.merge(page.content);
   }
   if (move) position.cursor = page.next;
+  settle(to, c);
   check_rows(to, c);
   return true;
 }
@@ -410,7 +503,10 @@ void World::page(const Step& step) {
       auto second = read(first->next);
       if (failed()) return;
       if (second) take_page(to, source, *second, c, false, true);
-      if (failed() || !take_page(to, source, *first, c, true, false) || !second) return;
+      if (failed()) return;
+      // The other page may have begun anew, and so does the reader then.
+      if (!take_page(to, source, *first, c, true, true)) device(to).now.from[source].cursor.clear();
+      if (failed() || !second || device(to).now.from[source].cursor.empty()) return;
       take_page(to, source, *second, c, true, false);
       return;
     }
@@ -422,7 +518,7 @@ void World::clone(int to, int from) {
   Device& d = device(to);
   int64_t now = d.db->clock().now_ms();
   d.db = nullptr;
-  d.db = std::make_unique<Database>(to, path(to), script_.seed * 64 + 32 + static_cast<uint64_t>(step_ + 2) * 1024);
+  d.db = open(to, script_.seed * 64 + 32 + static_cast<uint64_t>(step_ + 2) * 1024);
   d.db->clock().set(now);
   d.db->copy_from(*device(from).db);
   ++d.generation;

@@ -83,6 +83,8 @@ class World {
   // BEGIN, COMMIT, SAVEPOINT and so on, and reopening a connection.
   void transaction(const Step& step);
   void restore(const Step& step);
+  void compact(const Step& step);
+  void fold(const Step& step);
 
   // Reads a device's whole state and lets its model learn. Needs a device without an open transaction.
   void observe(int device);
@@ -103,6 +105,8 @@ class World {
   Device& device(int i) { return devices_[static_cast<size_t>(i)]; }
   int devices() const { return static_cast<int>(devices_.size()); }
   const Script& script() const { return script_; }
+  // Do constraints decide what is visible?
+  bool constrained() const;
 
  private:
   void create(int device);
@@ -113,6 +117,13 @@ class World {
   void expect_busy(int device, const std::string& what, Code code);
   // `move`: the receiver's cursor moves to the page's end. False when the page was not taken.
   bool take_page(int to, int source, const PageSent& page, int connection, bool move, bool may_gap);
+  std::unique_ptr<Database> open(int device, uint64_t seed);
+  // A device has folded or merged: with constraints rows come and go by it.
+  void settle(int device, int connection);
+  void check_parked(int device, int connection, const Oracle& model);
+  // Must the model see the stamps of this device first, and cannot?
+  bool unforeseeable(int device) { return constrained() && this->device(device).owner >= 0 && pending(device); }
+  bool pending(int device) { return this->device(device).now.model.pending(); }
   // Makes sure that the model can say what a merge must give. False: it cannot, because a transaction is open.
   bool prepare_merge(int device, const std::vector<const State*>& contents);
 
