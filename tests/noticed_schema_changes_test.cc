@@ -250,6 +250,18 @@ TEST(NoticedSchemaChanges, TheDoctorReportsATableThatAPlainRenameMadeUnfit) {
   a.expect_sound();
 }
 
+TEST(NoticedSchemaChanges, PlainColumnsThatTakeAllNamesOfTheRowNumberStopNothing) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT)", {"t"});
+  a.run("ALTER TABLE t ADD COLUMN rowid; ALTER TABLE t ADD COLUMN oid; ALTER TABLE t ADD COLUMN _rowid_");
+  for (const std::string v : {"first", "last"}) a.run("INSERT INTO t(id, v) VALUES('1', '" + v + "'); DELETE FROM t");
+  compact(a);
+  const auto findings = a.rejoin().doctor();
+  ASSERT_TRUE(findings.ok()) << findings.error().message;
+  EXPECT_NE(findings->find("{\"kind\":\"table\",\"table\":\"t\""), std::string::npos) << *findings;
+  EXPECT_TRUE(a.restore("t", {sim::Value::text("1")}));
+  EXPECT_EQ(a.rows("SELECT v FROM t"), "'last'\n");
+}
+
 TEST(NoticedSchemaChanges, RowsThatWaitedForAnIndexShowWhenItIsDropped) {
   const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT)";
   Peer a(schema + "; CREATE UNIQUE INDEX tv ON t(v)", {"t"}), b(schema, {"t"});

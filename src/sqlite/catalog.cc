@@ -290,7 +290,7 @@ Result<AppTriggers> read_app_triggers(sqlite3* db) {
 
 }  // namespace
 
-Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
+Result<Catalog> load_catalog(sqlite3* db) {
   Catalog catalog;
   REJOIN_ASSIGN(const AppTriggers triggers, read_app_triggers(db));
   REJOIN_ASSIGN(Statement s,
@@ -304,7 +304,6 @@ Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped) {
     if (!described.ok()) {
       if (described.error().code != Code::not_found && described.error().code != Code::untrackable)
         return std::move(described).error();
-      dropped.push_back(static_cast<uint64_t>(s.integer(0)));
       continue;
     }
     auto table = std::make_unique<Table>(std::move(*described));

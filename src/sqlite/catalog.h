@@ -104,8 +104,8 @@ Affinity affinity_of(std::string_view declared_type);
 Result<Table> describe_table(sqlite3* db, const std::string& name);
 
 // Reads rejoin_table and rejoin_column and joins them with the declarations. Tracked tables that were dropped are left
-// out (and their ids go to `dropped`).
-Result<Catalog> load_catalog(sqlite3* db, std::vector<uint64_t>& dropped);
+// out.
+Result<Catalog> load_catalog(sqlite3* db);
 
 contract::Table to_contract(const Table& table);
 

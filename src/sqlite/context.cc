@@ -205,8 +205,7 @@ Status refresh_catalog(Context& ctx) {
   }
   if (main_version == ctx.catalog_main && temp_triggers == ctx.catalog_temp) return {};
   ctx.statements.clear();
-  std::vector<uint64_t> dropped;
-  REJOIN_ASSIGN(ctx.catalog, load_catalog(ctx.db, dropped));
+  REJOIN_ASSIGN(ctx.catalog, load_catalog(ctx.db));
   ctx.catalog_main = main_version;
   ctx.catalog_temp = temp_triggers;
   return {};

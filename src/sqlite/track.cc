@@ -305,9 +305,8 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
     if (options.keep_deleted && known->keep_deleted != *options.keep_deleted) {
       REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET keep_deleted=" + std::to_string(*options.keep_deleted) +
                                   " WHERE id=" + std::to_string(known->id)));
-      known->keep_deleted = *options.keep_deleted;
-      REJOIN_TRY(drop_triggers(ctx.db, known->id));
-      for (const std::string& sql : create_triggers(*known)) REJOIN_TRY(exec(ctx.db, sql));
+      ctx.statements.clear();
+      REJOIN_TRY(renew_triggers(ctx, known->id));
     }
     return work.commit();
   }
