@@ -100,10 +100,8 @@ struct Difference {
 std::vector<Difference> diff(const Contract& before, const Contract& after);
 // For people: "column todos.done was removed".
 std::string to_text(const Difference& difference);
-// Of diff(before, after), what a device of `before` could not go on with.
+// Of diff(before, after), what a device of `before` could not go on with. Nothing: every table and column of `before`
+// is in `after` unchanged, and new columns of its tables are nullable or have a default that is not NULL.
 std::vector<Difference> not_additive(const Contract& before, const Contract& after);
-// Nothing is not additive: every table and column of `before` is in `after` unchanged, and new columns of its tables
-// are nullable or have a default that is not NULL: a device of `before` can sync with `after`.
-bool additive(const Contract& before, const Contract& after);
 
 }  // namespace rejoin::contract

@@ -238,7 +238,7 @@ TEST(ContractDiff, the_order_of_columns_is_no_difference) {
   Contract before{{todos()}}, after = before;
   std::swap(after.tables[0].columns[1], after.tables[0].columns[2]);
   EXPECT_TRUE(diff(before, after).empty());
-  EXPECT_TRUE(additive(before, after));
+  EXPECT_TRUE(not_additive(before, after).empty());
 }
 
 TEST(AdditiveContract, old_apps_keep_syncing_after_additions_only) {
@@ -246,7 +246,7 @@ TEST(AdditiveContract, old_apps_keep_syncing_after_additions_only) {
   auto with = [&](Column added) {
     Contract after = before;
     after.tables[0].columns.insert(after.tables[0].columns.begin() + 1, std::move(added));
-    return additive(before, after);
+    return not_additive(before, after).empty();
   };
   EXPECT_TRUE(with(column("due")));
   EXPECT_TRUE(with(column("due", "TEXT", true, Literal(std::string("never")))));
@@ -255,12 +255,12 @@ TEST(AdditiveContract, old_apps_keep_syncing_after_additions_only) {
   Contract more = before;
   more.tables.push_back(todos());
   more.tables[1].name = "zzz";
-  EXPECT_TRUE(additive(before, more));
-  EXPECT_FALSE(additive(more, before));
+  EXPECT_TRUE(not_additive(before, more).empty());
+  EXPECT_FALSE(not_additive(more, before).empty());
   Contract changed = before;
   changed.tables[0].columns[1].not_null = false;
-  EXPECT_FALSE(additive(before, changed));
-  EXPECT_TRUE(additive({}, before));
+  EXPECT_FALSE(not_additive(before, changed).empty());
+  EXPECT_TRUE(not_additive({}, before).empty());
 }
 
 TEST(QuotedName, doubles_inner_quotes) {

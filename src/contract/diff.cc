@@ -92,8 +92,6 @@ std::vector<Difference> not_additive(const Contract& before, const Contract& aft
   return out;
 }
 
-bool additive(const Contract& before, const Contract& after) { return not_additive(before, after).empty(); }
-
 std::string to_text(const Difference& d) {
   const std::string table = "table " + quote_name(d.table), column = "column " + quote_name(d.column) + " of " + table;
   switch (d.kind) {
