@@ -48,6 +48,15 @@ Status log_insert(Context& ctx, const Table& table, BytesView key) {
   return s->run("writing a row anew");
 }
 
+Status write_anew_later(Context& ctx, const Table& table, BytesView key) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k, horizon) "
+                                             "VALUES(?1, ?2, -1)"));
+  Use use(*s);
+  s->bind_text(1, table.name);
+  s->bind_blob(2, key);
+  return s->run("noting a row of a renamed table");
+}
+
 }  // namespace
 
 Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
@@ -57,7 +66,7 @@ Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
   if (horizon == 0) return int64_t{0};
   REJOIN_ASSIGN(const Horizon mine, read_horizon(ctx));
   // Since anything was sent: what was inserted or restored here, and what anybody but the server wrote.
-  std::set<std::pair<std::string, Bytes>> unsent, news;
+  std::set<std::pair<std::string, Bytes>> unsent, news, announced;
   FeedRequest request;
   request.after = mine.sent;
   REJOIN_ASSIGN(request.up_to, log_tail(ctx));
@@ -65,14 +74,17 @@ Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
   REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, request));
   for (const TableTouches& t : feed.tables)
     for (const Touch& touch : t.touches)
-      if (touch.whole) unsent.emplace(t.table->name, Bytes(t.key(touch)));
+      if (touch.born) unsent.emplace(t.table->name, Bytes(t.key(touch)));
   request.local_only = false;
   if (server)
     if (const int64_t origin = ctx.sites.find(*server); origin >= 0)
       request.skip_origin = static_cast<uint32_t>(origin);
   REJOIN_ASSIGN(Feed all, read_feed(ctx, work.state, request));
   for (const TableTouches& t : all.tables)
-    for (const Touch& touch : t.touches) news.emplace(t.table->name, Bytes(t.key(touch)));
+    for (const Touch& touch : t.touches) {
+      if (touch.written) news.emplace(t.table->name, Bytes(t.key(touch)));
+      if (touch.announced) announced.emplace(t.table->name, Bytes(t.key(touch)));
+    }
   work.state.last = std::max(work.state.last, horizon);
   work.state.last_remote = std::max(work.state.last_remote, horizon);
   int64_t rows = 0;
@@ -88,7 +100,11 @@ Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
       const bool never_sent =
           unsent.contains({table->name, row.key}) || (mine.sent == 0 && state.record.birth.site == work.state.site);
       held = !before && !never_sent && !news.contains({table->name, row.key});
-      anew = !before && never_sent && state.record.visible() && state.record.birth.hlc <= horizon;
+      const bool old = state.record.visible() && state.record.birth.hlc <= horizon;
+      // Sent under a former name: whether it was deleted there is known when all is pulled.
+      if (!before && !never_sent && old && announced.contains({table->name, row.key}))
+        REJOIN_TRY(write_anew_later(ctx, *table, row.key));
+      anew = !before && never_sent && old;
     }
     if (!anew) {
       if (!held) left.push_back(std::move(row));
@@ -99,6 +115,28 @@ Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
   }
   refused = std::move(left);
   return rows;
+}
+
+Status write_waiting_anew(Work& work) {
+  Context& ctx = work.ctx();
+  std::vector<std::pair<const Table*, Bytes>> rows;
+  {
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT table_name, k FROM main.rejoin_evicted WHERE horizon=-1 ORDER BY 1, 2"));
+    Use use(*s);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("reading rows of renamed tables"));
+      if (!row) break;
+      if (const Table* table = ctx.catalog.find(s->text(0))) rows.emplace_back(table, s->blob(1));
+    }
+  }
+  if (rows.empty()) return {};
+  REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_evicted WHERE horizon=-1"));
+  for (const auto& row : rows) {
+    REJOIN_ASSIGN(const RowState state, read_row_state(ctx, *row.first, row.second));
+    if (state.record.visible()) REJOIN_TRY(log_insert(ctx, *row.first, row.second));
+  }
+  return fold(work);
 }
 
 }  // namespace rejoin::sqlite

@@ -15,5 +15,8 @@ namespace rejoin::sqlite {
 // noted of earlier refusals still be there.
 Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
                            const std::optional<crdt::SiteId>& server);
+// At the end of a sync, when all is pulled: the refused rows of renamed tables that were sent under a former name and
+// have not left since. That name's deletions don't tell of the new one's, so the server took them for forgotten.
+Status write_waiting_anew(Work& work);
 
 }  // namespace rejoin::sqlite

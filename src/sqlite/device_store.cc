@@ -280,6 +280,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     }
     if (error.empty()) {
       REJOIN_TRY(fold(work));
+      if (is_server()) REJOIN_TRY(write_waiting_anew(work));
       REJOIN_TRY(compact_if_worthwhile(work));
     }
     return work.commit();

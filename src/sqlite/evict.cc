@@ -32,6 +32,8 @@ Status on_row(Context& ctx, const char* sql, std::string_view table, BytesView k
 }
 
 constexpr const char* kForget = "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2";
+constexpr const char* kNote =
+    "INSERT INTO main.rejoin_evicted(table_name, k) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET horizon=0 WHERE horizon<0";
 
 // A log position that no reader has reached.
 Result<int64_t> new_position(Work& work) {
@@ -43,6 +45,16 @@ Result<int64_t> new_position(Work& work) {
 
 // Every row without a stamp above the horizon.
 Status note_old_rows(Context& ctx, const Table& table, crdt::Hlc horizon) {
+  {
+    // What is to be written anew (sqlite/anew.h) must come again first.
+    REJOIN_ASSIGN(Statement * held,
+                  ctx.statement("UPDATE main.rejoin_evicted SET horizon=-1-?2 WHERE table_name=?1 AND "
+                                "horizon=-1"));
+    Use use(*held);
+    held->bind_text(1, table.name);
+    held->bind(2, static_cast<int64_t>(horizon));
+    REJOIN_TRY(held->run("noting rows that are to leave"));
+  }
   REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, rec FROM " + table.records()));
   REJOIN_ASSIGN(Statement * add, ctx.statement("INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k, horizon) "
                                                "VALUES(?1, ?2, ?3)"));
@@ -75,7 +87,7 @@ Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, b
   Context& ctx = work.ctx();
   int64_t position = 0;
   for (const sync::EvictedRows& rows : evicted) {
-    const Table* table = ctx.catalog.find(rows.table);
+    const Table* table = ctx.catalog.find_named(rows.table);
     if (!table) continue;
     if (rows.horizon != 0) {
       if (!server) continue;
@@ -89,16 +101,14 @@ Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, b
       continue;
     }
     if (rows.all) {
-      REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k) SELECT ?1, "
-                                                 "k FROM " +
-                                                 table->records()));
+      REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT INTO main.rejoin_evicted(table_name, k) SELECT ?1, k FROM " +
+                                                 table->records() +
+                                                 " WHERE true ON CONFLICT DO UPDATE SET horizon=0 WHERE horizon<0"));
       Use use(*s);
       s->bind_text(1, table->name);
       REJOIN_TRY(s->run("noting rows that are to leave"));
     }
-    for (const Bytes& key : rows.keys)
-      REJOIN_TRY(
-          on_row(ctx, "INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k) VALUES(?1, ?2)", table->name, key));
+    for (const Bytes& key : rows.keys) REJOIN_TRY(on_row(ctx, kNote, table->name, key));
   }
   return {};
 }
@@ -110,11 +120,16 @@ Status keep_what_came_back(Context& ctx, BytesView frame) {
   std::vector<uint32_t> sites(reader.sites().size(), 0);
   for (size_t b = 0; b < reader.blocks().size(); ++b) {
     const codec::WireTable& wire = reader.tables()[reader.blocks()[b].table];
-    const Table* table = ctx.catalog.find(wire.name);
+    const Table* table = ctx.catalog.find_named(wire.name);
     if (!table) continue;
     const std::vector<uint32_t> columns(wire.columns.size(), codec::kNoColumn);
     codec::BlockCursor cursor = reader.rows(b, sites, columns);
-    while (cursor.next()) REJOIN_TRY(on_row(ctx, kForget, table->name, cursor.key()));
+    while (cursor.next()) {
+      REJOIN_TRY(on_row(ctx, "UPDATE main.rejoin_evicted SET horizon=-1 WHERE table_name=?1 AND k=?2 AND horizon<-1",
+                        table->name, cursor.key()));
+      REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2 AND horizon<>-1",
+                        table->name, cursor.key()));
+    }
   }
   return {};
 }
@@ -140,12 +155,14 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
   REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, request));
   std::map<std::string, std::set<Bytes>> unsent;
   for (const TableTouches& t : feed.tables)
-    for (const Touch& touch : t.touches) unsent[t.table->name].emplace(t.key(touch));
+    for (const Touch& touch : t.touches)
+      if (touch.written) unsent[t.table->name].emplace(t.key(touch));
 
   std::map<std::string, std::vector<std::pair<Bytes, crdt::Hlc>>> leaving;
   {
     REJOIN_ASSIGN(Statement * s,
-                  ctx.statement("SELECT table_name, k, horizon FROM main.rejoin_evicted ORDER BY table_name, k"));
+                  ctx.statement("SELECT table_name, k, CASE WHEN horizon<0 THEN -1-horizon ELSE horizon END FROM "
+                                "main.rejoin_evicted WHERE horizon<>-1 ORDER BY table_name, k"));
     Use use(*s);
     for (;;) {
       REJOIN_ASSIGN(bool row, s->step("reading rows that are to leave"));

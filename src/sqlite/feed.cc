@@ -30,6 +30,9 @@ void merge_equal_keys(TableTouches& t) {
       Touch& into = t.touches[out - 1];
       into.life |= t.touches[i].life;
       into.whole |= t.touches[i].whole;
+      into.announced |= t.touches[i].announced;
+      into.written |= t.touches[i].written;
+      into.born |= t.touches[i].born;
       into.columns |= t.touches[i].columns;
     } else {
       if (out != i) t.touches[out] = std::move(t.touches[i]);
@@ -102,7 +105,7 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
       const size_t at = into->keys.size();
       into->keys += parked.key;
       Touch& t = add(at);
-      t.whole = t.life = true;
+      t.whole = t.life = t.written = t.born = true;
       continue;
     }
     if (op == kMerged) {
@@ -118,6 +121,9 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
         Touch& t = add(at);
         t.life = list.life;
         t.whole = list.whole;
+        t.announced = list.announced;
+        t.written = !list.announced;
+        t.born = list.whole && !list.announced;
         t.columns = list.columns;
         ++feed.entries;
       }
@@ -134,7 +140,8 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
     for (size_t i = 0; i < values.size(); ++i) values[i] = log->value(4 + static_cast<int>(i));
     crdt::encode_key(values, into->keys);
     Touch& t = add(at);
-    t.whole = op == kInsert || op == kRestore;
+    t.whole = t.born = op == kInsert || op == kRestore;
+    t.written = true;
     t.life = op != kUpdate;
     for (uint32_t first = op == kUpdate ? chunk_first(log->integer(3)) : 0; mask; mask &= mask - 1)
       t.columns.add(first + static_cast<uint32_t>(std::countr_zero(mask)));

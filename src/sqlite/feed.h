@@ -15,8 +15,11 @@ struct Touch {
   uint64_t prefix = 0;  // first bytes of the key, for sorting
   uint32_t key_at = 0;
   uint32_t key_size = 0;
-  bool life = false;   // liveness changed
-  bool whole = false;  // the row came alive: everything is to be sent
+  bool life = false;       // liveness changed
+  bool whole = false;      // the row came alive: everything is to be sent
+  bool announced = false;  // because the table was renamed
+  bool written = false;    // for any other reason
+  bool born = false;       // came alive, for any other reason
   crdt::ColumnSet columns;
 };
 

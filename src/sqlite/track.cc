@@ -219,7 +219,7 @@ Status announce_rows(Work& work, const Table& t) {
   for (;;) {
     REJOIN_ASSIGN(bool row, records.step("reading a renamed table's rows"));
     if (!row) break;
-    list.add(records.blob(0), true, true, {});
+    list.announce(records.blob(0));
     if (list.rows() >= 1024) REJOIN_TRY(flush());
   }
   return flush();
