@@ -68,7 +68,7 @@ class PythonTest(FolderTest):
                 b.execute("SELECT rejoin_apply(?)", (bytes(changeset),)).fetchone()
             changeset[at] ^= 1 << (at % 8)
         with self.assertRaises(sqlite3.Error):
-            b.execute("SELECT rejoin_apply(?)", (b"",)).fetchone()
+            b.execute("SELECT rejoin_apply(?)", (bytes(changeset[:1]),)).fetchone()
         self.assertEqual(rows(self.path("b.db")), [])
         self.assertEqual(b.execute("SELECT rejoin_apply(?)", (bytes(changeset),)).fetchone(), (1,))
 

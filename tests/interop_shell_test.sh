@@ -19,6 +19,8 @@ check 'writes of a shell without the extension are captured' 2 \
 
 rejoin_sql a.db "SELECT writefile('a.changeset', rejoin_changeset(0))" >/dev/null
 check 'a changeset from one file goes into another' 4 "$(rejoin_sql b.db "SELECT rejoin_apply(readfile('a.changeset'))")"
+rejoin_sql a.db "SELECT writefile('nothing.changeset', rejoin_changeset(rejoin_seq()))" >/dev/null
+check 'nothing new, through a file' 0 "$(rejoin_sql b.db "SELECT rejoin_apply(readfile('nothing.changeset'))")"
 check 'with every type' "$(plain a.db 'SELECT *, typeof(v) FROM "order" ORDER BY 1')" "$(plain b.db 'SELECT *, typeof(v) FROM "order" ORDER BY 1')"
 check 'once is enough' 0 "$(rejoin_sql b.db "SELECT rejoin_apply(readfile('a.changeset'))")"
 

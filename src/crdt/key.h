@@ -13,6 +13,8 @@
 // One key has exactly one encoding: decode refuses any other (a UUID spelled as 0x30, for instance).
 #pragma once
 
+#include <algorithm>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -28,6 +30,14 @@ void encode_key(std::span<const ValueRef> values, Bytes& out);
 // `scratch` (overwritten; must stay as it is while the values are used). False when malformed or not exactly `columns`
 // fields; then `values` is unspecified. Does not allocate when `values` and `scratch` are reused.
 bool decode_key(BytesView key, size_t columns, std::vector<ValueRef>& values, Bytes& scratch);
+
+// First bytes of an encoded key as a number: keys whose prefixes differ are ordered as these. The tag byte is nearly
+// always the same and wastes an eighth, but keys of different types must still sort by it.
+inline uint64_t key_prefix(BytesView key) {
+  char buffer[8] = {};
+  std::memcpy(buffer, key.data(), std::min<size_t>(8, key.size()));
+  return load_be64(buffer);
+}
 
 // The key as a JSON array, as rejoin_changes shows it: ["5c1e…"], ["DE", 4], blobs as {"blob":"hex"}. `(damaged)` when
 // malformed.

@@ -14,9 +14,6 @@
 namespace rejoin::sqlite {
 namespace {
 
-// 2200-01-01: a server that claims a later horizon is not believed, for its stamps would outlast every device.
-constexpr int64_t kLatestHorizonMs = 7'258'118'400'000;
-
 // The newest horizon that was told: rows that were refused for it come back as dead since then.
 Result<crdt::Hlc> told_horizon(Context& ctx, const std::vector<sync::RefusedRow>& refused) {
   crdt::Hlc horizon = 0;
@@ -27,7 +24,7 @@ Result<crdt::Hlc> told_horizon(Context& ctx, const std::vector<sync::RefusedRow>
     if (*told && (*told)->row && !(*told)->row->record.alive)
       horizon = std::max(horizon, (*told)->row->record.live.hlc);
   }
-  return std::min(horizon, crdt::hlc_of_ms(kLatestHorizonMs));
+  return std::min(horizon, crdt::hlc_of_ms(kLatestBelievedMs));
 }
 
 Status log_insert(Context& ctx, const Table& table, BytesView key) {

@@ -19,9 +19,6 @@
 namespace rejoin::sqlite {
 namespace {
 
-// 2200-01-01: a server that claims a later time is not believed, for its stamps would outlast every device.
-constexpr int64_t kLatestServerClockMs = 7'258'118'400'000;
-
 class SqliteDeviceStore final : public sync::DeviceStore {
  public:
   SqliteDeviceStore(Replica& replica, std::string url) : ctx_(replica.impl().ctx), url_(std::move(url)) {}
@@ -344,7 +341,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_TRY(keep_what_came_back(ctx_, frame));
     if (!frame.empty()) {
       ApplyOptions options;
-      options.now_ms = std::min(server_now_ms, kLatestServerClockMs);
+      options.now_ms = std::min(server_now_ms, kLatestBelievedMs);
       options.referee = is_server();
       REJOIN_ASSIGN(outcome, apply_in(work, frame, options));
       REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));

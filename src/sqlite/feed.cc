@@ -1,7 +1,6 @@
 #include "sqlite/feed.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "codec/merged_list.h"
 #include "crdt/key.h"
@@ -10,12 +9,6 @@
 
 namespace rejoin::sqlite {
 namespace {
-
-uint64_t prefix_of(BytesView key) {
-  char buffer[8] = {};
-  std::memcpy(buffer, key.data(), std::min<size_t>(8, key.size()));
-  return load_be64(buffer);
-}
 
 void merge_equal_keys(TableTouches& t) {
   auto before = [&](const Touch& a, const Touch& b) {
@@ -63,7 +56,7 @@ Result<Feed> read_feed(Context& ctx, const State& state, const FeedRequest& requ
     Touch& t = into->touches.emplace_back();
     t.key_at = static_cast<uint32_t>(key_at);
     t.key_size = static_cast<uint32_t>(into->keys.size() - key_at);
-    t.prefix = prefix_of(into->key(t));
+    t.prefix = crdt::key_prefix(into->key(t));
     return t;
   };
   for (;;) {

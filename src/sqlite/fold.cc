@@ -34,14 +34,6 @@ struct Entry {
   crdt::Hlc stamp;
 };
 
-uint64_t key_prefix(BytesView key) {
-  // The tag byte is nearly always the same and would waste an eighth of the prefix, but keys of different types must
-  // still sort by it.
-  char buffer[8] = {};
-  std::memcpy(buffer, key.data(), std::min<size_t>(8, key.size()));
-  return load_be64(buffer);
-}
-
 struct Chunk {
   Bytes keys;
   std::vector<Entry> entries;
@@ -402,7 +394,7 @@ Status fold(Work& work) {
         e.key_at = static_cast<uint32_t>(at);
         e.key_size = static_cast<uint32_t>(chunk.keys.size() - at);
         key_bytes += e.key_size;
-        e.prefix = key_prefix(chunk.key(e));
+        e.prefix = crdt::key_prefix(chunk.key(e));
         e.seq = last_seq;
         any = true;
         e.op = static_cast<uint32_t>(op);

@@ -142,6 +142,7 @@ void fn_apply(sqlite3_context* c, int, sqlite3_value** v) {
                           fail(Code::bad_argument, "a changeset is a BLOB, as rejoin_changeset() gives it"));
     // Merging runs statements on this connection, which may free the argument's buffer: keep a copy.
     Bytes frame(value_of(v[0]).bytes);
+    if (frame.empty()) return sqlite3_result_int64(c, 0);  // the same, through a file
     ApplyOptions options;
     options.whole = true;  // nobody would hear of a refused row
     auto r = replica_of(c).apply(frame, options);

@@ -33,6 +33,8 @@ enum class Admission {
 // `partial`: what others wrote of the row is not in it. `stale`: from a device that has missed forgotten deletions.
 Admission admission(const crdt::RowRecord& theirs, crdt::Hlc horizon, bool partial, bool stale);
 std::string before_horizon(crdt::Hlc horizon);
+// 2200-01-01: a server that claims a later time or horizon is not believed, for its stamps would outlast every device.
+inline constexpr int64_t kLatestBelievedMs = 7'258'118'400'000;
 // Likewise of one that is kept aside until the row is known.
 std::string waits_for_row(crdt::Hlc horizon);
 
