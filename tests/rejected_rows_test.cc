@@ -46,6 +46,23 @@ TEST_F(RejectedRows, ARefusedInsertSaysThatTheServerHasNoneAndLeavesTheDevice) {
   EXPECT_EQ(a.must_sync(server).rows_pushed, 0u);
 }
 
+TEST(RejectedClaims, ARowThatWaitedForADiscardedRowsValueShowsAtOnce) {
+  const std::string schema = "CREATE TABLE users(id TEXT PRIMARY KEY, mail TEXT UNIQUE, bio TEXT)";
+  LoopbackServer server;
+  server.settings.max_value_bytes = 100;
+  LoopbackDevice a("a", schema, {"users"}), b("b", schema, {"users"});
+  a.peer.run("INSERT INTO users VALUES('first', 'e@x', hex(zeroblob(200)))");
+  a.must_sync(server);
+  b.peer.clock().set(a.peer.clock().now_ms() + 1'000);
+  b.peer.run("INSERT INTO users VALUES('second', 'e@x', '')");
+  b.must_sync(server), a.must_sync(server);
+  EXPECT_EQ(a.peer.rows("SELECT id FROM users"), "'first'\n");
+  EXPECT_EQ(a.peer.rows("SELECT key FROM rejoin_parked"), "'[\"second\"]'\n");
+  ASSERT_TRUE(a.peer.rejoin().discard_all().ok());
+  EXPECT_EQ(a.peer.rows("SELECT id FROM users"), "'second'\n");
+  a.peer.expect_sound();
+}
+
 TEST(RejectedParents, WhatRefersToADiscardedRowWaitsForIt) {
   const std::string schema =
       "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY, name TEXT);"

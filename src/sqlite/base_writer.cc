@@ -74,12 +74,12 @@ Result<Wrote> BaseWriter::run(Statement& s) {
   return e;
 }
 
-Result<Statement*> BaseWriter::insert_statement(const char* verb) {
+Result<Statement*> BaseWriter::insert_statement(const char* verb, const std::string& into) {
   std::string columns = table_.column_list(), marks;
   size_t n = table_.key.size();
   for (const Column& c : table_.columns) n += c.present;
   for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
-  return ctx_.statement(std::string(verb) + " INTO " + table_.quoted() + "(" + table_.key_list() +
+  return ctx_.statement(std::string(verb) + " INTO " + into + "(" + table_.key_list() +
                         (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")");
 }
 
@@ -91,14 +91,14 @@ void BaseWriter::bind_row(Statement& s, const Row& row) {
 
 Result<Wrote> BaseWriter::insert(const Row& row) {
   if (!insert_) {
-    REJOIN_ASSIGN(insert_, insert_statement("INSERT OR ABORT"));
+    REJOIN_ASSIGN(insert_, insert_statement("INSERT OR ABORT", table_.quoted()));
   }
   bind_row(*insert_, row);
   return run(*insert_);
 }
 
 Result<Wrote> BaseWriter::replace(const Row& row) {
-  REJOIN_ASSIGN(Statement * s, insert_statement("INSERT OR REPLACE"));
+  REJOIN_ASSIGN(Statement * s, insert_statement("INSERT OR REPLACE", table_.quoted()));
   bind_row(*s, row);
   return run(*s);
 }
@@ -149,15 +149,8 @@ Status BaseWriter::copy_to_shadow(const Row& row) {
 }
 
 Status BaseWriter::insert_shadow(const Row& row) {
-  std::string columns = table_.column_list(), marks;
-  size_t n = table_.key.size();
-  for (const Column& c : table_.columns) n += c.present;
-  for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
-  REJOIN_ASSIGN(Statement * s, ctx_.statement("INSERT OR REPLACE INTO " + table_.shadow() + "(" + table_.key_list() +
-                                              (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")"));
-  int at = bind_key(*s, row, 1);
-  for (size_t c = 0; c < table_.columns.size(); ++c)
-    if (table_.columns[c].present) s->bind(at++, row.values[c]);
+  REJOIN_ASSIGN(Statement * s, insert_statement("INSERT OR REPLACE", table_.shadow()));
+  bind_row(*s, row);
   return s->run("keeping a hidden row of " + table_.name);
 }
 

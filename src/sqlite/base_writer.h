@@ -45,7 +45,7 @@ class BaseWriter {
   static bool altered_by_affinity(const crdt::ValueRef& v, Affinity affinity);
 
  private:
-  Result<Statement*> insert_statement(const char* verb);
+  Result<Statement*> insert_statement(const char* verb, const std::string& into);
   void bind_row(Statement& s, const Row& row);
   Result<Wrote> run(Statement& s);
   int bind_key(Statement& s, const Row& row, int at);

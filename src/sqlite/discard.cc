@@ -129,7 +129,7 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
       }
   }
   REJOIN_TRY(erase_row(ctx, table, row.key));
-  REJOIN_TRY(merge.visibility().left(table, row.key));
+  REJOIN_TRY(merge.left(table, row.key));
   const codec::OneRow one = one_row(table, row.key, now);
   crdt::SiteId source = ctx.sites[work.state.site];
   if (told) source = told->source;

@@ -123,9 +123,18 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   REJOIN_TRY(flush(b));
   if (pass > 0) outcome_.rows_seen = seen;
   b.stored->reset();
-  if (std::find(touched_tables_.begin(), touched_tables_.end(), table->id) == touched_tables_.end())
-    touched_tables_.push_back(table->id);
+  touch(*table);
   return {};
+}
+
+void Merge::touch(const Table& table) {
+  if (std::find(touched_tables_.begin(), touched_tables_.end(), table.id) == touched_tables_.end())
+    touched_tables_.push_back(table.id);
+}
+
+Status Merge::left(const Table& table, BytesView key) {
+  touch(table);
+  return visibility_.left(table, key);
 }
 
 Status Merge::row(Block& b) {

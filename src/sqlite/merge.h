@@ -23,10 +23,11 @@ class Merge {
   Status finish();
   sync::ApplyOutcome& outcome() { return outcome_; }
   // To be told of rows that the caller takes out itself.
-  Visibility& visibility() { return visibility_; }
+  Status left(const Table& table, BytesView key);
 
  private:
   struct Block;
+  void touch(const Table& table);
   Status block(const codec::ChangesetReader& reader, size_t index);
   Status rows_of(const codec::ChangesetReader& reader, size_t index, Table& into,
                  const std::vector<std::vector<uint32_t>>& maps, size_t pass);
