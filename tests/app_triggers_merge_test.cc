@@ -144,6 +144,19 @@ TEST(AppTriggers, AMergeInATransactionThatIsRolledBackLeavesNothingBehind) {
   b.expect_sound();
 }
 
+TEST(AppTriggers, ATemporaryTriggerThatTakesAnothersPlaceIsNoticed) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY); CREATE TABLE log(id TEXT PRIMARY KEY)";
+  Peer a(schema, {"t", "log"}), b(schema, {"t", "log"});
+  b.run("CREATE TEMP TRIGGER one AFTER INSERT ON t BEGIN SELECT 1; END");
+  a.run("INSERT INTO t VALUES('1')");
+  b.fetch(a);
+  b.run("DROP TRIGGER one; CREATE TEMP TRIGGER two AFTER INSERT ON t BEGIN INSERT INTO log VALUES(NEW.id); END");
+  a.run("INSERT INTO t VALUES('2')");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id FROM log"), "");
+  b.expect_sound();
+}
+
 TEST(AppTriggers, ATriggerThatRewritesOtherRowsOfItsOwnTable) {
   // Only one row may be the default. The origin's change of the other row travels itself.
   tell({.schema =

@@ -2,6 +2,7 @@
 // parent does, whatever PRAGMA foreign_keys says; no merge leaves a reference that leads nowhere.
 #include <gtest/gtest.h>
 
+#include "sqlite/api.h"
 #include "tests/support/constrained.h"
 
 namespace rejoin::testing {
@@ -431,6 +432,40 @@ TEST(ForeignKeys, AReferenceThatMatchesByCollationOrAffinityShowsWithItsParent) 
       EXPECT_EQ(peer->number("SELECT count(*) FROM children WHERE up IS NOT NULL"), 0);
       EXPECT_EQ(peer->rows("PRAGMA foreign_key_check"), "");
     }
+  }
+}
+
+TEST(ForeignKeys, ATransactionThatWritesTheChildBeforeItsParentCanUseRejoinInBetween) {
+  const std::string schema =
+      "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY);"
+      "CREATE TABLE entries(id TEXT PRIMARY KEY, list TEXT REFERENCES lists DEFERRABLE INITIALLY DEFERRED)";
+  const std::vector<std::string> tables = {"lists", "entries"};
+  Peer origin(schema, tables), peer(schema, tables);
+  // 'w' waits for the list that is written below.
+  origin.run("PRAGMA foreign_keys = OFF; INSERT INTO entries VALUES('w', 'l')");
+  peer.fetch(origin);
+  origin.run("INSERT INTO lists VALUES('o')");
+  peer.run("BEGIN; INSERT INTO entries VALUES('e', 'l')");
+  ASSERT_TRUE(peer.rejoin().fold().ok());
+  peer.fetch(origin);
+  EXPECT_EQ(peer.rows("SELECT * FROM entries"), "'e'|'l'\n");
+  peer.run("INSERT INTO lists VALUES('l')");
+  ASSERT_TRUE(peer.rejoin().fold().ok());
+  EXPECT_EQ(peer.attempt("COMMIT"), SQLITE_OK);
+  ASSERT_TRUE(peer.rejoin().fold().ok());
+  EXPECT_EQ(peer.rows("SELECT id FROM entries ORDER BY id"), "'e'\n'w'\n");
+  peer.expect_sound();
+  // The list is deleted in such a transaction, and with it what refers to it here and elsewhere.
+  peer.run("BEGIN; DELETE FROM lists WHERE id = 'l'");
+  ASSERT_TRUE(peer.rejoin().fold().ok());
+  EXPECT_EQ(peer.attempt("COMMIT"), SQLITE_CONSTRAINT);
+  peer.run("DELETE FROM entries WHERE id IN ('e', 'w'); COMMIT");
+  ASSERT_TRUE(peer.rejoin().fold().ok());
+  origin.fetch(peer);
+  peer.fetch(origin);
+  for (Peer* p : {&origin, &peer}) {
+    EXPECT_EQ(p->rows("SELECT * FROM entries"), "");
+    p->expect_sound();
   }
 }
 

@@ -195,19 +195,29 @@ Result<uint32_t> intern_site(Context& ctx, const crdt::SiteId& id) {
 }
 
 Status refresh_catalog(Context& ctx) {
-  int64_t main_version = 0, temp_triggers = 0;
-  for (auto [sql, out] : {std::pair("PRAGMA main.schema_version", &main_version),
-                          std::pair("SELECT count(*) FROM sqlite_temp_schema WHERE type='trigger'", &temp_triggers)}) {
-    REJOIN_ASSIGN(Statement * s, ctx.statement(sql));
+  int64_t main_version = 0;
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("PRAGMA main.schema_version"));
     Use use(*s);
     REJOIN_ASSIGN(bool row, s->step("reading the schema version"));
-    if (row) *out = s->integer(0);
+    if (row) main_version = s->integer(0);
+  }
+  // The temporary schema's version would change with each merge that leaves nested writes out (sqlite/enforcement.h).
+  std::string temp_triggers;
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT sql FROM sqlite_temp_schema WHERE type='trigger'"));
+    Use use(*s);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("reading the temporary triggers"));
+      if (!row) break;
+      temp_triggers += Bytes(s->text(0)) + ";\n";
+    }
   }
   if (main_version == ctx.catalog_main && temp_triggers == ctx.catalog_temp) return {};
   ctx.statements.clear();
   REJOIN_ASSIGN(ctx.catalog, load_catalog(ctx.db));
   ctx.catalog_main = main_version;
-  ctx.catalog_temp = temp_triggers;
+  ctx.catalog_temp = std::move(temp_triggers);
   return {};
 }
 

@@ -40,12 +40,16 @@ struct Context {
   // The table into which a merge is about to write one row, so that the row's own triggers know that write from theirs
   // (sqlite/enforcement.h); 0: none.
   uint64_t writing = 0;
+  // Tables that were written while a transaction was open in which SQLite still misses parents: not settled yet
+  // (sqlite/fold.h).
+  std::set<uint64_t> unsettled;
   bool knows_nested = false;  // the function that asks for it is registered
   UuidSequence uuids;         // of rejoin_uuid()
   // Prepared statements by their text. Cleared when the connection closes or the schema changes.
   std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
   Catalog catalog;
-  int64_t catalog_main = -1, catalog_temp = -1;  // schema versions that `catalog` was read at
+  int64_t catalog_main = -1;     // schema version that `catalog` was read at
+  std::string catalog_temp;      // and the temporary triggers that there were
   int64_t catalog_checked = -2;  // schema version at which adopt_schema_changes() found everything in order
   crdt::SiteTable sites;
   bool sites_valid = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include "crdt/key.h"
 #include "crdt/record.h"
@@ -275,12 +276,7 @@ class TableFold {
     REJOIN_TRY(bind_key(*s, key));
     REJOIN_TRY(s->run("forgetting a dead row that lives again"));
     if (sqlite3_changes(ctx_.db) == 0) return {};
-    REJOIN_ASSIGN(Statement * parked,
-                  ctx_.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
-    Use use_parked(*parked);
-    parked->bind_text(1, table_.name);
-    parked->bind_blob(2, key);
-    return parked->run("forgetting a parked row that was written anew");
+    return unpark_hidden(ctx_, table_, key);
   }
 
   Status bind_key(Statement& s, BytesView key) {
@@ -302,6 +298,26 @@ class TableFold {
   std::vector<crdt::ValueRef> key_values_;
   Bytes scratch_;
 };
+
+bool misses_parents(sqlite3* db) {
+  int now = 0, highest = 0;
+  return sqlite3_db_status(db, SQLITE_DBSTATUS_DEFERRED_FKS, &now, &highest, 0) == SQLITE_OK && now != 0;
+}
+
+Status settle_visible(Work& work, Visibility& visibility, std::set<uint64_t> touched) {
+  Context& ctx = work.ctx();
+  if (misses_parents(ctx.db)) {
+    ctx.unsettled.merge(touched);
+    return {};
+  }
+  for (uint64_t id : ctx.unsettled)
+    if (const Table* table = ctx.catalog.find(id)) visibility.came(*table);
+  touched.insert(ctx.unsettled.begin(), ctx.unsettled.end());
+  REJOIN_TRY(visibility.settle({touched.begin(), touched.end()}));
+  // A transaction around this one can still roll it back.
+  if (!work.is_savepoint()) ctx.unsettled.clear();
+  return {};
+}
 
 }  // namespace
 
@@ -331,7 +347,11 @@ Status end_batch(Context& ctx, int64_t last_seq, int64_t origin_site) {
 Status fold(Work& work) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
-  if (tail <= work.state.folded) return {};
+  if (tail <= work.state.folded) {
+    if (ctx.unsettled.empty()) return {};
+    Visibility visibility(ctx);
+    return settle_visible(work, visibility, {});
+  }
   std::optional<RoomyCache> cache;
   if (tail - work.state.folded >= kManyToFold) cache.emplace(ctx.db);
   size_t key_columns = 1;
@@ -410,12 +430,12 @@ Status fold(Work& work) {
     if (any) work.state.last = std::max(work.state.last, stamp);
   }
   REJOIN_TRY(end_batch(ctx, work.state.folded, work.state.site));
-  std::vector<uint64_t> touched;
+  std::set<uint64_t> touched;
   for (const auto& [table, chunk] : chunks) {
     if (chunk.deletes) REJOIN_TRY(shelve_gone(ctx, *table));
-    touched.push_back(table->id);
+    touched.insert(table->id);
   }
-  REJOIN_TRY(visibility.settle(touched));
+  REJOIN_TRY(settle_visible(work, visibility, std::move(touched)));
   REJOIN_TRY(work.save());
   return replay_known(work);
 }

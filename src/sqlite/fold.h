@@ -11,6 +11,10 @@ namespace rejoin::sqlite {
 // Stamps: the running maximum of max(ms << 16, last + 1), where `last` is the newest stamp given or merged before this
 // fold; entries of one fold and millisecond share a stamp (docs/algebra.md: order within a cell survives because a fold
 // keeps only the newest write of a cell).
+//
+// Then it is settled which rows are visible; not while deferred foreign keys of the transaction miss their parents.
+// SQLite counts those, and a row that left without its seeing would be missed at COMMIT. The next fold after it sees to
+// that.
 Status fold(Work& work);
 
 // Newest log position; 0 when the log is empty.

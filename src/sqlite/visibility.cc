@@ -65,6 +65,7 @@ Status Visibility::wrote(const Table& table, BytesView key, const crdt::ColumnSe
 
 void Visibility::came(const Table& table) {
   for (size_t i = 0; i < table.constraints.parents.size(); ++i) unchecked_.emplace(table.id, i);
+  for (const Constraints::Child& child : table.constraints.children) unchecked_.emplace(child.table, child.key);
 }
 
 Status Visibility::left(const Table& table, BytesView key) {

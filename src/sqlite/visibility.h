@@ -36,7 +36,7 @@ class Visibility {
   // A row is not in the application's table any more.
   Status left(const Table& table, BytesView key);
 
-  // Rows of this table have come that nobody told of one by one.
+  // Rows of this table have come and left that nobody told of one by one.
   void came(const Table& table);
 
   // After the writes: hides and shows what is to be, of these tables and of those that refer to them. Records must have
