@@ -25,7 +25,8 @@ Result<sync::SyncResponse> run_exchange(const ExchangeParts& parts, const std::s
   if (!used.ok()) return used.error();
   const std::chrono::duration<double> in_store = std::chrono::steady_clock::now() - asked;
   parts.metrics.exchange(stats, request.push.has_value(), request.pull.has_value(), in_store.count(), queued_seconds);
-  if (stats.rows_changed + stats.rows_parked > 0 && parts.tenants.grown) parts.tenants.grown(tenant);
+  if (stats.rows_changed + stats.rows_parked > 0 && parts.tenants.grown && !parts.tenants.tells_growth())
+    parts.tenants.grown(tenant);
   if (response.ack && !stats.repeated)
     parts.quotas.spend(tenant, caller.device, stats.rows_pushed, request.push->frame.size(), asked);
   if (response.error) {

@@ -32,6 +32,7 @@ class PostgresTenants final : public Tenants {
   size_t open() const override;
   void close() override;
   Status probe() override;
+  bool tells_growth() const override { return true; }  // once for all pushes of a commit
 
  private:
   struct Known;

@@ -25,6 +25,9 @@ class Tenants {
   // Can requests be served? What /ready says.
   virtual Status probe() = 0;
 
+  // Does it tell `grown` of each commit by itself?
+  virtual bool tells_growth() const { return false; }
+
   // Told after a tenant's log has grown, by requests here; now and then also when it has not. Set before the first
   // request; on any thread.
   std::function<void(const std::string& tenant)> grown;
