@@ -255,6 +255,20 @@ TEST_F(PostgresRowSecurity, TurningItOnTakesAwayWhatNobodyMaySee) {
   expect_sound();
 }
 
+TEST_F(PostgresRowSecurity, APolicyThatFailsIsNamedAndThePagesGoOnWhenItIsMended) {
+  world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'one'), ('b', 'ann', NULL, '')");
+  world.sql.run("DROP POLICY own ON todos; CREATE POLICY own ON todos TO PUBLIC USING (10 / length(title) > 0)");
+  const sync::Done done = ann.sync(world.server());
+  ASSERT_TRUE(done.error);
+  for (const char* part : {"a policy of table public.todos", "the role app_user", "division by zero"})
+    EXPECT_NE(done.error->message.find(part), std::string::npos) << done.error->message;
+  EXPECT_EQ(rows(ann), "");
+  world.sql.run("ALTER POLICY own ON todos USING (10 / greatest(length(title), 1) > 0)");
+  settle();
+  EXPECT_EQ(rows(ann), "'a'|'ann'|'one'\n'b'|'ann'|''\n");
+  expect_sound();
+}
+
 TEST_F(PostgresRowSecurity, ManySmallPagesComeToTheSame) {
   ann.options.page_bytes = 1024;
   bob.options.page_bytes = 1024;

@@ -124,6 +124,16 @@ void Persona::leave(Work& work) const {
   if (on()) work.db().send("RESET ROLE");
 }
 
+Error Persona::unreadable(const Connection& db, const Table& table, const Error& error) const {
+  const std::string& state = db.last_error().state;
+  const auto is = [&](std::string_view prefix) { return state.starts_with(prefix); };
+  // Data exceptions, functions that raise, rights and names that an expression lacks.
+  if (!guards(table) || !(is("22") || is("P0") || is("42") || is("38") || is("39") || is("2F"))) return error;
+  return fail(error.code, "a policy of table " + table.display + " fails for a row, so nobody can say what the role " +
+                              role_ + " may see of it; mend the policy's expression (psql: \\d " + table.display +
+                              "). " + error.message);
+}
+
 bool Persona::may_pull(const Table& table) const {
   return sync::right_of(who_, table.name).pull && (!on() || facts_.readable.contains(table.id));
 }

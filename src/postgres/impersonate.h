@@ -36,6 +36,9 @@ class Persona {
   bool may_pull(const Table& table) const;
   // The device's rows reach the server and stay its own.
   bool push_only(const Table& table) const { return may_push(table) && !sync::right_of(who_, table.name).pull; }
+  // What failed while rows of a table were read: of an expression in its policies, which decides nothing then, it says
+  // so and names the table and the role.
+  Error unreadable(const Connection& db, const Table& table, const Error& error) const;
   // Does row-level security decide which of its rows the caller sees?
   bool guards(const Table& table) const { return on() && facts_.guarded.contains(table.id); }
   // What decides about what this replica may see, as a number; 0: everything, now and always. Under a role it is the

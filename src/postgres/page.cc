@@ -97,7 +97,9 @@ class PageWriter {
     const size_t base_at = work_.db().queued();
     send_select(work_, table, arrays, present_columns(table));
     if (guarded) reader_.persona.leave(work_);
-    REJOIN_ASSIGN(std::vector<Rows> all, work_.db().sync());
+    auto answers = work_.db().sync();
+    if (!answers.ok()) return reader_.persona.unreadable(work_.db(), table, answers.error());
+    const std::vector<Rows> all = std::move(*answers);
     REJOIN_TRY(check_shape(work_, table, all[first + 1]));
     std::vector<StoredRow> stored(keys.size());
     REJOIN_TRY(read_records(work_, table, all[first], stored));

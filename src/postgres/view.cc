@@ -48,7 +48,9 @@ Status look_at(Work& look, const Persona& persona, const Table& table, Changes& 
     persona.leave(look);
     const size_t shown_at = look.db().queued();
     send_shown(look, table, keys, persona.view(), persona.view());
-    REJOIN_ASSIGN(std::vector<Rows> all, look.db().sync());
+    auto answers = look.db().sync();
+    if (!answers.ok()) return persona.unreadable(look.db(), table, answers.error());
+    const std::vector<Rows> all = std::move(*answers);
     std::vector<bool> visible(keys.size(), false);
     for (size_t i = 0; i < all[at].size(); ++i) visible[static_cast<size_t>(all[at].integer(i, 0) - 1)] = true;
     const std::vector<Shown> shown = read_shown(all[shown_at], keys.size());
