@@ -2,6 +2,8 @@
 // sent: then it takes few round trips. When it is otherwise, the outcome is the same.
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "tests/support/postgres_loopback.h"
 #include "tests/support/pushing_device.h"
 
