@@ -167,6 +167,18 @@ TEST(AppVersions, WhatIsKeptAsideIsPassedOnFromTheBeginningToo) {
   }
 }
 
+TEST(AppVersions, WhatIsStillKeptAsideAfterAChangeIsNotSentAgain) {
+  Peer old("CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)", {"t"}), fresh(kV2, {"t"});
+  fresh.run("INSERT INTO t VALUES('1', 'a', 'b')");
+  old.fetch(fresh);
+  const int64_t seq = old.seq();
+  ASSERT_TRUE(old.rejoin().alter("ALTER TABLE t RENAME COLUMN a TO title").ok());
+  EXPECT_EQ(old.seq(), seq);
+  EXPECT_EQ(old.changeset(seq), Bytes());
+  ASSERT_TRUE(old.rejoin().alter("ALTER TABLE t ADD COLUMN b TEXT").ok());
+  EXPECT_EQ(old.rows("SELECT * FROM t"), "'1'|'a'|'b'\n");
+}
+
 // Several edits that are kept aside travel as one row.
 TEST(AppVersions, EditsThatAreKeptAsideAreMergedOnTheWay) {
   Peer old(kV1, {"t"}), fresh(kV2, {"t"}), other(kV2, {"t"});

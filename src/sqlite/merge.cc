@@ -468,7 +468,7 @@ Status Merge::refuse(Block& b, Code code, const std::string& reason) {
 namespace {
 
 Status park_raw(Context& ctx, const codec::ChangesetReader& reader, const codec::BlockInfo& info,
-                const codec::BlockCursor& raw, const std::string& reason, int64_t due_ms) {
+                const codec::BlockCursor& raw, const std::string& reason, int64_t due_ms, bool announced) {
   const codec::WireTable& wire = reader.tables()[info.table];
   codec::FrameInfo frame_info;
   frame_info.source = reader.info().source;
@@ -477,7 +477,7 @@ Status park_raw(Context& ctx, const codec::ChangesetReader& reader, const codec:
   crdt::ColumnSet columns;
   for (uint32_t c : info.columns) columns.add(c);
   writer.add(raw.key(), raw.record(), columns, info.with_life, raw.values());
-  return park_frame(ctx, wire.name, raw.key(), wire.key.size(), reason, due_ms, writer.finish());
+  return park_frame(ctx, wire.name, raw.key(), wire.key.size(), reason, due_ms, writer.finish(), announced);
 }
 
 }  // namespace
@@ -491,7 +491,7 @@ Status Merge::park(Block& b, const std::string& reason, int64_t due_ms) {
   for (; b.raw_at < b.at; ++b.raw_at)
     if (!b.raw->next()) return fail(Code::corrupt, "the changeset's rows are damaged; nothing was merged");
   ++outcome_.rows_parked;
-  return park_raw(ctx_, b.reader, b.info, *b.raw, reason, due_ms);
+  return park_raw(ctx_, b.reader, b.info, *b.raw, reason, due_ms, options_.announced);
 }
 
 Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) {
@@ -516,7 +516,8 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
     ++outcome_.rows_parked;
     REJOIN_TRY(park_raw(
         ctx_, reader, info, raw,
-        "this database does not track a table \"" + wire.name + "\" with that key; it will be merged when it does", 0));
+        "this database does not track a table \"" + wire.name + "\" with that key; it will be merged when it does", 0,
+        options_.announced));
   }
   return raw.ok() ? Status()
                   : fail(Code::corrupt,

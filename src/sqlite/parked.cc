@@ -94,13 +94,13 @@ Status replay(Work& work, const std::vector<int64_t>& ids, bool announced) {
 }  // namespace
 
 Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
-                  int64_t due_ms, BytesView frame) {
+                  int64_t due_ms, BytesView frame, bool announced) {
   Bytes copy(frame);
   if (due_ms == kDueWhenKnown) REJOIN_TRY(join_waiting(ctx, table, key, copy));
   const int64_t before = sqlite3_total_changes(ctx.db);
   REJOIN_TRY(insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy));
   // What waits for its time, or for its row, is passed on when it has been merged.
-  if (due_ms || sqlite3_total_changes(ctx.db) == before) return {};
+  if (due_ms || announced || sqlite3_total_changes(ctx.db) == before) return {};
   return log_parked(ctx, table, key);
 }
 

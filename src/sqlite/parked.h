@@ -12,9 +12,9 @@ namespace rejoin::sqlite {
 inline constexpr int64_t kDueWhenKnown = std::numeric_limits<int64_t>::max();
 
 // Keeps a frame of one row for later. `due_ms`: not before this time (stamps from the future), or kDueWhenKnown (it is
-// joined with what waits of that row); 0: when the schema has changed.
+// joined with what waits of that row); 0: when the schema has changed. `announced`: it was passed on before.
 Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
-                  int64_t due_ms, BytesView frame);
+                  int64_t due_ms, BytesView frame, bool announced);
 // Lists a row whose values the application's table refused; they are in the shadow table.
 Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason);
 Status unpark_hidden(Context& ctx, const Table& table, BytesView key);
