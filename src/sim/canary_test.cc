@@ -69,6 +69,10 @@ CANARY(partial_index_has_all, constraints)
 CANARY(orphans_are_shown, constraints)
 CANARY(stand_ins_are_hidden, constraints)
 
+CANARY(unknown_columns_are_lost, alters)
+CANARY(former_names_are_forgotten, alters)
+CANARY(added_columns_are_written, alters)
+
 // Random scripts meet these too seldom.
 TEST_F(Canary, type_is_not_compared) {
   expect_noticed(&Mistakes::type_is_not_compared,

@@ -164,7 +164,7 @@ bool Database::query(int i, const std::string& sql, std::vector<std::vector<Valu
 bool Database::rows(int i, const TableSpec& table, std::map<Key, std::vector<Value>>& rows) {
   std::string sql = "SELECT ";
   for (const std::string& name : table.key) sql += quoted(name) + ", ";
-  for (const ColumnSpec& column : table.columns) sql += quoted(column.name) + ", ";
+  for (const ColumnSpec& column : table.columns) sql += (column.absent ? "NULL" : quoted(column.name)) + ", ";
   sql += "1 FROM " + quoted(table.name);
   std::vector<std::vector<Value>> found;
   if (!query(i, sql, found)) return false;

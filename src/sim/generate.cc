@@ -21,9 +21,12 @@ class Generator {
     script_.replicas = 3 + below(3);
     script_.files = chance(8);
     topology_ = static_cast<Topology>(below(4));
-    if (subject == Subject::any) subject = chance(25) ? Subject::constraints : Subject::plain;
+    if (subject == Subject::any)
+      subject = chance(25) ? Subject::constraints : chance(20) ? Subject::alters : Subject::plain;
     if (subject == Subject::constraints)
       choose_constrained_tables();
+    else if (subject == Subject::alters)
+      script_.tables.push_back(altered_ = first_altered() + below(first_constrained() - first_altered()));
     else
       choose_tables();
     // A few keys only, the same for all, or nobody would ever write to the same row.
@@ -42,7 +45,7 @@ class Generator {
  private:
   void choose_tables() {
     // The wide table is slow to track; it gets its turn, but not more.
-    int tables = first_constrained();
+    int tables = first_altered();
     int wide = table_index("wide");
     do script_.tables.assign(1, below(tables));
     while (script_.tables[0] == wide && !chance(20));
@@ -58,6 +61,11 @@ class Generator {
       script_.tables.push_back(t);
     script_.enforced = chance(60);
     script_.recursive = chance(50);
+  }
+  static int first_altered() {
+    int t = 0;
+    while (table_specs()[static_cast<size_t>(t)].alters.empty()) ++t;
+    return t;
   }
   static int first_constrained() {
     int t = 0;
@@ -277,7 +285,7 @@ class Generator {
       } else if (k < 32) {
         add_world();
       } else if (k < 37) {
-        script_.steps.push_back(fill(at(Op::restore, r, c)));
+        script_.steps.push_back(altered_ >= 0 ? alter(r, c) : fill(at(Op::restore, r, c)));
       } else if (k < 42) {
         statement_on(r, (c + 1) % 3);
       } else {
@@ -288,12 +296,20 @@ class Generator {
     script_.steps.push_back(at(k < 55 ? Op::commit : k < 90 ? Op::rollback : Op::reopen, r, c));
   }
 
+  Step alter(int replica, int connection_number) {
+    Step step = at(Op::alter, replica, connection_number);
+    step.table = altered_, step.number = chance(30);
+    return step;
+  }
+
   // Something that concerns Rejoin, time or another replica.
   void add_world() {
     int a = 0, b = 0, k = below(100);
     pair(a, b);
     Step step;
-    if (k < 40) {
+    if (altered_ >= 0 && chance(25)) {
+      step = alter(a, connection());
+    } else if (k < 40) {
       step = at(Op::sync, a, connection() & 1), step.peer = b;
     } else if (k < 50) {
       step = at(Op::send, a, connection() & 1), step.peer = b;
@@ -346,6 +362,7 @@ class Generator {
   SeededRandom random_;
   Script script_;
   Topology topology_ = Topology::mesh;
+  int altered_ = -1;  // the table that changes
   int keys_ = 4;
 };
 

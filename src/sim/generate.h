@@ -6,7 +6,7 @@
 namespace rejoin::sim {
 
 // What a script is about; any: all kinds come up.
-enum class Subject { any, plain, constraints };
+enum class Subject { any, plain, constraints, alters };
 
 // The same seed gives the same script, on every machine. 10 to 40 steps on 3 to 5 replicas, few rows, so that replicas
 // meet often.

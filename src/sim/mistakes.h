@@ -31,6 +31,10 @@ struct Mistakes {
   bool partial_index_has_all = false;
   bool orphans_are_shown = false;
   bool stand_ins_are_hidden = false;
+  // of tables that change
+  bool unknown_columns_are_lost = false;
+  bool former_names_are_forgotten = false;
+  bool added_columns_are_written = false;
 };
 
 }  // namespace rejoin::sim

@@ -90,7 +90,7 @@ void Oracle::write_insert(int table, const Key& key, const Set& set, Open stamp)
   row.life = row.birth = stamp;
   row.cells.clear();
   for (size_t c = 0; c < spec(table).columns.size(); ++c)
-    row.cells[static_cast<int>(c)] = {stamp, spec(table).columns[c].default_value};
+    if (!spec(table).columns[c].absent) row.cells[static_cast<int>(c)] = {stamp, spec(table).columns[c].default_value};
   for (const auto& [column, value] : set) row.cells[column].value = value;
 }
 
@@ -162,7 +162,8 @@ Outcome Oracle::rekey(int table, const Key& from, const Key& to, const Set& set,
   Set all;
   for (size_t c = 0; c < spec(table).columns.size(); ++c) {
     auto at = row->cells.find(static_cast<int>(c));
-    if (at != row->cells.end()) all.emplace_back(static_cast<int>(c), at->second.value);
+    if (at != row->cells.end() && !spec(table).columns[c].absent)
+      all.emplace_back(static_cast<int>(c), at->second.value);
   }
   all.insert(all.end(), set.begin(), set.end());
   OpenRow old = *row;
@@ -199,7 +200,7 @@ Outcome Oracle::restore(int table, const Key& key, int64_t now_ms, bool& changed
   OpenRow& row = at->second;
   if (row.alive) return Outcome::done;
   // Without the values of its last life there is nothing to bring back.
-  if (row.cells.size() != spec(table).columns.size()) return Outcome::refused;
+  if (row.birth.version.hlc == 0 && row.birth.write == 0) return Outcome::refused;
   if (spec(table).constrained &&
       shown_.bring_back(table, key, values_of(table, row), enforced_, mistakes_) != Outcome::done)
     return Outcome::refused;
@@ -225,8 +226,12 @@ int Oracle::order(const Open& mine, const Version& theirs) const {
   return mine.version < theirs ? -1 : 1;
 }
 
-bool Oracle::ambiguous(const State& incoming) const {
+bool Oracle::ambiguous(const Said& incoming) const {
   unknown_ = false;
+  return ambiguous(incoming.rows) || ambiguous(incoming.aside);
+}
+
+bool Oracle::ambiguous(const State& incoming) const {
   for (const auto& [table, rows] : incoming) {
     auto known = tables_.find(table);
     if (known == tables_.end()) continue;
@@ -246,6 +251,8 @@ bool Oracle::ambiguous(const State& incoming) const {
   return unknown_;
 }
 
+size_t Oracle::merge(const Said& incoming) { return merge(incoming.rows) + merge(incoming.aside); }
+
 size_t Oracle::merge(const State& incoming) {
   size_t changed_rows = 0;
   auto heard = [&](const Version& v) {
@@ -262,8 +269,10 @@ size_t Oracle::merge(const State& incoming) {
       if (mistakes_.delete_always_wins && theirs.life.hlc && mine.alive != theirs.alive) life = theirs.alive ? 1 : -1;
       if (life < 0) mine.life = {theirs.life, 0}, mine.alive = theirs.alive, changed = true;
       if (order(mine.birth, theirs.birth) < 0) mine.birth = {theirs.birth, 0}, changed = true;
-      for (const auto& [column, cell] : theirs.cells) {
+      for (const auto& [named, cell] : theirs.cells) {
+        const int column = mistakes_.former_names_are_forgotten ? named : home_of(table, spec(table).version, named);
         heard(cell.version);
+        if (mistakes_.unknown_columns_are_lost && spec(table).columns[static_cast<size_t>(column)].absent) continue;
         if (mistakes_.edits_of_the_dead_are_lost && !mine.alive && mine.life.version.hlc) continue;
         auto at = mine.cells.find(column);
         int known = at == mine.cells.end() ? -1 : order(at->second.version, cell.version);
@@ -272,12 +281,13 @@ size_t Oracle::merge(const State& incoming) {
         if (known == 0 && crdt::compare_canonical(at->second.value.ref(), cell.value.ref()) < 0) known = -1;
         // A cell from before the row's birth says nothing about this life.
         if (known < 0 && order(mine.birth, cell.version) > 0 && !mistakes_.cells_survive_a_new_birth) continue;
-        if (known < 0) mine.cells[column] = {{cell.version, 0}, cell.value}, changed = true;
+        if (known >= 0) continue;
+        mine.cells[column] = {{cell.version, 0}, cell.value};
+        changed |= !spec(table).columns[static_cast<size_t>(column)].absent;
       }
       if (!mistakes_.cells_survive_a_new_birth && mine.birth.write == 0) {
         const Version& birth = mine.birth.version;
-        changed |=
-            std::erase_if(mine.cells, [&](const auto& entry) { return order(entry.second.version, birth) < 0; }) > 0;
+        std::erase_if(mine.cells, [&](const auto& entry) { return order(entry.second.version, birth) < 0; });
       }
       changed_rows += changed;
     }
@@ -289,6 +299,8 @@ std::vector<Value> Oracle::values_of(int table, const OpenRow& row) const {
   std::vector<Value> values;
   for (const ColumnSpec& column : spec(table).columns) values.push_back(column.default_value);
   for (const auto& [column, cell] : row.cells) values[static_cast<size_t>(column)] = cell.value;
+  for (size_t c = 0; c < values.size(); ++c)
+    if (spec(table).columns[c].absent) values[c] = Value::null();
   return values;
 }
 
@@ -318,7 +330,8 @@ std::string Oracle::learn(Open& open, const Version& actual, const std::string& 
   return "";
 }
 
-std::string Oracle::observe(const State& actual) {
+std::string Oracle::observe(const Said& said) {
+  const State& actual = said.rows;
   std::string wrong;
   auto check = [&](std::string problem) {
     if (wrong.empty()) wrong = std::move(problem);
@@ -347,6 +360,7 @@ std::string Oracle::observe(const State& actual) {
         if (!row.cells.count(column))
           check(what + ": column " + std::to_string(column) + " should not be written: " + print(cell.version));
       for (auto& [column, cell] : row.cells) {
+        if (spec(table).columns[static_cast<size_t>(column)].absent) continue;
         std::string name = what + " column " + std::to_string(column);
         auto c = real.cells.find(column);
         if (c == real.cells.end()) {
@@ -359,6 +373,7 @@ std::string Oracle::observe(const State& actual) {
       }
     }
   }
+  check(check_aside(said.aside, true));
   // Stamps follow the order of the statements.
   uint64_t before = 0;
   for (const auto& [write, interval] : open_) {
@@ -379,9 +394,9 @@ std::string Oracle::observe(const State& actual) {
   return "";
 }
 
-std::string Oracle::check_frame(const State& frame) const {
+std::string Oracle::check_frame(const Said& frame) {
   State known = state();
-  for (const auto& [table, rows] : frame) {
+  for (const auto& [table, rows] : frame.rows) {
     for (const auto& [key, row] : rows) {
       std::string what = "a changeset's row " + spec(table).label + " " + print(key);
       auto at = known[table].find(key);
@@ -397,7 +412,7 @@ std::string Oracle::check_frame(const State& frame) const {
       }
     }
   }
-  return "";
+  return check_aside(frame.aside, false);
 }
 
 State Oracle::state() const {
@@ -406,7 +421,9 @@ State Oracle::state() const {
     for (const auto& [key, row] : rows) {
       Row& plain = out[table][key];
       plain = {row.alive, row.life.version, row.birth.version, {}};
-      for (const auto& [column, cell] : row.cells) plain.cells[column] = {cell.version.version, cell.value};
+      for (const auto& [column, cell] : row.cells)
+        if (!spec(table).columns[static_cast<size_t>(column)].absent)
+          plain.cells[column] = {cell.version.version, cell.value};
     }
   }
   return out;

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/alters.h"
 #include "sim/mistakes.h"
 #include "sim/shown.h"
 #include "sim/state.h"
@@ -58,9 +59,9 @@ class Oracle {
 
   // --- merging
   // True when the outcome would depend on a stamp that is not known yet: observe first.
-  bool ambiguous(const State& incoming) const;
-  // Returns the number of rows of which anything changed.
-  size_t merge(const State& incoming);
+  bool ambiguous(const Said& incoming) const;
+  // Returns the number of rows of which anything changed that this replica shows.
+  size_t merge(const Said& incoming);
 
   // --- tables with constraints: the engine settles which rows show whenever it has folded or merged.
   void settle();
@@ -69,15 +70,21 @@ class Oracle {
   bool pending() const { return !open_.empty(); }
   bool tracked() const { return tracked_; }
 
+  // --- tables that change
+  const TableVersions& versions() const { return versions_; }
+  const TableSpec& spec(int table) const { return spec_at(table, versions_); }
+  // The next change of the table. All stamps must be known.
+  void alter(int table);
+
   // --- looking
   // The rows that a SELECT shows, in key order: key and every column.
   std::map<Key, std::vector<Value>> visible(int table) const;
   // Compares the replica's whole state with the model and learns the stamps of local writes. Empty when all is well,
   // else what is not.
-  std::string observe(const State& actual);
+  std::string observe(const Said& actual);
   // Is everything in `frame` known here, exactly so? Call observe() first. Empty when all is well.
-  std::string check_frame(const State& frame) const;
-  // Everything known, once all stamps are (after observe()).
+  std::string check_frame(const Said& frame);
+  // Everything known of the columns that are here, once all stamps are (after observe()).
   State state() const;
   // The greatest stamp ever seen here.
   uint64_t newest() const { return low_; }
@@ -103,7 +110,6 @@ class Oracle {
   };
   using Rows = std::map<Key, OpenRow>;
 
-  const TableSpec& spec(int table) const { return table_specs()[static_cast<size_t>(table)]; }
   OpenRow* alive_row(int table, const Key& key);
   Open stamp(int64_t now_ms, uint64_t rows);
   void write_insert(int table, const Key& key, const Set& set, Open stamp);
@@ -113,9 +119,14 @@ class Oracle {
   std::vector<Value> values_of(int table, const OpenRow& row) const;
   // -1, 0, 1; unknown_ is set when it cannot be said.
   int order(const Open& mine, const Version& theirs) const;
+  bool ambiguous(const State& incoming) const;
+  size_t merge(const State& incoming);
+  // Is what is kept aside for columns that are not here what was heard of them? `whole`: and is nothing left out?
+  std::string check_aside(const State& aside, bool whole);
   std::string learn(Open& open, const Version& actual, const std::string& what);
 
   std::map<int, Rows> tables_;
+  TableVersions versions_;
   std::string site_;
   Mistakes mistakes_;
   Shown shown_;  // of the tables with constraints

@@ -36,6 +36,7 @@ enum class Op {
   restore,  // key
   fold,
   compact,
+  alter,  // the table's next change; number 1: by plain SQL where that will do
   // the world
   clock,    // number: the replica's clock moves by so many milliseconds
   send,     // a changeset for `peer`, since what that one has acknowledged, is put in the mail

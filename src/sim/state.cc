@@ -36,11 +36,11 @@ std::string print(const State& state) {
   return out;
 }
 
-Result<State> decode_frame(BytesView frame) {
+Result<Said> decode_frame(BytesView frame, const TableVersions& source) {
   REJOIN_ASSIGN(codec::ChangesetReader reader, codec::ChangesetReader::open(frame));
   std::vector<uint32_t> site_map(reader.sites().size());
   for (size_t i = 0; i < site_map.size(); ++i) site_map[i] = static_cast<uint32_t>(i);
-  State state;
+  Said said;
   for (size_t b = 0; b < reader.blocks().size(); ++b) {
     const codec::BlockInfo& block = reader.blocks()[b];
     const codec::WireTable& wire = reader.tables()[block.table];
@@ -48,15 +48,18 @@ Result<State> decode_frame(BytesView frame) {
     for (size_t i = 0; i < table_specs().size(); ++i)
       if (table_specs()[i].name == wire.name) table = static_cast<int>(i);
     if (table < 0) return fail(Code::corrupt, "the frame names the unknown table '" + wire.name + "'");
-    const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+    const TableSpec& spec = spec_at(table, source);
     if (wire.key != spec.key) return fail(Code::corrupt, "the frame has other key columns for '" + wire.name + "'");
     std::vector<uint32_t> column_map;
+    bool aside = false;
     for (const std::string& name : wire.columns) {
       size_t c = 0;
       while (c < spec.columns.size() && spec.columns[c].name != name) ++c;
       if (c == spec.columns.size()) return fail(Code::corrupt, "the frame names the unknown column '" + name + "'");
       column_map.push_back(static_cast<uint32_t>(c));
+      aside |= spec.columns[c].absent;
     }
+    State& state = aside ? said.aside : said.rows;
     codec::BlockCursor rows = reader.rows(b, site_map, column_map);
     std::vector<crdt::ValueRef> key_values;
     Bytes scratch;
@@ -83,7 +86,7 @@ Result<State> decode_frame(BytesView frame) {
     }
     if (!rows.ok()) return fail(Code::corrupt, "the frame's block is damaged");
   }
-  return state;
+  return said;
 }
 
 }  // namespace rejoin::sim

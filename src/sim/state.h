@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "codec/changeset.h"
+#include "sim/alters.h"
 #include "sim/value.h"
 
 namespace rejoin::sim {
@@ -35,8 +36,15 @@ struct Row {
 // By table index, then key.
 using State = std::map<int, std::map<Key, Row>>;
 
-// Everything that a frame carries. Errors: corrupt, also for tables and columns that table_specs() does not know.
-Result<State> decode_frame(BytesView frame);
+// What a changeset says: the rows of its source, and what that one keeps aside for others, because it lacks the columns
+// (which it may say of a row once more, and with what it knows besides).
+struct Said {
+  State rows, aside;
+};
+
+// Everything that a frame carries; `source`: the tables of who wrote it. Errors: corrupt, also for tables and columns
+// that table_specs() does not know.
+Result<Said> decode_frame(BytesView frame, const TableVersions& source);
 
 std::string print(const Row& row);
 std::string print(const State& state);

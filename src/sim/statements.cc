@@ -35,7 +35,8 @@ std::pair<std::string, std::vector<Value>> sql_of(const Step& step, const TableS
     std::vector<std::string> parts;
     for (const auto& [c, v] : step.set) parts.push_back(column(c) + " = " + bind(v));
     if (parts.empty())
-      for (const ColumnSpec& c : table.columns) parts.push_back(quoted(c.name) + " = " + quoted(c.name));
+      for (const ColumnSpec& c : table.columns)
+        if (!c.absent) parts.push_back(quoted(c.name) + " = " + quoted(c.name));
     if (parts.empty()) parts.push_back(quoted(table.key[0]) + " = " + quoted(table.key[0]));
     return join(parts, ", ");
   };

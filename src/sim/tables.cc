@@ -137,6 +137,7 @@ const std::vector<TableSpec>& table_specs() {
   static const std::vector<TableSpec> specs = [] {
     std::vector<TableSpec> all = {items(),     order_lines(), loose(),    numbered(), strict(),
                                   generated(), wide(),        measured(), pairs()};
+    for (TableSpec& spec : altered_tables()) all.push_back(std::move(spec));
     for (TableSpec& spec : constrained_tables()) all.push_back(std::move(spec));
     return all;
   }();

@@ -20,6 +20,15 @@ struct ColumnSpec {
   Value default_value;
   std::vector<Value> values = {};  // not empty: only these
   bool references = false;         // they are keys of another table, or NULL
+  bool absent = false;             // sim/alters.h
+};
+
+// One change of a table, in the order in which every replica makes them.
+struct AlterSpec {
+  enum Kind { add, drop, rename } kind;
+  std::string sql;
+  int column;   // of TableSpec::columns: what is added, dropped, renamed
+  int to = -1;  // what it is renamed to
 };
 
 // A UNIQUE index of up to a few columns.
@@ -50,12 +59,16 @@ struct TableSpec {
   std::vector<ReferenceSpec> references = {};
   int low = -1, high = -1;  // CHECK (low <= high)
   bool constrained = false;
+  std::vector<AlterSpec> alters = {};
+  int version = 0;  // how many of them are made (sim/alters.h)
 };
 
 // All of them; scripts use indexes into this list.
 const std::vector<TableSpec>& table_specs();
 // Tables with constraints, parents first (sim/constrained_tables.cc). A script has all up to one of them, or none.
 std::vector<TableSpec> constrained_tables();
+// Tables that change while scripts run (sim/altered_tables.cc).
+std::vector<TableSpec> altered_tables();
 // The index, or -1.
 int table_index(std::string_view label);
 

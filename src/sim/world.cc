@@ -47,6 +47,11 @@ std::unique_ptr<Database> World::open(int i, uint64_t seed) {
   return db;
 }
 
+bool World::altering() const {
+  return std::any_of(script_.tables.begin(), script_.tables.end(),
+                     [](int t) { return !table_specs()[static_cast<size_t>(t)].alters.empty(); });
+}
+
 bool World::constrained() const {
   return std::any_of(script_.tables.begin(), script_.tables.end(),
                      [](int t) { return table_specs()[static_cast<size_t>(t)].constrained; });
@@ -126,7 +131,7 @@ void World::check_rows(int i, int connection, int table) {
     if (table >= 0 && t != table) continue;
     const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
     std::map<Key, std::vector<Value>> actual, expected = model.visible(t);
-    if (!d.db->rows(connection, spec, actual))
+    if (!d.db->rows(connection, model.spec(t), actual))
       return fail("read", name_of(i) + ": reading " + spec.label + ": " + d.db->last_error(connection));
     if (actual == expected) continue;
     auto print_row = [](const std::vector<Value>& row) { return print(Key(row)); };
@@ -176,11 +181,16 @@ void World::settle(int i, int c) {
   check_rows(i, c);
 }
 
-void World::statement(const Step& step) {
-  Device& d = device(step.replica);
-  auto known = std::find(script_.tables.begin(), script_.tables.end(), step.table);
+void World::statement(const Step& written) {
+  Device& d = device(written.replica);
+  auto known = std::find(script_.tables.begin(), script_.tables.end(), written.table);
   if (known == script_.tables.end()) return;
-  const TableSpec& spec = table_specs()[static_cast<size_t>(step.table)];
+  // What it would say to a table that another connection is changing is SQLite's own business.
+  if (d.owner >= 0 && d.owner != written.connection && d.now.model.versions() != d.before.model.versions()) return;
+  const TableSpec& spec = d.now.model.spec(written.table);
+  Step step = written;
+  // What the script would write to columns that are not here it cannot.
+  std::erase_if(step.set, [&](const auto& entry) { return spec.columns[static_cast<size_t>(entry.first)].absent; });
   auto [sql, values] = sql_of(step, spec);
   int rc = d.db->run(step.connection, sql, values);
   std::string what = name_of(step.replica) + ": " + std::string(op_name(step.op)) + " on " + spec.label;
@@ -315,6 +325,44 @@ void World::compact(const Step& step) {
   observe(step.replica);
 }
 
+void World::alter(const Step& step) {
+  Device& d = device(step.replica);
+  int c = step.connection & 1;
+  if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
+  const TableSpec& spec = d.now.model.spec(step.table);
+  if (spec.version == std::ssize(spec.alters) || unforeseeable(step.replica)) return;
+  observe(step.replica);
+  const AlterSpec& change = spec.alters[static_cast<size_t>(spec.version)];
+  std::string what = name_of(step.replica) + ": " + change.sql;
+  const bool plainly = step.number == 1 && change.kind == AlterSpec::add && d.owner < 0;
+  auto before = d.owner < 0 ? d.db->replica(c).seq() : 0;
+  if (plainly && d.db->run(step.connection, change.sql) != SQLITE_OK)
+    return fail("alter", what + ": " + d.db->last_error(step.connection));
+  Status status = plainly ? d.db->replica(c).fold() : d.db->replica(c).alter(change.sql);
+  if (d.owner >= 0 && d.owner != c) {
+    if (status) return fail("busy", what + " worked while another connection writes");
+    return expect_busy(step.replica, what, status.error().code);
+  }
+  if (!status) return fail("alter", what + ": " + status.error().message);
+  if (d.owner == c) d.wrote = true;
+  d.now.model.alter(step.table);
+  if (d.owner < 0) {
+    auto after = d.db->replica(c).seq();
+    if (!before || !after || *before != *after) fail("news", what + ": it made news for others");
+  }
+  observe(step.replica);
+  check_rows(step.replica, c, step.table);
+}
+
+void World::alter_all(int i) {
+  Step step;
+  step.op = Op::alter, step.replica = i;
+  for (int t : script_.tables) {
+    step.table = t;
+    for (size_t n = table_specs()[static_cast<size_t>(t)].alters.size(); n > 0 && !failed(); --n) alter(step);
+  }
+}
+
 void World::fold(const Step& step) {
   Device& d = device(step.replica);
   int c = step.connection & 1;
@@ -324,11 +372,11 @@ void World::fold(const Step& step) {
   if (!(d.owner >= 0 && d.owner != c && status.error().code == Code::busy)) fail("fold", status.error().message);
 }
 
-std::optional<State> World::actual_state(int i) {
+std::optional<Said> World::actual_state(int i) {
   auto frame = device(i).db->replica(0).changeset(0);
   if (!frame) return fail("changeset", name_of(i) + ": changeset(0): " + frame.error().message), std::nullopt;
-  if (!*frame) return State();
-  auto decoded = decode_frame(**frame);
+  if (!*frame) return Said();
+  auto decoded = decode_frame(**frame, device(i).now.model.versions());
   if (!decoded)
     return fail("changeset", name_of(i) + ": changeset(0) does not decode: " + decoded.error().message), std::nullopt;
   return std::move(*decoded);
@@ -341,7 +389,9 @@ void World::observe(int i) {
   auto state = actual_state(i);
   if (!state) return;
   std::string wrong = d.now.model.observe(*state);
-  if (!wrong.empty()) return fail("state", name_of(i) + ": " + wrong + "\nits state:\n" + print(*state));
+  if (!wrong.empty())
+    return fail("state", name_of(i) + ": " + wrong + "\nits state:\n" + print(state->rows) + "kept aside:\n" +
+                             print(state->aside));
   if (!constrained()) return;
   d.now.model.settle();
   check_rows(i, 0);
@@ -371,7 +421,7 @@ std::optional<Letter> World::write_letter(int source, int to, int connection) {
   letter.through = *through;
   observe(source);
   if (failed() || !*frame) return std::nullopt;
-  auto content = decode_frame(**frame);
+  auto content = decode_frame(**frame, d.now.model.versions());
   if (!content)
     return fail("changeset", name_of(source) + ": its changeset does not decode: " + content.error().message),
            std::nullopt;
@@ -382,11 +432,11 @@ std::optional<Letter> World::write_letter(int source, int to, int connection) {
   return letter;
 }
 
-bool World::prepare_merge(int i, const std::vector<const State*>& contents) {
+bool World::prepare_merge(int i, const std::vector<const Said*>& contents) {
   Device& d = device(i);
   if (unforeseeable(i)) return false;
   bool ambiguous = false;
-  for (const State* s : contents) ambiguous |= d.now.model.ambiguous(*s);
+  for (const Said* s : contents) ambiguous |= d.now.model.ambiguous(*s);
   if (!ambiguous) return true;
   if (d.owner >= 0) return false;
   observe(i);
@@ -396,7 +446,7 @@ bool World::prepare_merge(int i, const std::vector<const State*>& contents) {
 void World::deliver(const Letter& letter, int to, int connection) {
   Device& d = device(to);
   int c = connection & 1;
-  std::vector<const State*> contents = {&letter.content};
+  std::vector<const Said*> contents = {&letter.content};
   for (const auto& [frame, content] : d.now.from[letter.source].staged) contents.push_back(&content);
   if (!prepare_merge(to, contents)) return;
   auto outcome = d.db->replica(c).apply(letter.frame);
@@ -415,10 +465,11 @@ void World::deliver(const Letter& letter, int to, int connection) {
   changed += d.now.model.merge(letter.content);
   if (d.owner == c) d.wrote = true;
   settle(to, c);
-  if (outcome->staged || (outcome->rows_parked && !constrained()) || !outcome->refused.empty())
+  if (outcome->staged || (outcome->rows_parked && !constrained() && !altering()) || !outcome->refused.empty())
     return fail("apply", name_of(to) + ": a whole changeset was staged, or rows of it parked or refused");
   check_rows(to, c);
-  if (outcome->rows_changed != changed)
+  // A row may be told of twice, with what its source lacks.
+  if (outcome->rows_changed != changed && !altering())
     fail("count", name_of(to) + ": apply said that " + std::to_string(outcome->rows_changed) +
                       " rows changed, should be " + std::to_string(changed));
   // Everything up to `through` is known now, unless something between was never delivered.
@@ -429,7 +480,7 @@ void World::deliver(const Letter& letter, int to, int connection) {
 bool World::take_page(int to, int source, const PageSent& page, int c, bool move, bool may_gap) {
   Device& d = device(to);
   Position& position = d.now.from[source];
-  std::vector<const State*> contents;
+  std::vector<const Said*> contents;
   for (const auto& [frame, content] : position.staged) contents.push_back(&content);
   contents.push_back(&page.content);
   if (!prepare_merge(to, contents)) return false;
@@ -475,13 +526,14 @@ void World::page(const Step& step) {
   auto read = [&](const Bytes& cursor) -> std::optional<PageSent> {
     sqlite::PageRequest request;
     request.cursor = cursor;
+    request.pass_on = true;
     request.max_bytes = static_cast<uint64_t>(std::max<int64_t>(step.number, 1));
     auto page = s.db->replica(0).page(request);
     if (!page) return fail("page", name_of(source) + ": " + page.error().message), std::nullopt;
     if (page->frame.empty()) return std::nullopt;
     observe(source);
     if (failed()) return std::nullopt;
-    auto decoded = decode_frame(page->frame);
+    auto decoded = decode_frame(page->frame, s.now.model.versions());
     if (!decoded)
       return fail("page", name_of(source) + ": its page does not decode: " + decoded.error().message), std::nullopt;
     std::string wrong = s.now.model.check_frame(*decoded);
@@ -533,7 +585,7 @@ void World::clone(int to, int from) {
     if (device(i).now.model.site() == id) return fail("clone", name_of(to) + " still has the site id of " + name_of(i));
   auto state = actual_state(to);
   if (!state) return;
-  d.now.model.move_to_site(id, *state);
+  d.now.model.move_to_site(id, state->rows);
   d.now.from.erase(to);
   // Positions in the old file mean nothing in the new one, whatever the others roll back to.
   for (int i = 0; i < devices(); ++i) {

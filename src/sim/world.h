@@ -23,10 +23,10 @@ struct Failure {
 
 // How far a device has got with what another one has to say.
 struct Position {
-  int64_t acknowledged = 0;                     // log position, for changeset(since)
-  Bytes cursor;                                 // for pages
-  std::vector<std::pair<Bytes, State>> staged;  // pages that are not visible yet: frames and what they say
-  Bytes staged_next;                            // the cursor of the page that continues them
+  int64_t acknowledged = 0;                    // log position, for changeset(since)
+  Bytes cursor;                                // for pages
+  std::vector<std::pair<Bytes, Said>> staged;  // pages that are not visible yet: frames and what they say
+  Bytes staged_next;                           // the cursor of the page that continues them
 };
 
 // What a rollback takes back.
@@ -52,13 +52,13 @@ struct Letter {
   int generation = 0;  // of the source
   int64_t since = 0, through = 0;
   Bytes frame;
-  State content;
+  Said content;
 };
 
 // A page under way.
 struct PageSent {
   Bytes from, next, frame;
-  State content;
+  Said content;
 };
 
 struct RunOptions {
@@ -85,6 +85,9 @@ class World {
   void restore(const Step& step);
   void compact(const Step& step);
   void fold(const Step& step);
+  void alter(const Step& step);
+  // Every table in its last form, on one device.
+  void alter_all(int device);
 
   // Reads a device's whole state and lets its model learn. Needs a device without an open transaction.
   void observe(int device);
@@ -107,11 +110,13 @@ class World {
   const Script& script() const { return script_; }
   // Do constraints decide what is visible?
   bool constrained() const;
+  // Do tables change?
+  bool altering() const;
 
  private:
   void create(int device);
   // Everything that a device knows, as it tells it itself.
-  std::optional<State> actual_state(int device);
+  std::optional<Said> actual_state(int device);
   std::string path(int device);
   // False, and the failure noted, unless the call was refused because another connection writes.
   void expect_busy(int device, const std::string& what, Code code);
@@ -122,10 +127,12 @@ class World {
   void settle(int device, int connection);
   void check_parked(int device, int connection, const Oracle& model);
   // Must the model see the stamps of this device first, and cannot?
-  bool unforeseeable(int device) { return constrained() && this->device(device).owner >= 0 && pending(device); }
+  bool unforeseeable(int device) {
+    return (constrained() || altering()) && this->device(device).owner >= 0 && pending(device);
+  }
   bool pending(int device) { return this->device(device).now.model.pending(); }
   // Makes sure that the model can say what a merge must give. False: it cannot, because a transaction is open.
-  bool prepare_merge(int device, const std::vector<const State*>& contents);
+  bool prepare_merge(int device, const std::vector<const Said*>& contents);
 
   Script script_;
   RunOptions options_;

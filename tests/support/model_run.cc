@@ -60,10 +60,16 @@ uint64_t environment_number(const char* name, uint64_t otherwise) {
 void run_models(uint64_t first, uint64_t count) {
   if (const char* seed = std::getenv("REJOIN_MODEL_SEED")) first = std::strtoull(seed, nullptr, 10), count = 1;
   bool keep_going = environment_number("REJOIN_MODEL_KEEP_GOING", 0) != 0;
+  const char* about = std::getenv("REJOIN_MODEL_SUBJECT");
+  const std::string_view name = about ? about : "";
+  const sim::Subject subject = name == "plain"         ? sim::Subject::plain
+                               : name == "constraints" ? sim::Subject::constraints
+                               : name == "alters"      ? sim::Subject::alters
+                                                       : sim::Subject::any;
   auto started = std::chrono::steady_clock::now(), said = started;
   uint64_t steps = 0;
   for (uint64_t n = 0; n < count; ++n) {
-    sim::Script script = sim::generate(first + n);
+    sim::Script script = sim::generate(first + n, subject);
     steps += script.steps.size();
     auto failure = sim::run_script(script, options());
     auto now = std::chrono::steady_clock::now();

@@ -1,0 +1,52 @@
+// Tables whose columns come, go and change their names while a script runs.
+#include "sim/tables.h"
+
+namespace rejoin::sim {
+namespace {
+
+TableSpec grown() {
+  TableSpec spec{"grown",
+                 "grown",
+                 "CREATE TABLE grown(id TEXT PRIMARY KEY, a TEXT, n INTEGER DEFAULT 1)",
+                 {"id"},
+                 {{"a", Kind::text, {}},
+                  {"n", Kind::integer, Value::of(int64_t{1})},
+                  {"b", Kind::text, Value::text("none")},
+                  {"title", Kind::text, {}},
+                  {"d", Kind::any, Value::of(int64_t{7})}},
+                 {{Value::text("g1")}, {Value::text("g2")}, {Value::text("g3")}}};
+  spec.alters = {{AlterSpec::add, "ALTER TABLE grown ADD COLUMN b TEXT DEFAULT 'none'", 2},
+                 {AlterSpec::rename, "ALTER TABLE grown RENAME COLUMN a TO title", 0, 3},
+                 {AlterSpec::add, "ALTER TABLE grown ADD COLUMN d DEFAULT 7", 4},
+                 {AlterSpec::drop, "ALTER TABLE grown DROP COLUMN n", 1}};
+  return spec;
+}
+
+TableSpec reshaped() {
+  TableSpec spec{
+      "reshaped",
+      "the reshaped",
+      "CREATE TABLE \"the reshaped\"(x, y TEXT DEFAULT 'y', k INTEGER, l TEXT, z, PRIMARY KEY(l, k)) WITHOUT "
+      "ROWID",
+      {"l", "k"},
+      {{"x", Kind::any, {}},
+       {"y", Kind::text, Value::text("y")},
+       {"z", Kind::any, {}},
+       {"new x", Kind::any, {}},
+       {"w", Kind::real, Value::of(-1.5)},
+       {"newest x", Kind::any, {}}},
+      {{Value::text("p"), Value::of(int64_t{1})},
+       {Value::text("p"), Value::of(int64_t{2})},
+       {Value::text(""), Value::of(int64_t{-1})}}};
+  spec.alters = {{AlterSpec::drop, "ALTER TABLE \"the reshaped\" DROP COLUMN y", 1},
+                 {AlterSpec::rename, "ALTER TABLE \"the reshaped\" RENAME COLUMN x TO \"new x\"", 0, 3},
+                 {AlterSpec::add, "ALTER TABLE \"the reshaped\" ADD COLUMN w REAL DEFAULT -1.5", 4},
+                 {AlterSpec::rename, "ALTER TABLE \"the reshaped\" RENAME COLUMN \"new x\" TO \"newest x\"", 3, 5}};
+  return spec;
+}
+
+}  // namespace
+
+std::vector<TableSpec> altered_tables() { return {grown(), reshaped()}; }
+
+}  // namespace rejoin::sim

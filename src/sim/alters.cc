@@ -1,0 +1,53 @@
+#include "sim/alters.h"
+
+#include <memory>
+
+namespace rejoin::sim {
+namespace {
+
+TableSpec make(const TableSpec& spec, int version) {
+  TableSpec out = spec;
+  out.version = version;
+  for (const AlterSpec& alter : spec.alters) {
+    // Before its turn the column that it brings is not there.
+    int column = alter.kind == AlterSpec::add ? alter.column : alter.kind == AlterSpec::rename ? alter.to : -1;
+    if (column >= 0) out.columns[static_cast<size_t>(column)].absent = true;
+  }
+  for (int i = 0; i < version; ++i) {
+    const AlterSpec& alter = spec.alters[static_cast<size_t>(i)];
+    out.columns[static_cast<size_t>(alter.column)].absent = alter.kind != AlterSpec::add;
+    if (alter.kind == AlterSpec::rename) out.columns[static_cast<size_t>(alter.to)].absent = false;
+  }
+  return out;
+}
+
+}  // namespace
+
+const TableSpec& spec_at(int table, int version) {
+  const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+  if (spec.alters.empty()) return spec;
+  static std::map<std::pair<int, int>, std::unique_ptr<TableSpec>> all;
+  auto& at = all[{table, version}];
+  if (!at) at = std::make_unique<TableSpec>(make(spec, version));
+  return *at;
+}
+
+int home_of(int table, int version, int column) {
+  const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+  for (int i = 0; i < version; ++i) {
+    const AlterSpec& alter = spec.alters[static_cast<size_t>(i)];
+    if (alter.kind == AlterSpec::rename && alter.column == column) column = alter.to;
+  }
+  return column;
+}
+
+bool was_dropped(int table, int version, int column) {
+  const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+  for (int i = 0; i < version; ++i) {
+    const AlterSpec& alter = spec.alters[static_cast<size_t>(i)];
+    if (alter.kind == AlterSpec::drop && alter.column == column) return true;
+  }
+  return false;
+}
+
+}  // namespace rejoin::sim

@@ -1,0 +1,26 @@
+// Tables whose columns change while replicas talk: each replica has done the first so many of a table's changes.
+#pragma once
+
+#include <map>
+
+#include "sim/tables.h"
+
+namespace rejoin::sim {
+
+// How many of each table's changes a replica has made; tables left out: none.
+using TableVersions = std::map<int, int>;
+
+// The table as it is then. Columns keep their places; those that are not there are `absent`.
+const TableSpec& spec_at(int table, int version);
+inline const TableSpec& spec_at(int table, const TableVersions& versions) {
+  auto at = versions.find(table);
+  return spec_at(table, at == versions.end() ? 0 : at->second);
+}
+
+// Where a replica puts what comes under a column's name: the column itself, or the one that it was renamed to. An
+// absent one: it is kept aside.
+int home_of(int table, int version, int column);
+// Was the column there, and is no more? What is said of it afterwards waits in vain.
+bool was_dropped(int table, int version, int column);
+
+}  // namespace rejoin::sim
