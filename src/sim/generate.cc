@@ -22,7 +22,7 @@ class Generator {
     script_.files = chance(8);
     topology_ = static_cast<Topology>(below(4));
     if (subject == Subject::any)
-      subject = chance(25) ? Subject::constraints : chance(20) ? Subject::alters : Subject::plain;
+      subject = chance(11) ? Subject::constraints : chance(7) ? Subject::alters : Subject::plain;
     if (subject == Subject::constraints)
       choose_constrained_tables();
     else if (subject == Subject::alters)

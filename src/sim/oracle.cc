@@ -51,8 +51,9 @@ void Oracle::move_to_site(const std::string& site, const State& actual) {
         if (auto c = at->second.cells.find(column); c != at->second.cells.end()) move(cell.version, c->second.version);
       // What others wrote at the instant of the birth moves with it instead of falling behind it.
       if (row.birth.write != 0) continue;
-      auto lift = [&](Open& open) {
-        if (open.write == 0 && open.version < row.birth.version) open.version = row.birth.version;
+      const Version birth = row.birth.version;
+      auto lift = [&birth](Open& open) {
+        if (open.write == 0 && open.version < birth) open.version = birth;
       };
       lift(row.life);
       for (auto& [column, cell] : row.cells) lift(cell.version);
