@@ -123,7 +123,7 @@ TEST(ContractDdl, makes_every_kind_of_table) {
 }
 
 TEST(ContractDdl, makes_any_contract) {
-  for (uint64_t seed = 0; seed < 300 && !testing::Test::HasFailure(); ++seed) {
+  for (uint64_t seed = 0; seed < 300 && !::testing::Test::HasFailure(); ++seed) {
     Database db;
     for (const Table& table : Maker(seed).contract().tables) {
       SCOPED_TRACE(sqlite_ddl(table));
