@@ -42,14 +42,20 @@ set(all_rooms ${REJOIN_ROOMS})
 list(REMOVE_ITEM all_rooms extension)
 list(TRANSFORM all_rooms PREPEND rejoin_)
 
+set(REJOIN_TEST_OPTIMIZATION $<IF:$<CONFIG:Release>,-O1,-O0>)
+find_program(REJOIN_LLD ld.lld)
+
 # rejoin_test_executable(name label timeout sources... LIBRARIES libs...)
 function(rejoin_test_executable name label timeout)
   cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   rejoin_unity(${name})
   if(REJOIN_UNITY)
-    # What is compiled once and runs once. The libraries are what they always are.
-    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    # What is compiled, linked and run once. The libraries are what they always are.
+    target_compile_options(${name} PRIVATE ${REJOIN_TEST_OPTIMIZATION})
+    if(REJOIN_LLD)
+      target_link_options(${name} PRIVATE -fuse-ld=lld)
+    endif()
   endif()
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} ${REJOIN_TEST_LIBRARIES})
   target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
@@ -83,6 +89,7 @@ if(support)
   set(support rejoin_test_support)
   if(REJOIN_UNITY)
     # Read once for all system tests. Not elsewhere: there a source that lacks an #include must fail.
+    target_compile_options(rejoin_test_support PRIVATE ${REJOIN_TEST_OPTIMIZATION})
     target_precompile_headers(rejoin_test_support PRIVATE <gtest/gtest.h> <filesystem> <fstream> <thread>
       "tests/support/model_run.h" "tests/support/postgres_loopback.h" "tests/support/sync_loopback.h")
   endif()
