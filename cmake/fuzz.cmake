@@ -1,6 +1,11 @@
 # Fuzz targets: every fuzz/*_fuzz.cc is one libFuzzer executable in <build>/fuzz. It is linked to the rooms whose headers
-# it includes, so that a decoder's target does not wait for the network code to compile.
+# it includes, so that a decoder's target does not wait for the network code to compile. They are not part of the default
+# build; scripts/fuzz builds the target `fuzz_targets`, in the folder of the sanitized tests, with which they share the rooms.
 
+if(NOT REJOIN_FUZZ)
+  return()
+endif()
+add_custom_target(fuzz_targets)
 file(GLOB files CONFIGURE_DEPENDS "fuzz/*_fuzz.cc")
 foreach(file IN LISTS files)
   get_filename_component(name "${file}" NAME_WE)
@@ -14,9 +19,11 @@ foreach(file IN LISTS files)
     endif()
   endforeach()
   list(REMOVE_DUPLICATES libraries)
-  add_executable(${name} ${file})
+  add_executable(${name} EXCLUDE_FROM_ALL ${file})
   target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/src" "${CMAKE_CURRENT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE ${libraries})
+  target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/fuzz")
+  add_dependencies(fuzz_targets ${name})
 endforeach()

@@ -4,10 +4,6 @@
 set(REJOIN_DIST "${CMAKE_BINARY_DIR}/dist")
 set(REJOIN_PRODUCTS "")
 
-if(REJOIN_FUZZ)
-  return()
-endif()
-
 if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/src/cli/main.cc")
   add_executable(rejoin src/cli/main.cc)
   target_link_libraries(rejoin PRIVATE rejoin_cli)

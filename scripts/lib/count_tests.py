@@ -2,7 +2,7 @@
 
 RESULTS_DIR holds ctest.junit (one entry per executable or script) and <name>.xml for each GoogleTest executable, which
 is counted by its cases. An executable that failed without a failed case (crash, time-out) counts as one failure more.
-Exits 1 when something failed or nothing ran.
+Before that, what failed is said once more, at the end of a long output. Exits 1 when something failed or nothing ran.
 """
 
 import os
@@ -36,7 +36,22 @@ def count(results):
     return passed, failed
 
 
+def failures(results):
+    """(test, what it said) of each that failed: the messages of its cases, or the end of its output."""
+    root = parse(os.path.join(results, "ctest.junit"))
+    for entry in root.iter("testcase") if root is not None else ():
+        cases = parse(os.path.join(results, entry.get("name") + ".xml"))
+        bad = [(case.get("classname"), case.get("name"), failure.get("message") or "")
+               for case in (cases.iter("testcase") if cases is not None else ()) for failure in case.findall("failure")]
+        for suite, name, message in bad[:10]:
+            yield f"{entry.get('name')}: {suite}.{name}", message[-2000:]
+        if not bad and entry.get("status") != "run":
+            yield entry.get("name"), (entry.findtext("system-out") or "")[-4000:]
+
+
 def main():
+    for name, said in failures(sys.argv[1]):
+        print(f"--- {name}\n{said.strip()}\n")
     passed, failed = count(sys.argv[1])
     print(f"{passed} passed, {failed} failed")
     return 0 if passed and not failed else 1

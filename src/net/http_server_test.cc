@@ -23,7 +23,7 @@ class HttpServerTest : public testing::Test {
  protected:
   void start(HttpServerOptions options = {}) {
     HttpHandlers handlers;
-    handlers.admit = [this](HttpRequest& request) -> std::optional<HttpResponse> {
+    handlers.admit = [](HttpRequest& request) -> std::optional<HttpResponse> {
       if (request.path == "/now") return HttpResponse{200, "text/plain", {}, "now"};
       if (request.path == "/no") return HttpResponse{403, "text/plain", {}, "not admitted"};
       request.lane = request.header("lane");

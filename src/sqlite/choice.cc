@@ -32,8 +32,8 @@ std::string lacks(const ForeignKey& f, const HiddenRow& row) {
 
 bool HiddenRow::Parent::shows() const {
   // A stand-in does not have what it leaves out.
-  auto has = [&](int column, const HiddenRow& row) {
-    return std::none_of(row.without.begin(), row.without.end(), [&](const ForeignKey* f) {
+  auto has = [&](int column, const HiddenRow& parent) {
+    return std::none_of(parent.without.begin(), parent.without.end(), [&](const ForeignKey* f) {
       return std::find(f->from.begin(), f->from.end(), column) != f->from.end();
     });
   };
