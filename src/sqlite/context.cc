@@ -25,9 +25,10 @@ int64_t file_identity(sqlite3* db) {
 }
 
 Result<bool> has_layout(Context& ctx) {
-  REJOIN_ASSIGN(auto found,
-                query_int(ctx.db, "SELECT 1 FROM main.sqlite_schema WHERE name='rejoin_state' AND type='table'"));
-  return found.has_value();
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("SELECT 1 FROM main.sqlite_schema WHERE name='rejoin_state' AND type='table'"));
+  Use use(*s);
+  return s->step("looking for Rejoin's tables");
 }
 
 namespace {
