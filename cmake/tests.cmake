@@ -5,7 +5,7 @@
 #   tests/slow/*           the same kinds                             label slow (not run by default)
 #   tests/support/*.cc     linked to every system test
 
-set(REJOIN_TEST_TIMEOUT 900)
+set(REJOIN_TEST_TIMEOUT 900 CACHE STRING "Seconds that a test may take")
 set(REJOIN_SLOW_TIMEOUT 3600)
 set(REJOIN_RESULTS "${CMAKE_BINARY_DIR}/results")
 file(MAKE_DIRECTORY "${REJOIN_RESULTS}")
