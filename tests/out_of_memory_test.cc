@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <new>
 
 #include "tests/support/fault_story.h"
@@ -63,10 +64,10 @@ void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); 
 namespace rejoin::testing {
 namespace {
 
-// Every how many-th allocation fails.
-int64_t stride() {
+// Every how many-th allocation fails, of so many.
+int64_t stride(int64_t of) {
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : 97;
+  return given ? std::max(1, std::atoi(given)) : std::max<int64_t>(97, of / 40);
 }
 
 class OutOfMemory : public ::testing::TestWithParam<size_t> {
@@ -97,8 +98,19 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
     return db;
   }
 
+  int64_t allocations(Memory& memory) {
+    sqlite3* db = fresh();
+    memory = {0, std::numeric_limits<int64_t>::max(), false, false};
+    EXPECT_EQ(run_act(db, story), SQLITE_OK) << sqlite3_errmsg(db);
+    const int64_t made = memory.allocations;
+    memory = {};
+    sqlite3_close(db);
+    return made;
+  }
+
   void sweep(Memory& memory, bool for_good, const char* whose) {
-    for (int64_t n = 1;; n += stride()) {
+    const int64_t step = stride(allocations(memory));
+    for (int64_t n = 1;; n += step) {
       const std::string where =
           story.name + ", allocation " + std::to_string(n) + whose + (for_good ? " and all after" : "");
       sqlite3* db = fresh();
@@ -134,8 +146,8 @@ TEST_P(OutOfOurMemory, ForGood) { sweep(ours, true, " of ours"); }
 // Not here: merges that run out of SQLite's memory, and the first track of a file. Inside a statement SQLite prepares
 // nothing more once an allocation has failed, and what was prepared before is expired by then: the transaction can stay
 // open.
-INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{2}, size_t{7}));
-INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, size_t{7}));
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{2}, size_t{9}));
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, size_t{9}));
 
 }  // namespace
 }  // namespace rejoin::testing

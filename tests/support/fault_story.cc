@@ -38,6 +38,11 @@ Bytes others_changes() {
   return frame;
 }
 
+// What is done already is not done again.
+FaultStory altered(const std::string& before, const std::string& statement, const std::string& if_so) {
+  return {statement, before, "SELECT CASE WHEN " + if_so + " THEN rejoin_alter('" + statement + "') END", {}};
+}
+
 int append(void* into, int columns, char** values, char**) {
   for (int i = 0; i < columns; ++i) *static_cast<std::string*>(into) += std::string(values[i] ? values[i] : "~") + "|";
   *static_cast<std::string*>(into) += "\n";
@@ -84,6 +89,10 @@ const std::vector<FaultStory>& fault_stories() {
                    "SELECT rejoin_track('late')",
                    {}});
     out.push_back({"compact", rows + kWrites, "SELECT rejoin_compact(0)", {}});
+    out.push_back(altered(rows + kWrites, "ALTER TABLE t ADD COLUMN extra TEXT NOT NULL DEFAULT ''v''",
+                          "NOT EXISTS (SELECT 1 FROM pragma_table_info('t') WHERE name = 'extra')"));
+    out.push_back(altered(rows + kWrites, "ALTER TABLE t DROP COLUMN note",
+                          "EXISTS (SELECT 1 FROM pragma_table_info('t') WHERE name = 'note')"));
     out.push_back({"first track",
                    "CREATE TABLE t(id TEXT PRIMARY KEY, v); INSERT INTO t VALUES(1, 2);",
                    "SELECT rejoin_track('t')",
