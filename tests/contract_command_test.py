@@ -110,6 +110,23 @@ class ContractCommandTest(FolderTest):
             self.assertIn("lists", done.err)
             self.assertEqual(rows(path), [("1", "goes on")])  # all or nothing: no column either
             self.assertEqual(self.ok("sync", path, "--json").json["pending"], 0)
+            # Nor a connection that stays; both of them say so.
+            db = extended(path)
+            db.execute("PRAGMA busy_timeout=10000")
+            db.execute("SELECT rejoin_connect(?, ?, '{\"migrate\":true}')", (server.url, admin))
+            db.execute("SELECT rejoin_live()")
+            live = lambda: json.loads(db.execute("SELECT rejoin_status()").fetchone()[0])["live"]  # noqa: E731
+            wait_for(lambda: live()["state"] == "connected")
+            self.assertIn("lists", live()["not_migrated"])
+            self.assertIsNone(live()["error"])
+            db.close()
+            watch = subprocess.Popen([REJOIN, "sync", path, "--watch", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            self.addCleanup(watch.stdout.close)
+            self.addCleanup(watch.wait)
+            self.addCleanup(watch.kill)
+            connected = json.loads(watch.stdout.readline())
+            self.assertEqual((connected["event"], connected["migrated"]), ("connected", 0))
+            self.assertIn("lists", connected["not_migrated"]["message"])
 
     def test_a_connection_that_stays_follows_too(self):
         with Server(self.path("server")) as server:

@@ -17,18 +17,23 @@ class Teller {
       : database_(database), arguments_(arguments), output_(output) {}
 
   void operator()(const client::LiveTold& told) {
-    if (std::get_if<client::LiveConnected>(&told)) connected();
+    if (const auto* connected = std::get_if<client::LiveConnected>(&told)) this->connected(*connected);
     if (const auto* synced = std::get_if<client::LiveSynced>(&told)) this->synced(*synced);
     if (const auto* waiting = std::get_if<client::LiveWaiting>(&told)) this->waiting(*waiting);
     output_.flush();
   }
 
  private:
-  void connected() {
-    if (output_.json())
-      output_.document({{"event", "connected"}, {"url", arguments_.connection.url}});
-    else
-      output_.line("connected to " + printable(arguments_.connection.url) + "  (Ctrl-C stops)");
+  void connected(const client::LiveConnected& connected) {
+    if (output_.json()) {
+      boost::json::object line{{"event", "connected"}, {"url", arguments_.connection.url}};
+      if (arguments_.connection.migrate.value_or(false)) line["migrated"] = connected.migrated;
+      if (connected.not_migrated)
+        line["not_migrated"] = error_json(*connected.not_migrated, hints_for(connected.not_migrated->code));
+      return output_.document(line);
+    }
+    output_.line("connected to " + printable(arguments_.connection.url) + "  (Ctrl-C stops)");
+    if (connected.not_migrated) output_.warning(printable(connected.not_migrated->message));
   }
 
   void synced(const client::LiveSynced& synced) {

@@ -88,7 +88,7 @@ class Live {
     retry_after_ms_ = 0;
     token_ = options_.token ? options_.token() : std::string();
     if (Status opened = open(); !opened.ok()) return opened.error();
-    told(LiveConnected{});
+    told(connected_);
     if (!options_.topics.empty()) {
       sync::LiveRequest request;
       request.listen = options_.topics;
@@ -118,13 +118,18 @@ class Live {
   }
 
   Status open() {
+    connected_ = {};
     if (options_.migrate) {
       net::HttpClientOptions http;
       http.ca_file = options_.ca_file;
       http.cancelled = options_.cancelled;
       net::HttpClient client(url_, http);
       // What stands in the way is no reason not to connect.
-      (void)follow_contract(database_.replica(), client, token_);
+      Result<int64_t> migrated = follow_contract(database_.replica(), client, token_);
+      if (migrated.ok())
+        connected_.migrated = *migrated;
+      else
+        connected_.not_migrated = migrated.error();
     }
     REJOIN_ASSIGN(socket_, open_live_socket(url_, token_, options_.ca_file, options_.cancelled, retry_after_ms_));
     expires_at_ = SteadyClock::time_point::max();
@@ -315,7 +320,8 @@ class Live {
   sync::DeviceOptions session_options_;
   std::unique_ptr<net::WebSocketClient> socket_;
   std::string token_;
-  Bytes cursor_;  // where the next page has to begin
+  LiveConnected connected_;  // what is told of this connection
+  Bytes cursor_;             // where the next page has to begin
   int64_t version_ = 0;
   bool exchange_ = false;  // one is due
   bool soon_ = false;      // connect again without waiting

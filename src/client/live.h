@@ -16,7 +16,10 @@
 
 namespace rejoin::client {
 
-struct LiveConnected {};
+struct LiveConnected {
+  int64_t migrated = 0;               // tables and columns that the server gives out, made just now
+  std::optional<Error> not_migrated;  // why one of them could not be made; the rest goes on without it
+};
 // What came of an exchange, or of a page that was sent by itself. A push that the server refuses for good has an error
 // and does not end the connection.
 struct LiveSynced {

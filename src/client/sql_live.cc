@@ -31,7 +31,7 @@ struct Shared {
   std::atomic<bool> over = false;
   std::mutex mutex;
   std::string state = "connecting";
-  std::string error;
+  std::string error, not_migrated;
   uint64_t pushed = 0, pulled = 0;
 };
 
@@ -61,9 +61,10 @@ void stop_all() {
 
 void tell(Shared& shared, const LiveTold& told) {
   std::lock_guard lock(shared.mutex);
-  if (std::get_if<LiveConnected>(&told)) {
+  if (const auto* connected = std::get_if<LiveConnected>(&told)) {
     shared.state = "connected";
     shared.error.clear();
+    shared.not_migrated = connected->not_migrated ? connected->not_migrated->message : std::string();
   } else if (const auto* synced = std::get_if<LiveSynced>(&told)) {
     shared.pushed += synced->totals.rows_pushed;
     shared.pulled += synced->totals.rows_pulled;
@@ -147,6 +148,7 @@ class LiveThread final : public sqlite::LiveConnection {
       out["error"] = nullptr;
     else
       out["error"] = shared_->error;
+    if (!shared_->not_migrated.empty()) out["not_migrated"] = shared_->not_migrated;
     return boost::json::serialize(out);
   }
 
