@@ -72,6 +72,25 @@ TEST(CloneIdentity, TheTimesOfUnsentWritesAreKept) {
   for (Peer* p : {&a, &c}) EXPECT_EQ(p->rows(kAll), "'k'|'tuesday'|'a'\n");
 }
 
+// Of a row of its own that it has sent to nobody, as far as it knows.
+TEST(CloneIdentity, ColumnsThatItsTableLacksKeepTheirValues) {
+  Peer a(kSchema, {"t"}), b(kSchema, {"t"});
+  a.run("INSERT INTO t VALUES('k', 'v', 'w')");
+  b.fetch(a);
+  ASSERT_TRUE(a.rejoin().alter("ALTER TABLE t DROP COLUMN w").ok());
+  b.clock().advance(10);
+  b.run("UPDATE t SET v = 'new'");
+  a.fetch(b);
+  ASSERT_TRUE(a.rejoin().take_new_identity().ok());
+  b.fetch(a);
+  EXPECT_EQ(b.rows(kAll), "'k'|'new'|'w'\n");
+  ASSERT_TRUE(a.rejoin().alter("ALTER TABLE t ADD COLUMN w").ok());
+  for (Peer* p : {&a, &b}) {
+    EXPECT_EQ(p->rows(kAll), "'k'|'new'|'w'\n");
+    p->expect_sound();
+  }
+}
+
 TEST(CloneIdentity, WhatIsNotFoldedYetGetsTheNewSite) {
   Peer a(kSchema, {"t"}), c(kSchema, {"t"});
   std::string old = a.site();

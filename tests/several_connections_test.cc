@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "sqlite/api.h"
 #include "tests/support/model_run.h"
 #include "tests/support/peer.h"
@@ -125,7 +127,7 @@ TEST(SeveralConnections, StampsOfManyProcessesStayInOrder) {
   for (int c = 0; c < 3; ++c) a.database().close(c);
   std::string path = scratch_folder() + "/processes.db";
   constexpr int kProcesses = 4, kWrites = 50;
-  std::vector<pid_t> children;
+  std::array<pid_t, kProcesses> children;
   for (int p = 0; p < kProcesses; ++p) {
     pid_t pid = fork();
     ASSERT_GE(pid, 0);
@@ -142,7 +144,7 @@ TEST(SeveralConnections, StampsOfManyProcessesStayInOrder) {
       sqlite3_close(db);
       _exit(failures ? 1 : 0);
     }
-    children.push_back(pid);
+    children[static_cast<size_t>(p)] = pid;
   }
   for (pid_t pid : children) {
     int status = 0;

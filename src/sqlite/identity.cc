@@ -1,5 +1,8 @@
 #include "sqlite/identity.h"
 
+#include <functional>
+
+#include "sqlite/aside_stamps.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
@@ -43,19 +46,23 @@ Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
   State as_old = work.state;
   as_old.site = own;
   REJOIN_ASSIGN(Feed feed, read_feed(ctx, as_old, request));
-  crdt::RowRecord record;
+  crdt::RowRecord record, before;
+  using Moving = std::function<void(crdt::Stamp&)>;
+  const Moving apply = [&](crdt::Stamp& s) {
+    if (!s.bottom() && s.site == own) s = change(s);
+  };
   for (const TableTouches& t : feed.tables) {
     REJOIN_ASSIGN(RecordReader reader, RecordReader::open(ctx, *t.table));
     RecordWriter writer(ctx, *t.table);
+    REJOIN_ASSIGN(const AsideStamps aside, AsideStamps::load(ctx, *t.table));
     for (const Touch& touch : t.touches) {
       BytesView key = t.key(touch);
       REJOIN_ASSIGN(BytesView stored, reader.find(key));
       if (!stored.data()) continue;
       if (!crdt::decode_record(stored, ctx.sites.size(), record))
         return fail(Code::corrupt, "the record of a row in \"" + t.table->name + "\" is damaged; run rejoin doctor");
-      auto apply = [&](crdt::Stamp& s) {
-        if (!s.bottom() && s.site == own) s = change(s);
-      };
+      const bool kept_aside = aside.has(key);
+      if (kept_aside) before = record;
       if (touch.whole || touch.life) apply(record.live);
       if (touch.whole) apply(record.birth);
       // Groups that are only partly about unsent columns are split; canonicalise() merges what is equal again.
@@ -81,6 +88,7 @@ Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
       lift(record.live);
       for (crdt::CellGroup& g : record.groups) lift(g.stamp);
       crdt::canonicalise(record, ctx.sites);
+      if (kept_aside) REJOIN_TRY(aside.follow(key, before, record, touch.whole ? apply : Moving()));
       writer.add(key, record);
       if (writer.size() >= 1024) {
         reader.reset();
