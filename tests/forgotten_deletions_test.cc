@@ -28,18 +28,21 @@ class ForgottenDeletions : public ::testing::Test {
   void settle() {
     for (int i = 0; i < 2; ++i) a.must_sync(server), b.must_sync(server);
   }
+  // All others are away meanwhile.
+  void a_deletes_k_and_the_server_forgets_it() {
+    a.peer.run("DELETE FROM t WHERE id = 'k'");
+    a.must_sync(server);
+    pass(40);
+    a.must_sync(server), a.must_sync(server);
+    compact(server.peer());
+  }
   // a and b have k, l and m; then a deletes k while b is away, until it is forgotten everywhere.
   void forget_k_while_b_is_away() {
     a.peer.run("INSERT INTO t VALUES('k', 'old', 1), ('l', 'old', 1), ('m', 'old', 1)");
     settle();
     pass(1);
-    a.peer.run("DELETE FROM t WHERE id = 'k'");
-    a.must_sync(server);
-    pass(40);
-    a.must_sync(server);
-    a.must_sync(server);
+    a_deletes_k_and_the_server_forgets_it();
     compact(a.peer);
-    compact(server.peer());
     EXPECT_EQ(records(server.peer()), 2);
     EXPECT_EQ(records(a.peer), 2);
   }
@@ -135,11 +138,7 @@ TEST_F(ForgottenDeletions, WhatADeviceOnlyHeldFromBeforeLeavesIt) {
 TEST_F(ForgottenDeletions, SoDoesWhatItWroteItself) {
   b.peer.run("INSERT INTO t VALUES('k', 'of b', 1), ('n', 'of b', 1)");
   settle();
-  a.peer.run("DELETE FROM t WHERE id = 'k'");
-  a.must_sync(server);
-  pass(40);
-  a.must_sync(server), a.must_sync(server);
-  compact(server.peer());
+  a_deletes_k_and_the_server_forgets_it();
   EXPECT_EQ(records(server.peer()), 1);
   b.must_sync(server);
   settle();
@@ -172,11 +171,7 @@ TEST_F(ForgottenDeletions, WhatADeviceWroteMeanwhileGoesThrough) {
 TEST_F(ForgottenDeletions, AnEditOfAForgottenRowIsListedAndDoesNotBringItBack) {
   a.peer.run("INSERT INTO t VALUES('k', 'old', 1), ('l', 'old', 1)");
   settle();
-  a.peer.run("DELETE FROM t WHERE id = 'k'");
-  a.must_sync(server);
-  pass(40);
-  a.must_sync(server), a.must_sync(server);
-  compact(server.peer());
+  a_deletes_k_and_the_server_forgets_it();
   b.peer.run("UPDATE t SET v = 'edited' WHERE id = 'k'");
   b.must_sync(server);
   EXPECT_EQ(rejections(b.peer), "'[\"k\"]'|'before_horizon'|'null'\n");
@@ -230,6 +225,89 @@ TEST_F(ForgottenDeletions, ARestoreByADeviceThatStillHasTheRowBringsItBackWhole)
   expect_same();
 }
 
+// The server takes a deletion of the row that it had forgotten, and knows nothing else of it.
+TEST_F(ForgottenDeletions, ARestoreAfterADeletionOfAForgottenRowShowsNoDefaultsAtTheServer) {
+  for (const bool missed : {false, true}) {
+    SCOPED_TRACE(missed ? "it has missed the deletion" : "it deletes the row with the server's knowledge");
+    LoopbackServer own;
+    LoopbackDevice c("c", kSchema, {"t"}), d("d", kSchema, {"t"});
+    auto later = [&](int64_t days) {
+      for (Peer* p : {&own.peer(), &c.peer, &d.peer}) p->clock().advance(days * kDay);
+    };
+    c.peer.run("INSERT INTO t VALUES('k', 'of c', 1), ('l', 1, 1)");
+    for (int i = 0; i < 2; ++i) c.must_sync(own), d.must_sync(own);
+    d.peer.run("UPDATE t SET w = 'of d' WHERE id = 'k'");
+    for (int i = 0; i < 2; ++i) d.must_sync(own), c.must_sync(own);
+    later(1);
+    c.peer.run("DELETE FROM t WHERE id = 'k'");
+    c.must_sync(own);
+    if (!missed) d.must_sync(own);
+    later(40);
+    for (int i = 0; i < 2; ++i) {
+      c.must_sync(own);
+      if (!missed) d.must_sync(own);
+    }
+    compact(own.peer());
+    ASSERT_EQ(records(own.peer()), 1);
+    if (!missed) {
+      // Both sites' versions are above the horizon, the row's birth is not.
+      ASSERT_TRUE(d.peer.restore("t", {sim::Value::text("k")}));
+    }
+    d.peer.run("DELETE FROM t WHERE id = 'k'");
+    d.must_sync(own), c.must_sync(own);
+    EXPECT_EQ(records(own.peer()), 2);
+    EXPECT_EQ(own.peer().rows("SELECT id FROM t"), "'l'\n");
+    // A device that got the deletion alone has nothing to restore.
+    LoopbackDevice fresh("fresh", kSchema, {"t"});
+    fresh.must_sync(own);
+    const sim::Value k = sim::Value::text("k");
+    auto nothing = fresh.peer.rejoin().restore("t", {k.ref()});
+    ASSERT_FALSE(nothing.ok());
+    EXPECT_EQ(nothing.error().code, Code::not_found);
+    later(1);
+    ASSERT_TRUE(d.peer.restore("t", {k}));
+    for (int i = 0; i < 2; ++i) d.must_sync(own), c.must_sync(own), fresh.must_sync(own);
+    for (Peer* p : {&own.peer(), &c.peer, &d.peer, &fresh.peer}) {
+      EXPECT_EQ(p->rows("SELECT * FROM t WHERE id = 'k'"), "'k'|'of c'|'of d'\n");
+      p->expect_sound();
+    }
+    EXPECT_EQ(rejections(d.peer), "");
+  }
+}
+
+TEST_F(ForgottenDeletions, ADiscardedEditOfAForgottenRowLeavesNoHalfOfItToRestore) {
+  a.peer.run("INSERT INTO t VALUES('k', 'old', 1), ('l', 'old', 1)");
+  settle();
+  a_deletes_k_and_the_server_forgets_it();
+  b.peer.run("UPDATE t SET v = 'edited' WHERE id = 'k'");
+  b.must_sync(server);
+  ASSERT_TRUE(b.peer.rejoin().discard_all().ok());
+  EXPECT_EQ(b.peer.rows("SELECT id FROM t"), "'l'\n");
+  const sim::Value k = sim::Value::text("k");
+  auto nothing = b.peer.rejoin().restore("t", {k.ref()});
+  ASSERT_FALSE(nothing.ok());
+  EXPECT_EQ(nothing.error().code, Code::not_found);
+  settle();
+  expect_same();
+}
+
+TEST_F(ForgottenDeletions, ADeletionOfAForgottenRowThatWasRefusedIsNotListed) {
+  a.peer.run("INSERT INTO t VALUES('k', 'old', 1), ('l', 'old', 1)");
+  settle();
+  a_deletes_k_and_the_server_forgets_it();
+  b.peer.run("UPDATE t SET v = 'edited' WHERE id = 'k'");
+  b.must_sync(server);
+  EXPECT_EQ(rejections(b.peer), "'[\"k\"]'|'before_horizon'|'null'\n");
+  b.peer.run("DELETE FROM t WHERE id = 'k'");
+  b.must_sync(server);
+  EXPECT_EQ(rejections(b.peer), "");
+  // What was refused goes whole when it is tried again.
+  ASSERT_TRUE(b.peer.rejoin().retry().ok());
+  settle();
+  EXPECT_EQ(rejections(b.peer), "");
+  expect_same();
+}
+
 TEST_F(ForgottenDeletions, AFreshDeviceWithOldRowsIsNotAffected) {
   forget_k_while_b_is_away();
   LoopbackDevice fresh("fresh", "");
@@ -260,11 +338,7 @@ TEST_F(ForgottenDeletions, StartingOverDoesNotBringThemBack) {
 TEST_F(ForgottenDeletions, SoDoesACopyOfTheFile) {
   b.peer.run("INSERT INTO t VALUES('k', 'of b', 1), ('n', 'of b', 1)");
   settle();
-  a.peer.run("DELETE FROM t WHERE id = 'k'");
-  a.must_sync(server);
-  pass(40);
-  a.must_sync(server), a.must_sync(server);
-  compact(server.peer());
+  a_deletes_k_and_the_server_forgets_it();
   ASSERT_TRUE(b.peer.rejoin().take_new_identity().ok());
   settle();
   EXPECT_EQ(server.peer().rows("SELECT id FROM t"), "'n'\n");
@@ -399,11 +473,7 @@ TEST_F(ForgottenDeletions, AStaleEditIsListedAlsoWhereOthersEditsCameBefore) {
   all.push_back(&c.peer);
   c.peer.fetch(b.peer);
   pass(1);
-  a.peer.run("DELETE FROM t WHERE id = 'k'");
-  a.must_sync(server);
-  pass(40);
-  a.must_sync(server), a.must_sync(server);
-  compact(server.peer());
+  a_deletes_k_and_the_server_forgets_it();
   EXPECT_EQ(records(server.peer()), 1);
   c.peer.run("UPDATE t SET w = 'of c' WHERE id = 'k'");
   c.must_sync(server);
@@ -426,11 +496,7 @@ TEST_F(ForgottenDeletions, ThroughAChainOfServers) {
   edge.must_sync(server);
   leaf.must_sync(local), leaf.must_sync(local);
   EXPECT_EQ(leaf.peer.rows(kAll), a.peer.rows(kAll));
-  a.peer.run("DELETE FROM t WHERE id = 'k'");
-  a.must_sync(server);
-  pass(40);
-  a.must_sync(server), a.must_sync(server);
-  compact(server.peer());
+  a_deletes_k_and_the_server_forgets_it();
   EXPECT_EQ(records(server.peer()), 1);
   edge.must_sync(server);
   leaf.must_sync(local), leaf.must_sync(local);
@@ -461,6 +527,7 @@ TEST_F(ForgottenDeletions, RenamingTheTableDoesNotBringThemBack) {
     e.must_sync(own), e.must_sync(own);
     compact(own.peer());
     ASSERT_EQ(records(own.peer()), 2);
+    d.peer.clock().advance(1);  // later than what e writes anew
     d.peer.run("UPDATE t SET v = 'edited' WHERE id IN ('m', 'n')");
     for (LoopbackDevice* device : first ? std::vector{&e, &d} : std::vector{&d, &e}) {
       ASSERT_TRUE(device->peer.rejoin().alter(rename).ok());

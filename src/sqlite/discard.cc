@@ -118,6 +118,8 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
   }
   crdt::JoinOutcome outcome;
   crdt::join(now.record, server.record, ctx.sites, outcome);
+  // A row that the server has forgotten is not whole here any more: what the refused writes replaced is nowhere.
+  if (told && told->row && !now.record.alive && server.record.birth.bottom()) now.record.birth = {};
   for (uint32_t c = 0; c < table.columns.size(); ++c) {
     const crdt::Stamp stamp = now.record.stamp_of(c);
     if (stamp.bottom()) continue;

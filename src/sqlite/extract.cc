@@ -113,6 +113,8 @@ class TableExtract {
         if (send_.empty() && !life) return {};
       }
     }
+    // Its receiver takes no birth of another site's from this one, and would say so where it is news.
+    if (request_.only_site && record_.birth.site != site_) record_.birth = {};
     if (!named_) writer_.begin_table(wire_table(*table_)), named_ = true;
     writer_.add(key, record_, send_, life, values_);
     return {};

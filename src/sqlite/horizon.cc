@@ -40,14 +40,24 @@ crdt::Hlc newest_stamp(const crdt::RowRecord& record) {
   return newest;
 }
 
-Admission admission(const crdt::RowRecord& theirs, crdt::Hlc horizon, bool partial, bool stale) {
+bool may_be_forgotten(const crdt::RowRecord& record) {
+  return record.live.bottom() || (!record.alive && record.birth.bottom());
+}
+
+Admission admission(const crdt::RowRecord& mine, const crdt::RowRecord& theirs, const crdt::SiteTable& sites,
+                    crdt::Hlc horizon, bool partial, bool stale) {
+  const bool deleted = !mine.live.bottom();
   const crdt::Hlc newest = newest_stamp(theirs);
   if (newest == 0) return Admission::admit;  // it says nothing
-  if (theirs.live.bottom()) return stale || newest <= horizon ? Admission::refuse : Admission::admit;
-  if (!theirs.alive) return newest <= horizon ? Admission::forget : Admission::admit;
+  if (theirs.live.bottom()) {
+    const bool old = stale || newest <= horizon;
+    return old && !deleted ? Admission::refuse : Admission::in_part;
+  }
+  if (!theirs.alive) return newest <= horizon && mine == crdt::RowRecord() ? Admission::forget : Admission::in_part;
   // Born after the horizon it wins against all that was forgotten. So does a later restore, if it brings the whole row.
   if (theirs.birth.hlc > horizon) return Admission::admit;
-  const bool restored = theirs.live.hlc > horizon && !theirs.birth.bottom() && !partial;
+  if (deleted && crdt::compare(theirs.live, mine.live, sites) < 0) return Admission::in_part;
+  const bool restored = theirs.live.hlc > horizon && !theirs.birth.bottom() && !partial && !stale;
   return restored ? Admission::admit : Admission::refuse;
 }
 

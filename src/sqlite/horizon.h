@@ -24,14 +24,20 @@ Status note_sent(Context& ctx, int64_t position);
 
 crdt::Hlc newest_stamp(const crdt::RowRecord& record);
 
-// What to do with news of a row of which nothing is known here.
+// Does `record` say too little to tell the row from one that was forgotten? Nothing of it is here, or edits and
+// deletions only: no birth, without which the row cannot have come whole.
+bool may_be_forgotten(const crdt::RowRecord& record);
+// What to do with news of such a row.
 enum class Admission {
   admit,
-  refuse,  // it may be one whose deletion was forgotten
-  forget,  // it is a deletion that would be forgotten at once
+  in_part,  // all but its birth, if that is not above the horizon: not all that the row had since is here
+  refuse,   // it may be one whose deletion was forgotten
+  forget,   // it is a deletion that would be forgotten at once
 };
-// `partial`: what others wrote of the row is not in it. `stale`: from a device that has missed forgotten deletions.
-Admission admission(const crdt::RowRecord& theirs, crdt::Hlc horizon, bool partial, bool stale);
+// `mine`: what is here of it. `partial`: what others wrote of the row is not in `theirs`. `stale`: from a device that
+// has missed forgotten deletions.
+Admission admission(const crdt::RowRecord& mine, const crdt::RowRecord& theirs, const crdt::SiteTable& sites,
+                    crdt::Hlc horizon, bool partial, bool stale);
 std::string before_horizon(crdt::Hlc horizon);
 // 2200-01-01: a server that claims a later time or horizon is not believed, for its stamps would outlast every device.
 inline constexpr int64_t kLatestBelievedMs = 7'258'118'400'000;

@@ -153,7 +153,7 @@ Status Merge::row(Block& b) {
     REJOIN_ASSIGN(discarded, leave_out_discarded(b));
   }
   if (has_rejections_ && options_.referee) REJOIN_TRY(follow(b));
-  const crdt::RowRecord& theirs = foreign || discarded ? b.own_part : b.cursor.record();
+  const crdt::RowRecord* theirs = foreign || discarded ? &b.own_part : &b.cursor.record();
   if (b.cursor.newest() > limit_) {
     if (options_.refuse_ahead) {
       return fail(Code::clock_ahead, "a change to \"" + b.table.name + "\" " + crdt::key_json(key, b.table.key.size()) +
@@ -180,30 +180,37 @@ Status Merge::row(Block& b) {
   b.mine.reset();
   if (known && !crdt::decode_record(stored, ctx_.sites.size(), b.mine))
     return fail(Code::corrupt, "the record of a row in \"" + b.table.name + "\" is damaged; run rejoin doctor");
-  // Edits that came without the row's birth or deletion say nothing of whether it was forgotten.
-  if (b.mine.live.bottom() && horizon_ != 0)
-    switch (admission(theirs, horizon_, options_.only_site.has_value(), options_.stale)) {
+  const bool unknown = may_be_forgotten(b.mine);
+  bool without_birth = false;
+  if (unknown && horizon_ != 0)
+    switch (admission(b.mine, *theirs, ctx_.sites, horizon_, options_.only_site.has_value(), options_.stale)) {
       case Admission::admit:
         break;
+      case Admission::in_part:
+        without_birth = b.cursor.record().birth.hlc <= horizon_;
+        if (!without_birth) break;
+        if (theirs != &b.own_part) b.own_part = *theirs, theirs = &b.own_part;
+        b.own_part.birth = {};
+        break;
       case Admission::forget:
-        if (known) break;
         return {};
       case Admission::refuse:
-        if (known && !is_news(b, theirs)) break;
+        if (known && !is_news(b, *theirs)) break;
         if (options_.refuse_unknown) return refuse(b, Code::before_horizon, before_horizon(horizon_));
         return park(b, waits_for_row(horizon_), kDueWhenKnown);
     }
-  const bool unknown = b.mine.live.bottom();
   bool was_visible = b.mine.visible();
   bool was_alive = b.mine.alive;
   bool note = lost_.has_room() && known && !options_.only_site;
   if (note) b.before = b.mine;
   b.join.reset();
-  crdt::join(b.mine, theirs, ctx_.sites, b.join);
+  crdt::join(b.mine, *theirs, ctx_.sites, b.join);
   if (!b.join.changed()) {
     if (foreign) {
       // Is it news, or known already?
-      crdt::join(b.mine, b.cursor.record(), ctx_.sites, b.join);
+      b.own_part = b.cursor.record();
+      if (without_birth) b.own_part.birth = {};
+      crdt::join(b.mine, b.own_part, ctx_.sites, b.join);
       if (b.join.changed())
         return refuse(
             b, Code::forbidden,
@@ -232,7 +239,7 @@ Status Merge::row(Block& b) {
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
   REJOIN_TRY(write(b, was_visible, known));
   b.records.add(key, b.mine);
-  came_known_ |= unknown && !b.mine.live.bottom();
+  came_known_ |= unknown && (b.join.live_won || !may_be_forgotten(b.mine));
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
   return leave_unknown_columns(b);

@@ -62,7 +62,7 @@ class Merge {
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false;
-  bool came_known_ = false;  // a row of which nothing, or edits only, was here
+  bool came_known_ = false;  // a row that might have been a forgotten one
 };
 
 }  // namespace rejoin::sqlite

@@ -121,10 +121,10 @@ Status tell_rows(Work& work, const sync::Identity* who, std::vector<sync::Refuse
     if (!table || told > sync::kMostToldBytes) continue;
     REJOIN_ASSIGN(RowState state, read_row_state(ctx, *table, row.key));
     if (row.code == Code::before_horizon) {
-      // Gone for so long that it is forgotten.
+      // Gone for so long that it is forgotten, but perhaps for a later deletion.
       REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx));
       state.known = true;
-      state.record.live = {horizon.hlc, work.state.site};
+      if (state.record.live.hlc < horizon.hlc) state.record.live = {horizon.hlc, work.state.site};
     }
     state.known &= sync::right_of(who, table->name).pull;
     const codec::OneRow one = one_row(*table, row.key, state);
