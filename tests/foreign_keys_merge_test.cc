@@ -296,6 +296,55 @@ TEST(ForeignKeys, ReferencesToOtherColumnsThanTheKey) {
        .later_rows = "'s'|'DE'|1|0\n"});
 }
 
+// The parent is found by a UNIQUE column, which moves from row to row, and so does that of the default's parent.
+TEST(ForeignKeys, SetDefaultWhereTheReferenceIsToAUniqueColumn) {
+  struct Case {
+    const char *name, *at_0, *at_1, *at_2, *shown, *later, *later_shown;
+  };
+  const Case cases[] = {
+      {"the parent is deleted, and another row takes its code", "DELETE FROM lists WHERE id = '1'",
+       "INSERT INTO entries VALUES('e', 'l', 'milk')", "", "'e'|'inbox'|'milk'\n", "INSERT INTO lists VALUES('7', 'l')",
+       "'e'|'l'|'milk'\n"},
+      {"the parent gets another code, and its old one back", "UPDATE lists SET code = 'moved' WHERE id = '1'",
+       "INSERT INTO entries VALUES('e', 'l', 'milk')", "", "'e'|'inbox'|'milk'\n",
+       "UPDATE lists SET code = 'l' WHERE id = '1'", "'e'|'l'|'milk'\n"},
+      {"a row takes the code of one that is deleted elsewhere", "DELETE FROM lists WHERE id = '1'",
+       "INSERT INTO entries VALUES('e', 'l', 'milk')",
+       "UPDATE lists SET code = 'moved' WHERE id = '1'; INSERT INTO lists VALUES('7', 'l')", "'e'|'l'|'milk'\n",
+       "DELETE FROM lists WHERE id = '7'", "'e'|'inbox'|'milk'\n"},
+      {"the default's parent goes too, and comes back as another row",
+       "DELETE FROM lists WHERE id = '1'; DELETE FROM lists WHERE id = '0'",
+       "INSERT INTO entries VALUES('e', 'l', 'milk')", "", "", "INSERT INTO lists VALUES('8', 'inbox')",
+       "'e'|'inbox'|'milk'\n"},
+      {"the default's code goes to another row", "DELETE FROM lists WHERE id = '1'",
+       "INSERT INTO entries VALUES('e', 'l', 'milk')",
+       "UPDATE lists SET code = 'out' WHERE id = '0'; UPDATE lists SET code = 'inbox' WHERE id = '2'",
+       "'e'|'inbox'|'milk'\n", "PRAGMA foreign_keys = OFF; UPDATE lists SET code = 'in' WHERE id = '2'", ""},
+      {"two rows want the default's code", "DELETE FROM lists WHERE id = '1'; DELETE FROM lists WHERE id = '0'",
+       "INSERT INTO entries VALUES('e', 'l', 'milk')",
+       "UPDATE lists SET code = 'out' WHERE id = '0'; UPDATE lists SET code = 'inbox' WHERE id = '2'",
+       "'e'|'inbox'|'milk'\n", "PRAGMA foreign_keys = OFF; DELETE FROM lists WHERE id = '2'", ""},
+      {"codes change hands", "DELETE FROM lists WHERE id = '1'; INSERT INTO lists VALUES('1', 'x')",
+       "INSERT INTO entries VALUES('e', 'l', 'milk'), ('f', 'other', 'tea')",
+       "UPDATE lists SET code = 'tmp' WHERE id = '0'; UPDATE lists SET code = 'inbox' WHERE id = '2'; UPDATE lists SET "
+       "code = 'other' WHERE id = '0'",
+       "'e'|'inbox'|'milk'\n'f'|'other'|'tea'\n", "INSERT INTO lists VALUES('9', 'l')",
+       "'e'|'l'|'milk'\n'f'|'other'|'tea'\n"}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    tell({.schema = "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY, code TEXT UNIQUE);"
+                    "CREATE TABLE entries(id TEXT PRIMARY KEY, list TEXT DEFAULT 'inbox' REFERENCES lists(code) ON "
+                    "DELETE SET DEFAULT, text TEXT)",
+          .tracked = kTables,
+          .before = {"INSERT INTO lists VALUES('0', 'inbox'), ('1', 'l'), ('2', 'other')"},
+          .apart = {{0, c.at_0}, {1, c.at_1}, {2, c.at_2}},
+          .query = kEntries,
+          .rows = c.shown,
+          .later = {{0, c.later}},
+          .later_rows = c.later_shown});
+  }
+}
+
 TEST(ForeignKeys, ALocalWriteThatNobodyEnforcedConvergesToo) {
   tell({.schema = lists("", false),
         .tracked = kTables,
