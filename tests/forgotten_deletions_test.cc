@@ -399,6 +399,26 @@ TEST_F(ForgottenDeletions, BetweenFilesAnOldRowIsParked) {
   x.expect_sound();
 }
 
+TEST_F(ForgottenDeletions, BetweenFilesARestoreAfterAnotherDeletionBringsTheWholeRow) {
+  Peer x(kSchema, {"t"}), y(kSchema, {"t"});
+  x.run("INSERT INTO t VALUES('k', 'old', 1), ('l', 1, 1)");
+  exchange(x, y);
+  x.run("DELETE FROM t WHERE id = 'k'");
+  for (Peer* p : {&x, &y}) p->clock().advance(2 * kDay);
+  compact(x, 1);
+  EXPECT_EQ(records(x), 1);
+  y.run("DELETE FROM t WHERE id = 'k'");
+  x.apply(y.changeset(0));
+  EXPECT_EQ(records(x), 2);
+  y.clock().advance(kDay);
+  EXPECT_TRUE(y.restore("t", {sim::Value::text("k")}));
+  exchange(x, y);
+  for (Peer* p : {&x, &y}) {
+    EXPECT_EQ(p->rows(kAll), "'k'|'old'|1\n'l'|1|1\n");
+    p->expect_sound();
+  }
+}
+
 TEST_F(ForgottenDeletions, ParkedRowsDoNotPileUpAndLeaveTheListWhenTheRowIsInsertedAnew) {
   for (bool here : {true, false}) {
     Peer x(kSchema, {"t"}), y(kSchema, {"t"}), fresh(kSchema, {"t"});
