@@ -14,21 +14,24 @@ const std::string kSchema =
     "CREATE TABLE todos(id text PRIMARY KEY, owner text, list text, title text, n integer CHECK (n < 100));"
     "CREATE FUNCTION caller() RETURNS text LANGUAGE sql STABLE AS $$ SELECT "
     "current_setting('request.jwt.claims', true)::json->>'sub' $$;"
+    "CREATE TABLE broken(id text);"
+    "CREATE FUNCTION sound(id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$ BEGIN IF EXISTS (SELECT FROM broken "
+    "b WHERE b.id = sound.id) THEN RAISE 'broken'; END IF; RETURN true; END $$;"
     "ALTER TABLE todos ENABLE ROW LEVEL SECURITY;"
-    "CREATE POLICY own ON todos TO PUBLIC USING (owner = caller() OR EXISTS (SELECT FROM members m WHERE m.list = "
-    "todos.list AND m.who = caller()));"
+    "CREATE POLICY own ON todos TO PUBLIC USING (sound(id) AND (owner = caller() OR EXISTS (SELECT FROM members m "
+    "WHERE m.list = todos.list AND m.who = caller())));"
     "DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['rejoin_runtime', 'app_user'] LOOP IF EXISTS "
     "(SELECT FROM pg_roles WHERE rolname = r) THEN EXECUTE 'DROP OWNED BY ' || r; ELSE EXECUTE 'CREATE ROLE ' || r; "
     "END "
     "IF; END LOOP; END $$;"
     "ALTER ROLE rejoin_runtime LOGIN; GRANT app_user TO rejoin_runtime;"
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON todos, members TO rejoin_runtime, app_user;"
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON todos, members, broken TO rejoin_runtime, app_user;"
     "CREATE POLICY server ON todos TO rejoin_runtime USING (true) WITH CHECK (true);";
 const std::string kDevice = "CREATE TABLE todos(id TEXT PRIMARY KEY, owner TEXT, list TEXT, title TEXT, n INTEGER);";
 const std::vector<std::string> kUsers = {"ann", "bob", "cem"};
 
 struct World {
-  explicit World(uint32_t seed) : random(seed), world(kSchema, {"public.todos"}) {
+  World(uint32_t seed, bool policy_breaks) : random(seed), breaks(policy_breaks), world(kSchema, {"public.todos"}) {
     EXPECT_TRUE(postgres::init(world.sql.connection(), "rejoin_runtime").ok());
     world.url = world.url.substr(0, world.url.find("user=")) + "user=rejoin_runtime";
     world.as = {true, "", 0};
@@ -56,6 +59,11 @@ struct World {
     const std::string row = "'" + id() + "', '" + user() + "', '" + list() + "', 'x" + std::to_string(below(1000)) +
                             "', " + std::to_string(below(105));
     d.peer.clock().set(std::max(d.peer.clock().now_ms(), system_clock().now_ms()) + 10);
+    if (breaks && below(8) == 0) {
+      // The policy fails for one row, or it is mended.
+      world.sql.run(below(2) ? "INSERT INTO broken VALUES('" + id() + "')" : "DELETE FROM broken");
+      return;
+    }
     switch (below(12)) {
       case 0:
       case 1:
@@ -96,6 +104,7 @@ struct World {
 
   // All is sent, what was refused is given up, everybody has heard of everything.
   void settle() {
+    world.sql.run("DELETE FROM broken");
     for (int i = 0; i < 4; ++i)
       for (auto& d : devices) {
         d->peer.clock().set(std::max(d->peer.clock().now_ms(), system_clock().now_ms()) + 10);
@@ -133,14 +142,15 @@ struct World {
   static std::string user_of(const LoopbackDevice& d) { return kUsers[(d.caller.who.view - 1) % 10]; }
 
   std::mt19937 random;
+  bool breaks = false;  // the policy fails at times
   PostgresWorld world;
   std::vector<std::unique_ptr<LoopbackDevice>> devices;
 };
 
-class PostgresRowSecurityModel : public ::testing::TestWithParam<uint32_t> {};
+class PostgresRowSecurityModel : public ::testing::TestWithParam<std::pair<uint32_t, bool>> {};
 
 TEST_P(PostgresRowSecurityModel, EveryDeviceHasWhatItsUserSees) {
-  World run(GetParam());
+  World run(GetParam().first, GetParam().second);
   for (int round = 0; round < 3 && !::testing::Test::HasFailure(); ++round) {
     for (int i = 0; i < 60; ++i) run.step();
     run.settle();
@@ -148,7 +158,9 @@ TEST_P(PostgresRowSecurityModel, EveryDeviceHasWhatItsUserSees) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, PostgresRowSecurityModel, ::testing::Values(1u, 19u, 58u, 88u));
+INSTANTIATE_TEST_SUITE_P(Seeds, PostgresRowSecurityModel,
+                         ::testing::Values(std::pair{1u, false}, std::pair{19u, false}, std::pair{58u, false},
+                                           std::pair{88u, false}, std::pair{3u, true}, std::pair{4u, true}));
 
 }  // namespace
 }  // namespace rejoin::testing

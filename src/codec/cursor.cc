@@ -3,11 +3,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
+#include <functional>
+
 namespace rejoin::codec {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-constexpr uint8_t kScanning = 0x80, kOwn = 0x40, kView = 0x20, kWas = 0x10;
+constexpr uint8_t kScanning = 0x80, kOwn = 0x40, kView = 0x20, kWas = 0x10, kOne = 0x08, kLeftOut = 0x04;
 constexpr size_t kCheckBytes = 4;
 
 void put_check(Bytes& out) {
@@ -20,13 +23,16 @@ void put_check(Bytes& out) {
 Bytes encode_cursor(const Cursor& cursor) {
   Bytes out;
   put_u8(out, static_cast<uint8_t>(kVersion | (cursor.scanning ? kScanning : 0) | (cursor.own ? kOwn : 0) |
-                                   (cursor.view ? kView : 0) | (cursor.was ? kWas : 0)));
+                                   (cursor.view ? kView : 0) | (cursor.was ? kWas : 0) | (cursor.one ? kOne : 0) |
+                                   (cursor.left_out.empty() ? 0 : kLeftOut)));
   put_varint(out, cursor.position);
   put_varint(out, cursor.token);
   put_varint(out, cursor.horizon);
   put_varint(out, cursor.table);
   if (cursor.view) put_varint(out, cursor.view);
   if (cursor.was) put_varint(out, cursor.was);
+  if (!cursor.left_out.empty()) put_varint(out, cursor.left_out.size());
+  for (uint64_t table : cursor.left_out) put_varint(out, table);
   out.append(cursor.key);
   put_check(out);
   return out;
@@ -40,7 +46,7 @@ std::optional<Cursor> decode_cursor(BytesView in) {
   if (again != in) return std::nullopt;
   ByteReader reader(body);
   uint8_t head = reader.u8();
-  if ((head & ~(kScanning | kOwn | kView | kWas)) != kVersion) return std::nullopt;
+  if ((head & ~(kScanning | kOwn | kView | kWas | kOne | kLeftOut)) != kVersion) return std::nullopt;
   Cursor cursor;
   cursor.scanning = (head & kScanning) != 0;
   cursor.position = reader.varint();
@@ -50,6 +56,15 @@ std::optional<Cursor> decode_cursor(BytesView in) {
   cursor.own = (head & kOwn) != 0;
   if (head & kView) cursor.view = reader.varint();
   if (head & kWas) cursor.was = reader.varint();
+  cursor.one = (head & kOne) != 0;
+  if (head & kLeftOut) {
+    const uint64_t tables = reader.varint();
+    if (tables == 0 || tables > reader.left()) return std::nullopt;
+    for (uint64_t i = 0; i < tables; ++i) cursor.left_out.push_back(reader.varint());
+    if (std::adjacent_find(cursor.left_out.begin(), cursor.left_out.end(), std::greater_equal<>()) !=
+        cursor.left_out.end())
+      return std::nullopt;
+  }
   if ((cursor.view != 0) != ((head & kView) != 0) || (cursor.was != 0) != ((head & kWas) != 0)) return std::nullopt;
   cursor.key = reader.take(reader.left());
   if (!reader.ok()) return std::nullopt;

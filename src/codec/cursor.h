@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -16,15 +17,17 @@ struct Cursor {
   uint64_t horizon = 0;   // the tail that an earlier page of the stream has seen, while it is ahead; else 0
   uint64_t table = 0;     // scan: the table's local id; rows after (table, key) come next
   Bytes key;
-  bool own = false;   // scan: what came from the asker itself is not left out
-  uint64_t view = 0;  // what the reader may see, as a digest; 0: everything
-  uint64_t was = 0;   // scan: the view before this one
+  bool own = false;                     // scan: what came from the asker itself is not left out
+  uint64_t view = 0;                    // what the reader may see, as a digest; 0: everything
+  uint64_t was = 0;                     // scan: the view before this one
+  bool one = false;                     // scan: of `table` only, which was left out before
+  std::vector<uint64_t> left_out = {};  // local ids of tables that could not be read lately, ascending
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };
 
-// u8 version (1) | scanning << 7 | own << 6 | (1 << 5 if there is a view) | (1 << 4 if there was one), varints (those
-// two only if they are there), key bytes, and a 4-byte check (low half of XXH3-64), so that a mangled cursor is
-// refused.
+// u8 version (1) | scanning << 7 | own << 6 | (1 << 5 if there is a view) | (1 << 4 if there was one) | one << 3 | (1
+// << 2 if tables are left out), varints (view, was, the number of tables and their ids only if they are there), key
+// bytes, and a 4-byte check (low half of XXH3-64), so that a mangled cursor is refused.
 Bytes encode_cursor(const Cursor& cursor);
 // An empty string is the beginning. Nothing when malformed.
 std::optional<Cursor> decode_cursor(BytesView in);

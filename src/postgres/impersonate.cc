@@ -124,14 +124,35 @@ void Persona::leave(Work& work) const {
   if (on()) work.db().send("RESET ROLE");
 }
 
-Error Persona::unreadable(const Connection& db, const Table& table, const Error& error) const {
-  const std::string& state = db.last_error().state;
+void Persona::enter_to_read(Work& work) const {
+  work.db().send("SAVEPOINT rejoin_read");
+  enter(work);
+}
+
+void Persona::leave_read(Work& work) const {
+  leave(work);
+  work.db().send("RELEASE SAVEPOINT rejoin_read");
+}
+
+Status Persona::leave_out(Work& work, const Table& table, const Error& error, LeftOut& out) const {
+  Connection& db = work.db();
+  const std::string state = db.last_error().state;
   const auto is = [&](std::string_view prefix) { return state.starts_with(prefix); };
+  // Names that an expression lacks may be a catalog's that is not the newest.
+  const bool name = is("42") && !work.tenant().catalog_fresh && !work.tenant().catalog_renewed;
   // Data exceptions, functions that raise, rights and names that an expression lacks.
-  if (!guards(table) || !(is("22") || is("P0") || is("42") || is("38") || is("39") || is("2F"))) return error;
-  return fail(error.code, "a policy of table " + table.display + " fails for a row, so nobody can say what the role " +
-                              role_ + " may see of it; mend the policy's expression (psql: \\d " + table.display +
-                              "). " + error.message);
+  const bool policy = is("22") || is("P0") || is("42") || is("38") || is("39") || is("2F");
+  if (!guards(table) || !policy || name || !db.usable()) return error;
+  db.send("ROLLBACK TO SAVEPOINT rejoin_read");
+  db.send("RELEASE SAVEPOINT rejoin_read");
+  if (!db.sync().ok()) return error;
+  out.insert_or_assign(
+      table.id, fail(error.code, "a policy of table " + table.display +
+                                     " fails for a row, so nobody can say what the role " + role_ +
+                                     " may see of it, and the table was left out; mend the policy's expression (psql: "
+                                     "\\d " +
+                                     table.display + "). " + error.message));
+  return {};
 }
 
 bool Persona::may_pull(const Table& table) const {

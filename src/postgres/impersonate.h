@@ -5,6 +5,7 @@
 // As PostgREST does it: SET LOCAL ROLE, and the token's claims as JSON in the setting request.jwt.claims.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct Impersonation {
   int64_t recheck_ms = 60'000;  // how old the answer may be to what a view shows
 };
 
+// Tables that a caller cannot be shown now, by id: a policy of theirs fails. With what is wrong.
+using LeftOut = std::map<int64_t, Error>;
+
 // Who does what in one transaction.
 class Persona {
  public:
@@ -31,14 +35,17 @@ class Persona {
   // Queue the change of role; the claims are set for the whole transaction.
   void enter(Work& work) const;
   void leave(Work& work) const;
+  // The same around what is read of a guarded table: what fails there can be taken back.
+  void enter_to_read(Work& work) const;
+  void leave_read(Work& work) const;
+  // What was read between these two failed. If an expression in a policy of the table did, which decides nothing then,
+  // it is noted with the reason, and the transaction goes on.
+  Status leave_out(Work& work, const Table& table, const Error& error, LeftOut& out) const;
 
   bool may_push(const Table& table) const { return sync::right_of(who_, table.name).push; }
   bool may_pull(const Table& table) const;
   // The device's rows reach the server and stay its own.
   bool push_only(const Table& table) const { return may_push(table) && !sync::right_of(who_, table.name).pull; }
-  // What failed while rows of a table were read: of an expression in its policies, which decides nothing then, it says
-  // so and names the table and the role.
-  Error unreadable(const Connection& db, const Table& table, const Error& error) const;
   // Does row-level security decide which of its rows the caller sees?
   bool guards(const Table& table) const { return on() && facts_.guarded.contains(table.id); }
   // What decides about what this replica may see, as a number; 0: everything, now and always. Under a role it is the

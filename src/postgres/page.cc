@@ -66,8 +66,11 @@ struct Reader {
   const Persona& persona;
   uint64_t was = 0;  // the view of earlier pages
   PageNotes& notes;
+  std::set<int64_t> left_out;  // tables
   Keys evicted = {};
   size_t evictions = 0;
+
+  bool reads(const Table& table) const { return persona.may_pull(table) && !left_out.contains(table.id); }
 };
 
 class PageWriter {
@@ -84,8 +87,10 @@ class PageWriter {
   // Rows of which every stamp is this site's are left out.
   void skip_site(uint32_t site) { skip_ = site; }
 
-  // `touches` in key order; null: whole rows. Stops when the page is full; returns how many keys it took.
+  // `touches` in key order; null: whole rows. Stops when the page is full; returns how many keys it took. Of a table
+  // that cannot be read it takes all and gives none.
   Result<size_t> add(const Table& table, const std::vector<BytesView>& keys, const std::vector<const Touch*>& touches) {
+    if (!reader_.reads(table)) return keys.size();
     KeyArrays arrays(table);
     for (BytesView key : keys) REJOIN_TRY(arrays.add(key));
     const bool guarded = reader_.persona.guards(table);
@@ -93,12 +98,16 @@ class PageWriter {
     send_records(work_, table, keys);
     send_shape(work_, table);
     if (guarded) send_shown(work_, table, keys, reader_.persona.view(), reader_.was);
-    if (guarded) reader_.persona.enter(work_);
+    if (guarded) reader_.persona.enter_to_read(work_);
     const size_t base_at = work_.db().queued();
     send_select(work_, table, arrays, present_columns(table));
-    if (guarded) reader_.persona.leave(work_);
+    if (guarded) reader_.persona.leave_read(work_);
     auto answers = work_.db().sync();
-    if (!answers.ok()) return reader_.persona.unreadable(work_.db(), table, answers.error());
+    if (!answers.ok()) {
+      REJOIN_TRY(reader_.persona.leave_out(work_, table, answers.error(), reader_.notes.failing));
+      reader_.left_out.insert(table.id);
+      return keys.size();
+    }
     const std::vector<Rows> all = std::move(*answers);
     REJOIN_TRY(check_shape(work_, table, all[first + 1]));
     std::vector<StoredRow> stored(keys.size());
@@ -234,10 +243,10 @@ Result<bool> is_batch_end(Work& work, int64_t position) {
 Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& page) {
   for (const Table& table : work.catalog().tables) {
     const auto id = static_cast<uint64_t>(table.id);
-    if (id < cursor.table) continue;
+    if (id < cursor.table || (cursor.one && id != cursor.table)) continue;
     if (id > cursor.table) cursor.table = id, cursor.key.clear();
-    if (!reader.persona.may_pull(table)) continue;
     for (;;) {
+      if (!reader.reads(table)) break;
       if (page.full()) return true;
       REJOIN_ASSIGN(
           Rows rows,
@@ -255,6 +264,7 @@ Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& 
     }
     cursor.key.clear();
     ++cursor.table;
+    if (cursor.one) break;
   }
   return false;
 }
@@ -276,7 +286,7 @@ Result<bool> follow(Work& work, const Reader& reader, const sync::PullRequest& r
     for (; i < rows.size() && entries < most; ++i) {
       through = rows.integer(i, 0);
       const Table* table = work.catalog().find(rows.integer(i, 1));
-      if (!table || rows.integer(i, 2) == skip_origin || !reader.persona.may_pull(*table)) {
+      if (!table || rows.integer(i, 2) == skip_origin || !reader.reads(*table)) {
         ++entries;
         continue;
       }
@@ -331,7 +341,7 @@ codec::WireTable wire_table(const Table& table) {
 }
 
 Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync::PullRequest& request,
-                                  PageNotes& notes) {
+                                  PageNotes& notes, const std::set<int64_t>& readable) {
   sync::PullReply reply;
   const int64_t tail = work.state.tail;
   REJOIN_ASSIGN(Pending pending, read_pending(work));
@@ -349,6 +359,11 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   Cursor cursor = start.cursor;
   reply.restarted = start.restarted;
   if (start.from_start) cursor.was = start.seen_otherwise ? start.place.view : persona.view();
+  // Nothing of these arrives or leaves, whatever the reason for a new beginning.
+  std::set<int64_t> left_out;
+  for (const uint64_t id : start.place.left_out)
+    if (const Table* table = work.catalog().find(static_cast<int64_t>(id)))
+      if (persona.may_pull(*table) && persona.guards(*table)) left_out.insert(table->id);
   if (start.seen_otherwise) {
     // Another role, other claims, grants or rights than when the last page was read: what the device may not see any
     // more leaves it, the rest comes whole. What the device has is noted under its earlier view; if that is not so, all
@@ -358,8 +373,19 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
       REJOIN_ASSIGN(noted, is_noted(work, start.place.view));
     }
     for (const Table& table : work.catalog().tables)
-      if (persona.may_pull(table) ? persona.guards(table) && !noted : !persona.push_only(table))
+      if (persona.may_pull(table) ? persona.guards(table) && !noted && !left_out.contains(table.id)
+                                  : !persona.push_only(table))
         reply.evicted.push_back({table.name, true, {}});
+  }
+
+  const auto back = std::find_if(left_out.begin(), left_out.end(), [&](int64_t id) { return readable.contains(id); });
+  if (back != left_out.end() && !cursor.scanning) {
+    // What it was given of the table, and under which view, is long ago: all of it leaves but what comes now.
+    cursor.scanning = cursor.one = cursor.own = true;
+    cursor.was = cursor.view;
+    cursor.table = static_cast<uint64_t>(*back);
+    reply.evicted.push_back({work.catalog().find(*back)->name, true, {}});
+    left_out.erase(back);
   }
 
   codec::FrameInfo info;
@@ -369,7 +395,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   info.horizon = static_cast<uint64_t>(tail) + (pending.any ? 1 : 0);
   const int64_t skip_origin = work.sites().find(request.site);
 
-  Reader reader{persona, cursor.scanning ? cursor.was : cursor.view, notes};
+  Reader reader{persona, cursor.scanning ? cursor.was : cursor.view, notes, std::move(left_out)};
   auto tell_evicted = [&] {
     for (auto& [id, keys] : reader.evicted)
       reply.evicted.push_back({work.catalog().find(id)->name, false, std::move(keys)});
@@ -377,11 +403,15 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
 
   Cursor next = cursor;
   auto finish = [&](codec::ChangesetWriter& writer, uint64_t through) {
+    next.left_out.assign(reader.left_out.begin(), reader.left_out.end());
     reply.rows = writer.rows();
     reply.next_cursor = sync::end_page(next, through, reply.more, writer.info());
   };
   if (cursor.scanning) {
     info.starts_batch = start.from_start;
+    if (cursor.one && !start.place.scanning) {
+      REJOIN_ASSIGN(info.starts_batch, is_batch_end(work, static_cast<int64_t>(cursor.position)));
+    }
     codec::ChangesetWriter writer(info, work.sites());
     PageWriter page(work, request, writer, pending, reader);
     if (skip_origin >= 0 && !cursor.own) page.skip_site(static_cast<uint32_t>(skip_origin));
@@ -392,7 +422,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
       next.scanning = false;
       next.table = 0;
       next.key.clear();
-      next.own = false;
+      next.own = next.one = false;
       next.was = 0;
       through = next.position;
     }

@@ -1,6 +1,8 @@
 // Pages of news for a device, read in one snapshot.
 #pragma once
 
+#include <set>
+
 #include "codec/changeset.h"
 #include "postgres/view.h"
 #include "sync/store.h"
@@ -16,12 +18,14 @@ struct PageNotes {
   Keys hidden;            // rows that it was given and does not see
   bool whole = true;      // these and earlier notes say all that the replica has
   bool new_view = false;  // it is not known yet
+  LeftOut failing;        // tables that could not be read
   bool any() const { return !shown.empty() || !hidden.empty() || new_view; }
 };
 
 // `work` is a look, begun after a fold. What was captured since that fold is left out cell by cell and announced as
-// still to come.
+// still to come. A table of which a policy fails is left out, of this page and of those that follow, until it is one of
+// `readable`: then it comes whole.
 Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync::PullRequest& request,
-                                  PageNotes& notes);
+                                  PageNotes& notes, const std::set<int64_t>& readable = {});
 
 }  // namespace rejoin::postgres

@@ -142,12 +142,13 @@ class PostgresTenantStore final : public TenantStore {
   template <class F>
   auto with_schema(F attempt) -> decltype(attempt()) {
     db_.forget_error();
+    tenant_.catalog_renewed = false;
     auto first = attempt();
     if (first.ok() || !db_.usable()) return first;
     const std::string& state = db_.last_error().state;
     const bool names = (state.starts_with("42") || state.starts_with("0A")) && !tenant_.catalog_fresh;
     if (!names && !tenant_.catalog_stale) return first;
-    tenant_.catalog_stale = true;
+    tenant_.catalog_stale = tenant_.catalog_renewed = true;
     return attempt();
   }
 
@@ -290,21 +291,26 @@ class PostgresTenantStore final : public TenantStore {
     return finish(work, now_ms);
   }
 
-  Status read_news(Work& look, const sync::PullRequest& request, sync::PullReply& reply, PageNotes& notes) {
+  Status read_news(Work& look, const sync::PullRequest& request, const std::set<int64_t>& readable,
+                   sync::PullReply& reply, PageNotes& notes) {
     REJOIN_TRY(check_chain(request));
     REJOIN_ASSIGN(Persona persona, Persona::of(look, as_, request.who, request.site));
-    REJOIN_ASSIGN(reply, read_page(look, persona, request, notes));
+    REJOIN_ASSIGN(reply, read_page(look, persona, request, notes, readable));
     return {};
   }
 
-  // A device that is up to date with its view learns within `recheck_ms` of what no capture tells.
-  Status recheck(const sync::PullRequest& request, const codec::Cursor& cursor) {
+  // A device that is up to date with its view learns within `recheck_ms` of what no capture tells: rows that it may see
+  // now, or not any more, and which tables that were left out can be read again.
+  Status recheck(const sync::PullRequest& request, const codec::Cursor& cursor, LeftOut& failing,
+                 std::set<int64_t>& readable) {
     if (!as_.on || cursor.scanning || cursor.view == 0) return {};
     const int64_t now_ms = tenant_.clock.now_ms();
     if (tenant_.views_checked_ms.size() > 10'000) tenant_.views_checked_ms.clear();
     int64_t& checked_ms = tenant_.views_checked_ms[cursor.view];
     if (now_ms - checked_ms < as_.recheck_ms) return {};
-    REJOIN_TRY(recheck_view(db_, tenant_, as_, request.who, request.site));
+    REJOIN_ASSIGN(failing, recheck_view(db_, tenant_, as_, request.who, request.site, cursor.left_out));
+    for (uint64_t table : cursor.left_out)
+      if (const auto id = static_cast<int64_t>(table); !failing.contains(id)) readable.insert(id);
     checked_ms = now_ms;
     return {};
   }
@@ -323,14 +329,15 @@ class PostgresTenantStore final : public TenantStore {
   Result<sync::PullReply> try_pull(const sync::PullRequest& request) {
     auto cursor = codec::decode_cursor(request.cursor);
     if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
-    REJOIN_TRY(recheck(request, *cursor));
-    sync::PullReply reply;
     PageNotes notes;
+    std::set<int64_t> readable;
+    REJOIN_TRY(recheck(request, *cursor, notes.failing, readable));
+    sync::PullReply reply;
     bool current;
     {
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
       current = look.state.id != 0 && !look.outbox_waits;
-      if (current) REJOIN_TRY(read_news(look, request, reply, notes));
+      if (current) REJOIN_TRY(read_news(look, request, readable, reply, notes));
       REJOIN_TRY(look.commit());
     }
     if (!current) {
@@ -339,9 +346,10 @@ class PostgresTenantStore final : public TenantStore {
       REJOIN_TRY(fold(work));
       REJOIN_TRY(work.commit());
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
-      REJOIN_TRY(read_news(look, request, reply, notes));
+      REJOIN_TRY(read_news(look, request, readable, reply, notes));
       REJOIN_TRY(look.commit());
     }
+    for (auto& failing : notes.failing) reply.left_out.push_back(std::move(failing.second));
     REJOIN_TRY(keep_notes(notes, reply.next_cursor));
     // Only a cursor that this store gave out says what the device has.
     const bool has = !cursor->scanning && cursor->position > 0 && !reply.restarted;

@@ -26,7 +26,7 @@ struct Changes {
   bool any() const { return !seen.empty() || !hidden.empty(); }
 };
 
-Status look_at(Work& look, const Persona& persona, const Table& table, Changes& changes) {
+Status look_at(Work& look, const Persona& persona, const Table& table, Changes& changes, LeftOut& failing) {
   Bytes after;
   for (;;) {
     REJOIN_ASSIGN(Rows rows, look.db().query(
@@ -42,14 +42,14 @@ Status look_at(Work& look, const Persona& persona, const Table& table, Changes& 
     }
     if (keys.empty()) return {};
     after = keys.back();
-    persona.enter(look);
+    persona.enter_to_read(look);
     const size_t at = look.db().queued();
     send_select(look, table, arrays, {});
-    persona.leave(look);
+    persona.leave_read(look);
     const size_t shown_at = look.db().queued();
     send_shown(look, table, keys, persona.view(), persona.view());
     auto answers = look.db().sync();
-    if (!answers.ok()) return persona.unreadable(look.db(), table, answers.error());
+    if (!answers.ok()) return persona.leave_out(look, table, answers.error(), failing);
     const std::vector<Rows> all = std::move(*answers);
     std::vector<bool> visible(keys.size(), false);
     for (size_t i = 0; i < all[at].size(); ++i) visible[static_cast<size_t>(all[at].integer(i, 0) - 1)] = true;
@@ -142,23 +142,30 @@ void forget_views(Work& work, int64_t before_ms) {
                  Params().integer(work.state.id).integer(before_ms));
 }
 
-Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who,
-                    const crdt::SiteId& site) {
+Result<LeftOut> recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who,
+                             const crdt::SiteId& site, const std::vector<uint64_t>& left_out) {
   Changes changes;
+  LeftOut failing;
   uint64_t view = 0;
   bool fresh = false, whole = false;
   {
     REJOIN_ASSIGN(Work look, Work::begin(db, tenant, Work::Mode::look));
-    if (look.state.id == 0) return look.commit();
+    if (look.state.id == 0) {
+      REJOIN_TRY(look.commit());
+      return failing;
+    }
     REJOIN_ASSIGN(Persona persona, Persona::of(look, as, who, site));
     view = persona.view();
     whole = notes_all(look.catalog(), persona);
     REJOIN_ASSIGN(fresh, is_known(look, view, tenant.clock.now_ms() - kUsedHoldsMs));
     for (const Table& table : look.catalog().tables)
-      if (persona.guards(table) && persona.may_pull(table)) REJOIN_TRY(look_at(look, persona, table, changes));
+      if (persona.guards(table) && persona.may_pull(table)) REJOIN_TRY(look_at(look, persona, table, changes, failing));
     REJOIN_TRY(look.commit());
   }
-  if (fresh && !changes.any()) return {};
+  // They come whole when they can be read again.
+  for (uint64_t id : left_out)
+    for (Keys* keys : {&changes.seen, &changes.hidden}) keys->erase(static_cast<int64_t>(id));
+  if (fresh && !changes.any()) return failing;
   REJOIN_ASSIGN(Work work, Work::begin(db, tenant, Work::Mode::merge));
   LogBatch log;
   for (const Keys* keys : {&changes.seen, &changes.hidden})
@@ -168,7 +175,8 @@ Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, con
   log.send(work);
   note_hidden(work, view, changes.hidden);
   note_used(work, view, whole);
-  return work.commit();
+  REJOIN_TRY(work.commit());
+  return failing;
 }
 
 }  // namespace rejoin::postgres

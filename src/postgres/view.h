@@ -36,8 +36,9 @@ void forget_views(Work& work, int64_t before_ms);
 
 // Other tables than a row's own can decide who sees it (a membership, say), and no capture tells of that. Asks for
 // every row whether the view sees it now, and puts those into the log of which the answer has changed since they were
-// given. A transaction of its own, or two.
-Status recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who,
-                    const crdt::SiteId& site);
+// given, but of tables that the reader's pages leave out. Gives the tables that cannot be read. A transaction of its
+// own, or two.
+Result<LeftOut> recheck_view(Connection& db, Tenant& tenant, const Impersonation& as, const sync::Identity* who,
+                             const crdt::SiteId& site, const std::vector<uint64_t>& left_out);
 
 }  // namespace rejoin::postgres

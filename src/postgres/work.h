@@ -37,8 +37,9 @@ struct Tenant {
   bool catalog_stale = false;  // a table is not as the catalog says: the next transaction reads it anew
   // The catalog was read by this very transaction: what PostgreSQL says of names and types is not our being late.
   bool catalog_fresh = false;
-  int met_otherwise = 0;  // for so many merges nothing is hoped for; postgres/merge.h
-  bool grown = false;     // a commit made the log longer; whoever wants to know sets it back
+  bool catalog_renewed = false;  // ... or for this very request, which is done once more for that reason
+  int met_otherwise = 0;         // for so many merges nothing is hoped for; postgres/merge.h
+  bool grown = false;            // a commit made the log longer; whoever wants to know sets it back
 };
 
 // The row of rejoin.tenant.

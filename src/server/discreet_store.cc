@@ -55,7 +55,12 @@ Error for_devices(const Error& error) {
 
 Result<sync::PushReply> DiscreetStore::push(const sync::PushRequest& request) { return look(inner_.push(request)); }
 
-Result<sync::PullReply> DiscreetStore::pull(const sync::PullRequest& request) { return look(inner_.pull(request)); }
+Result<sync::PullReply> DiscreetStore::pull(const sync::PullRequest& request) {
+  Result<sync::PullReply> reply = look(inner_.pull(request));
+  if (reply.ok())
+    for (const Error& error : reply->left_out) tell_(error);
+  return reply;
+}
 
 Result<std::string> DiscreetStore::contract_fingerprint() { return look(inner_.contract_fingerprint()); }
 

@@ -169,6 +169,7 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
       // That one caller's role is refused is nothing to the others; its next exchange tells it.
       if (!page.ok() && code_retryable(page.error().code)) return page.error();
       if (!page.ok()) parts.metrics.error(page.error().code);
+      if (page.ok()) parts.metrics.left_out(page->left_out.size());
       if (!page.ok() || (page->frame.empty() && page->evicted.empty() && page->next_cursor == want.cursor)) {
         mark_seen(group, news);
         continue;

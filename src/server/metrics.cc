@@ -55,6 +55,9 @@ struct Metrics::Impl {
                             "Rows of exchanges: pushed by devices, pulled by them, changed here, parked here");
   Counters& refused = counters("rejoin_sync_rows_refused_total", "Pushed rows that were refused one by one, by reason");
   Counters& repeats = counters("rejoin_sync_repeated_pushes_total", "Pushes that were retries of one taken before");
+  prom::Counter& left_out = counters("rejoin_tables_left_out_total",
+                                     "Times that a table could not be read for a page, because a policy of it fails")
+                                .Add({});
   prom::Histogram& push_rows = histograms("rejoin_sync_push_rows", "Rows of a push").Add({}, kRows);
   prom::Histogram& pull_rows = histograms("rejoin_sync_pull_rows", "Rows of a pulled page").Add({}, kRows);
   prom::Histogram& store_seconds =
@@ -115,8 +118,11 @@ void Metrics::exchange(const sync::ServeStats& stats, bool pushed, bool pulled, 
   impl_->changed.Increment(static_cast<double>(stats.rows_changed));
   impl_->parked.Increment(static_cast<double>(stats.rows_parked));
   if (stats.repeated) impl_->repeated.Increment();
+  left_out(stats.tables_left_out);
   for (Code code : stats.refused) impl_->refused.Add({{"reason", std::string(code_name(code))}}).Increment();
 }
+
+void Metrics::left_out(uint64_t tables) { impl_->left_out.Increment(static_cast<double>(tables)); }
 
 void Metrics::error(Code code) { impl_->errors.Add({{"error", std::string(code_name(code))}}).Increment(); }
 

@@ -22,6 +22,8 @@ class Metrics {
   // its answer. `queue_seconds`: waiting for a worker.
   void exchange(const sync::ServeStats& stats, bool pushed, bool pulled, double store_seconds, double queue_seconds);
   void error(Code code);
+  // Tables that a page was read without.
+  void left_out(uint64_t tables);
   // `scope` is "device" or "tenant".
   void rate_limited(std::string_view scope);
   // `outcome` is one of those of net::HttpHandlers::handshake.

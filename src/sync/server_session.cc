@@ -86,6 +86,7 @@ struct Exchange {
     }
     if (!reply.ok()) return reply.error();
     stats.rows_pulled = reply->rows;
+    stats.tables_left_out = reply->left_out.size();
     response.page = PageMessage{std::move(reply->frame),
                                 std::move(reply->next_cursor),
                                 reply->more,

@@ -35,8 +35,9 @@ struct ServeStats {
   uint64_t rows_changed = 0;
   uint64_t rows_pulled = 0;
   uint64_t rows_parked = 0;
-  std::vector<Code> refused;  // one per refused row
-  bool repeated = false;      // the push was a retry
+  std::vector<Code> refused;     // one per refused row
+  bool repeated = false;         // the push was a retry
+  uint64_t tables_left_out = 0;  // of the page: they cannot be read for this device
 };
 
 ServerFacts facts_of(const ServerSettings& settings, const Caller& caller, int64_t now_ms);

@@ -155,6 +155,7 @@ struct PullReply {
   uint64_t rows = 0;
   bool restarted = false;  // the cursor was not known any more: this page starts from the beginning
   std::vector<EvictedRows> evicted;
+  std::vector<Error> left_out;  // a table each that cannot be read for this device: pages go on without it. For the log
 };
 
 class TenantStore {
