@@ -1,0 +1,89 @@
+// Three versions of an app at once with PostgreSQL as the store: each device has what its version knows, and the rest
+// when it is upgraded. Nothing is lost, nothing is sent again. app_versions_test is about devices and the embedded
+// store.
+#include <gtest/gtest.h>
+
+#include "tests/support/postgres_loopback.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::string kV1 = "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT);";
+const std::string kV2 = "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT, b TEXT DEFAULT 'none');";
+const std::string kU = "CREATE TABLE u(id TEXT PRIMARY KEY, v TEXT);";
+constexpr const char* kT = "SELECT id, a, b FROM t ORDER BY id";
+
+TEST(PostgresAppVersions, InEveryOrderOfUpgrade) {
+  for (const std::string order : {"xXY", "xYX", "YxX"}) {
+    SCOPED_TRACE(order);
+    PostgresWorld world(kV2 + kU, {"public.t", "public.u"});
+    LoopbackDevice x("x", kV1, {"t"}), y("y", kV2, {"t"}), z("z", kV2 + kU, {"t", "u"});
+    const auto sync_all = [&] {
+      for (int round = 0; round < 2; ++round)
+        for (LoopbackDevice* d : {&x, &y, &z}) world.sync(*d);
+    };
+    world.sql.run("INSERT INTO t VALUES('s', 's1', 's2')");
+    x.peer.run("INSERT INTO t VALUES('x', 'x1')");
+    y.peer.run("INSERT INTO t VALUES('y', 'y1', 'y2')");
+    z.peer.run("INSERT INTO t VALUES('z', 'z1', 'z2'); INSERT INTO u VALUES('z', 'z3'), ('gone', 'z4')");
+    sync_all();
+    z.peer.run("UPDATE t SET b = 'z5' WHERE id IN ('x', 'y'); DELETE FROM u WHERE id = 'gone'");
+    x.peer.run("UPDATE t SET a = 'x5' WHERE id IN ('z', 's')");
+    sync_all();
+    EXPECT_EQ(x.peer.rows("SELECT * FROM t ORDER BY id"), "'s'|'x5'\n'x'|'x1'\n'y'|'y1'\n'z'|'x5'\n");
+    int n = 0;
+    for (const char step : order) {
+      LoopbackDevice& upgraded = step == 'Y' ? y : x;
+      if (step == 'x') {
+        x.peer.run("ALTER TABLE t ADD COLUMN b TEXT DEFAULT 'none'");
+      } else {
+        upgraded.peer.run(kU);
+        upgraded.peer.track("u");
+      }
+      EXPECT_EQ(world.sync(upgraded).rows_pushed, 0u);
+      ++n;
+      z.peer.run("UPDATE t SET b = 'step " + std::to_string(n) + "' WHERE id = 'y'");
+      world.sql.run("INSERT INTO u VALUES('step " + std::to_string(n) + "', 'v')");
+      sync_all();
+    }
+    const std::string t = "s|x5|s2\nx|x1|z5\ny|y1|step 3\nz|x5|z2\n";
+    const std::string u = "step 1|v\nstep 2|v\nstep 3|v\nz|z3\n";
+    EXPECT_EQ(world.sql.rows(kT), t);
+    EXPECT_EQ(world.sql.rows("SELECT * FROM u ORDER BY id"), u);
+    for (LoopbackDevice* d : {&x, &y, &z}) {
+      std::string has = d->peer.rows(kT) + d->peer.rows("SELECT * FROM u ORDER BY id");
+      std::erase(has, '\'');
+      EXPECT_EQ(has, t + u);
+      d->peer.expect_sound();
+    }
+    world.expect_sound();
+  }
+}
+
+// The server's table lacks what the newest version knows: rows of that are refused one by one, and go up when it is
+// there.
+TEST(PostgresAppVersions, TheServerIsUpgradedLast) {
+  PostgresWorld world(kV1, {"public.t"});
+  LoopbackDevice x("x", kV1, {"t"}), z("z", kV2 + kU, {"t", "u"});
+  const auto sync_all = [&] {
+    for (int round = 0; round < 2; ++round) world.sync(x), world.sync(z);
+  };
+  x.peer.run("INSERT INTO t VALUES('x', 'x1')");
+  z.peer.run("INSERT INTO t VALUES('z', 'z1', 'z2'); INSERT INTO u VALUES('z', 'z3')");
+  sync_all();
+  EXPECT_EQ(world.sql.rows("SELECT * FROM t ORDER BY id"), "x|x1\nz|z1\n");
+  EXPECT_EQ(x.peer.rows("SELECT * FROM t ORDER BY id"), "'x'|'x1'\n'z'|'z1'\n");
+  world.sql.run("ALTER TABLE t ADD COLUMN b text; " + kU);
+  world.track("public.t");
+  world.track("public.u");
+  sync_all();
+  sync_all();
+  EXPECT_EQ(world.sql.rows("SELECT * FROM t WHERE id = 'z'"), "z|z1|z2\n");
+  EXPECT_EQ(world.sql.rows("SELECT * FROM u"), "z|z3\n");
+  EXPECT_EQ(z.peer.rows("SELECT * FROM rejoin_rejections"), "");
+  z.peer.expect_sound();
+  world.expect_sound();
+}
+
+}  // namespace
+}  // namespace rejoin::testing
