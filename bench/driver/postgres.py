@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from common import die
+from processes import TICKS
 
 
 class Postgres:
@@ -53,6 +54,21 @@ class Postgres:
         if check and done.returncode:
             die(f"psql: {done.stderr}")
         return done.returncode
+
+    def cpu(self):
+        """CPU seconds of all its processes, those that have ended included."""
+        ticks = 0
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                name, fields = open(path).read().rsplit(")", 1)
+            except OSError:
+                continue  # it has just ended
+            fields = fields.split()
+            if int(fields[1]) == self.process.pid:
+                ticks += int(fields[11]) + int(fields[12])
+            elif name.startswith(f"{self.process.pid} "):
+                ticks += sum(map(int, fields[11:15]))
+        return ticks / TICKS
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)

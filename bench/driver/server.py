@@ -52,6 +52,14 @@ def load(*arguments):
 def measure(folder, seconds):
     postgres = Postgres(folder)
     results = []
+
+    def measured(serve, case, *arguments, **about):
+        cpu = serve and cpu_of(serve.process.pid), postgres.cpu()
+        result = load(*arguments)
+        if serve:
+            about["server_cpu"] = cpu_of(serve.process.pid) - cpu[0]
+        results.append({"case": case, **about, "postgres_cpu": postgres.cpu() - cpu[1], **result})
+
     try:
         # As the docs advise: the owner installs, the server has a role of its own, which row-level security holds for.
         postgres.psql("postgres", "CREATE DATABASE app", "CREATE ROLE app_sync LOGIN")
@@ -65,7 +73,7 @@ def measure(folder, seconds):
                            stderr=subprocess.DEVNULL)
         for connections in (1, 8):
             say(f"bench: plain SQL, {connections} connections")
-            results.append({"case": "sql", "connections": connections, **load("sql", url, connections, ROWS, seconds)})
+            measured(None, "sql", "sql", url, connections, ROWS, seconds, connections=connections)
         plain = max(r["rows"] / r["seconds"] for r in results)
         serve = Serve(folder, postgres.url("app", "app_sync"))
         try:
@@ -74,18 +82,14 @@ def measure(folder, seconds):
                     if devices < tenants:
                         continue
                     say(f"bench: {devices} devices push into {tenants} tenants")
-                    cpu = cpu_of(serve.process.pid)
-                    result = load("push", serve.url, serve.data + "/secret", tenants, devices, ROWS, seconds)
-                    results.append({"case": "push", "tenants": tenants, "devices": devices,
-                                    "server_cpu": cpu_of(serve.process.pid) - cpu,
-                                    "ratio": result["rows"] / result["seconds"] / plain, **result})
+                    measured(serve, "push", "push", serve.url, serve.data + "/secret", tenants, devices, ROWS, seconds,
+                             tenants=tenants, devices=devices)
+                    results[-1]["ratio"] = results[-1]["rows"] / results[-1]["seconds"] / plain
             for devices in (1, 16):
                 say(f"bench: {devices} devices pull everything")
-                results.append({"case": "pull", "tenants": 1, "devices": devices,
-                                **load("pull", serve.url, serve.data + "/secret", 1, devices, seconds)})
+                measured(serve, "pull", "pull", serve.url, serve.data + "/secret", 1, devices, seconds, tenants=1, devices=devices)
                 say(f"bench: {devices} devices ask for news")
-                results.append({"case": "idle", "tenants": 1, "devices": devices,
-                                **load("idle", serve.url, serve.data + "/secret", 1, devices, seconds)})
+                measured(serve, "idle", "idle", serve.url, serve.data + "/secret", 1, devices, seconds, tenants=1, devices=devices)
             peak = peak_kb_of(serve.process.pid)
         finally:
             serve.stop()
@@ -94,13 +98,19 @@ def measure(folder, seconds):
     return {"rows_per_request": ROWS, "plain_rows_per_second": plain, "server_peak_kb": peak, "results": results}
 
 
-HEADER = ["case", "tenants", "devices", "rows/s", "requests/s", "p50 ms", "p99 ms", "/ plain SQL"]
+HEADER = ["case", "tenants", "devices", "rows/s", "requests/s", "p50 ms", "p99 ms", "/ plain SQL", "server µs/row", "PostgreSQL µs/row"]
+
+
+def cpu_per_row(r, whose):
+    """What does not depend on who else uses the machine, as rows a second do."""
+    return number(r[whose] * 1e6 / r["rows"] if whose in r and r["rows"] else None)
 
 
 def cells(r):
     what = {"sql": "plain SQL, unnest upserts", "push": "push", "pull": "pull everything", "idle": "ask for news"}[r["case"]]
     return [what, str(r.get("tenants", "-")), str(r.get("devices", r.get("connections"))), f"{r['rows'] / r['seconds']:,.0f}",
-            f"{r['requests'] / r['seconds']:,.0f}", number(r["p50_ms"]), number(r["p99_ms"]), number(r.get("ratio"))]
+            f"{r['requests'] / r['seconds']:,.0f}", number(r["p50_ms"]), number(r["p99_ms"]), number(r.get("ratio")),
+            cpu_per_row(r, "server_cpu"), cpu_per_row(r, "postgres_cpu")]
 
 
 def main(options, command):
