@@ -5,10 +5,11 @@ import os
 import sys
 import threading
 import unittest
+import urllib.request
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *f) for f in (("interop",), ("..", "scripts", "lib"))]
 from http_peer import call, wait_for  # noqa: E402
-from private_postgres import PrivatePostgres, Session  # noqa: E402
+from private_postgres import ADMIN, PrivatePostgres, Session  # noqa: E402
 from support import FolderTest, Run, Server, plain, rows  # noqa: E402
 from sync_over_http_test import Between  # noqa: E402
 
@@ -552,6 +553,25 @@ class ServeTest(PostgresTest):
             self.assertEqual(told.code, 4, told)
             self.discreet(told.out + told.err)
             self.assertIn("damaged", self.log_of(server))
+
+    def test_a_superuser_is_warned_of(self):
+        db = self.fresh()
+        for role, warned in ((ADMIN, True), ("app", False)):
+            with self.serve(db, name=role, role=role) as server:
+                self.assertEqual('"event":"superuser"' in self.log_of(server), warned)
+
+    def test_a_policy_that_fails_is_for_the_log_and_the_metrics(self):
+        db = self.fresh()
+        PG.psql("CREATE ROLE caller; GRANT caller TO app")
+        PG.psql("""GRANT SELECT ON todos TO caller; ALTER TABLE todos ENABLE ROW LEVEL SECURITY;
+                   CREATE POLICY server ON todos TO app USING (true) WITH CHECK (true);
+                   CREATE POLICY own ON todos TO caller USING (1 / (length(title) - length('buy milk')) > 0)""", "owner", db)
+        with self.serve(db, "--impersonate", "--impersonate-role", "caller") as server:
+            told = self.ok("sync", self.device(), server.url, "--token", server.token("phone", tenant="main"))
+            self.discreet(told.out + told.err)
+            self.assertIn("a policy of table public.todos fails for a row", self.log_of(server))
+            with urllib.request.urlopen(server.url + "/metrics", timeout=10) as answer:
+                self.assertRegex(answer.read().decode(), r"\nrejoin_tables_left_out_total [1-9]")
 
     def test_devices_switch_between_two_nodes(self):
         db = self.fresh()
