@@ -233,6 +233,30 @@ TEST_F(PostgresRowSecurity, AViewThatTheServerForgotIsMadeAnew) {
   expect_sound();
 }
 
+// Written while the answer is on its way that lets all rows leave but those that come again.
+TEST_F(PostgresRowSecurity, ARowThatIsInsertedWhileItsTableIsMadeAnewStays) {
+  world.sql.run("INSERT INTO todos VALUES('a', 'ann', NULL, 'hers'), ('g', 'ann', NULL, 'given away')");
+  settle();
+  world.sql.run("DELETE FROM rejoin.view; DELETE FROM rejoin.shown; UPDATE todos SET owner = 'bob' WHERE id = 'g'");
+  ann.during_response = [&, once = false](uint64_t) mutable {
+    if (std::exchange(once, true)) return;
+    ann.peer.run("INSERT INTO todos VALUES('n', 'ann', NULL, 'just now')");
+    EXPECT_TRUE(ann.peer.rejoin().fold().ok());
+  };
+  world.sync(ann);
+  ann.during_response = nullptr;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(rows(ann), "'a'|'ann'|'hers'\n'n'|'ann'|'just now'\n");
+    world.sync(ann);
+  }
+  EXPECT_EQ(world.sql.rows("SELECT id FROM todos WHERE owner = 'ann' ORDER BY id"), "a\nn\n");
+  // And leaves when it is to.
+  world.sql.run("UPDATE todos SET owner = 'bob' WHERE id = 'n'");
+  settle();
+  EXPECT_EQ(rows(ann), "'a'|'ann'|'hers'\n");
+  expect_sound();
+}
+
 // Devices of a server that begins to act as its callers.
 TEST_F(PostgresRowSecurity, TurningItOnTakesAwayWhatNobodyMaySee) {
   world.as.on = false;

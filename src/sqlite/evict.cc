@@ -32,6 +32,7 @@ Status on_row(Context& ctx, const char* sql, std::string_view table, BytesView k
 }
 
 constexpr const char* kForget = "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2";
+constexpr const char* kForgetIfAll = "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2 AND horizon=0";
 constexpr const char* kNote =
     "INSERT INTO main.rejoin_evicted(table_name, k) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET horizon=0 WHERE horizon<0";
 
@@ -138,14 +139,6 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(bool any, any_waits(ctx));
   if (!any) return {};
-  {
-    // The pages that they came with.
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged WHERE source=?1 LIMIT 1"));
-    Use use(*s);
-    s->bind_blob(1, source);
-    REJOIN_ASSIGN(bool staged, s->step("looking for staged pages"));
-    if (staged) return {};
-  }
   REJOIN_TRY(fold(work));
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   FeedRequest request;
@@ -155,8 +148,21 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
   REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, request));
   std::map<std::string, std::set<Bytes>> unsent;
   for (const TableTouches& t : feed.tables)
-    for (const Touch& touch : t.touches)
-      if (touch.written) unsent[t.table->name].emplace(t.key(touch));
+    for (const Touch& touch : t.touches) {
+      if (!touch.written) continue;
+      unsent[t.table->name].emplace(t.key(touch));
+      // The server cannot have meant one that it has not heard of. Who may see it is told when it has.
+      if (touch.born) REJOIN_TRY(on_row(ctx, kForgetIfAll, t.table->name, t.key(touch)));
+    }
+
+  {
+    // The pages that they came with.
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged WHERE source=?1 LIMIT 1"));
+    Use use(*s);
+    s->bind_blob(1, source);
+    REJOIN_ASSIGN(bool staged, s->step("looking for staged pages"));
+    if (staged) return {};
+  }
 
   std::map<std::string, std::vector<std::pair<Bytes, crdt::Hlc>>> leaving;
   {
