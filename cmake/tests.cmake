@@ -139,3 +139,10 @@ foreach(folder "tests" "tests/slow")
     endforeach()
   endif()
 endforeach()
+
+# The longest begin first: whatever else there is fits beside them.
+foreach(name convergence_model_test sim_test)
+  if(TEST ${name})
+    set_tests_properties(${name} PROPERTIES COST 1000)
+  endif()
+endforeach()
