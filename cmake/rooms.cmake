@@ -97,6 +97,10 @@ foreach(room IN LISTS REJOIN_ROOMS)
       set_target_properties(rejoin_${room}_ext PROPERTIES EXCLUDE_FROM_ALL ON)
     endif()
   endif()
+  # Rooms that mostly wait, and compile long: sanitized, they are not optimised.
+  if(REJOIN_SANITIZE AND sources AND room MATCHES "^(postgres|net|client|server|cli)$")
+    target_compile_options(rejoin_${room} PRIVATE -O0)
+  endif()
   # The fuzzer looks where it has been in the rooms that decode; in the others that would cost and tell nothing.
   if(REJOIN_FUZZ AND sources AND room MATCHES "^(base|crdt|codec|contract|sync|server)$")
     target_compile_options(rejoin_${room} PRIVATE -fsanitize=fuzzer-no-link)
