@@ -78,5 +78,8 @@ target_compile_definitions(dep_boost_net PUBLIC BOOST_ASIO_SEPARATE_COMPILATION 
                                                 BOOST_ASIO_NO_DEPRECATED)
 target_link_libraries(dep_boost_net PUBLIC dep_boost dep_openssl Threads::Threads)
 foreach(target dep_boost_json dep_boost_net)
-  target_compile_options(${target} PRIVATE -w $<$<BOOL:${REJOIN_SANITIZE}>:-O0>)
+  target_compile_options(${target} PRIVATE -w)
+  if(REJOIN_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)  # compiles in half the time
+  endif()
 endforeach()
