@@ -43,8 +43,10 @@ Status AsideStamps::follow(BytesView key, const crdt::RowRecord& before, const c
     if (aside.live == before.live) aside.live = after.live;
     if (aside.birth == before.birth) aside.birth = after.birth;
     for (crdt::CellGroup& g : aside.groups) {
+      // Also where the frame tells of edits alone, and of no birth.
+      const bool counts = crdt::compare(g.stamp, before.birth, ctx_->sites) >= 0;
       if (change) change(g.stamp);
-      if (crdt::compare(g.stamp, aside.birth, ctx_->sites) < 0) g.stamp = aside.birth;
+      if (counts && crdt::compare(g.stamp, after.birth, ctx_->sites) < 0) g.stamp = after.birth;
     }
     crdt::canonicalise(aside, ctx_->sites);
     const Bytes moved = codec::encode_row_frame(reader->info().source, ctx_->sites, &**row);

@@ -287,15 +287,21 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   // Not another file.
   bool is_server() const { return !url_.starts_with("replica:"); }
 
+  Result<int64_t> pushed_through() {
+    REJOIN_ASSIGN(Statement * s, peer("SELECT pushed FROM main.rejoin_peer WHERE url=?1"));
+    Use use(*s);
+    REJOIN_TRY(s->step());
+    return s->integer(0);
+  }
+
   Status evict_what_can_leave(Work& work) {
-    int64_t pushed = 0;
+    REJOIN_ASSIGN(const int64_t pushed, pushed_through());
     Bytes source;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT pushed, site FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT site FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
-      pushed = s->integer(0);
-      source = s->blob(1);
+      source = s->blob(0);
     }
     return evict(work, pushed, source);
   }
@@ -337,7 +343,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_ASSIGN(Work work, begin());
     sync::ApplyOutcome outcome;
     Bytes source;
-    REJOIN_TRY(note_evicted(work, evicted, is_server()));
+    REJOIN_ASSIGN(const int64_t pushed, pushed_through());
+    REJOIN_TRY(note_evicted(work, evicted, is_server(), pushed));
     REJOIN_TRY(keep_what_came_back(ctx_, frame));
     if (!frame.empty()) {
       ApplyOptions options;

@@ -32,9 +32,17 @@ Status on_row(Context& ctx, const char* sql, std::string_view table, BytesView k
 }
 
 constexpr const char* kForget = "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2";
-constexpr const char* kForgetIfAll = "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2 AND horizon=0";
 constexpr const char* kNote =
     "INSERT INTO main.rejoin_evicted(table_name, k) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET horizon=0 WHERE horizon<0";
+
+// What was written here and is folded, from a log position on.
+Result<Feed> unsent_writes(Work& work, int64_t pushed) {
+  FeedRequest request;
+  request.after = pushed;
+  request.up_to = work.state.folded;
+  request.local_only = true;
+  return read_feed(work.ctx(), work.state, request);
+}
 
 // A log position that no reader has reached.
 Result<int64_t> new_position(Work& work) {
@@ -84,7 +92,7 @@ Result<bool> was_written(Context& ctx, const Table& table, BytesView key, crdt::
 
 }  // namespace
 
-Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, bool server) {
+Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, bool server, int64_t pushed) {
   Context& ctx = work.ctx();
   int64_t position = 0;
   for (const sync::EvictedRows& rows : evicted) {
@@ -108,6 +116,11 @@ Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, b
       Use use(*s);
       s->bind_text(1, table->name);
       REJOIN_TRY(s->run("noting rows that are to leave"));
+      // Those that the server has not heard of it cannot have meant. Who may see them is told when it has.
+      REJOIN_ASSIGN(const Feed feed, unsent_writes(work, pushed));
+      for (const TableTouches& t : feed.tables)
+        for (const Touch& touch : t.touches)
+          if (t.table == table && touch.born) REJOIN_TRY(on_row(ctx, kForget, table->name, t.key(touch)));
     }
     for (const Bytes& key : rows.keys) REJOIN_TRY(on_row(ctx, kNote, table->name, key));
   }
@@ -139,22 +152,6 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(bool any, any_waits(ctx));
   if (!any) return {};
-  REJOIN_TRY(fold(work));
-  REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
-  FeedRequest request;
-  request.after = pushed;
-  request.up_to = tail;
-  request.local_only = true;
-  REJOIN_ASSIGN(Feed feed, read_feed(ctx, work.state, request));
-  std::map<std::string, std::set<Bytes>> unsent;
-  for (const TableTouches& t : feed.tables)
-    for (const Touch& touch : t.touches) {
-      if (!touch.written) continue;
-      unsent[t.table->name].emplace(t.key(touch));
-      // The server cannot have meant one that it has not heard of. Who may see it is told when it has.
-      if (touch.born) REJOIN_TRY(on_row(ctx, kForgetIfAll, t.table->name, t.key(touch)));
-    }
-
   {
     // The pages that they came with.
     REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_staged WHERE source=?1 LIMIT 1"));
@@ -163,6 +160,12 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
     REJOIN_ASSIGN(bool staged, s->step("looking for staged pages"));
     if (staged) return {};
   }
+  REJOIN_TRY(fold(work));
+  REJOIN_ASSIGN(const Feed feed, unsent_writes(work, pushed));
+  std::map<std::string, std::set<Bytes>> unsent;
+  for (const TableTouches& t : feed.tables)
+    for (const Touch& touch : t.touches)
+      if (touch.written) unsent[t.table->name].emplace(t.key(touch));
 
   std::map<std::string, std::vector<std::pair<Bytes, crdt::Hlc>>> leaving;
   {

@@ -11,7 +11,7 @@
 namespace rejoin::sqlite {
 
 // Those with a horizon are rows that a server has forgotten as deleted: only a server is believed.
-Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, bool server);
+Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, bool server, int64_t pushed);
 // A page brings rows that were to leave.
 Status keep_what_came_back(Context& ctx, BytesView frame);
 // Removes those that can leave. `pushed`: log entries behind it are not sent yet; `source`: whose pages they came with.
