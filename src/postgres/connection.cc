@@ -157,7 +157,9 @@ Status Connection::wait() {
   bool cancelled = false;
   for (;;) {
     const int left = PQflush(db_);
-    if (left < 0 || !PQconsumeInput(db_)) return broken("waiting for an answer");
+    if (left < 0) return broken("waiting for an answer");
+    if (left == 0 && !PQisBusy(db_)) return {};  // read already
+    if (!PQconsumeInput(db_)) return broken("waiting for an answer");
     if (left == 0 && !PQisBusy(db_)) return {};
     int timeout = -1;
     if (deadline_ && !cancelled) {

@@ -707,6 +707,8 @@ Status Merge::write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>&
         send_update(work_, table, b.rows, b.columns, b.values, b.check, tell);
       else
         send_delete(work_, table, b.rows);
+      // PostgreSQL works on it while the next ones are put together.
+      if (hope == Hope::all) db.start();
     }
     return {};
   };

@@ -80,13 +80,29 @@ END $$;
 REVOKE ALL ON FUNCTION rejoin.audit_partitions() FROM PUBLIC;
 )sql";
 
+// Version 3: what a policy compares with is asked once a statement, as a scalar subquery is, not once a row.
+inline constexpr const char* kUpgradeTo3 = R"sql(
+DO $$
+DECLARE t text;
+BEGIN
+  FOREACH t IN ARRAY ARRAY['site', 'record', 'log', 'device', 'stream', 'staged', 'contract', 'view', 'shown'] LOOP
+    EXECUTE format('ALTER POLICY tenant ON rejoin.%I USING (tenant = (SELECT rejoin.tenant_id()) OR '
+                   '(SELECT rejoin.all_tenants()))', t);
+  END LOOP;
+  FOREACH t IN ARRAY ARRAY['outbox', 'audit'] LOOP
+    EXECUTE format('ALTER POLICY tenant ON rejoin.%I USING (tenant = (SELECT current_setting(''rejoin.tenant'', true)) '
+                   'OR (SELECT rejoin.all_tenants()))', t);
+  END LOOP;
+END $$;
+)sql";
+
 struct Upgrade {
   int to;
   const char* sql;
 };
-inline constexpr Upgrade kUpgrades[] = {{2, kUpgradeTo2}};
+inline constexpr Upgrade kUpgrades[] = {{2, kUpgradeTo2}, {3, kUpgradeTo3}};
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 // The oldest that this build serves: what came later is only needed by what uses it.
 inline constexpr int kOldestServed = 1;
 

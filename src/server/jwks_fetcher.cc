@@ -111,14 +111,6 @@ void JwksFetcher::run() {
     asked_ = false;
     lock.unlock();
     const Result<Fetched> fetched = fetch();
-    if (fetched.ok()) {
-      for (const std::string& why : fetched->refused) log_.write(LogLevel::warning, "jwks_key_refused", {{"why", why}});
-      log_.write(fetched->own == 0 ? LogLevel::warning : LogLevel::info, "jwks_fetched",
-                 {{"url", client_.url().text()}, {"keys", fetched->own}});
-    } else if (fetched.error().code != Code::interrupted) {
-      log_.write(LogLevel::warning, "jwks_failed",
-                 {{"error", std::string(code_name(fetched.error().code))}, {"message", fetched.error().message}});
-    }
     lock.lock();
     last_ms_ = now();
     failed_ = !fetched.ok();
@@ -132,7 +124,21 @@ void JwksFetcher::run() {
     fetching_ = false;
     first_.notify_all();
     const auto pause = std::chrono::milliseconds(std::max<int64_t>(due_ms_ - last_ms_, 1));
+    lock.unlock();
+    tell(fetched);  // when it holds: who reads it may ask at once
+    lock.lock();
     wake_.wait_for(lock, pause, [this] { return stopping_ || asked_; });
+  }
+}
+
+void JwksFetcher::tell(const Result<Fetched>& fetched) {
+  if (fetched.ok()) {
+    for (const std::string& why : fetched->refused) log_.write(LogLevel::warning, "jwks_key_refused", {{"why", why}});
+    log_.write(fetched->own == 0 ? LogLevel::warning : LogLevel::info, "jwks_fetched",
+               {{"url", client_.url().text()}, {"keys", fetched->own}});
+  } else if (fetched.error().code != Code::interrupted) {
+    log_.write(LogLevel::warning, "jwks_failed",
+               {{"error", std::string(code_name(fetched.error().code))}, {"message", fetched.error().message}});
   }
 }
 

@@ -54,6 +54,7 @@ class JwksFetcher {
   Result<Fetched> fetch();
   Result<Fetched> fetch_once();
   void keep(const Fetched& fetched);
+  void tell(const Result<Fetched>& fetched);
   int64_t now() const;
 
   const KeySet fixed_;
