@@ -23,7 +23,7 @@ set(REJOIN_DEPS_sim dep_boost_json)
 set(REJOIN_EXT_ROOMS sqlite client)
 
 # Sources that are compiled alone in a unity build: what they keep to themselves has the names that their neighbours use.
-set(REJOIN_ALONE "src/server/[a-z0-9_]*_test\\.cc$|_vtab\\.cc$|src/contract/|src/server/routes\\.cc$")
+set(REJOIN_ALONE "_vtab\\.cc$|src/contract/|src/server/routes\\.cc$")
 function(rejoin_unity target)
   if(NOT REJOIN_UNITY)
     return()

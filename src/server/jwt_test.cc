@@ -12,12 +12,12 @@
 namespace rejoin::server {
 namespace {
 
-const std::string kSecret = "0123456789abcdef0123456789abcdef";
-constexpr int64_t kNow = 1'700'000'000;
-constexpr int64_t kNowMs = kNow * 1000;
+const std::string kHsSecret = "0123456789abcdef0123456789abcdef";
+constexpr int64_t kSecond = 1'700'000'000;
+constexpr int64_t kSecondMs = kSecond * 1000;
 
 // Signs any header and payload the way HS256 does (or with another digest).
-std::string sign(const std::string& header, const std::string& payload, const std::string& secret = kSecret,
+std::string sign(const std::string& header, const std::string& payload, const std::string& secret = kHsSecret,
                  const EVP_MD* digest = EVP_sha256()) {
   const std::string head = base64url(header) + "." + base64url(payload);
   unsigned char mac[EVP_MAX_MD_SIZE];
@@ -29,12 +29,12 @@ std::string sign(const std::string& header, const std::string& payload, const st
 
 const std::string kHeader = R"({"alg":"HS256","typ":"JWT"})";
 std::string payload(const std::string& more = "") {
-  return R"({"tenant":"acme","sub":"phone-1","exp":)" + std::to_string(kNow + 3600) + more + "}";
+  return R"({"tenant":"acme","sub":"phone-1","exp":)" + std::to_string(kSecond + 3600) + more + "}";
 }
 
-Result<Claims> verify(const std::string& token) { return verify_token(token, kSecret, kNowMs); }
+Result<Claims> verify(const std::string& token) { return verify_token(token, kHsSecret, kSecondMs); }
 
-void expect_refused(const std::string& token, const std::string& what, const std::string& why) {
+void expect_jwt_refused(const std::string& token, const std::string& what, const std::string& why) {
   const Result<Claims> claims = verify(token);
   ASSERT_FALSE(claims.ok()) << what;
   EXPECT_EQ(claims.error().code, Code::unauthorized) << what;
@@ -42,8 +42,8 @@ void expect_refused(const std::string& token, const std::string& what, const std
 }
 
 TEST(Jwt, MintedTokensVerify) {
-  const Claims claims{"acme", "phone-1", true, true, kNow + 60};
-  const Result<std::string> token = mint_token(claims, kSecret, kNowMs);
+  const Claims claims{"acme", "phone-1", true, true, kSecond + 60};
+  const Result<std::string> token = mint_token(claims, kHsSecret, kSecondMs);
   ASSERT_TRUE(token.ok()) << token.error().message;
   const Result<Claims> back = verify(*token);
   ASSERT_TRUE(back.ok()) << back.error().message;
@@ -64,16 +64,16 @@ TEST(Jwt, OtherPeoplesTokensVerify) {
 TEST(Jwt, AlgorithmTricks) {
   for (const char* alg : {"none", "None", "nOnE", "", "HS384", "HS512", "RS256", "ES256", "hs256", "HS256 "}) {
     const std::string header = std::string(R"({"alg":")") + alg + R"("})";
-    expect_refused(sign(header, payload()), alg, "HS256");
-    expect_refused(base64url(header) + "." + base64url(payload()) + ".", alg, "HS256");
+    expect_jwt_refused(sign(header, payload()), alg, "HS256");
+    expect_jwt_refused(base64url(header) + "." + base64url(payload()) + ".", alg, "HS256");
   }
-  expect_refused(sign("{}", payload()), "no alg", "HS256");
-  expect_refused(sign(R"({"alg":["HS256"]})", payload()), "alg is an array", "HS256");
-  expect_refused(sign(R"({"alg":"none","alg":"HS256"})", payload()), "alg twice", "header");
-  expect_refused(sign(R"({"alg":"HS256","crit":["b64"],"b64":false})", payload()), "crit", "extensions");
-  expect_refused(sign(R"({"alg":"HS256","typ":"JWE"})", payload()), "typ", "JWT");
-  expect_refused(sign(kHeader, payload(), kSecret, EVP_sha512()), "HMAC-SHA-512 under an HS256 header",
-                 "does not verify");
+  expect_jwt_refused(sign("{}", payload()), "no alg", "HS256");
+  expect_jwt_refused(sign(R"({"alg":["HS256"]})", payload()), "alg is an array", "HS256");
+  expect_jwt_refused(sign(R"({"alg":"none","alg":"HS256"})", payload()), "alg twice", "header");
+  expect_jwt_refused(sign(R"({"alg":"HS256","crit":["b64"],"b64":false})", payload()), "crit", "extensions");
+  expect_jwt_refused(sign(R"({"alg":"HS256","typ":"JWE"})", payload()), "typ", "JWT");
+  expect_jwt_refused(sign(kHeader, payload(), kHsSecret, EVP_sha512()), "HMAC-SHA-512 under an HS256 header",
+                     "does not verify");
 }
 
 TEST(Jwt, EverySingleCharacterChangeIsRefused) {
@@ -90,10 +90,11 @@ TEST(Jwt, EverySingleCharacterChangeIsRefused) {
 TEST(Jwt, SignatureTricks) {
   const std::string token = sign(kHeader, payload());
   const std::string unsigned_part = token.substr(0, token.rfind('.'));
-  expect_refused(unsigned_part + ".", "empty signature", "does not verify");
-  expect_refused(token.substr(0, token.size() - 4), "shorter signature", "");
-  expect_refused(token + "AAAA", "longer signature", "does not verify");
-  expect_refused(sign(kHeader, payload(), "another secret of thirty-two bytes!!"), "another secret", "does not verify");
+  expect_jwt_refused(unsigned_part + ".", "empty signature", "does not verify");
+  expect_jwt_refused(token.substr(0, token.size() - 4), "shorter signature", "");
+  expect_jwt_refused(token + "AAAA", "longer signature", "does not verify");
+  expect_jwt_refused(sign(kHeader, payload(), "another secret of thirty-two bytes!!"), "another secret",
+                     "does not verify");
   // The last character of a 32-byte signature carries two unused bits: a verifier that ignores them accepts four
   // spellings.
   std::string respelled = token;
@@ -110,60 +111,63 @@ TEST(Jwt, ShapeTricks) {
     ASSERT_FALSE(claims.ok()) << bad;
     EXPECT_EQ(claims.error().code, Code::unauthorized);
   }
-  expect_refused(std::string(kMostTokenBytes + 1, 'a'), "oversized", "too long");
-  expect_refused(sign(kHeader, payload(R"(,"x":")" + std::string(kMostTokenBytes, 'x') + "\"")), "oversized but signed",
-                 "too long");
-  expect_refused(sign("[]", payload()), "header is an array", "header");
-  expect_refused(sign(kHeader, "[]"), "claims are an array", "claims");
-  expect_refused(sign(kHeader, payload() + "x"), "something behind", "claims");
-  expect_refused(sign(kHeader, ""), "no claims", "claims");
-  expect_refused(sign(kHeader, "{\"tenant\":\"\xff\"}"), "not UTF-8", "claims");
-  expect_refused(sign(kHeader, std::string(2000, '[')), "deeply nested", "claims");
+  expect_jwt_refused(std::string(kMostTokenBytes + 1, 'a'), "oversized", "too long");
+  expect_jwt_refused(sign(kHeader, payload(R"(,"x":")" + std::string(kMostTokenBytes, 'x') + "\"")),
+                     "oversized but signed", "too long");
+  expect_jwt_refused(sign("[]", payload()), "header is an array", "header");
+  expect_jwt_refused(sign(kHeader, "[]"), "claims are an array", "claims");
+  expect_jwt_refused(sign(kHeader, payload() + "x"), "something behind", "claims");
+  expect_jwt_refused(sign(kHeader, ""), "no claims", "claims");
+  expect_jwt_refused(sign(kHeader, "{\"tenant\":\"\xff\"}"), "not UTF-8", "claims");
+  expect_jwt_refused(sign(kHeader, std::string(2000, '[')), "deeply nested", "claims");
 }
 
 TEST(Jwt, ClaimTricks) {
-  const std::string exp = ",\"exp\":" + std::to_string(kNow + 3600);
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d"})"), "no exp", "expiry");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":"1700003600"})"), "exp is text", "time");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":null})"), "exp is null", "time");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":-1})"), "exp is negative", "time");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":1e300})"), "exp is huge", "time");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":9223372036854775807})"), "exp is INT64_MAX", "time");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":1})"), "expired", "expired");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":1,"exp":1700003600})"), "exp twice", "claims");
-  expect_refused(sign(kHeader, R"({"tenant":"acme","tenant":"rival","sub":"d")" + exp + "}"), "tenant twice", "claims");
-  expect_refused(sign(kHeader, R"({"sub":"d")" + exp + "}"), "no tenant", "tenant");
-  expect_refused(sign(kHeader, R"({"tenant":"acme")" + exp + "}"), "no device", "device");
-  expect_refused(sign(kHeader, R"({"tenant":"","sub":"d")" + exp + "}"), "empty tenant", "name");
-  expect_refused(sign(kHeader, R"({"tenant":7,"sub":"d")" + exp + "}"), "tenant is a number", "type");
-  expect_refused(sign(kHeader, R"({"tenant":"a","sub":"d\u0000e")" + exp + "}"), "NUL in the device", "name");
-  expect_refused(sign(kHeader, R"({"tenant":"a","sub":"d","device":"e")" + exp + "}"), "two devices", "two devices");
-  expect_refused(sign(kHeader, payload(R"(,"relay":1)")), "relay is a number", "type");
-  expect_refused(sign(kHeader, payload(R"(,"schema":"true")")), "schema is text", "type");
-  expect_refused(sign(kHeader, payload(",\"nbf\":" + std::to_string(kNow + 61))), "not yet", "not valid yet");
-  expect_refused(sign(kHeader, payload(",\"iat\":" + std::to_string(kNow + 61))), "issued in the future",
-                 "not valid yet");
+  const std::string exp = ",\"exp\":" + std::to_string(kSecond + 3600);
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d"})"), "no exp", "expiry");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":"1700003600"})"), "exp is text", "time");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":null})"), "exp is null", "time");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":-1})"), "exp is negative", "time");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":1e300})"), "exp is huge", "time");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":9223372036854775807})"), "exp is INT64_MAX",
+                     "time");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":1})"), "expired", "expired");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","sub":"d","exp":1,"exp":1700003600})"), "exp twice", "claims");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme","tenant":"rival","sub":"d")" + exp + "}"), "tenant twice",
+                     "claims");
+  expect_jwt_refused(sign(kHeader, R"({"sub":"d")" + exp + "}"), "no tenant", "tenant");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"acme")" + exp + "}"), "no device", "device");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"","sub":"d")" + exp + "}"), "empty tenant", "name");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":7,"sub":"d")" + exp + "}"), "tenant is a number", "type");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"a","sub":"d\u0000e")" + exp + "}"), "NUL in the device", "name");
+  expect_jwt_refused(sign(kHeader, R"({"tenant":"a","sub":"d","device":"e")" + exp + "}"), "two devices",
+                     "two devices");
+  expect_jwt_refused(sign(kHeader, payload(R"(,"relay":1)")), "relay is a number", "type");
+  expect_jwt_refused(sign(kHeader, payload(R"(,"schema":"true")")), "schema is text", "type");
+  expect_jwt_refused(sign(kHeader, payload(",\"nbf\":" + std::to_string(kSecond + 61))), "not yet", "not valid yet");
+  expect_jwt_refused(sign(kHeader, payload(",\"iat\":" + std::to_string(kSecond + 61))), "issued in the future",
+                     "not valid yet");
 }
 
 TEST(Jwt, SmallClockDifferencesAreForgiven) {
-  EXPECT_TRUE(verify(sign(kHeader, payload(",\"nbf\":" + std::to_string(kNow + 60)))).ok());
-  EXPECT_TRUE(verify(sign(kHeader, R"({"tenant":"a","sub":"d","exp":)" + std::to_string(kNow - 60) + "}")).ok());
-  EXPECT_FALSE(verify(sign(kHeader, R"({"tenant":"a","sub":"d","exp":)" + std::to_string(kNow - 61) + "}")).ok());
+  EXPECT_TRUE(verify(sign(kHeader, payload(",\"nbf\":" + std::to_string(kSecond + 60)))).ok());
+  EXPECT_TRUE(verify(sign(kHeader, R"({"tenant":"a","sub":"d","exp":)" + std::to_string(kSecond - 60) + "}")).ok());
+  EXPECT_FALSE(verify(sign(kHeader, R"({"tenant":"a","sub":"d","exp":)" + std::to_string(kSecond - 61) + "}")).ok());
 }
 
 TEST(Jwt, ShortSecretsVerifyNothing) {
-  EXPECT_FALSE(verify_token(sign(kHeader, payload(), ""), "", kNowMs).ok());
-  EXPECT_FALSE(verify_token(sign(kHeader, payload(), "short"), "short", kNowMs).ok());
-  EXPECT_EQ(mint_token({"a", "d", false, false, kNow + 9}, "short", kNowMs).error().code, Code::bad_argument);
+  EXPECT_FALSE(verify_token(sign(kHeader, payload(), ""), "", kSecondMs).ok());
+  EXPECT_FALSE(verify_token(sign(kHeader, payload(), "short"), "short", kSecondMs).ok());
+  EXPECT_EQ(mint_token({"a", "d", false, false, kSecond + 9}, "short", kSecondMs).error().code, Code::bad_argument);
 }
 
 TEST(Jwt, MintRefusesNonsense) {
-  EXPECT_FALSE(mint_token({"", "d", false, false, kNow + 9}, kSecret, kNowMs).ok());
-  EXPECT_FALSE(mint_token({"a", "", false, false, kNow + 9}, kSecret, kNowMs).ok());
-  EXPECT_FALSE(mint_token({"a", "d", false, false, kNow - 9}, kSecret, kNowMs).ok());
-  EXPECT_FALSE(
-      mint_token({std::string(65, 'a'), "d", false, false, kNow + 9}, kSecret, kNowMs).ok());  // no server takes it
-  EXPECT_FALSE(mint_token({std::string(1000, 'a'), "d", false, false, kNow + 9}, kSecret, kNowMs).ok());
+  EXPECT_FALSE(mint_token({"", "d", false, false, kSecond + 9}, kHsSecret, kSecondMs).ok());
+  EXPECT_FALSE(mint_token({"a", "", false, false, kSecond + 9}, kHsSecret, kSecondMs).ok());
+  EXPECT_FALSE(mint_token({"a", "d", false, false, kSecond - 9}, kHsSecret, kSecondMs).ok());
+  EXPECT_FALSE(mint_token({std::string(65, 'a'), "d", false, false, kSecond + 9}, kHsSecret, kSecondMs)
+                   .ok());  // no server takes it
+  EXPECT_FALSE(mint_token({std::string(1000, 'a'), "d", false, false, kSecond + 9}, kHsSecret, kSecondMs).ok());
 }
 
 TEST(Base64, IsStrict) {

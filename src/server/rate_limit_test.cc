@@ -12,7 +12,7 @@ namespace rejoin::server {
 namespace {
 
 using std::chrono::milliseconds;
-const RateLimiter::Time kStart{};
+const RateLimiter::Time kBegin{};
 
 TEST(RateLimit, IsReadAsItIsWritten) {
   const auto read = [](std::string_view text) {
@@ -30,31 +30,31 @@ TEST(RateLimit, IsReadAsItIsWritten) {
 
 TEST(RateLimit, ABurstThenTheRate) {
   RateLimiter limiter({10, 3});
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(limiter.take("a", kStart), 0);
-  EXPECT_EQ(limiter.take("a", kStart), 100);
-  EXPECT_EQ(limiter.take("b", kStart), 0);  // has its own
-  EXPECT_EQ(limiter.take("a", kStart + milliseconds(60)), 40);
-  EXPECT_EQ(limiter.take("a", kStart + milliseconds(100)), 0);
-  EXPECT_EQ(limiter.take("a", kStart + milliseconds(100)), 100);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(limiter.take("a", kStart + std::chrono::hours(1)), 0);
-  EXPECT_GT(limiter.take("a", kStart + std::chrono::hours(1)), 0);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(limiter.take("a", kBegin), 0);
+  EXPECT_EQ(limiter.take("a", kBegin), 100);
+  EXPECT_EQ(limiter.take("b", kBegin), 0);  // has its own
+  EXPECT_EQ(limiter.take("a", kBegin + milliseconds(60)), 40);
+  EXPECT_EQ(limiter.take("a", kBegin + milliseconds(100)), 0);
+  EXPECT_EQ(limiter.take("a", kBegin + milliseconds(100)), 100);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(limiter.take("a", kBegin + std::chrono::hours(1)), 0);
+  EXPECT_GT(limiter.take("a", kBegin + std::chrono::hours(1)), 0);
 }
 
 TEST(RateLimit, NoLimitNoMemory) {
   RateLimiter limiter({});
-  for (int i = 0; i < 1000; ++i) EXPECT_EQ(limiter.take(std::to_string(i), kStart), 0);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(limiter.take(std::to_string(i), kBegin), 0);
   EXPECT_EQ(limiter.keys(), 0u);
 }
 
 TEST(RateLimit, TheOneThatAskedLongestAgoIsForgotten) {
   RateLimiter limiter({1, 1}, 2);
-  EXPECT_EQ(limiter.take("a", kStart), 0);
-  EXPECT_EQ(limiter.take("b", kStart), 0);
-  EXPECT_GT(limiter.take("a", kStart), 0);
-  EXPECT_EQ(limiter.take("c", kStart), 0);  // in place of b
+  EXPECT_EQ(limiter.take("a", kBegin), 0);
+  EXPECT_EQ(limiter.take("b", kBegin), 0);
+  EXPECT_GT(limiter.take("a", kBegin), 0);
+  EXPECT_EQ(limiter.take("c", kBegin), 0);  // in place of b
   EXPECT_EQ(limiter.keys(), 2u);
-  EXPECT_GT(limiter.take("a", kStart), 0);
-  EXPECT_EQ(limiter.take("b", kStart), 0);
+  EXPECT_GT(limiter.take("a", kBegin), 0);
+  EXPECT_EQ(limiter.take("b", kBegin), 0);
   EXPECT_EQ(limiter.keys(), 2u);
 }
 
@@ -67,10 +67,10 @@ RC_GTEST_PROP(RateLimit, InAnyWindowNoMoreThanTheRateAndTheBurst, ()) {
   std::vector<int64_t> taken;
   for (const int pause : pauses) {
     now += pause;
-    const int64_t wait = limiter.take("a", kStart + milliseconds(now));
+    const int64_t wait = limiter.take("a", kBegin + milliseconds(now));
     if (wait == 0) taken.push_back(now);
     // Who waits as long as told gets in.
-    if (wait != 0) RC_ASSERT(limiter.take("a", kStart + milliseconds(now + wait)) == 0);
+    if (wait != 0) RC_ASSERT(limiter.take("a", kBegin + milliseconds(now + wait)) == 0);
     if (wait != 0) taken.push_back(now += wait);
   }
   for (size_t i = 0; i < taken.size(); ++i)
@@ -85,7 +85,7 @@ TEST(RateLimit, ThreadsShareABucket) {
   std::vector<int> got(4);
   for (size_t i = 0; i < got.size(); ++i)
     threads.emplace_back([&, i] {
-      for (int n = 0; n < 100; ++n) got[i] += limiter.take("a", kStart) == 0;
+      for (int n = 0; n < 100; ++n) got[i] += limiter.take("a", kBegin) == 0;
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(got[0] + got[1] + got[2] + got[3], 100);
