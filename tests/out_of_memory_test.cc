@@ -143,11 +143,8 @@ TEST_P(OutOfMemory, ForGood) { sweep(sqlites, true, " of SQLite"); }
 TEST_P(OutOfOurMemory, Once) { sweep(ours, false, " of ours"); }
 TEST_P(OutOfOurMemory, ForGood) { sweep(ours, true, " of ours"); }
 
-// Not here: merges that run out of SQLite's memory, and the first track of a file. Inside a statement SQLite prepares
-// nothing more once an allocation has failed, and what was prepared before is expired by then: the transaction can stay
-// open.
-INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{2}, size_t{9}));
-INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, size_t{9}));
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{0}, kFaultStories));
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, kFaultStories));
 
 }  // namespace
 }  // namespace rejoin::testing

@@ -118,6 +118,8 @@ Result<sync::ApplyOutcome> apply(Context& ctx, BytesView frame, const ApplyOptio
 
 Result<sync::ApplyOutcome> apply_in(Work& work, BytesView frame, const ApplyOptions& options) {
   REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame, options.limits));
+  // Merges switch triggers off and on, which expires what was prepared to roll them back.
+  REJOIN_TRY(work.guard());
   REJOIN_TRY(fold(work));
   REJOIN_TRY(replay_due(work));
   Merge merge(work, options);

@@ -56,6 +56,7 @@ Result<Work> Work::write(Context& ctx, bool create) {
   if (!layout) {
     if (!create)
       return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
+    REJOIN_TRY(work.guard());
     REJOIN_TRY(create_layout(ctx));
     ctx.forget();
   }

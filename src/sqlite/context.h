@@ -87,6 +87,8 @@ class Work {
   Status commit();
   // Writes `state` now (commit does it too).
   Status save();
+  // See Transaction.
+  Status guard() { return transaction_.guard(); }
   Context& ctx() { return *ctx_; }
   bool is_savepoint() const { return transaction_.is_savepoint(); }
 

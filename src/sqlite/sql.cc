@@ -137,8 +137,27 @@ Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
   return t;
 }
 
+// A read that ends for lack of memory makes SQLite roll the transaction back by itself, as its cache may be damaged
+// then (https://sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"). The first row of this one
+// needs nothing, the second does.
+Status Transaction::guard() {
+  if (last_resort_) return {};
+  REJOIN_ASSIGN(last_resort_,
+                prepare(db_, "SELECT 0 UNION ALL SELECT randomblob(65536) FROM (SELECT 1 FROM main.sqlite_schema)"));
+  REJOIN_ASSIGN(const bool row, last_resort_.step("beginning a transaction"));
+  return row ? Status() : fail(Code::internal, "SELECT 0 gave no row");
+}
+
 Status Transaction::commit() {
-  Status s = exec(db_, savepoint_ ? "RELEASE rejoin" : "COMMIT");
+  REJOIN_ASSIGN(Statement end, prepare(db_, savepoint_ ? "RELEASE rejoin" : "COMMIT"));
+  if (last_resort_) {
+    last_resort_.finalize();
+    if (sqlite3_get_autocommit(db_)) {
+      db_ = nullptr;
+      return fail(Code::overloaded, "SQLite ran out of memory and rolled the transaction back; nothing was changed");
+    }
+  }
+  Status s = end.run("ending a transaction");
   if (s.ok()) {
     db_ = nullptr;
     undo_.finalize();
@@ -149,19 +168,25 @@ Status Transaction::commit() {
 
 void Transaction::rollback() {
   if (!db_) return;
-  // A failed statement may have rolled the whole transaction back already; then there is nothing to undo and these fail
-  // harmlessly.
   auto run = [](Statement& s) {
     // A schema that has changed makes SQLite prepare it once more.
     constexpr int kTries = 3;
     int rc = SQLITE_ERROR;
     for (int i = 0; i < kTries && rc != SQLITE_DONE; ++i) rc = sqlite3_step(s.get()), sqlite3_reset(s.get());
     s.finalize();
+    return rc == SQLITE_DONE;
   };
-  if (savepoint_)
-    run(undo_), run(release_);
-  else if (!sqlite3_get_autocommit(db_))
-    run(undo_);
+  // A failed statement may have rolled the whole transaction back already.
+  bool undone = sqlite3_get_autocommit(db_) || (run(undo_) && (!savepoint_ || run(release_)));
+  if (last_resort_) {
+    if (!undone) sqlite3_step(last_resort_.get());
+    last_resort_.finalize();
+    undone |= sqlite3_get_autocommit(db_) != 0;
+    // There is memory again.
+    if (!undone)
+      (void)sqlite3_exec(db_, savepoint_ ? "ROLLBACK TO rejoin; RELEASE rejoin" : "ROLLBACK", nullptr, nullptr,
+                         nullptr);
+  }
   db_ = nullptr;
 }
 

@@ -118,9 +118,13 @@ class Transaction {
       : db_(std::exchange(o.db_, nullptr)),
         savepoint_(o.savepoint_),
         undo_(std::move(o.undo_)),
-        release_(std::move(o.release_)) {}
+        release_(std::move(o.release_)),
+        last_resort_(std::move(o.last_resort_)) {}
   Transaction& operator=(Transaction&&) = delete;
   ~Transaction() { rollback(); }
+  // From now on it can be rolled back even where SQLite has no memory left to run a statement: then as a whole, also
+  // one that the caller had begun. Until it ends no table and no index can be dropped.
+  Status guard();
   Status commit();
   void rollback();
   bool is_savepoint() const { return savepoint_; }
@@ -130,6 +134,7 @@ class Transaction {
   sqlite3* db_;  // null: not begun, or over
   bool savepoint_;
   Statement undo_, release_;
+  Statement last_resort_;  // a read that is under way
 };
 
 }  // namespace rejoin::sqlite
