@@ -501,6 +501,24 @@ TEST_F(Alter, CommitLeavesTheApplicationsTransactionOpenAfterARollbackByHand) {
   }
 }
 
+// Symptom: likewise, when begin's transaction had been committed by hand and the next one was the application's.
+TEST_F(Alter, CommitLeavesATransactionOpenThatTheApplicationBeganAfterACommitByHand) {
+  begin(a, "todos");
+  a.run("ALTER TABLE todos ADD COLUMN x; UPDATE todos SET x = 'new'; COMMIT");
+  a.run("BEGIN; INSERT INTO todos(id) VALUES('mine')");
+  commit(a, "todos");
+  EXPECT_EQ(sqlite3_get_autocommit(a.handle()), 0);
+  a.run("ROLLBACK");
+  EXPECT_EQ(a.rows("SELECT id, x FROM todos ORDER BY id"), "'1'|'new'\n'2'|'new'\n");
+  a.run("BEGIN");
+  commit(a, "todos");
+  a.run("COMMIT");
+  b.run("ALTER TABLE todos ADD COLUMN x");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id, x FROM todos ORDER BY id"), "'1'|'new'\n'2'|'new'\n");
+  a.expect_sound();
+}
+
 // Symptom: a default that SQLite takes for text was NULL on replicas that had not written the row.
 TEST_F(Alter, ANameAsADefaultIsText) {
   for (const char* column : {"dq TEXT DEFAULT \"d\"\"q\"", "bare TEXT NOT NULL DEFAULT abc"})

@@ -328,6 +328,13 @@ Status commit_in(Work& work, const std::string& name) {
               "table \"" + name + "\" is not being altered; call rejoin_alter_begin(" + quote_text(name) + ") first");
 }
 
+// Changes with each commit, this connection's own ones too.
+std::optional<uint32_t> commits(Context& ctx) {
+  unsigned version = 0;
+  if (sqlite3_file_control(ctx.db, "main", SQLITE_FCNTL_DATA_VERSION, &version) != SQLITE_OK) return {};
+  return version;
+}
+
 }  // namespace
 
 Result<bool> is_being_altered(Context& ctx, const std::string& table) { return table_exists(ctx, copy_table(table)); }
@@ -340,12 +347,12 @@ Status alter_begin(Context& ctx, const std::string& table) {
     REJOIN_ASSIGN(Work work, Work::write(ctx));
     // An earlier transaction of begin's was ended by hand; this one is the application's.
     REJOIN_ASSIGN(const std::vector<Begun> others, begun(ctx));
-    if (!opened && others.empty()) ctx.alter_begun = false;
+    if (!opened && others.empty()) ctx.alter_begun.reset();
     REJOIN_TRY(begin_in(work, table));
     return work.commit();
   }();
   if (opened) {
-    ctx.alter_begun = done.ok();
+    ctx.alter_begun = done.ok() ? commits(ctx) : std::nullopt;
     if (!done.ok() && !sqlite3_get_autocommit(ctx.db)) (void)exec(ctx.db, "ROLLBACK");
   }
   return done;
@@ -354,7 +361,7 @@ Status alter_begin(Context& ctx, const std::string& table) {
 Status alter_commit(Context& ctx, const std::string& table) {
   if (sqlite3_get_autocommit(ctx.db)) {
     // The transaction was ended by hand: committed, then this settles it, or rolled back.
-    ctx.alter_begun = false;
+    ctx.alter_begun.reset();
     REJOIN_ASSIGN(const std::vector<Begun> left, begun(ctx));
     if (left.empty())
       return fail(Code::bad_argument, "table \"" + table +
@@ -371,9 +378,11 @@ Status alter_commit(Context& ctx, const std::string& table) {
     REJOIN_TRY(work.commit());
   }
   REJOIN_ASSIGN(const std::vector<Begun> others, begun(ctx));
-  if (!ctx.alter_begun || !others.empty()) return {};
-  REJOIN_TRY(exec(ctx.db, "COMMIT"));
-  ctx.alter_begun = false;
+  if (!others.empty()) return {};
+  // Begin's transaction may have been committed by hand; then the one that is open is the application's.
+  const bool begins = ctx.alter_begun && ctx.alter_begun == commits(ctx);
+  if (begins) REJOIN_TRY(exec(ctx.db, "COMMIT"));
+  ctx.alter_begun.reset();
   return {};
 }
 

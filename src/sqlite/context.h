@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -55,7 +56,8 @@ struct Context {
   bool sites_valid = false;
   bool format_known = false;  // to be this build's
   bool altering = false;      // one of the functions that change tracked tables runs
-  bool alter_begun = false;   // rejoin_alter_begin() has opened the transaction that is under way
+  // rejoin_alter_begin() has opened a transaction when the file's data version was this: is it the one under way?
+  std::optional<uint32_t> alter_begun;
 
   // The cached statement with this text. Valid until the next forget(); reset it after use (sqlite/sql.h: Use).
   Result<Statement*> statement(const std::string& sql);
