@@ -8,8 +8,16 @@ namespace {
 
 const std::string kSchema = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT);";
 
-// As the builds before format 3 made it, met by a connection that has never seen it.
+// As the builds before format 4 made it, met by a connection that has never seen it.
+void make_format_3(Peer& peer) {
+  peer.run("DROP INDEX rejoin_parked_due; DROP INDEX rejoin_parked_hidden");
+  if (peer.number("SELECT format FROM rejoin_state") == 4) peer.run("UPDATE rejoin_state SET format = 3");
+  for (int i = 0; i < 3; ++i) peer.database().close(i);
+}
+
+// As the builds before format 3 made it.
 void make_format_2(Peer& peer) {
+  make_format_3(peer);
   for (const char* column : {"horizon", "purged", "sent", "keep_days", "looked", "look_table", "look_key"})
     peer.run(std::string("ALTER TABLE rejoin_state DROP COLUMN ") + column);
   if (peer.number("SELECT format FROM rejoin_state") == 3)
@@ -18,7 +26,7 @@ void make_format_2(Peer& peer) {
   for (int i = 0; i < 3; ++i) peer.database().close(i);
 }
 
-// As the builds before format 2 made it, met by a connection that has never seen it.
+// As the builds before format 2 made it.
 void make_format_1(Peer& peer) {
   peer.run(
       "ALTER TABLE rejoin_peer DROP COLUMN pull_all; ALTER TABLE rejoin_rejections DROP COLUMN server;"
@@ -44,7 +52,7 @@ class OlderFile : public ::testing::Test {
 TEST_F(OlderFile, SyncsOn) {
   device.must_sync(server);
   EXPECT_EQ(server.peer().rows("SELECT id, title FROM todos ORDER BY id"), "'1'|'synced'\n'2'|'not sent yet'\n");
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 3);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
   server.settings.max_value_bytes = 10;
   device.peer.run("UPDATE todos SET title = 'a title that is too long' WHERE id = '2'");
   device.must_sync(server);
@@ -76,7 +84,7 @@ TEST_F(OlderFile, IsReadOn) {
   auto page = device.peer.rejoin().page({});
   ASSERT_TRUE(page.ok()) << page.error().message;
   EXPECT_GT(page->rows, 0u);
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 3);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
   EXPECT_EQ(device.peer.rows("SELECT count(*) FROM rejoin_evicted"), "0\n");
 }
 
@@ -86,19 +94,30 @@ TEST_F(OlderFile, OfFormat2IsToo) {
   make_format_2(device.peer);
   auto page = device.peer.rejoin().page({});
   ASSERT_TRUE(page.ok()) << page.error().message;
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 3);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
   EXPECT_EQ(device.peer.number("SELECT sent FROM rejoin_state"), device.peer.number("SELECT pushed FROM rejoin_peer"));
   device.must_sync(server);
   device.peer.expect_sound();
 }
 
+TEST_F(OlderFile, OfFormat3GetsItsIndexes) {
+  device.must_sync(server);
+  make_format_3(device.peer);
+  device.must_sync(server);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
+  EXPECT_EQ(device.peer.number("SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = "
+                               "'rejoin_parked'"),
+            3);
+  device.peer.expect_sound();
+}
+
 TEST_F(OlderFile, ANewerOneIsRefused) {
-  device.peer.run("UPDATE rejoin_state SET format = 4");
+  device.peer.run("UPDATE rejoin_state SET format = 5");
   device.peer.database().close(0);
   auto page = device.peer.rejoin().page({});
   ASSERT_FALSE(page.ok());
   EXPECT_EQ(page.error().code, Code::unsupported);
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 5);
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ CREATE TABLE main.rejoin_batch(last_seq INTEGER PRIMARY KEY, token INTEGER NOT N
 CREATE TABLE main.rejoin_parked(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
   due INTEGER, k BLOB, frame BLOB);
 CREATE INDEX main.rejoin_parked_key ON rejoin_parked(table_name, k);
+CREATE INDEX main.rejoin_parked_due ON rejoin_parked(due) WHERE due IS NOT NULL;
+CREATE INDEX main.rejoin_parked_hidden ON rejoin_parked(table_name, k) WHERE frame IS NULL;
 CREATE TABLE main.rejoin_lost(id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, k BLOB NOT NULL, col INTEGER NOT NULL, hlc INTEGER NOT NULL, site INTEGER NOT NULL, value);
 CREATE INDEX main.rejoin_lost_key ON rejoin_lost(tbl, k);
 CREATE TABLE main.rejoin_stream(source BLOB PRIMARY KEY, next BLOB NOT NULL, horizon INTEGER NOT NULL) WITHOUT ROWID;
@@ -75,6 +77,12 @@ ALTER TABLE main.rejoin_state ADD COLUMN looked INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE main.rejoin_state ADD COLUMN look_table INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE main.rejoin_state ADD COLUMN look_key BLOB NOT NULL DEFAULT x'';
 UPDATE main.rejoin_state SET sent=(SELECT coalesce(max(pushed), 0) FROM main.rejoin_peer);
+)sql"));
+  // Format 4: each merge asks for rows whose time has come, and for hidden ones, among all that are kept aside.
+  if (from < 4)
+    REJOIN_TRY(exec(ctx.db, R"sql(
+CREATE INDEX main.rejoin_parked_due ON rejoin_parked(due) WHERE due IS NOT NULL;
+CREATE INDEX main.rejoin_parked_hidden ON rejoin_parked(table_name, k) WHERE frame IS NULL;
 )sql"));
   return exec(ctx.db, "UPDATE main.rejoin_state SET format=" + std::to_string(kFormat));
 }

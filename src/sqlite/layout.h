@@ -7,7 +7,7 @@ namespace rejoin::sqlite {
 
 struct Context;
 
-inline constexpr int kFormat = 3;
+inline constexpr int kFormat = 4;
 
 // log.op
 enum LogOp : int {

@@ -38,8 +38,8 @@ Status insert_parked(Context& ctx, const std::string& table, BytesView key, size
 
 // What waits of the row already, joined with the frame.
 Status join_waiting(Context& ctx, const std::string& table, BytesView key, Bytes& frame) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 "
-                                             "AND due=?3"));
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_parked INDEXED BY rejoin_parked_key "
+                                             "WHERE table_name=?1 AND k=?2 AND due=?3"));
   Use use(*s);
   s->bind_text(1, table);
   s->bind_blob(2, key);
@@ -167,7 +167,8 @@ Status replay_parked_of(Work& work, uint64_t id) {
 Status replay_due(Work& work) {
   std::vector<int64_t> ids;
   {
-    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked WHERE due<=?1 ORDER BY id"));
+    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked INDEXED BY rejoin_parked_due "
+                                                      "WHERE due<=?1 ORDER BY id"));
     Use use(*s);
     s->bind(1, work.ctx().clock.now_ms());
     for (;;) {

@@ -128,7 +128,8 @@ Status Visibility::load_hidden(uint64_t id) {
   std::vector<Bytes> keys;
   {
     REJOIN_ASSIGN(Statement * s,
-                  ctx_.statement("SELECT k FROM main.rejoin_parked WHERE table_name=?1 AND frame IS NULL ORDER BY k"));
+                  ctx_.statement("SELECT k FROM main.rejoin_parked INDEXED BY rejoin_parked_hidden WHERE table_name=?1 "
+                                 "AND frame IS NULL ORDER BY k"));
     Use use(*s);
     s->bind_text(1, table->name);
     for (;;) {
