@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <memory>
 #include <new>
 
+#include "sqlite/functions.h"
+#include "sqlite/replica.h"
 #include "tests/support/fault_story.h"
 #include "tests/support/sync_loopback.h"
 
@@ -88,7 +91,14 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
   }
 
   sqlite3* fresh() {
-    sqlite3* db = open_with_rejoin(":memory:");
+    sqlite3* db = nullptr;
+    if (in_library) {
+      EXPECT_EQ(sqlite3_open(":memory:", &db), SQLITE_OK);
+      replica = std::make_unique<sqlite::Replica>(db);
+      EXPECT_TRUE(sqlite::register_functions(db, *replica).ok());
+    } else {
+      db = open_with_rejoin(":memory:");
+    }
     auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(content.size()));
     std::copy(content.begin(), content.end(), copy);
     const auto size = static_cast<sqlite3_int64>(content.size());
@@ -104,8 +114,20 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
     EXPECT_EQ(run_act(db, story), SQLITE_OK) << sqlite3_errmsg(db);
     const int64_t made = memory.allocations;
     memory = {};
+    replica.reset();
     sqlite3_close(db);
     return made;
+  }
+
+  // Through SQL, or by the library's own call, which no statement is around.
+  int act(sqlite3* db, Memory& memory, const Memory& armed) {
+    if (!in_library) {
+      memory = armed;
+      return run_act(db, story);
+    }
+    memory = armed;
+    const bool done = replica->apply(story.frame).ok();
+    return done ? SQLITE_OK : SQLITE_ERROR;
   }
 
   void sweep(Memory& memory, bool for_good, const char* whose) {
@@ -114,8 +136,7 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
       const std::string where =
           story.name + ", allocation " + std::to_string(n) + whose + (for_good ? " and all after" : "");
       sqlite3* db = fresh();
-      memory = {0, n, for_good, false};
-      const int rc = run_act(db, story);
+      const int rc = act(db, memory, {0, n, for_good, false});
       const bool reached = memory.failed;
       memory = {};
       if (rc == SQLITE_OK || application_rows(db) == after) {
@@ -127,23 +148,33 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
       EXPECT_EQ(run_act(db, story), SQLITE_OK) << where << ": " << sqlite3_errmsg(db);
       EXPECT_EQ(application_rows(db), after) << where;
       expect_whole(db, where);
+      replica.reset();
       EXPECT_EQ(sqlite3_close(db), SQLITE_OK) << where;
       if (!reached || HasFailure()) break;
     }
   }
 
   const FaultStory& story;
+  bool in_library = false;
+  std::unique_ptr<sqlite::Replica> replica;  // there
   std::string content, before, after;
 };
 
 class OutOfOurMemory : public OutOfMemory {};
+class OutOfMemoryInTheLibrary : public OutOfMemory {
+ protected:
+  OutOfMemoryInTheLibrary() { in_library = true; }
+};
 
 TEST_P(OutOfMemory, Once) { sweep(sqlites, false, " of SQLite"); }
 TEST_P(OutOfMemory, ForGood) { sweep(sqlites, true, " of SQLite"); }
 TEST_P(OutOfOurMemory, Once) { sweep(ours, false, " of ours"); }
 TEST_P(OutOfOurMemory, ForGood) { sweep(ours, true, " of ours"); }
+TEST_P(OutOfMemoryInTheLibrary, Once) { sweep(sqlites, false, " of SQLite"); }
+TEST_P(OutOfMemoryInTheLibrary, ForGood) { sweep(sqlites, true, " of SQLite"); }
 
 INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{0}, kFaultStories));
+INSTANTIATE_TEST_SUITE_P(Merges, OutOfMemoryInTheLibrary, ::testing::Range(size_t{0}, size_t{2}));
 INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, kFaultStories));
 
 }  // namespace

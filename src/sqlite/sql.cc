@@ -139,11 +139,11 @@ Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
 
 // A read that ends for lack of memory makes SQLite roll the transaction back by itself, as its cache may be damaged
 // then (https://sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"). The first row of this one
-// needs nothing, the second does.
+// needs no memory, the second does; it comes to the third only if there is some.
 Status Transaction::guard() {
   if (last_resort_) return {};
   REJOIN_ASSIGN(last_resort_,
-                prepare(db_, "SELECT 0 UNION ALL SELECT randomblob(65536) FROM (SELECT 1 FROM main.sqlite_schema)"));
+                prepare(db_, "SELECT 0 UNION ALL SELECT randomblob(65536) UNION ALL SELECT 1 FROM main.sqlite_schema"));
   REJOIN_ASSIGN(const bool row, last_resort_.step("beginning a transaction"));
   return row ? Status() : fail(Code::internal, "SELECT 0 gave no row");
 }
