@@ -50,15 +50,19 @@ Result<std::vector<std::string>> key_columns(Context& ctx, const std::string& ta
 }
 
 Status rename_columns(Context& ctx, const Table& table, const std::vector<RenamedColumn>& renamed) {
-  // By way of names that nobody has.
+  // By way of names that nobody has, where one takes another's.
+  const bool detour = std::any_of(renamed.begin(), renamed.end(), [&](const RenamedColumn& r) {
+    return std::any_of(renamed.begin(), renamed.end(),
+                       [&](const RenamedColumn& other) { return &r != &other && same_name(r.to, other.from); });
+  });
   const auto on_the_way = [&](size_t i) { return quote("rejoin_moving_" + std::to_string(i)); };
   for (const std::string& side : {table.shadow(), table.gone()}) {
+    const std::string rename = "ALTER TABLE " + side + " RENAME COLUMN ";
+    for (size_t i = 0; i < renamed.size() && detour; ++i)
+      REJOIN_TRY(exec(ctx.db, rename + quote(renamed[i].from) + " TO " + on_the_way(i)));
     for (size_t i = 0; i < renamed.size(); ++i)
       REJOIN_TRY(
-          exec(ctx.db, "ALTER TABLE " + side + " RENAME COLUMN " + quote(renamed[i].from) + " TO " + on_the_way(i)));
-    for (size_t i = 0; i < renamed.size(); ++i)
-      REJOIN_TRY(
-          exec(ctx.db, "ALTER TABLE " + side + " RENAME COLUMN " + on_the_way(i) + " TO " + quote(renamed[i].to)));
+          exec(ctx.db, rename + (detour ? on_the_way(i) : quote(renamed[i].from)) + " TO " + quote(renamed[i].to)));
   }
   for (const RenamedColumn& r : renamed)
     if (r.column >= 0)

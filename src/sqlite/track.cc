@@ -1,5 +1,7 @@
 #include "sqlite/track.h"
 
+#include <algorithm>
+
 #include "codec/merged_list.h"
 #include "sqlite/alter_session.h"
 #include "sqlite/columns.h"
@@ -281,8 +283,13 @@ Status rename_tracked(Work& work, const std::vector<RenamedTable>& renamed) {
     REJOIN_TRY(drop_triggers(ctx.db, r.id));
   }
   const auto on_the_way = [](const RenamedTable& r) { return "rejoin_moving_" + std::to_string(r.id); };
-  for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, r.from, on_the_way(r)));
-  for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, on_the_way(r), r.to));
+  // Where one takes another's name, or SQLite takes the new one for the old.
+  const bool detour = std::any_of(renamed.begin(), renamed.end(), [&](const RenamedTable& r) {
+    return std::any_of(renamed.begin(), renamed.end(), [&](const RenamedTable& o) { return same_name(r.to, o.from); });
+  });
+  if (detour)
+    for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, r.from, on_the_way(r)));
+  for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, detour ? on_the_way(r) : r.from, r.to));
   for (const RenamedTable& r : renamed) REJOIN_TRY(note_former(ctx, r));
   ctx.catalog_main = -1;
   REJOIN_TRY(refresh_catalog(ctx));
