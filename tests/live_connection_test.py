@@ -243,6 +243,7 @@ class WatchTest(LiveTest):
         wait_for(lambda: any(line["event"] == "synced" for line in self.lines(path)))
         self.write(self.path("s", "tenants", "acme.db"), "UPDATE todos SET title = 'by hand'")
         self.comes_to(path, [("1", "by hand", 0, 1)])
+        wait_for(lambda: metrics(server)["rejoin_live_lag_seconds_count"] >= 1)
 
     def test_what_no_waiting_cures_ends_it(self):
         server = self.serve()

@@ -15,6 +15,19 @@ constexpr int kBinary = 1;
 // Statements differ by table and by the columns that a batch writes; each costs memory at the server.
 constexpr size_t kMostPrepared = 1'000;
 
+// Adds the time of its life.
+class Stopwatch {
+ public:
+  explicit Stopwatch(std::chrono::steady_clock::duration& total) : total_(total) {}
+  ~Stopwatch() { total_ += std::chrono::steady_clock::now() - start_; }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  std::chrono::steady_clock::duration& total_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 std::string field(const PGresult* result, int code) {
   const char* text = PQresultErrorField(result, code);
   return text ? text : "";
@@ -219,6 +232,7 @@ void Connection::start() {
 
 Result<std::vector<Rows>> Connection::sync() {
   REJOIN_TRY(tidy_prepared());
+  const Stopwatch watch(waited_);
   if (lost_ || PQstatus(db_) != CONNECTION_OK || !dispatch() || !PQpipelineSync(db_)) return broken("sending");
   ++round_trips_;
   const std::vector<UnderWay> sent = std::exchange(under_way_, {});
@@ -268,6 +282,7 @@ Result<Rows> Connection::query(const std::string& sql, const Params& params) {
 }
 
 Status Connection::script(const std::string& sql) {
+  const Stopwatch watch(waited_);
   if (!PQexitPipelineMode(db_) || PQsetnonblocking(db_, 0) != 0) return broken("leaving pipeline mode");
   PGresult* result = PQexec(db_, sql.c_str());
   const ExecStatusType status = PQresultStatus(result);

@@ -88,6 +88,8 @@ class Connection {
   Result<std::vector<std::string>> notifications(const std::string& channel);
   int server_version() const;  // 150018
   uint64_t round_trips() const { return round_trips_; }
+  // How long sync() and script() have waited for PostgreSQL, all together.
+  std::chrono::steady_clock::duration waited() const { return waited_; }
 
  private:
   explicit Connection(pg_conn* db) : db_(db) {}
@@ -115,6 +117,7 @@ class Connection {
   std::unordered_map<std::string, std::string> prepared_;
   uint64_t next_name_ = 0;
   uint64_t round_trips_ = 0;
+  std::chrono::steady_clock::duration waited_{};
   bool prepare_ = true;
   std::optional<std::chrono::steady_clock::time_point> deadline_;
   SqlError error_;

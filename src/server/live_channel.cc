@@ -57,9 +57,19 @@ void LiveChannel::listen(LiveSession& session, std::vector<std::string> topics) 
   session.topics = std::move(topics);
 }
 
+void LiveChannel::news(std::optional<Instant> since) {
+  // First the time: a read that finds readers to look for takes it along.
+  Instant known = since_;
+  while (since && (known == Instant() || *since < known) && !since_.compare_exchange_weak(known, *since)) {
+  }
+  ++news_;
+}
+
 bool LiveChannel::begin_exchange(LiveSession& session) {
   std::lock_guard lock(mutex_);
-  return !std::exchange(session.place.busy, true);
+  if (std::exchange(session.place.busy, true)) return false;
+  session.place.asked = std::chrono::steady_clock::now();
+  return true;
 }
 
 bool LiveChannel::end_exchange(LiveSession& session, const sync::SyncRequest& request,
@@ -76,6 +86,11 @@ bool LiveChannel::end_exchange(LiveSession& session, const sync::SyncRequest& re
   if (!place.following) return false;
   place.cursor = response.page->next_cursor;
   place.seen = 0;
+  const bool current = !response.page->more;
+  place.current = current ? place.asked : Instant();
+  // What came meanwhile may be in the page, or not: the read that follows tells.
+  const bool lacks = current && missed && place.lacks_since != Instant();
+  place.lacks_since = lacks ? std::max(place.lacks_since, place.asked) : Instant();
   return missed || response.page->more;
 }
 
@@ -114,16 +129,22 @@ LiveChannel::Delivery LiveChannel::deliver(const sync::AppMessage& message, cons
 // Those that can be sent something, by their view and place.
 std::unordered_map<std::string, LiveChannel::Group> LiveChannel::groups(const ExchangeParts& parts, uint64_t news) {
   std::unordered_map<std::string, Group> out;
+  std::optional<Instant> since;
   std::lock_guard lock(mutex_);
   for (LiveSession* session : sessions_) {
     LiveSession::Place& place = session->place;
     if (!place.following || place.waiting || place.seen == news) continue;
+    if (!since) since = since_.exchange({});
+    // Whatever it lacks, it did not lack when it was current.
+    if (place.lacks_since == Instant() && place.current != Instant() && *since != Instant())
+      place.lacks_since = std::max(*since, place.current);
     if (place.busy) {
       place.missed = true;
       continue;
     }
     if (session->socket().queued() > parts.settings.live.queue) {
       place.waiting = true;
+      place.current = place.lacks_since = {};  // how late it is from now on is its own doing
       parts.metrics.live_slow_reader();
       continue;
     }
@@ -135,10 +156,12 @@ std::unordered_map<std::string, LiveChannel::Group> LiveChannel::groups(const Ex
   return out;
 }
 
-void LiveChannel::mark_seen(const Group& group, uint64_t news) {
+void LiveChannel::mark_seen(const Group& group, uint64_t news, Instant read) {
   std::lock_guard lock(mutex_);
-  for (const auto& session : group.sessions)
-    if (session->place.cursor == group.cursor) session->place.seen = news;
+  for (const auto& session : group.sessions) {
+    LiveSession::Place& place = session->place;
+    if (place.cursor == group.cursor) place.seen = news, place.current = read, place.lacks_since = {};
+  }
 }
 
 Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
@@ -165,18 +188,19 @@ Result<bool> LiveChannel::pump(const ExchangeParts& parts) {
       want.cursor = group.cursor;
       want.max_bytes = parts.settings.sync.page_bytes;
       want.who = &group.sessions.front()->who();
+      const Instant read = std::chrono::steady_clock::now();
       Result<sync::PullReply> page = store.pull(want);
       // That one caller's role is refused is nothing to the others; its next exchange tells it.
       if (!page.ok() && code_retryable(page.error().code)) return page.error();
       if (!page.ok()) parts.metrics.error(page.error().code);
       if (page.ok()) parts.metrics.left_out(page->left_out.size());
       if (!page.ok() || (page->frame.empty() && page->evicted.empty() && page->next_cursor == want.cursor)) {
-        mark_seen(group, news);
+        mark_seen(group, news, page.ok() ? read : Instant());
         continue;
       }
       more |= page->more;
       facts.schema = sync::schema_for(group.sessions.front()->view(), fingerprint);
-      pages.push_back({&group, std::move(*page), facts, news});
+      pages.push_back({&group, std::move(*page), facts, news, read});
     }
     return {};
   }));
@@ -206,6 +230,7 @@ bool LiveChannel::send(Page& page, Metrics& metrics) {
     }
   std::vector<std::pair<LiveSession*, const std::shared_ptr<const Bytes>*>> readers;
   bool look_again = false;
+  Instant oldest;
   {
     std::lock_guard lock(mutex_);
     for (const auto& session : page.group->sessions) {
@@ -218,12 +243,17 @@ bool LiveChannel::send(Page& page, Metrics& metrics) {
         continue;
       }
       place.cursor = page.reply.next_cursor;
-      if (!page.reply.more) place.seen = page.news;
+      if (!page.reply.more) {
+        place.seen = page.news, place.current = page.read;
+        const Instant since = std::exchange(place.lacks_since, {});
+        if (since != Instant() && (oldest == Instant() || since < oldest)) oldest = since;
+      }
       readers.emplace_back(session.get(), &form);
     }
     metrics.live_page(readers.size());
     for (const auto& [session, form] : readers) session->send(*form);
   }
+  if (oldest != Instant()) metrics.live_lag(std::chrono::steady_clock::now() - oldest);
   return look_again;
 }
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -31,8 +33,8 @@ class LiveChannel {
   bool begin_exchange(LiveSession& session);
   bool end_exchange(LiveSession& session, const sync::SyncRequest& request, const sync::SyncResponse& response,
                     std::shared_ptr<const Bytes> message);
-  // There may be something in the store that readers don't have.
-  void news() { ++news_; }
+  // There may be something in the store that readers don't have; when the oldest of it was made, or before, if known.
+  void news(std::optional<std::chrono::steady_clock::time_point> since = {});
   // The socket has sent everything; true when the session waited for that.
   bool drained(LiveSession& session);
 
@@ -58,20 +60,23 @@ class LiveChannel {
     crdt::SiteId site;  // of the one replica that it is for, where what it was given is noted; else none
     std::vector<std::shared_ptr<LiveSession>> sessions;
   };
+  using Instant = std::chrono::steady_clock::time_point;
   struct Page {
     const Group* group;
     sync::PullReply reply;
     sync::ServerFacts facts;
     uint64_t news;
+    Instant read;  // begun
   };
   std::unordered_map<std::string, Group> groups(const ExchangeParts& parts, uint64_t news);
-  // They have what the store had.
-  void mark_seen(const Group& group, uint64_t news);
+  // They have what the store had at that instant; none: it could not be read for them.
+  void mark_seen(const Group& group, uint64_t news, Instant read);
   // True when somebody has to be looked at again.
   bool send(Page& page, Metrics& metrics);
 
   const std::string tenant_;
   std::atomic<uint64_t> news_ = 1;
+  std::atomic<Instant> since_{};  // the oldest news that no read has begun for; nothing: none, or unknown
   std::mutex mutex_;
   std::vector<LiveSession*> sessions_;
   std::unordered_map<std::string, std::vector<LiveSession*>> topics_;

@@ -2,8 +2,10 @@
 // they share.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
@@ -14,10 +16,14 @@ namespace rejoin::server {
 
 class LiveFeed {
  public:
-  // On the feed's thread. A tenant that `changed` may have news; now and then it has none.
+  // On the feed's thread. A tenant that `changed` may have news; now and then it has none. `since`: when the oldest of
+  // them was made, or before; none when nobody knows. `captured`: when the oldest captured write of followed tenants
+  // was made that is not folded yet.
   struct Heard {
-    std::function<void(const std::string& tenant)> changed;
+    using Since = std::optional<std::chrono::steady_clock::time_point>;
+    std::function<void(const std::string& tenant, Since since)> changed;
     std::function<void(const std::string& tenant, BytesView message)> message;
+    std::function<void(Since since)> captured;
   };
   // Ends the thread.
   virtual ~LiveFeed() = default;

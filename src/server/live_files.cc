@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "server/live_feed.h"
 #include "server/tenant_files.h"
@@ -74,8 +75,10 @@ class FileFeed final : public LiveFeed {
 
   void run() {
     std::unique_lock lock(mutex_);
+    auto looked = SteadyClock::now();
     while (!wake_.wait_for(lock, poll_, [this] { return stopping_; })) {
       std::vector<std::string> changed;
+      const auto before = std::exchange(looked, SteadyClock::now());
       for (auto& [tenant, known] : followed_) {
         const Stamp now = stamp(tenant);
         if (now == known.stamp && known.settled) continue;
@@ -85,7 +88,7 @@ class FileFeed final : public LiveFeed {
         changed.push_back(tenant);
       }
       lock.unlock();
-      for (const std::string& tenant : changed) heard_.changed(tenant);
+      for (const std::string& tenant : changed) heard_.changed(tenant, before);
       lock.lock();
     }
   }

@@ -80,12 +80,12 @@ std::shared_ptr<LiveChannel> LiveHub::find(const std::string& tenant) {
   return it == channels_.end() ? nullptr : it->second;
 }
 
-void LiveHub::wake(const std::string& tenant) {
-  if (const auto channel = find(tenant)) channel->news(), schedule(channel);
+void LiveHub::wake(const std::string& tenant, LiveFeed::Heard::Since since) {
+  if (const auto channel = find(tenant)) channel->news(since), schedule(channel);
 }
 
 void LiveHub::grown(const std::string& tenant) {
-  wake(tenant);
+  wake(tenant, std::chrono::steady_clock::now());
   feed_->grown(tenant);
 }
 

@@ -33,8 +33,8 @@ class LiveHub {
 
   // Errors: overloaded (as many as are allowed), unsupported (none are).
   Result<std::shared_ptr<net::WebSocketOwner>> admit(LiveCaller caller);
-  // The tenant has news, or may have.
-  void wake(const std::string& tenant);
+  // The tenant has news, or may have; `since`: LiveFeed::Heard.
+  void wake(const std::string& tenant, LiveFeed::Heard::Since since = {});
   // A request here has made the tenant's log longer.
   void grown(const std::string& tenant);
   // A message from another node.

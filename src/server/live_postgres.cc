@@ -110,6 +110,8 @@ class PostgresFeed final : public LiveFeed {
     bool said = false;           // that they don't
     SteadyClock::time_point needed;
     std::map<std::string, int64_t> tails;  // of followed tenants, as seen last
+    SteadyClock::time_point logs_looked;   // then
+    SteadyClock::time_point captured;      // when the oldest write was made that waits in their outbox; or nothing
     std::vector<std::string> followed;
     std::vector<std::string> payloads;  // to be sent
   };
@@ -127,6 +129,7 @@ class PostgresFeed final : public LiveFeed {
       });
       for (auto& [url, database] : databases_) attend(url, database);
       close_spare();
+      tell_captured();
       sleep();
     }
   }
@@ -139,6 +142,14 @@ class PostgresFeed final : public LiveFeed {
     for (const auto& [url, d] : databases_)
       if (spare(d)) newest = std::max(newest, d.needed);
     std::erase_if(databases_, [&](const auto& d) { return spare(d.second) && d.second.needed < newest; });
+  }
+
+  void tell_captured() {
+    SteadyClock::time_point oldest;
+    for (const auto& [url, d] : databases_)
+      if (d.captured != SteadyClock::time_point() && !d.followed.empty())
+        oldest = oldest == SteadyClock::time_point() ? d.captured : std::min(oldest, d.captured);
+    heard_.captured(oldest == SteadyClock::time_point() ? std::nullopt : std::optional(oldest));
   }
 
   // What the others want, by database. False: it is over.
@@ -194,8 +205,13 @@ class PostgresFeed final : public LiveFeed {
     d.comes_through = false;
     d.proof_at = d.outbox_at = d.logs_at = SteadyClock::time_point();
     // What happened before may have been missed.
-    for (const std::string& tenant : d.followed) heard_.changed(tenant);
+    for (const std::string& tenant : d.followed) heard_.changed(tenant, looked_at(d, tenant));
     return true;
+  }
+
+  // When all that the tenant's log had was known.
+  static LiveFeed::Heard::Since looked_at(const Database& d, const std::string& tenant) {
+    return d.tails.contains(tenant) ? std::optional(d.logs_looked) : std::nullopt;
   }
 
   void lost(Database& d, const Error& error) {
@@ -233,7 +249,7 @@ class PostgresFeed final : public LiveFeed {
         d.answer_by = SteadyClock::time_point();
       }
       if (p.node == node_) continue;
-      if (p.word == "c") heard_.changed(std::string(p.rest));
+      if (p.word == "c") heard_.changed(std::string(p.rest), SteadyClock::now());
       if (p.word != "m") continue;
       const size_t space = p.rest.find(' ');
       if (space == std::string_view::npos) continue;
@@ -264,26 +280,35 @@ class PostgresFeed final : public LiveFeed {
     d.connection->send("BEGIN READ ONLY");
     d.connection->send("SELECT set_config('rejoin.all_tenants', 'on', true)");
     d.connection->send(
-        "SELECT u.name, EXISTS (SELECT FROM rejoin.outbox AS o WHERE o.tenant = u.name), coalesce((SELECT t.tail FROM "
-        "rejoin.tenant AS t WHERE t.name = u.name), 0) FROM unnest($1::text[]) AS u(name)",
+        "SELECT u.name, (SELECT greatest(0, floor(extract(epoch FROM clock_timestamp()) * 1000)::int8 - o.ms) FROM "
+        "rejoin.outbox AS o WHERE o.tenant = u.name ORDER BY o.id LIMIT 1), coalesce((SELECT t.tail FROM rejoin.tenant "
+        "AS t WHERE t.name = u.name), 0) FROM unnest($1::text[]) AS u(name)",
         postgres::Params().array(names));
     d.connection->send("COMMIT");
     REJOIN_ASSIGN(const std::vector<postgres::Rows> all, d.connection->sync());
     std::map<std::string, int64_t> tails;
     const postgres::Rows& rows = all[2];
+    d.captured = {};
     for (size_t i = 0; i < rows.size(); ++i) {
       const std::string tenant = rows.text(i, 0);
       const int64_t tail = rows.integer(i, 2);
       const auto known = d.tails.find(tenant);
       // Of one that is new here nobody knows what its followers have missed.
       const bool fresh = known == d.tails.end();
-      const bool changed = rows.integer(i, 1) != 0 || fresh || (logs && known->second != tail);
+      const bool captured = !rows.is_null(i, 1), grown = !fresh && logs && known->second != tail;
+      LiveFeed::Heard::Since since = grown ? looked_at(d, tenant) : std::nullopt;
+      if (captured) {
+        // The database's clock tells the age, so that it need not agree with this one.
+        const SteadyClock::time_point made = now - milliseconds(rows.integer(i, 1));
+        since = std::min(since.value_or(made), made);
+        d.captured = d.captured == SteadyClock::time_point() ? made : std::min(d.captured, made);
+      }
       tails.emplace(tenant, logs || fresh ? tail : known->second);
-      if (changed) heard_.changed(tenant);
+      if (captured || grown || fresh) heard_.changed(tenant, since);
     }
     d.tails = std::move(tails);
     if (outbox) d.outbox_at = now + outbox_poll_;
-    if (logs) d.logs_at = now + poll_ * (d.comes_through ? kSeldom : 1);
+    if (logs) d.logs_looked = now, d.logs_at = now + poll_ * (d.comes_through ? kSeldom : 1);
     return {};
   }
 

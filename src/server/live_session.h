@@ -52,6 +52,9 @@ class LiveSession final : public net::WebSocketOwner, public std::enable_shared_
     bool missed = false;   // news came meanwhile
     bool waiting = false;  // for its reader, before it is sent more
     uint64_t seen = 0;     // the channel's news() that were looked for in the store
+    // When the last read began that left nothing more to be read; if there is something since then that the reader
+    // lacks, when the oldest of it was made; when the exchange began. Nothing, when unknown.
+    std::chrono::steady_clock::time_point current, lacks_since, asked;
     Bytes cursor;
     crdt::SiteId site;  // of the replica that reads
   };

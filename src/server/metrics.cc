@@ -6,6 +6,8 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <atomic>
+#include <map>
 #include <sstream>
 
 namespace rejoin::server {
@@ -27,6 +29,8 @@ const Buckets kBytes{256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16
 std::string_view outcome_of(int status) {
   return status == 499 ? "gone" : status >= 500 ? "failed" : status >= 400 ? "refused" : "ok";
 }
+
+using Seconds = std::chrono::duration<double>;
 
 }  // namespace
 
@@ -64,6 +68,13 @@ struct Metrics::Impl {
       histograms("rejoin_sync_store_seconds", "Time from asking for a tenant's store to its answer").Add({}, kSeconds);
   prom::Histogram& queue_seconds =
       histograms("rejoin_sync_queue_seconds", "Time that an exchange waited for a worker").Add({}, kSeconds);
+  Histograms& database_seconds =
+      histograms("rejoin_postgres_seconds", "Time that a piece of work waited for PostgreSQL, by what it was");
+  Counters& database_trips =
+      counters("rejoin_postgres_round_trips_total", "Round trips to PostgreSQL, by what they were for");
+  prom::Gauge& captured =
+      gauge("rejoin_postgres_captured_age_seconds",
+            "Age of the oldest captured write that is not folded yet, of tenants with live connections; 0 without");
   Counters& errors = counters("rejoin_errors_total", "Requests that were answered with an error, by its name");
   Counters& limited = counters("rejoin_rate_limited_total", "Exchanges refused for coming too often, by whose limit");
   Counters& handshakes = counters("rejoin_tls_handshakes_total", "TLS handshakes by outcome");
@@ -82,6 +93,10 @@ struct Metrics::Impl {
   prom::Counter& live_slow =
       counters("rejoin_live_slow_readers_total", "Times that a live connection had to read before it was sent more")
           .Add({});
+  prom::Histogram& live_lag =
+      histograms("rejoin_live_lag_seconds",
+                 "From the oldest change that live readers lacked until a page with it was handed to their sockets")
+          .Add({}, kSeconds);
   Counters& live_messages = counters("rejoin_live_messages_total", "Messages to topics, by what became of them");
   Counters& live_closed = counters("rejoin_live_closed_total", "Live connections that ended, by close code");
   prom::Gauge& build = gauge("rejoin_build_info", "1, with the version", {{"version", REJOIN_VERSION}});
@@ -91,6 +106,21 @@ struct Metrics::Impl {
   prom::Counter& changed = rows.Add({{"kind", "changed"}});
   prom::Counter& parked = rows.Add({{"kind", "parked"}});
   prom::Counter& repeated = repeats.Add({});
+
+  struct Database {
+    prom::Histogram& seconds;
+    prom::Counter& round_trips;
+  };
+  Database database(const std::string& kind) {
+    return {database_seconds.Add({{"kind", kind}}, kSeconds), database_trips.Add({{"kind", kind}})};
+  }
+  // Made beforehand: pushes look nothing up, and a kind that did not happen yet is 0.
+  const std::map<DatabaseWork, Database> databases{{DatabaseWork::push, database("push")},
+                                                   {DatabaseWork::pull, database("pull")},
+                                                   {DatabaseWork::contract, database("contract")},
+                                                   {DatabaseWork::audit, database("audit")},
+                                                   {DatabaseWork::connect, database("connect")}};
+  std::atomic<std::chrono::steady_clock::time_point> captured_since{};
 };
 
 Metrics::Metrics() : impl_(std::make_unique<Impl>()) { impl_->build.Set(1); }
@@ -124,6 +154,12 @@ void Metrics::exchange(const sync::ServeStats& stats, bool pushed, bool pulled, 
 
 void Metrics::left_out(uint64_t tables) { impl_->left_out.Increment(static_cast<double>(tables)); }
 
+void Metrics::database(DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips) {
+  const Impl::Database& of = impl_->databases.at(kind);
+  of.seconds.Observe(Seconds(time).count());
+  of.round_trips.Increment(static_cast<double>(round_trips));
+}
+
 void Metrics::error(Code code) { impl_->errors.Add({{"error", std::string(code_name(code))}}).Increment(); }
 
 void Metrics::rate_limited(std::string_view scope) { impl_->limited.Add({{"scope", std::string(scope)}}).Increment(); }
@@ -141,6 +177,12 @@ void Metrics::live_page(size_t readers) {
 
 void Metrics::live_slow_reader() { impl_->live_slow.Increment(); }
 
+void Metrics::live_lag(std::chrono::steady_clock::duration lag) { impl_->live_lag.Observe(Seconds(lag).count()); }
+
+void Metrics::captured_waits(std::optional<std::chrono::steady_clock::time_point> since) {
+  impl_->captured_since = since.value_or(std::chrono::steady_clock::time_point());
+}
+
 void Metrics::live_messages(std::string_view kind, size_t n) {
   impl_->live_messages.Add({{"kind", std::string(kind)}}).Increment(static_cast<double>(n));
 }
@@ -154,6 +196,9 @@ std::string Metrics::text(const net::HttpServerGauges& gauges, size_t open_tenan
   impl_->working.Set(static_cast<double>(gauges.working));
   impl_->bodies.Set(static_cast<double>(gauges.body_bytes));
   impl_->certificate.Set(static_cast<double>(gauges.certificate_expires));
+  const auto since = impl_->captured_since.load();
+  const bool waits = since != std::chrono::steady_clock::time_point();
+  impl_->captured.Set(waits ? Seconds(std::chrono::steady_clock::now() - since).count() : 0);
   std::ostringstream out;
   prom::TextSerializer().Serialize(out, impl_->registry.Collect());
   return out.str();

@@ -2,12 +2,15 @@
 // business.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "net/http_server.h"
+#include "server/tenants.h"
 #include "sync/server_session.h"
 
 namespace rejoin::server {
@@ -21,6 +24,8 @@ class Metrics {
   // `pushed` and `pulled`: whether there was a push, or a pull, at all. `store_seconds`: from asking for the store to
   // its answer. `queue_seconds`: waiting for a worker.
   void exchange(const sync::ServeStats& stats, bool pushed, bool pulled, double store_seconds, double queue_seconds);
+  // A piece of work waited so long for PostgreSQL, in so many round trips.
+  void database(DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips);
   void error(Code code);
   // Tables that a page was read without.
   void left_out(uint64_t tables);
@@ -33,6 +38,10 @@ class Metrics {
   void live_connections(size_t open);
   void live_page(size_t readers);
   void live_slow_reader();
+  // A page was handed to readers who had everything but what it brings, so long after the oldest of that.
+  void live_lag(std::chrono::steady_clock::duration lag);
+  // When the oldest captured write of followed tenants was made that is not folded yet.
+  void captured_waits(std::optional<std::chrono::steady_clock::time_point> since);
   void live_messages(std::string_view kind, size_t n);
   void live_closed(int code);
   // Prometheus' text format 0.0.4. All methods are thread-safe.

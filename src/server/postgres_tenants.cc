@@ -47,6 +47,28 @@ struct PostgresTenants::Pool {
   std::condition_variable freed;
 };
 
+// What a connection waited for PostgreSQL since then.
+class PostgresTenants::Waiting {
+ public:
+  Waiting(const PostgresTenants& tenants, DatabaseWork kind, const postgres::Connection& connection)
+      : tenants_(tenants),
+        kind_(kind),
+        connection_(connection),
+        waited_(connection.waited()),
+        round_trips_(connection.round_trips()) {}
+  void tell() const {
+    if (tenants_.waited)
+      tenants_.waited(kind_, connection_.waited() - waited_, connection_.round_trips() - round_trips_);
+  }
+
+ private:
+  const PostgresTenants& tenants_;
+  const DatabaseWork kind_;
+  const postgres::Connection& connection_;
+  const std::chrono::steady_clock::duration waited_;
+  const uint64_t round_trips_;
+};
+
 PostgresTenants::PostgresTenants(const PostgresSettings& settings, bool auto_schema, Log& log, Clock& clock,
                                  Random& random)
     : settings_(settings), auto_schema_(auto_schema), log_(log), clock_(clock), random_(random) {}
@@ -117,7 +139,9 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
     if (connection->alive()) return connection;
   }
   lock.unlock();
+  const auto asked = std::chrono::steady_clock::now();
   Result<std::unique_ptr<postgres::Connection>> made = postgres::Connection::open(pool.url);
+  if (waited) waited(DatabaseWork::connect, std::chrono::steady_clock::now() - asked, 0);
   Status looked;
   if (made.ok()) (*made)->set_prepare(settings_.prepare);
   if (made.ok() && !pool.sound) looked = look_at(**made);
@@ -179,37 +203,41 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
     return entry_.group.push(
         request, deadline_, [&](const std::vector<const sync::PushRequest*>& requests, PushGroup::Instant deadline) {
           std::vector<Result<sync::PushReply>> replies;
-          const Status used = tenants_.lease(name_, entry_, pool_, deadline, [&](postgres::TenantStore& store) {
-            replies = store.push_together(requests);
-          });
+          const Status used =
+              tenants_.lease(DatabaseWork::push, name_, entry_, pool_, deadline,
+                             [&](postgres::TenantStore& store) { replies = store.push_together(requests); });
           if (!used.ok()) replies.assign(requests.size(), used.error());
           return replies;
         });
   }
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
-    return call<sync::PullReply>([&](postgres::TenantStore& store) { return store.pull(request); });
+    return call<sync::PullReply>(DatabaseWork::pull, [&](postgres::TenantStore& store) { return store.pull(request); });
   }
   Result<std::string> contract_fingerprint() override {
-    return call<std::string>([&](postgres::TenantStore& store) { return store.contract_fingerprint(); });
+    return call<std::string>(DatabaseWork::contract,
+                             [&](postgres::TenantStore& store) { return store.contract_fingerprint(); });
   }
   Result<std::string> contract_json() override {
-    return call<std::string>([&](postgres::TenantStore& store) { return store.contract_json(); });
+    return call<std::string>(DatabaseWork::contract,
+                             [&](postgres::TenantStore& store) { return store.contract_json(); });
   }
   Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override {
-    return call<bool>([&](postgres::TenantStore& store) { return store.knows_contract(fingerprint, may_create); });
+    return call<bool>(DatabaseWork::contract,
+                      [&](postgres::TenantStore& store) { return store.knows_contract(fingerprint, may_create); });
   }
   Status adopt_contract(const std::string& json, bool may_create) override {
     Status adopted;
-    REJOIN_TRY(tenants_.lease(name_, entry_, pool_, deadline_,
+    REJOIN_TRY(tenants_.lease(DatabaseWork::contract, name_, entry_, pool_, deadline_,
                               [&](postgres::TenantStore& store) { adopted = store.adopt_contract(json, may_create); }));
     return adopted;
   }
   Result<std::string> published_contract() override {
-    return call<std::string>([&](postgres::TenantStore& store) { return store.published_contract(); });
+    return call<std::string>(DatabaseWork::contract,
+                             [&](postgres::TenantStore& store) { return store.published_contract(); });
   }
   Status publish_contract(const std::string& json) override {
     Status published;
-    REJOIN_TRY(tenants_.lease(name_, entry_, pool_, deadline_,
+    REJOIN_TRY(tenants_.lease(DatabaseWork::contract, name_, entry_, pool_, deadline_,
                               [&](postgres::TenantStore& store) { published = store.publish_contract(json); }));
     return published;
   }
@@ -217,16 +245,19 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
   Status write(const std::string& tenant, const std::vector<sync::AuditEntry>& entries) override {
     REJOIN_ASSIGN(std::unique_ptr<postgres::Connection> connection, tenants_.take(pool_, deadline_));
     connection->set_deadline(deadline_);
+    const Waiting waiting(tenants_, DatabaseWork::audit, *connection);
     const Status written = postgres::AuditTable(*connection).write(tenant, entries);
+    waiting.tell();
     tenants_.give_back(pool_, std::move(connection));
     return written;
   }
 
  private:
   template <class T, class F>
-  Result<T> call(F&& f) {
+  Result<T> call(DatabaseWork kind, F&& f) {
     std::optional<Result<T>> out;
-    REJOIN_TRY(tenants_.lease(name_, entry_, pool_, deadline_, [&](postgres::TenantStore& store) { out = f(store); }));
+    REJOIN_TRY(
+        tenants_.lease(kind, name_, entry_, pool_, deadline_, [&](postgres::TenantStore& store) { out = f(store); }));
     return std::move(*out);
   }
 
@@ -240,7 +271,7 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
 // One tenant leaves connections to the others.
 size_t PostgresTenants::most_at_work() const { return std::max<size_t>(1, settings_.connections / 2); }
 
-Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
+Status PostgresTenants::lease(DatabaseWork kind, const std::string& name, Entry& entry, Pool& pool,
                               std::chrono::steady_clock::time_point deadline,
                               const std::function<void(postgres::TenantStore&)>& use) {
   std::unique_ptr<Known> known;
@@ -270,8 +301,10 @@ Status PostgresTenants::lease(const std::string& name, Entry& entry, Pool& pool,
         std::lock_guard lock(mutex_);
         if (entry.catalog_opened == opened) known->tenant.catalog = entry.catalog;
       }
+      const Waiting waiting(*this, kind, *held);
       use(*postgres::make_tenant_store(*held, known->tenant, auto_schema_,
                                        {settings_.impersonate, settings_.impersonate_role, settings_.recheck_ms}));
+      waiting.tell();
     } else {
       outcome = connection.error();
     }

@@ -39,6 +39,7 @@ class PostgresTenants final : public Tenants {
   struct Entry;
   struct Pool;
   class Gate;
+  class Waiting;
   PostgresTenants(const PostgresSettings& settings, bool auto_schema, Log& log, Clock& clock, Random& random);
   bool database_per_tenant() const;
   std::shared_ptr<Pool> pool_of(const std::string& url);
@@ -46,8 +47,8 @@ class PostgresTenants final : public Tenants {
   Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline);
   void give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection);
   // Runs `use` with a connection and what is known of the tenant. Errors: busy, overloaded, and those of connecting.
-  Status lease(const std::string& name, Entry& entry, Pool& pool, std::chrono::steady_clock::time_point deadline,
-               const std::function<void(postgres::TenantStore&)>& use);
+  Status lease(DatabaseWork kind, const std::string& name, Entry& entry, Pool& pool,
+               std::chrono::steady_clock::time_point deadline, const std::function<void(postgres::TenantStore&)>& use);
   size_t most_at_work() const;
   void close_oldest(std::vector<std::unique_ptr<postgres::Connection>>& closing);
   Status look_at(postgres::Connection& connection);

@@ -64,9 +64,12 @@ Result<std::unique_ptr<Tenants>> open_tenants(const Settings& settings, Log& log
   return files;
 }
 
-std::unique_ptr<LiveFeed> make_feed(const Settings& settings, LiveHub& live, Random& random, Log& log) {
-  LiveFeed::Heard heard{[&live](const std::string& tenant) { live.wake(tenant); },
-                        [&live](const std::string& tenant, BytesView message) { live.heard(tenant, message); }};
+std::unique_ptr<LiveFeed> make_feed(const Settings& settings, LiveHub& live, Metrics& metrics, Random& random,
+                                    Log& log) {
+  using Since = std::optional<std::chrono::steady_clock::time_point>;
+  LiveFeed::Heard heard{[&live](const std::string& tenant, Since since) { live.wake(tenant, since); },
+                        [&live](const std::string& tenant, BytesView message) { live.heard(tenant, message); },
+                        [&metrics](Since since) { metrics.captured_waits(since); }};
   if (settings.postgres.url.empty())
     return make_file_feed(settings.data_dir + "/tenants", settings.live, std::move(heard));
   return make_postgres_feed(settings.postgres, settings.live, to_hex(random.bytes(8)), std::move(heard), log);
@@ -122,6 +125,9 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
     routes.done(request, response, sent);
   };
   handlers.handshake = [self](std::string_view outcome) { self->metrics.handshake(outcome); };
+  impl->tenants->waited = [self](DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips) {
+    self->metrics.database(kind, time, round_trips);
+  };
   impl->tenants->grown = [self](const std::string& tenant) { self->live.grown(tenant); };
   impl->live.start(
       routes,
@@ -129,7 +135,7 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
         net::HttpServer* http = self->listening;
         return http && http->submit(lane, std::move(job));
       },
-      make_feed(settings, impl->live, random, log));
+      make_feed(settings, impl->live, impl->metrics, random, log));
   REJOIN_ASSIGN(impl->http, net::HttpServer::start(settings.http, std::move(handlers), log));
   impl->listening = impl->http.get();
   log.write(LogLevel::info, "listening",

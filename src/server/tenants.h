@@ -10,6 +10,9 @@
 
 namespace rejoin::server {
 
+// What a store asked PostgreSQL for.
+enum class DatabaseWork { push, pull, contract, audit, connect };
+
 // Thread-safe.
 class Tenants {
  public:
@@ -31,6 +34,9 @@ class Tenants {
   // Told after a tenant's log has grown, by requests here; now and then also when it has not. Set before the first
   // request; on any thread.
   std::function<void(const std::string& tenant)> grown;
+  // Told how long a piece of work waited for PostgreSQL, in how many round trips; those of a group of pushes are told
+  // once. Set, and told, like `grown`.
+  std::function<void(DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips)> waited;
 };
 
 }  // namespace rejoin::server
