@@ -140,8 +140,16 @@ foreach(folder "tests" "tests/slow")
   endif()
 endforeach()
 
+# The longest of all in two processes, beside each other.
+if(TEST convergence_model_test)
+  add_test(NAME convergence_model_test_2 COMMAND convergence_model_test WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+  set_tests_properties(convergence_model_test_2 PROPERTIES LABELS system TIMEOUT ${REJOIN_TEST_TIMEOUT} ENVIRONMENT
+    "${test_environment};GTEST_OUTPUT=xml:${REJOIN_RESULTS}/convergence_model_test_2.xml;GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=1")
+  set_property(TEST convergence_model_test APPEND PROPERTY ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=0")
+endif()
+
 # The longest begin first: whatever else there is fits beside them.
-foreach(name convergence_model_test sim_test)
+foreach(name convergence_model_test convergence_model_test_2 sim_test)
   if(TEST ${name})
     set_tests_properties(${name} PROPERTIES COST 1000)
   endif()

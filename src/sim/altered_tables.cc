@@ -1,4 +1,4 @@
-// Tables whose columns come, go and change their names while a script runs.
+// Tables whose columns come, go and change their names while a script runs, and that are renamed themselves.
 #include "sim/tables.h"
 
 namespace rejoin::sim {
@@ -16,9 +16,10 @@ TableSpec grown() {
                   {"d", Kind::any, Value::of(int64_t{7})}},
                  {{Value::text("g1")}, {Value::text("g2")}, {Value::text("g3")}}};
   spec.alters = {{AlterSpec::add, "ALTER TABLE grown ADD COLUMN b TEXT DEFAULT 'none'", 2},
-                 {AlterSpec::rename, "ALTER TABLE grown RENAME COLUMN a TO title", 0, 3},
-                 {AlterSpec::add, "ALTER TABLE grown ADD COLUMN d DEFAULT 7", 4},
-                 {AlterSpec::drop, "ALTER TABLE grown DROP COLUMN n", 1}};
+                 {AlterSpec::rename_table, "ALTER TABLE grown RENAME TO \"grown up\"", -1, -1, "grown up"},
+                 {AlterSpec::rename, "ALTER TABLE \"grown up\" RENAME COLUMN a TO title", 0, 3},
+                 {AlterSpec::add, "ALTER TABLE \"grown up\" ADD COLUMN d DEFAULT 7", 4},
+                 {AlterSpec::drop, "ALTER TABLE \"grown up\" DROP COLUMN n", 1}};
   return spec;
 }
 
@@ -40,8 +41,10 @@ TableSpec reshaped() {
        {Value::text(""), Value::of(int64_t{-1})}}};
   spec.alters = {{AlterSpec::drop, "ALTER TABLE \"the reshaped\" DROP COLUMN y", 1},
                  {AlterSpec::rename, "ALTER TABLE \"the reshaped\" RENAME COLUMN x TO \"new x\"", 0, 3},
-                 {AlterSpec::add, "ALTER TABLE \"the reshaped\" ADD COLUMN w REAL DEFAULT -1.5", 4},
-                 {AlterSpec::rename, "ALTER TABLE \"the reshaped\" RENAME COLUMN \"new x\" TO \"newest x\"", 3, 5}};
+                 {AlterSpec::rename_table, "ALTER TABLE \"the reshaped\" RENAME TO shape", -1, -1, "shape"},
+                 {AlterSpec::add, "ALTER TABLE shape ADD COLUMN w REAL DEFAULT -1.5", 4},
+                 {AlterSpec::rename_table, "ALTER TABLE shape RENAME TO shapes", -1, -1, "shapes"},
+                 {AlterSpec::rename, "ALTER TABLE shapes RENAME COLUMN \"new x\" TO \"newest x\"", 3, 5}};
   return spec;
 }
 

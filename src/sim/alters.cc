@@ -1,5 +1,6 @@
 #include "sim/alters.h"
 
+#include <iterator>
 #include <memory>
 
 namespace rejoin::sim {
@@ -15,6 +16,10 @@ TableSpec make(const TableSpec& spec, int version) {
   }
   for (int i = 0; i < version; ++i) {
     const AlterSpec& alter = spec.alters[static_cast<size_t>(i)];
+    if (alter.kind == AlterSpec::rename_table) {
+      out.name = alter.name, ++out.name_number;
+      continue;
+    }
     out.columns[static_cast<size_t>(alter.column)].absent = alter.kind != AlterSpec::add;
     if (alter.kind == AlterSpec::rename) out.columns[static_cast<size_t>(alter.to)].absent = false;
   }
@@ -30,6 +35,21 @@ const TableSpec& spec_at(int table, int version) {
   auto& at = all[{table, version}];
   if (!at) at = std::make_unique<TableSpec>(make(spec, version));
   return *at;
+}
+
+std::optional<TableName> table_named(std::string_view name) {
+  const auto& specs = table_specs();
+  for (int t = 0; t < std::ssize(specs); ++t) {
+    const TableSpec& spec = specs[static_cast<size_t>(t)];
+    if (spec.name == name) return TableName{t, 0};
+    int number = 0;
+    for (const AlterSpec& alter : spec.alters) {
+      if (alter.kind != AlterSpec::rename_table) continue;
+      ++number;
+      if (alter.name == name) return TableName{t, number};
+    }
+  }
+  return std::nullopt;
 }
 
 int home_of(int table, int version, int column) {

@@ -1,7 +1,11 @@
-// Tables whose columns change while replicas talk: each replica has done the first so many of a table's changes.
+// Tables whose names and columns change while replicas talk: each replica has done the first so many of a table's
+// changes.
 #pragma once
 
 #include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include "sim/tables.h"
 
@@ -16,6 +20,10 @@ inline const TableSpec& spec_at(int table, const TableVersions& versions) {
   auto at = versions.find(table);
   return spec_at(table, at == versions.end() ? 0 : at->second);
 }
+
+// A table by one of the names that it has in the course of its changes: the table's index, and which name, from 0.
+using TableName = std::pair<int, int>;
+std::optional<TableName> table_named(std::string_view name);
 
 // Where a replica puts what comes under a column's name: the column itself, or the one that it was renamed to. An
 // absent one: it is kept aside.

@@ -60,6 +60,7 @@ CANARY(restore_is_an_insert, plain)
 CANARY(edits_of_the_dead_are_lost, plain)
 CANARY(cells_survive_a_new_birth, plain)
 CANARY(rollback_is_ignored, plain)
+CANARY(nothing_is_forgotten, plain)
 CANARY(displaced_rows_stay, constraints)
 CANARY(nothing_cascades, constraints)
 CANARY(check_columns_are_apart, constraints)
@@ -71,6 +72,8 @@ CANARY(stand_ins_are_hidden, constraints)
 
 CANARY(unknown_columns_are_lost, alters)
 CANARY(former_names_are_forgotten, alters)
+CANARY(former_table_names_are_forgotten, alters)
+CANARY(rows_of_later_table_names_are_lost, alters)
 CANARY(added_columns_are_written, alters)
 
 // Random scripts meet these too seldom.

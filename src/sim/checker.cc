@@ -1,5 +1,7 @@
 #include "sim/checker.h"
 
+#include <tuple>
+
 #include "base/random.h"
 
 namespace rejoin::sim {
@@ -67,7 +69,6 @@ void check_newcomer(World& world, const Mail& mail, SeededRandom& random) {
   }
   // The mail may not hold everything (pages did some of the work), so somebody tells the whole story too.
   int fresh = world.add_device();
-  world.alter_all(fresh);
   auto all = world.write_letter(0, fresh);
   if (world.failed()) return;
   if (all) letters.push_back(&*all);
@@ -84,6 +85,42 @@ void check_newcomer(World& world, const Mail& mail, SeededRandom& random) {
                             print(world.device(newcomer).now.model.state()) + "the others:\n" +
                             print(world.device(0).now.model.state()));
   if (!world.failed()) check_sound(world, newcomer);
+}
+
+// All forget the deletions that everybody has heard of. What was told before says nothing new any more, and a row that
+// is written under a forgotten key is a new one.
+void check_forgotten(World& world, const Mail& mail, SeededRandom& random) {
+  std::vector<std::pair<int, Key>> gone;
+  for (int i = 0; i < world.devices() && !world.failed(); ++i) gone = world.forget(i);
+  for (int n = 0; n < 4 && !mail.all.empty() && !world.failed(); ++n) {
+    const Letter& letter = mail.all[random.u64() % mail.all.size()];
+    int to = static_cast<int>(random.u64() % static_cast<uint64_t>(world.devices()));
+    std::string who =
+        "replica " + std::to_string(to) + " got an old changeset of replica " + std::to_string(letter.source) + ": ";
+    auto outcome = world.device(to).db->replica(0).apply(letter.frame);
+    if (!outcome) return world.fail("forgotten", who + outcome.error().message);
+    if (outcome->rows_changed)
+      return world.fail("forgotten", who + std::to_string(outcome->rows_changed) + " rows changed");
+    world.observe(to);
+    world.check_rows(to, 0);
+  }
+  for (size_t n = 0; n < 3 && n < gone.size() && !world.failed(); ++n) {
+    Step step;
+    step.op = Op::insert;
+    step.replica = static_cast<int>(random.u64() % static_cast<uint64_t>(world.devices()));
+    std::tie(step.table, step.key) = gone[n];
+    world.statement(step);
+  }
+  Mail fresh;
+  exchange(world, fresh);
+  exchange(world, fresh);
+  for (int i = 0; i < world.devices() && !world.failed(); ++i) {
+    world.check_rows(i, 0);
+    if (world.device(i).now.model.state() != world.device(0).now.model.state())
+      world.fail("forgotten", "months later replica " + std::to_string(i) + " has\n" +
+                                  print(world.device(i).now.model.state()) + "but replica 0\n" +
+                                  print(world.device(0).now.model.state()));
+  }
 }
 
 }  // namespace
@@ -119,7 +156,10 @@ void check_end(World& world, Mail& mail) {
     check_sound(world, i);
   }
   if (!world.failed()) check_repeats(world, mail, random);
-  if (!world.failed() && random.u64() % 3 == 0) check_newcomer(world, mail, random);
+  if (world.failed()) return;
+  const uint64_t then = random.u64() % 3;
+  if (then == 0) check_newcomer(world, mail, random);
+  if (then == 1 && !world.constrained() && !world.altering()) check_forgotten(world, mail, random);
 }
 
 }  // namespace rejoin::sim

@@ -30,7 +30,7 @@ int current_time(sqlite3_vfs* vfs, double* out) {
 }  // namespace
 
 std::string clock_vfs(int slot, bool files, Clock& clock) {
-  static std::array<std::unique_ptr<ClockVfs>, 32> all;
+  static std::array<std::unique_ptr<ClockVfs>, 34> all;
   sqlite3_initialize();
   auto& mine = all[static_cast<size_t>(slot * 2 + files)];
   if (!mine) {

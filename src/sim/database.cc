@@ -114,9 +114,17 @@ sqlite::Replica& Database::replica(int i) {
 int Database::close(int i) {
   auto& c = connections_[static_cast<size_t>(i)];
   if (!c) return SQLITE_OK;
+  changes_of_closed_ += sqlite3_total_changes(c->db);
   int rc = c->close();
   c.reset();
   return rc;
+}
+
+int64_t Database::changes() const {
+  int64_t out = changes_of_closed_;
+  for (const auto& c : connections_)
+    if (c) out += sqlite3_total_changes(c->db);
+  return out;
 }
 
 void Database::copy_from(Database& other) {
@@ -125,6 +133,11 @@ void Database::copy_from(Database& other) {
   if (!backup) return;
   sqlite3_backup_step(backup, -1);
   sqlite3_backup_finish(backup);
+}
+
+void Database::begin_as(Database& other) {
+  copy_from(other);
+  run(0, "UPDATE rejoin_site SET site = ?1 WHERE id = 0", {Value::blob(random_.bytes(16))});
 }
 
 int Database::run(int i, const std::string& sql, const std::vector<Value>& values) {

@@ -17,7 +17,7 @@ namespace rejoin::sim {
 
 class Database {
  public:
-  // `path`: a file, or empty for memory. `slot` 0..15: no two open databases may share one.
+  // `path`: a file, or empty for memory. `slot` 0..16: no two open databases may share one.
   Database(int slot, std::string path, uint64_t seed);
   ~Database();
   Database(const Database&) = delete;
@@ -35,6 +35,10 @@ class Database {
   int close(int i);
   // Begins with the content of `other` as its file stands now. Both closed or without an open transaction.
   void copy_from(Database& other);
+  // The same of a database in memory that has a site id and nothing written under it: this one gets another id.
+  void begin_as(Database& other);
+  // Grows with every row that any connection writes, Rejoin's own ones too.
+  int64_t changes() const;
 
   // Runs one statement with bound values; SQLite's result code (extended), SQLITE_OK or SQLITE_DONE when it worked.
   int run(int i, const std::string& sql, const std::vector<Value>& values = {});
@@ -53,6 +57,7 @@ class Database {
   FakeClock clock_;
   SeededRandom random_;
   std::array<std::unique_ptr<Connection>, 3> connections_;
+  int64_t changes_of_closed_ = 0;
 };
 
 }  // namespace rejoin::sim

@@ -1,5 +1,6 @@
 #include "sim/generate.h"
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <iterator>
@@ -26,7 +27,9 @@ class Generator {
     if (subject == Subject::constraints)
       choose_constrained_tables();
     else if (subject == Subject::alters)
-      script_.tables.push_back(altered_ = first_altered() + below(first_constrained() - first_altered()));
+      // Changes of tables take long; one replica for each of three versions, and one more, are enough.
+      script_.tables.push_back(altered_ = first_altered() + below(first_constrained() - first_altered())),
+          script_.replicas = std::min(script_.replicas, 4);
     else
       choose_tables();
     // A few keys only, the same for all, or nobody would ever write to the same row.
@@ -330,7 +333,7 @@ class Generator {
       // A stream of pages seldom ends after one.
       for (int i = below(3); i > 0; --i) script_.steps.push_back(step), script_.steps.back().fate = Fate::arrive;
     } else if (k < 84) {
-      step = at(Op::compact, a);
+      step = at(Op::compact, a), step.number = chance(30) ? 1 + below(2) : 0;
     } else if (k < 88) {
       step = at(Op::fold, a, connection() & 1);
     } else if (k < 95) {

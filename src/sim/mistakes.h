@@ -18,6 +18,7 @@ struct Mistakes {
   bool edits_of_the_dead_are_lost = false;
   bool cells_survive_a_new_birth = false;
   bool rollback_is_ignored = false;
+  bool nothing_is_forgotten = false;
   bool type_is_not_compared = false;
   // of what a statement does under constraints
   bool displaced_rows_stay = false;
@@ -34,6 +35,8 @@ struct Mistakes {
   // of tables that change
   bool unknown_columns_are_lost = false;
   bool former_names_are_forgotten = false;
+  bool former_table_names_are_forgotten = false;
+  bool rows_of_later_table_names_are_lost = false;
   bool added_columns_are_written = false;
 };
 

@@ -20,6 +20,7 @@ Oracle::Oracle(const std::vector<int>& tables, std::string site, Mistakes mistak
 }
 
 void Oracle::track() {
+  changes();
   tracked_ = true;
   Open first{{1, site_}, 0};
   for (auto& [table, rows] : tables_) {
@@ -34,6 +35,7 @@ void Oracle::track() {
 }
 
 void Oracle::move_to_site(const std::string& site, const State& actual) {
+  changes();
   auto move = [&](Open& open, const Version& now) {
     // Written and compacted by the other file, and never observed there.
     if (open.write && now.site == site_) (void)learn(open, now, "");
@@ -69,6 +71,7 @@ Oracle::OpenRow* Oracle::alive_row(int table, const Key& key) {
 }
 
 Oracle::Open Oracle::stamp(int64_t now_ms, uint64_t rows) {
+  changes();
   uint64_t wall = now_ms > 0 ? static_cast<uint64_t>(now_ms) << 16 : 0;
   low_ = std::max(wall, low_);
   Interval interval{low_, 0};
@@ -229,71 +232,88 @@ int Oracle::order(const Open& mine, const Version& theirs) const {
 
 bool Oracle::ambiguous(const Said& incoming) const {
   unknown_ = false;
-  return ambiguous(incoming.rows) || ambiguous(incoming.aside);
+  for (const auto& [table, rows] : incoming.rows)
+    if (incoming.names.at(table) <= spec(table).name_number && ambiguous(table, rows)) return true;
+  for (const auto& [name, rows] : incoming.aside)
+    if (name.second <= spec(name.first).name_number && ambiguous(name.first, rows)) return true;
+  return false;
 }
 
-bool Oracle::ambiguous(const State& incoming) const {
-  for (const auto& [table, rows] : incoming) {
-    auto known = tables_.find(table);
-    if (known == tables_.end()) continue;
-    for (const auto& [key, theirs] : rows) {
-      auto at = known->second.find(key);
-      if (at == known->second.end()) continue;
-      const OpenRow& mine = at->second;
-      // Any stamp of theirs may have to be compared with any of mine (a cell with a birth, for instance).
-      std::vector<Version> stamps = {theirs.life, theirs.birth};
-      for (const auto& [column, cell] : theirs.cells) stamps.push_back(cell.version);
-      for (const Version& v : stamps) {
-        order(mine.life, v), order(mine.birth, v);
-        for (const auto& [column, cell] : mine.cells) order(cell.version, v);
-      }
+bool Oracle::ambiguous(int table, const std::map<Key, Row>& incoming) const {
+  auto known = tables_.find(table);
+  if (known == tables_.end()) return false;
+  for (const auto& [key, theirs] : incoming) {
+    auto at = known->second.find(key);
+    if (at == known->second.end()) continue;
+    const OpenRow& mine = at->second;
+    // Any stamp of theirs may have to be compared with any of mine (a cell with a birth, for instance).
+    std::vector<Version> stamps = {theirs.life, theirs.birth};
+    for (const auto& [column, cell] : theirs.cells) stamps.push_back(cell.version);
+    for (const Version& v : stamps) {
+      order(mine.life, v), order(mine.birth, v);
+      for (const auto& [column, cell] : mine.cells) order(cell.version, v);
     }
   }
   return unknown_;
 }
 
-size_t Oracle::merge(const Said& incoming) { return merge(incoming.rows) + merge(incoming.aside); }
+size_t Oracle::merge(const Said& incoming) {
+  size_t changed = 0;
+  for (const auto& [table, rows] : incoming.rows) changed += hear({table, incoming.names.at(table)}, rows);
+  for (const auto& [name, rows] : incoming.aside) changed += hear(name, rows);
+  return changed;
+}
 
-size_t Oracle::merge(const State& incoming) {
+size_t Oracle::merge(int table, const std::map<Key, Row>& incoming) {
+  changes();
   size_t changed_rows = 0;
   auto heard = [&](const Version& v) {
     // Later writes are stamped above everything merged.
     low_ = std::max(low_, v.hlc + 1), high_ = std::max(high_, v.hlc + 1);
   };
-  for (const auto& [table, rows] : incoming) {
-    for (const auto& [key, theirs] : rows) {
-      OpenRow& mine = tables_.at(table)[key];
-      bool changed = false;
-      heard(theirs.life), heard(theirs.birth);
-      int life = order(mine.life, theirs.life);
-      if (mistakes_.older_write_wins && mine.life.version.hlc && theirs.life.hlc) life = -life;
-      if (mistakes_.delete_always_wins && theirs.life.hlc && mine.alive != theirs.alive) life = theirs.alive ? 1 : -1;
-      if (life < 0) mine.life = {theirs.life, 0}, mine.alive = theirs.alive, changed = true;
-      if (order(mine.birth, theirs.birth) < 0) mine.birth = {theirs.birth, 0}, changed = true;
-      for (const auto& [named, cell] : theirs.cells) {
-        const int column = mistakes_.former_names_are_forgotten ? named : home_of(table, spec(table).version, named);
-        heard(cell.version);
-        if (mistakes_.unknown_columns_are_lost && spec(table).columns[static_cast<size_t>(column)].absent) continue;
-        if (mistakes_.edits_of_the_dead_are_lost && !mine.alive && mine.life.version.hlc) continue;
-        auto at = mine.cells.find(column);
-        int known = at == mine.cells.end() ? -1 : order(at->second.version, cell.version);
-        if (mistakes_.older_write_wins && at != mine.cells.end()) known = -known;
-        // One version with two values is damage; then the larger value wins, everywhere.
-        if (known == 0 && crdt::compare_canonical(at->second.value.ref(), cell.value.ref()) < 0) known = -1;
-        // A cell from before the row's birth says nothing about this life.
-        if (known < 0 && order(mine.birth, cell.version) > 0 && !mistakes_.cells_survive_a_new_birth) continue;
-        if (known >= 0) continue;
-        mine.cells[column] = {{cell.version, 0}, cell.value};
-        changed |= !spec(table).columns[static_cast<size_t>(column)].absent;
-      }
-      if (!mistakes_.cells_survive_a_new_birth && mine.birth.write == 0) {
-        const Version& birth = mine.birth.version;
-        std::erase_if(mine.cells, [&](const auto& entry) { return order(entry.second.version, birth) < 0; });
-      }
-      changed_rows += changed;
+  for (const auto& [key, theirs] : incoming) {
+    OpenRow& mine = tables_.at(table)[key];
+    bool changed = false;
+    heard(theirs.life), heard(theirs.birth);
+    int life = order(mine.life, theirs.life);
+    if (mistakes_.older_write_wins && mine.life.version.hlc && theirs.life.hlc) life = -life;
+    if (mistakes_.delete_always_wins && theirs.life.hlc && mine.alive != theirs.alive) life = theirs.alive ? 1 : -1;
+    if (life < 0) mine.life = {theirs.life, 0}, mine.alive = theirs.alive, changed = true;
+    if (order(mine.birth, theirs.birth) < 0) mine.birth = {theirs.birth, 0}, changed = true;
+    for (const auto& [named, cell] : theirs.cells) {
+      const int column = mistakes_.former_names_are_forgotten ? named : home_of(table, spec(table).version, named);
+      heard(cell.version);
+      if (mistakes_.unknown_columns_are_lost && spec(table).columns[static_cast<size_t>(column)].absent) continue;
+      if (mistakes_.edits_of_the_dead_are_lost && !mine.alive && mine.life.version.hlc) continue;
+      auto at = mine.cells.find(column);
+      int known = at == mine.cells.end() ? -1 : order(at->second.version, cell.version);
+      if (mistakes_.older_write_wins && at != mine.cells.end()) known = -known;
+      // One version with two values is damage; then the larger value wins, everywhere.
+      if (known == 0 && crdt::compare_canonical(at->second.value.ref(), cell.value.ref()) < 0) known = -1;
+      // A cell from before the row's birth says nothing about this life.
+      if (known < 0 && order(mine.birth, cell.version) > 0 && !mistakes_.cells_survive_a_new_birth) continue;
+      if (known >= 0) continue;
+      mine.cells[column] = {{cell.version, 0}, cell.value};
+      changed |= !spec(table).columns[static_cast<size_t>(column)].absent;
     }
+    if (!mistakes_.cells_survive_a_new_birth && mine.birth.write == 0) {
+      const Version& birth = mine.birth.version;
+      std::erase_if(mine.cells, [&](const auto& entry) { return order(entry.second.version, birth) < 0; });
+    }
+    changed_rows += changed;
   }
   return changed_rows;
+}
+
+std::vector<std::pair<int, Key>> Oracle::forget() {
+  changes();
+  std::vector<std::pair<int, Key>> gone;
+  for (auto& [table, rows] : tables_) {
+    for (const auto& [key, row] : rows)
+      if (!row.alive) gone.emplace_back(table, key);
+    if (!mistakes_.nothing_is_forgotten) std::erase_if(rows, [](const auto& entry) { return !entry.second.alive; });
+  }
+  return gone;
 }
 
 std::vector<Value> Oracle::values_of(int table, const OpenRow& row) const {
@@ -332,6 +352,7 @@ std::string Oracle::learn(Open& open, const Version& actual, const std::string& 
 }
 
 std::string Oracle::observe(const Said& said) {
+  changes();
   const State& actual = said.rows;
   std::string wrong;
   auto check = [&](std::string problem) {

@@ -32,7 +32,7 @@ class Oracle {
   Oracle(const std::vector<int>& tables, std::string site, Mistakes mistakes, bool enforced = false);
 
   const std::string& site() const { return site_; }
-  void set_site(std::string site) { site_ = std::move(site); }
+  void set_site(std::string site) { site_ = std::move(site), changes(); }
   bool rollback_is_ignored() const { return mistakes_.rollback_is_ignored; }
   // The replica has taken a new identity. Its own writes that nobody acknowledged move to the new site, with their
   // times; which ones the engine still takes for unacknowledged (the log may be compacted) is read from `actual`, to be
@@ -76,6 +76,10 @@ class Oracle {
   // The next change of the table. All stamps must be known.
   void alter(int table);
 
+  // --- deletions that everybody has heard of. All stamps must be known.
+  // Forgets the rows that are not alive, and returns them.
+  std::vector<std::pair<int, Key>> forget();
+
   // --- looking
   // The rows that a SELECT shows, in key order: key and every column.
   std::map<Key, std::vector<Value>> visible(int table) const;
@@ -88,6 +92,8 @@ class Oracle {
   State state() const;
   // The greatest stamp ever seen here.
   uint64_t newest() const { return low_; }
+  // Another number whenever anything here may have changed, in whatever copy of it.
+  uint64_t revision() const { return revision_; }
 
  private:
   // A version whose stamp may still be open: `write` is then the number of the statement.
@@ -109,6 +115,10 @@ class Oracle {
     uint64_t least = ~uint64_t{0}, most = 0;  // seen
   };
   using Rows = std::map<Key, OpenRow>;
+  void changes() {
+    static uint64_t last;
+    revision_ = ++last;
+  }
 
   OpenRow* alive_row(int table, const Key& key);
   Open stamp(int64_t now_ms, uint64_t rows);
@@ -119,14 +129,20 @@ class Oracle {
   std::vector<Value> values_of(int table, const OpenRow& row) const;
   // -1, 0, 1; unknown_ is set when it cannot be said.
   int order(const Open& mine, const Version& theirs) const;
-  bool ambiguous(const State& incoming) const;
-  size_t merge(const State& incoming);
-  // Is what is kept aside for columns that are not here what was heard of them? `whole`: and is nothing left out?
-  std::string check_aside(const State& aside, bool whole);
+  // Of one table, by its own name or a former one.
+  bool ambiguous(int table, const std::map<Key, Row>& incoming) const;
+  size_t merge(int table, const std::map<Key, Row>& incoming);
+  // By any name: one that the table has not got yet makes it wait.
+  size_t hear(TableName name, const std::map<Key, Row>& incoming);
+  // Is what is kept aside for columns and names that are not here what was heard of them? `whole`: and is nothing left
+  // out?
+  std::string check_aside(const NamedState& aside, bool whole);
+  std::string check_later(TableName name, const std::map<Key, Row>& rows, bool whole) const;
   std::string learn(Open& open, const Version& actual, const std::string& what);
 
   std::map<int, Rows> tables_;
   TableVersions versions_;
+  NamedState later_;  // rows that came under names which their tables have not got yet
   std::string site_;
   Mistakes mistakes_;
   Shown shown_;  // of the tables with constraints
@@ -136,6 +152,7 @@ class Oracle {
   uint64_t next_write_ = 1;
   uint64_t low_ = 1, high_ = 1;  // of the last stamp given
   std::map<uint64_t, Interval> open_;
+  uint64_t revision_ = 0;
   mutable bool unknown_ = false;
 };
 

@@ -1,11 +1,21 @@
 // The oracle's part about tables that change. A replica knows of columns that it does not have what it has heard of
-// them: its records have those cells too, and they show when the column comes.
+// them: its records have those cells too, and they show when the column comes. What comes under a name that the table
+// has not got yet is kept apart until it has.
 #include "sim/oracle.h"
+
+#include <utility>
 
 namespace rejoin::sim {
 
 void Oracle::alter(int table) {
+  changes();
   const AlterSpec& change = spec(table).alters[static_cast<size_t>(versions_[table]++)];
+  if (change.kind == AlterSpec::rename_table) {
+    // What waited for the name.
+    auto waited = later_.extract({table, spec(table).name_number});
+    if (waited && !mistakes_.rows_of_later_table_names_are_lost) merge(table, waited.mapped());
+    return;
+  }
   if (change.kind == AlterSpec::add) {
     if (!mistakes_.added_columns_are_written) return;
     for (auto& [key, row] : tables_.at(table))
@@ -25,13 +35,50 @@ void Oracle::alter(int table) {
   }
 }
 
-std::string Oracle::check_aside(const State& aside, bool whole) {
-  for (const auto& [table, rows] : aside) {
+size_t Oracle::hear(TableName name, const std::map<Key, Row>& incoming) {
+  const int known = spec(name.first).name_number;
+  if (name.second < known && mistakes_.former_table_names_are_forgotten) return 0;
+  if (name.second <= known) return merge(name.first, incoming);
+  changes();
+  for (const auto& [key, row] : incoming) join(later_[name][key], row);
+  return 0;
+}
+
+std::string Oracle::check_later(TableName name, const std::map<Key, Row>& rows, bool whole) const {
+  static const std::map<Key, Row> none;
+  auto at = later_.find(name);
+  const std::map<Key, Row>& known = at == later_.end() ? none : at->second;
+  for (const auto& [key, row] : rows) {
+    const std::string what = spec(name.first).label + " " + print(key) + ", by a name that the table has not got yet, ";
+    auto k = known.find(key);
+    if (k == known.end()) return what + "was never heard of: " + print(row);
+    Row joined = k->second;
+    join(joined, row);
+    // In part it may be told.
+    if (!(joined == k->second) || (whole && !(row == k->second)))
+      return what + "is " + print(row) + ", should be " + print(k->second);
+  }
+  for (const auto& [key, row] : known)
+    if (whole && !rows.count(key))
+      return spec(name.first).label + " " + print(key) +
+             ", by a name that the table has not got yet, is lost: " + print(row);
+  return "";
+}
+
+std::string Oracle::check_aside(const NamedState& aside, bool whole) {
+  State mine_by_now;
+  for (const auto& [name, rows] : aside) {
+    const auto& [table, number] = name;
     const TableSpec& here = spec(table);
+    if (number > here.name_number) {
+      if (std::string wrong = check_later(name, rows, whole); !wrong.empty()) return wrong;
+      continue;
+    }
     for (const auto& [key, row] : rows) {
       std::string what = here.label + " " + print(key) + ", kept aside";
       auto at = tables_.at(table).find(key);
       if (at == tables_.at(table).end()) return what + ": a row that nobody wrote: " + print(row);
+      join(mine_by_now[table][key], row);
       OpenRow& mine = at->second;
       for (const auto& [named, cell] : row.cells) {
         const int column = home_of(table, here.version, named);
@@ -49,14 +96,17 @@ std::string Oracle::check_aside(const State& aside, bool whole) {
     }
   }
   if (!whole) return "";
+  for (const auto& [name, rows] : later_)
+    if (!rows.empty() && !aside.count(name))
+      if (std::string wrong = check_later(name, {}, true); !wrong.empty()) return wrong;
   for (const auto& [table, rows] : tables_) {
     for (const auto& [key, row] : rows) {
       for (const auto& [column, cell] : row.cells) {
         const ColumnSpec& c = spec(table).columns[static_cast<size_t>(column)];
         if (!c.absent) continue;
         const std::string what = spec(table).label + " " + print(key) + ": column " + c.name + ", which is not here, ";
-        auto t = aside.find(table);
-        if (t == aside.end() || !t->second.count(key)) return what + "is not kept aside";
+        auto t = mine_by_now.find(table);
+        if (t == mine_by_now.end() || !t->second.count(key)) return what + "is not kept aside";
         auto kept = t->second.at(key).cells.find(column);
         if (kept == t->second.at(key).cells.end() || !(kept->second.version == cell.version.version) ||
             !(kept->second.value == cell.value))

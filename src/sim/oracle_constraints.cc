@@ -44,6 +44,7 @@ Outcome Oracle::constrained(const Step& step, int64_t now_ms) {
 
 void Oracle::settle() {
   if (shown_.rows.empty()) return;
+  changes();
   std::vector<int> tables;
   for (const auto& entry : shown_.rows) tables.push_back(entry.first);
   Visible now = visible_rows(state(), tables, mistakes_);

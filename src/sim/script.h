@@ -35,8 +35,8 @@ enum class Op {
   // calls of Rejoin on one connection
   restore,  // key
   fold,
-  compact,
-  alter,  // the table's next change; number 1: by plain SQL where that will do
+  compact,  // number: for how many days deletions are kept from then on; 0: as before
+  alter,    // the table's next change; number 1: by plain SQL where that will do
   // the world
   clock,    // number: the replica's clock moves by so many milliseconds
   send,     // a changeset for `peer`, since what that one has acknowledged, is put in the mail

@@ -1,5 +1,6 @@
 #include "sim/state.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "crdt/key.h"
@@ -36,6 +37,25 @@ std::string print(const State& state) {
   return out;
 }
 
+std::string print(const NamedState& state) {
+  std::string out;
+  for (const auto& [name, rows] : state)
+    for (const auto& [key, row] : rows)
+      out += "  " + table_specs()[static_cast<size_t>(name.first)].label + " by its name " +
+             std::to_string(name.second) + " " + print(key) + ": " + print(row) + "\n";
+  return out;
+}
+
+void join(Row& into, const Row& other) {
+  if (into.life < other.life) into.life = other.life, into.alive = other.alive;
+  into.birth = std::max(into.birth, other.birth);
+  for (const auto& [column, cell] : other.cells) {
+    auto [at, fresh] = into.cells.try_emplace(column, cell);
+    if (!fresh && at->second.version < cell.version) at->second = cell;
+  }
+  std::erase_if(into.cells, [&](const auto& entry) { return entry.second.version < into.birth; });
+}
+
 Result<Said> decode_frame(BytesView frame, const TableVersions& source) {
   REJOIN_ASSIGN(codec::ChangesetReader reader, codec::ChangesetReader::open(frame));
   std::vector<uint32_t> site_map(reader.sites().size());
@@ -44,22 +64,22 @@ Result<Said> decode_frame(BytesView frame, const TableVersions& source) {
   for (size_t b = 0; b < reader.blocks().size(); ++b) {
     const codec::BlockInfo& block = reader.blocks()[b];
     const codec::WireTable& wire = reader.tables()[block.table];
-    int table = -1;
-    for (size_t i = 0; i < table_specs().size(); ++i)
-      if (table_specs()[i].name == wire.name) table = static_cast<int>(i);
-    if (table < 0) return fail(Code::corrupt, "the frame names the unknown table '" + wire.name + "'");
+    const std::optional<TableName> name = table_named(wire.name);
+    if (!name) return fail(Code::corrupt, "the frame names the unknown table '" + wire.name + "'");
+    const int table = name->first;
     const TableSpec& spec = spec_at(table, source);
+    said.names[table] = spec.name_number;
     if (wire.key != spec.key) return fail(Code::corrupt, "the frame has other key columns for '" + wire.name + "'");
     std::vector<uint32_t> column_map;
-    bool aside = false;
-    for (const std::string& name : wire.columns) {
+    bool aside = name->second != spec.name_number;
+    for (const std::string& column : wire.columns) {
       size_t c = 0;
-      while (c < spec.columns.size() && spec.columns[c].name != name) ++c;
-      if (c == spec.columns.size()) return fail(Code::corrupt, "the frame names the unknown column '" + name + "'");
+      while (c < spec.columns.size() && spec.columns[c].name != column) ++c;
+      if (c == spec.columns.size()) return fail(Code::corrupt, "the frame names the unknown column '" + column + "'");
       column_map.push_back(static_cast<uint32_t>(c));
       aside |= spec.columns[c].absent;
     }
-    State& state = aside ? said.aside : said.rows;
+    std::map<Key, Row>& into = aside ? said.aside[*name] : said.rows[table];
     codec::BlockCursor rows = reader.rows(b, site_map, column_map);
     std::vector<crdt::ValueRef> key_values;
     Bytes scratch;
@@ -68,7 +88,7 @@ Result<Said> decode_frame(BytesView frame, const TableVersions& source) {
         return fail(Code::corrupt, "the frame has a malformed key");
       Key key;
       for (const crdt::ValueRef& v : key_values) key.push_back(Value::of(v));
-      Row& row = state[table][key];
+      Row& row = into[key];
       const crdt::RowRecord& record = rows.record();
       if (block.with_life) {
         if (row.life.hlc) return fail(Code::corrupt, "the frame has a row's liveness twice");

@@ -36,10 +36,18 @@ struct Row {
 // By table index, then key.
 using State = std::map<int, std::map<Key, Row>>;
 
+// One row's versions and values joined with others of it.
+void join(Row& into, const Row& other);
+
+// Rows by the names that their tables have there.
+using NamedState = std::map<TableName, std::map<Key, Row>>;
+
 // What a changeset says: the rows of its source, and what that one keeps aside for others, because it lacks the columns
-// (which it may say of a row once more, and with what it knows besides).
+// (which it may say of a row once more, and with what it knows besides) or does not call its table so.
 struct Said {
-  State rows, aside;
+  State rows;
+  std::map<int, int> names;  // which one each table has at the source (TableName)
+  NamedState aside;
 };
 
 // Everything that a frame carries; `source`: the tables of who wrote it. Errors: corrupt, also for tables and columns
@@ -48,5 +56,6 @@ Result<Said> decode_frame(BytesView frame, const TableVersions& source);
 
 std::string print(const Row& row);
 std::string print(const State& state);
+std::string print(const NamedState& state);
 
 }  // namespace rejoin::sim

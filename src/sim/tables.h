@@ -25,10 +25,11 @@ struct ColumnSpec {
 
 // One change of a table, in the order in which every replica makes them.
 struct AlterSpec {
-  enum Kind { add, drop, rename } kind;
+  enum Kind { add, drop, rename, rename_table } kind;
   std::string sql;
-  int column;   // of TableSpec::columns: what is added, dropped, renamed
-  int to = -1;  // what it is renamed to
+  int column = -1;        // of TableSpec::columns: what is added, dropped, renamed
+  int to = -1;            // what it is renamed to
+  std::string name = {};  // what the table is renamed to
 };
 
 // A UNIQUE index of up to a few columns.
@@ -60,7 +61,8 @@ struct TableSpec {
   int low = -1, high = -1;  // CHECK (low <= high)
   bool constrained = false;
   std::vector<AlterSpec> alters = {};
-  int version = 0;  // how many of them are made (sim/alters.h)
+  int version = 0;      // how many of them are made (sim/alters.h)
+  int name_number = 0;  // and how often it was renamed
 };
 
 // All of them; scripts use indexes into this list.

@@ -20,6 +20,48 @@ bool goes_on_with(BytesView frame, BytesView other) {
 
 std::string name_of(int device) { return "replica " + std::to_string(device); }
 
+bool create_tables(Database& db, const std::vector<int>& tables) {
+  return std::all_of(tables.begin(), tables.end(), [&](int t) {
+    const std::string& sql = table_specs()[static_cast<size_t>(t)].create;
+    return sqlite3_exec(db.connection(0), sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK;
+  });
+}
+
+Status track_tables(Database& db, const std::vector<int>& tables) {
+  for (int t : tables) {
+    const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
+    sqlite::TrackOptions track;
+    track.allow_integer_key = spec.allow_integer_key;
+    if (Status status = db.replica(0).track(spec.name, track); !status) return status;
+  }
+  return {};
+}
+
+bool alter_tables(Database& db, const std::vector<int>& tables) {
+  for (int t : tables)
+    for (const AlterSpec& alter : table_specs()[static_cast<size_t>(t)].alters)
+      if (!db.replica(0).alter(alter.sql)) return false;
+  return true;
+}
+
+// A database with these tables, empty: Rejoin's own tables beside them, tracked too, or tracked and in their last form.
+// That is always the same, and would be half of a script's time if each replica did it.
+enum class Stage { untracked, tracked, altered };
+Database* empty_database(const std::vector<int>& tables, Stage stage) {
+  constexpr int kSlot = 16;  // no replica's
+  // Kept to the end: SQLite still knows their clocks.
+  static auto& all = *new std::map<std::pair<std::vector<int>, Stage>, std::unique_ptr<Database>>();
+  std::unique_ptr<Database>& db = all[{tables, stage}];
+  if (db) return db.get();
+  db = std::make_unique<Database>(kSlot, "", 0);
+  db->clock().set(kStart);
+  bool made = create_tables(*db, tables) && db->replica(0).site();
+  if (stage != Stage::untracked) made = made && track_tables(*db, tables);
+  if (stage == Stage::altered) made = made && alter_tables(*db, tables);
+  if (!made) db.reset();
+  return db.get();
+}
+
 }  // namespace
 
 World::World(const Script& script, const RunOptions& options) : script_(script), options_(options) {}
@@ -57,7 +99,7 @@ bool World::constrained() const {
                      [](int t) { return table_specs()[static_cast<size_t>(t)].constrained; });
 }
 
-void World::create(int i) {
+void World::create(int i, Begin begin) {
   Device& d = device(i);
   d.db = open(i, script_.seed * 64 + static_cast<uint64_t>(i) + 1);
   d.db->clock().set(kStart);
@@ -67,32 +109,45 @@ void World::create(int i) {
     for (const ReferenceSpec& f : spec.references)
       if (std::find(script_.tables.begin(), script_.tables.end(), table_index(f.parent)) == script_.tables.end())
         return fail("setup", spec.label + " refers to " + f.parent + ", which the script leaves out");
-    if (sqlite3_exec(d.db->connection(0), spec.create.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
-      return fail("setup", "creating a table: " + d.db->last_error(0));
   }
+  if (!script_.files) {
+    const bool altered = begin == Begin::empty_and_altered;
+    Database* as = empty_database(script_.tables, begin == Begin::with_rows ? Stage::untracked
+                                                  : altered                 ? Stage::altered
+                                                                            : Stage::tracked);
+    if (!as) return fail("setup", "tracking empty tables failed");
+    for (int t : script_.tables)
+      for (size_t n = table_specs()[static_cast<size_t>(t)].alters.size(); altered && n > 0; --n) d.now.model.alter(t);
+    return d.db->begin_as(*as);
+  }
+  if (!create_tables(*d.db, script_.tables)) fail("setup", "creating a table: " + d.db->last_error(0));
+}
+
+void World::track(int i) {
+  Device& d = device(i);
+  auto rows = d.db->replica(0).tables();
+  if (rows && rows->empty())
+    if (Status status = track_tables(*d.db, script_.tables); !status)
+      return fail("track", name_of(i) + ": " + status.error().message);
+  auto site = d.db->replica(0).site();
+  if (!site) return fail("track", name_of(i) + ": " + site.error().message);
+  d.now.model.set_site(std::string(site->view()));
+  d.now.model.track();
 }
 
 void World::begin() {
-  for (int i = 0; i < script_.replicas; ++i) {
+  for (int i = 0; i < script_.replicas && !failed(); ++i) {
     devices_.push_back({nullptr, {Oracle({}, "", {}), {}}, -1, {Oracle({}, "", {}), {}}, false, {}, 0});
-    create(i);
+    const bool rows =
+        std::any_of(script_.before.begin(), script_.before.end(), [&](const Step& s) { return s.replica == i; });
+    create(i, rows ? Begin::with_rows : Begin::empty);
   }
   for (const Step& step : script_.before) {
     if (failed()) return;
     if (is_statement(step.op)) statement(step);
   }
   for (int i = 0; i < devices() && !failed(); ++i) {
-    for (int t : script_.tables) {
-      const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
-      sqlite::TrackOptions track;
-      track.allow_integer_key = spec.allow_integer_key;
-      Status status = device(i).db->replica(0).track(spec.name, track);
-      if (!status) return fail("track", name_of(i) + ": " + status.error().message);
-    }
-    auto site = device(i).db->replica(0).site();
-    if (!site) return fail("track", name_of(i) + ": " + site.error().message);
-    device(i).now.model.set_site(std::string(site->view()));
-    device(i).now.model.track();
+    track(i);
     observe(i);
   }
 }
@@ -100,16 +155,9 @@ void World::begin() {
 int World::add_device() {
   devices_.push_back({nullptr, {Oracle({}, "", {}), {}}, -1, {Oracle({}, "", {}), {}}, false, {}, 0});
   int i = devices() - 1;
-  create(i);
-  for (int t : script_.tables) {
-    const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
-    sqlite::TrackOptions track;
-    track.allow_integer_key = spec.allow_integer_key;
-    if (Status status = device(i).db->replica(0).track(spec.name, track); !status)
-      fail("track", status.error().message);
-  }
-  if (auto site = device(i).db->replica(0).site()) device(i).now.model.set_site(std::string(site->view()));
-  device(i).now.model.track();
+  create(i, Begin::empty_and_altered);
+  if (!failed()) track(i);
+  alter_all(i);
   return i;
 }
 
@@ -232,7 +280,7 @@ void World::transaction(const Step& step) {
       run("SAVEPOINT " + name);
       if (!inside) {
         // A savepoint alone takes no lock; a write that finds no row does, and keeps the model simple.
-        run("DELETE FROM " + quoted(table_specs()[static_cast<size_t>(script_.tables[0])].name) + " WHERE 0");
+        run("DELETE FROM " + quoted(d.now.model.spec(script_.tables[0]).name) + " WHERE 0");
         d.before = d.now, d.owner = c, d.wrote = false;
       }
       d.savepoints.emplace_back(step.number, d.now);
@@ -290,7 +338,7 @@ void World::restore(const Step& step) {
   Device& d = device(step.replica);
   int c = step.connection & 1;
   if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
-  const TableSpec& spec = table_specs()[static_cast<size_t>(step.table)];
+  const TableSpec& spec = d.now.model.spec(step.table);
   // What shows decides whether the row can come back.
   if (unforeseeable(step.replica)) return;
   if (d.owner < 0 || d.owner == c) settle(step.replica, c);
@@ -320,11 +368,27 @@ void World::compact(const Step& step) {
   Device& d = device(step.replica);
   int c = step.connection & 1;
   if (unforeseeable(step.replica)) return;
-  auto gone = d.db->replica(c).compact();
+  // Nothing in a script is older than a day, so no deletion is forgotten.
+  auto gone = d.db->replica(c).compact(step.number ? std::optional(step.number) : std::nullopt);
   if (!gone && !(d.owner >= 0 && gone.error().code == (d.owner == c ? Code::in_transaction : Code::busy)))
     return fail("compact", gone.error().message);
   if (gone) settle(step.replica, c);
   observe(step.replica);
+}
+
+std::vector<std::pair<int, Key>> World::forget(int i) {
+  Device& d = device(i);
+  constexpr int64_t kDay = 86'400'000;
+  d.clock_offset += 60 * kDay;
+  d.db->clock().set(kStart + d.clock_offset);
+  observe(i);
+  if (failed()) return {};
+  std::vector<std::pair<int, Key>> rows;
+  if (auto gone = d.db->replica(0).compact(30); !gone) return fail("compact", gone.error().message), rows;
+  rows = d.now.model.forget();
+  observe(i);
+  check_rows(i, 0);
+  return rows;
 }
 
 void World::alter(const Step& step) {
@@ -336,7 +400,8 @@ void World::alter(const Step& step) {
   observe(step.replica);
   const AlterSpec& change = spec.alters[static_cast<size_t>(spec.version)];
   std::string what = name_of(step.replica) + ": " + change.sql;
-  const bool plainly = step.number == 1 && change.kind == AlterSpec::add && d.owner < 0;
+  const bool renames = change.kind == AlterSpec::rename_table;
+  const bool plainly = step.number == 1 && (renames || change.kind == AlterSpec::add) && d.owner < 0;
   auto before = d.owner < 0 ? d.db->replica(c).seq() : 0;
   if (plainly && d.db->run(step.connection, change.sql) != SQLITE_OK)
     return fail("alter", what + ": " + d.db->last_error(step.connection));
@@ -348,7 +413,8 @@ void World::alter(const Step& step) {
   if (!status) return fail("alter", what + ": " + status.error().message);
   if (d.owner == c) d.wrote = true;
   d.now.model.alter(step.table);
-  if (d.owner < 0) {
+  // Under the new name all rows are news.
+  if (d.owner < 0 && !renames) {
     auto after = d.db->replica(c).seq();
     if (!before || !after || *before != *after) fail("news", what + ": it made news for others");
   }
@@ -388,15 +454,19 @@ void World::observe(int i) {
   if (failed()) return;
   Device& d = device(i);
   if (d.owner >= 0) return;
+  if (d.observed_model == d.now.model.revision() && d.observed_changes == d.db->changes()) return;
   auto state = actual_state(i);
   if (!state) return;
   std::string wrong = d.now.model.observe(*state);
   if (!wrong.empty())
     return fail("state", name_of(i) + ": " + wrong + "\nits state:\n" + print(state->rows) + "kept aside:\n" +
                              print(state->aside));
-  if (!constrained()) return;
-  d.now.model.settle();
-  check_rows(i, 0);
+  if (constrained()) {
+    d.now.model.settle();
+    check_rows(i, 0);
+  }
+  d.observed_model = d.now.model.revision();
+  d.observed_changes = d.db->changes();
 }
 
 std::optional<Letter> World::write_letter(int source, int to, int connection) {
@@ -418,9 +488,10 @@ std::optional<Letter> World::write_letter(int source, int to, int connection) {
     return std::nullopt;
   }
   if (!frame) return fail("changeset", name_of(source) + ": " + frame.error().message), std::nullopt;
-  auto through = d.db->replica(c).seq();
-  if (!through) return fail("changeset", name_of(source) + ": seq(): " + through.error().message), std::nullopt;
-  letter.through = *through;
+  std::vector<std::vector<Value>> through;
+  if (!d.db->query(c, "SELECT coalesce(max(seq), 0) FROM rejoin_log", through))
+    return fail("read", name_of(source) + ": reading the log: " + d.db->last_error(c)), std::nullopt;
+  letter.through = through[0][0].integer;
   observe(source);
   if (failed() || !*frame) return std::nullopt;
   auto content = decode_frame(**frame, d.now.model.versions());
@@ -576,6 +647,7 @@ void World::clone(int to, int from) {
   d.db->clock().set(now);
   d.db->copy_from(*device(from).db);
   ++d.generation;
+  d.observed_changes = -1;
   d.now = device(from).now;
   // A copied file is found out by itself; memory has nothing to tell it by.
   Status status = script_.files ? d.db->replica(0).fold() : d.db->replica(0).take_new_identity();

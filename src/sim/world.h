@@ -44,6 +44,9 @@ struct Device {
   std::vector<std::pair<int64_t, Memory>> savepoints;
   int64_t clock_offset = 0;
   int generation = 0;  // counts the databases that have had this number
+  // What was observed last: the model's revision and the database's count of changes.
+  uint64_t observed_model = 0;
+  int64_t observed_changes = -1;
 };
 
 // A changeset under way.
@@ -84,6 +87,8 @@ class World {
   void transaction(const Step& step);
   void restore(const Step& step);
   void compact(const Step& step);
+  // Months after all that was written, the device forgets its deletions. Returns the rows.
+  std::vector<std::pair<int, Key>> forget(int device);
   void fold(const Step& step);
   void alter(const Step& step);
   // Every table in its last form, on one device.
@@ -102,7 +107,7 @@ class World {
   void clone(int to, int from);
   // An open transaction is rolled back.
   void end_transaction(int device);
-  // One more device, which knows nothing yet. Returns its number.
+  // One more device, which knows nothing yet and has every table in its last form. Returns its number.
   int add_device();
 
   Device& device(int i) { return devices_[static_cast<size_t>(i)]; }
@@ -114,7 +119,11 @@ class World {
   bool altering() const;
 
  private:
-  void create(int device);
+  // Unless rows are to be written before the tables are tracked, a database in memory has them tracked then.
+  enum class Begin { with_rows, empty, empty_and_altered };
+  void create(int device, Begin begin);
+  // Has Rejoin track the tables, unless they are tracked already.
+  void track(int device);
   // Everything that a device knows, as it tells it itself.
   std::optional<Said> actual_state(int device);
   std::string path(int device);
