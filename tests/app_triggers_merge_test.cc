@@ -184,9 +184,11 @@ TEST(AppTriggers, ChangesetsOfATableAreMergedByOneStatement) {
       c(schema + "; CREATE TABLE inbox(id INTEGER PRIMARY KEY, c BLOB)", {"notes"});
   ASSERT_TRUE(sqlite::register_functions(c.handle(), c.rejoin()).ok());
   a.run("INSERT INTO notes VALUES('1', 'same', ''), ('2', 'a', '')");
+  b.clock().advance(1000);
   b.run("INSERT INTO notes VALUES('3', 'same', ''), ('4', 'b', '')");
   c.run("INSERT INTO inbox(c) VALUES(?1)", {sim::Value::blob(a.changeset())});
   c.run("INSERT INTO inbox(c) VALUES(?1)", {sim::Value::blob(b.changeset())});
+  a.clock().advance(2000);
   a.run("INSERT INTO notes VALUES('5', 'b', '')");
   c.run("INSERT INTO inbox(c) VALUES(?1)", {sim::Value::blob(a.changeset())});
   EXPECT_EQ(c.attempt("WITH news AS MATERIALIZED (SELECT c FROM inbox) SELECT rejoin_apply(c) FROM news"), SQLITE_OK)
