@@ -59,8 +59,12 @@ Enforcement::~Enforcement() {
   }
 }
 
+bool Enforcement::triggers_for(const Table& table) const {
+  return table.app_triggers && !ctx_.rollback_triggers.contains(table.id);
+}
+
 Status Enforcement::begin(const Table& table) {
-  const bool triggers = table.app_triggers && !ctx_.rollback_triggers.contains(table.id);
+  const bool triggers = triggers_for(table);
   if (off_ && triggers_ == triggers) return {};
   REJOIN_TRY(end());
   off_.emplace(ctx_.db, !triggers);

@@ -33,8 +33,11 @@ class Enforcement {
   Enforcement(const Enforcement&) = delete;
   Enforcement& operator=(const Enforcement&) = delete;
 
-  // Before rows of this table are written. No statement may stand on a row.
+  // Before a row of this table is written; not for rows that bring nothing new. A statement that stands on a row goes
+  // on.
   Status begin(const Table& table);
+  // Will the application's triggers on it run then?
+  bool triggers_for(const Table& table) const;
   // Do the application's triggers run?
   bool triggers() const { return off_ && triggers_; }
   // Our own triggers ran with the application's: what they captured of the merge is taken away. Before the merge's own

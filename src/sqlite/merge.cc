@@ -99,8 +99,7 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   const codec::WireTable& wire = reader.tables()[info.table];
   Table* const table = &into;
   const std::vector<uint32_t>& columns = maps[pass];
-  REJOIN_TRY(enforcement_.begin(*table));
-  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, columns), enforcement_.triggers());
+  Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, columns), enforcement_.triggers_for(*table));
   for (uint32_t position : info.columns) {
     b.local.push_back(columns[position]);
     b.unknown_columns |= pass == 0 && std::all_of(maps.begin(), maps.end(),
@@ -296,6 +295,7 @@ Status Merge::follow(Block& b) {
 
 // What a row's join means for the application's table and for the shadow table.
 Status Merge::write(Block& b, bool was_visible, bool was_known) {
+  REJOIN_TRY(enforcement_.begin(b.table));
   const bool show_it = b.mine.alive && !b.mine.hidden;
   const bool related = b.table.constraints.refers_or_is_referred();
   // A stand-in gives way; it comes back when all is settled.
