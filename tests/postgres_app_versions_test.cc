@@ -85,5 +85,78 @@ TEST(PostgresAppVersions, TheServerIsUpgradedLast) {
   world.expect_sound();
 }
 
+// What PostgreSQL fills into rows that are there is for those who have no value: what a device had given the column
+// before the server had it wins.
+TEST(PostgresAppVersions, AValueFromBeforeTheServerHadTheColumnIsWorthMoreThanItsDefault) {
+  PostgresWorld world(kV1, {"public.t"});
+  LoopbackDevice x("x", kV1, {"t"}), z("z", kV2, {"t"}), late("late", kV2, {"t"});
+  const auto sync_all = [&] {
+    for (int round = 0; round < 2; ++round)
+      for (LoopbackDevice* d : {&x, &z, &late}) world.sync(*d);
+  };
+  world.sql.run("INSERT INTO t VALUES('s', 's1')");
+  x.peer.run("INSERT INTO t VALUES('x', 'x1')");
+  z.peer.run(
+      "INSERT INTO t VALUES('own', 'z1', 'z2'), ('plain', 'z1', 'none'), ('null', 'z1', NULL), ('edited', 'z1', 'z2')");
+  sync_all();
+  late.peer.run("UPDATE t SET b = 'late' WHERE id = 'edited'");
+  z.peer.run("CREATE TABLE seen(n); CREATE TRIGGER told AFTER UPDATE ON t BEGIN INSERT INTO seen VALUES(new.id); END");
+  sync_all();
+  const int64_t told = z.peer.number("SELECT count(*) FROM seen");
+  world.sql.run("ALTER TABLE t ADD COLUMN b text DEFAULT 'filled'");
+  world.track("public.t");
+  sync_all();
+  sync_all();
+  x.peer.run("ALTER TABLE t ADD COLUMN b TEXT");
+  sync_all();
+  EXPECT_EQ(world.sql.rows(kT), "edited|z1|late\nnull|z1|null\nown|z1|z2\nplain|z1|none\ns|s1|filled\nx|x1|filled\n");
+  for (LoopbackDevice* d : {&x, &z, &late}) {
+    std::string has = d->peer.rows(kT);
+    std::erase(has, '\'');
+    EXPECT_EQ(has, world.sql.rows(kT)) << d->caller.device;
+    EXPECT_EQ(d->peer.rows("SELECT key, reason FROM rejoin_rejections"), "");
+    EXPECT_EQ(d->peer.number("SELECT count(*) FROM rejoin_parked"), 0);
+    d->peer.expect_sound();
+  }
+  // No value of its own rows has changed there, but the one that the other device wrote, and those that came.
+  EXPECT_EQ(z.peer.number("SELECT count(*) FROM seen WHERE n IN ('own', 'plain', 'null')"), 0) << told;
+  world.expect_sound();
+}
+
+// A write with plain SQL to the new column is later than what the device had written with the row.
+TEST(PostgresAppVersions, ALaterWriteOfTheServersToTheNewColumnWins) {
+  PostgresWorld world(kV1, {"public.t"});
+  LoopbackDevice z("z", kV2, {"t"}), other("other", kV2, {"t"});
+  z.peer.run("INSERT INTO t VALUES('one', 'z1', 'z2'), ('two', 'z1', 'z2')");
+  world.sync(z);
+  EXPECT_EQ(z.peer.number("SELECT count(*) FROM rejoin_rejections"), 2);
+  world.sql.run("ALTER TABLE t ADD COLUMN b text DEFAULT 'filled'");
+  world.track("public.t");
+  world.sql.run("UPDATE t SET b = 'sql' WHERE id = 'one'");
+  for (int round = 0; round < 2; ++round) world.sync(z), world.sync(other);
+  for (LoopbackDevice* d : {&z, &other}) EXPECT_EQ(d->peer.rows(kT), "'one'|'z1'|'sql'\n'two'|'z1'|'z2'\n");
+  EXPECT_EQ(world.sql.rows(kT), "one|z1|sql\ntwo|z1|z2\n");
+  z.peer.expect_sound(), other.peer.expect_sound();
+  world.expect_sound();
+}
+
+// What was refused can still be given up, after it was raised too.
+TEST(PostgresAppVersions, AValueForALateColumnCanBeGivenUp) {
+  PostgresWorld world(kV1, {"public.t"});
+  LoopbackDevice z("z", "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT, b TEXT, c TEXT);", {"t"});
+  z.peer.run("INSERT INTO t VALUES('one', 'z1', 'z2', 'z3')");
+  world.sync(z);
+  world.sql.run("ALTER TABLE t ADD COLUMN c text");
+  world.track("public.t");
+  world.sync(z), world.sync(z);
+  EXPECT_EQ(world.sql.rows("SELECT id, a, c FROM t"), "one|z1|z3\n");
+  EXPECT_EQ(z.peer.number("SELECT count(*) FROM rejoin_rejections"), 1) << "the server still lacks b";
+  ASSERT_TRUE(z.peer.rejoin().discard_all().ok());
+  world.sync(z), world.sync(z);
+  EXPECT_EQ(z.peer.rows("SELECT * FROM t"), "'one'|'z1'|null|'z3'\n");
+  z.peer.expect_sound();
+  world.expect_sound();
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -155,8 +155,8 @@ Status record_columns(Connection& db, Tenant& tenant, int64_t table_id, size_t f
                          crdt::RowRecord& record = stored[i].record;
                          if (!record.alive) continue;
                          // Rows that were born here get the stamp of their birth. Those of a device may have got values
-                         // there that were refused for want of the column, and such a value is worth more than a NULL
-                         // that nobody wrote.
+                         // there that were refused for want of the column: such a value is worth more than a NULL that
+                         // nobody wrote, and the device raises it above a DEFAULT (sqlite/late_columns.h).
                          const bool own = record.birth.bottom() || record.birth.site == Work::kOwnSite;
                          crdt::ColumnSet fresh;
                          int at = 1;

@@ -14,6 +14,7 @@
 #include "sqlite/horizon.h"
 #include "sqlite/identity.h"
 #include "sqlite/impl.h"
+#include "sqlite/late_columns.h"
 #include "sqlite/rejections.h"
 
 namespace rejoin::sqlite {
@@ -190,6 +191,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     }
     REJOIN_ASSIGN(Work work, begin());
     REJOIN_TRY(fold(work));
+    REJOIN_TRY(raise_late_columns(work));
     REJOIN_ASSIGN(int64_t again, retry_rejections(work));
     // Changes of other sites were passed over while this device might not relay: they are looked for again.
     if (facts.may_relay)
