@@ -106,6 +106,37 @@ TEST_F(RejectedRows, ARefusedUpdateShowsTheServersRowAndGivesWayToIt) {
   EXPECT_EQ(all(b), "'t'|'later'|0\n");
 }
 
+TEST_F(RejectedRows, WhatWasGivenUpIsForgottenWhenTheServerHasLaterVersions) {
+  const auto remembered = [&] { return a.peer.number("SELECT count(*) FROM rejoin_discarded"); };
+  a.peer.run("INSERT INTO todos VALUES('mine', 'short', 0), ('theirs', 'short', 0), ('other', 'short', 0)");
+  settle();
+  forget_limit(a);
+  a.peer.run("UPDATE todos SET title=hex(zeroblob(200)); INSERT INTO todos VALUES('new', hex(zeroblob(200)), 1)");
+  a.must_sync(server);
+  const Bytes early = a.peer.changeset();
+  EXPECT_EQ(discard(a), 4);
+  EXPECT_EQ(remembered(), 4);
+  for (LoopbackDevice* d : {&a, &b}) d->peer.clock().advance(1'000);
+  // Taken from here; from another device; another column only; the key anew by another device.
+  a.peer.run("UPDATE todos SET title='later' WHERE id='mine'");
+  b.peer.run("UPDATE todos SET title='later' WHERE id='theirs'; UPDATE todos SET done=5 WHERE id='other'");
+  settle();
+  EXPECT_EQ(remembered(), 2);
+  b.peer.run("INSERT INTO todos VALUES('new', 'of b', 0)");
+  settle();
+  EXPECT_EQ(remembered(), 1);
+  // A copy of what was given up comes from somewhere, and changes nothing.
+  const std::string shown = "'mine'|'later'|0\n'new'|'of b'|0\n'other'|'short'|5\n'theirs'|'later'|0\n";
+  EXPECT_EQ(all(a), shown);
+  a.peer.apply(early);
+  EXPECT_EQ(all(a), shown);
+  settle();
+  EXPECT_EQ(all(a), shown);
+  EXPECT_EQ(all(b), shown);
+  EXPECT_EQ(listed(a), "");
+  a.peer.expect_sound(), b.peer.expect_sound();
+}
+
 // The value that the device gets is the one that the server has when it discards, not the one that it had when it
 // refused.
 TEST_F(RejectedRows, OthersEditsOfTheRowMeanwhileAreNotLost) {

@@ -242,12 +242,26 @@ Result<std::optional<crdt::RowRecord>> discarded_versions(Context& ctx, std::str
   return std::optional(std::move(versions));
 }
 
-Status forget_discarded(Context& ctx, std::string_view table, BytesView key, const crdt::RowRecord& taken) {
-  REJOIN_ASSIGN(auto versions, discarded_versions(ctx, table, key));
-  if (versions) {
-    const crdt::RowRecord rest = without_versions(*versions, taken, ctx.sites);
-    if (!(rest == crdt::RowRecord())) return store_discarded(ctx, table, key, rest);
+Status forget_discarded(Context& ctx, std::string_view table, BytesView key, const crdt::RowRecord& discarded,
+                        const crdt::RowRecord& servers) {
+  const auto has = [&](crdt::Stamp theirs, crdt::Stamp s) {
+    return !theirs.bottom() && crdt::compare(theirs, s, ctx.sites) >= 0;
+  };
+  crdt::RowRecord rest = discarded;
+  if (has(servers.live, rest.live)) rest.alive = false, rest.live = {};
+  if (has(servers.birth, rest.birth)) rest.birth = {};
+  for (const crdt::CellGroup& group : discarded.groups) {
+    crdt::ColumnSet gone;
+    group.columns.each([&](uint32_t c) {
+      const crdt::Stamp cell = servers.stamp_of(c);
+      // A cell below the birth is nothing; one of the birth's own version came with it.
+      if (has(cell, group.stamp) || (has(servers.birth, group.stamp) && servers.birth != group.stamp)) gone.add(c);
+    });
+    if (!gone.empty()) rest.write(gone, {});
   }
+  crdt::canonicalise(rest, ctx.sites);
+  if (rest == discarded) return {};
+  if (!(rest == crdt::RowRecord())) return store_discarded(ctx, table, key, rest);
   REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_discarded WHERE table_name=?1 AND k=?2"));
   Use use(*s);
   s->bind_text(1, table);
@@ -270,12 +284,12 @@ Status settle_discarded(Work& work, BytesView frame, const std::vector<sync::Ref
     codec::BlockCursor cursor = reader.rows(b, sites, columns);
     while (cursor.next()) {
       REJOIN_ASSIGN(auto versions, discarded_versions(ctx, table->name, cursor.key()));
-      if (!versions || !shares_versions(cursor.record(), *versions)) continue;
+      if (!versions) continue;
       if (std::any_of(refused.begin(), refused.end(),
                       [&](const sync::RefusedRow& row) { return row.table == wire.name && row.key == cursor.key(); }))
         continue;
-      REJOIN_TRY(forget_discarded(ctx, table->name, cursor.key(), cursor.record()));
-      taken = true;
+      REJOIN_TRY(forget_discarded(ctx, table->name, cursor.key(), *versions, cursor.record()));
+      taken |= shares_versions(cursor.record(), *versions);
     }
   }
   if (!taken) return {};

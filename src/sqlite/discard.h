@@ -23,8 +23,10 @@ crdt::RowRecord without_versions(const crdt::RowRecord& record, const crdt::RowR
 
 Result<bool> has_discarded(Context& ctx);
 Result<std::optional<crdt::RowRecord>> discarded_versions(Context& ctx, std::string_view table, BytesView key);
-// The server has `taken` these after all.
-Status forget_discarded(Context& ctx, std::string_view table, BytesView key, const crdt::RowRecord& taken);
+// The server has these versions of the row, and never will have lower ones. `discarded` of it that are among them were
+// taken after all, those below them cannot win any more: neither has to be remembered.
+Status forget_discarded(Context& ctx, std::string_view table, BytesView key, const crdt::RowRecord& discarded,
+                        const crdt::RowRecord& servers);
 // The server has acknowledged a frame: what of it was discarded while it was on its way, and not refused, is back.
 Status settle_discarded(Work& work, BytesView frame, const std::vector<sync::RefusedRow>& refused);
 

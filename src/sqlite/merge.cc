@@ -274,11 +274,12 @@ Result<bool> Merge::leave_out_foreign(Block& b) {
 // taken them later.
 Result<bool> Merge::leave_out_discarded(Block& b) {
   REJOIN_ASSIGN(auto versions, discarded_versions(ctx_, b.table.name, b.cursor.key()));
-  if (!versions || !shares_versions(b.cursor.record(), *versions)) return false;
+  if (!versions) return false;
   if (options_.referee) {
-    REJOIN_TRY(forget_discarded(ctx_, b.table.name, b.cursor.key(), b.cursor.record()));
+    REJOIN_TRY(forget_discarded(ctx_, b.table.name, b.cursor.key(), *versions, b.cursor.record()));
     return false;
   }
+  if (!shares_versions(b.cursor.record(), *versions)) return false;
   b.own_part = without_versions(b.cursor.record(), *versions, ctx_.sites);
   return true;
 }
