@@ -601,6 +601,8 @@ class ServeTest(PostgresTest):
 
     def test_tables_are_made_from_a_contract_only_when_told_to(self):
         db = self.fresh("", track=())
+        # As everybody may up to PostgreSQL 14.
+        PG.psql("GRANT CREATE ON SCHEMA public TO app", database=db)
         phone, laptop = self.device("phone.db"), self.device("laptop.db")
         self.write(phone, "INSERT INTO todos VALUES('1', 'x', 0)")
         for role, options in (("app", ()), ("app", ("--schema", "auto")), ("owner", ()), ("owner", ("--schema", "auto"))):
