@@ -5,6 +5,7 @@
 
 #include "codec/changeset.h"
 #include "codec/cursor.h"
+#include "crdt/key.h"
 #include "postgres/base_rows.h"
 #include "postgres/capture.h"
 #include "postgres/fold.h"
@@ -16,7 +17,13 @@ namespace {
 
 using codec::Cursor;
 
-constexpr size_t kPageRows = 2'000;  // rows that are read at a time
+// Rows that are read at a time: few at first, then as many as make about kReadBytes.
+constexpr size_t kFirstRows = 64, kMostRows = 2'000;
+constexpr uint64_t kReadBytes = 4 << 20;
+// What a device takes of a value, and of a row so that a frame with it is one that it takes.
+constexpr uint64_t kMostValueBytes = codec::Limits{}.value_bytes;
+constexpr uint64_t kMostRowBytes = codec::Limits{}.frame_bytes / 2;
+constexpr size_t kMostTold = 16;  // of a page, in the log
 
 struct Touch {
   bool life = false, whole = false;
@@ -75,14 +82,15 @@ struct Reader {
 
 class PageWriter {
  public:
-  PageWriter(Work& work, const sync::PullRequest& request, codec::ChangesetWriter& writer, const Pending& pending,
-             Reader& reader)
-      : work_(work), request_(request), writer_(writer), pending_(pending), reader_(reader) {}
+  // `most_bytes`: a page is full with the row that reaches it.
+  PageWriter(Work& work, uint64_t most_bytes, codec::ChangesetWriter& writer, const Pending& pending, Reader& reader)
+      : work_(work), most_bytes_(most_bytes), writer_(writer), pending_(pending), reader_(reader) {}
 
   bool full() const {
-    if (request_.max_bytes == ~uint64_t{0}) return false;
-    return (writer_.bytes() >= request_.max_bytes && writer_.rows() > 0) || reader_.evictions >= kMostEvicted;
+    return (writer_.bytes() >= most_bytes_ && writer_.rows() > 0) || reader_.evictions >= kMostEvicted;
   }
+  // How many keys to add next.
+  size_t at_once() const { return at_once_; }
 
   // Rows of which every stamp is this site's are left out.
   void skip_site(uint32_t site) { skip_ = site; }
@@ -117,6 +125,7 @@ class PageWriter {
     for (size_t i = 0; i < base.size(); ++i) at[static_cast<size_t>(base.integer(i, 0) - 1)] = static_cast<int64_t>(i);
     std::vector<Shown> shown;
     if (guarded) shown = read_shown(all[first + 2], keys.size());
+    const uint64_t bytes_before = writer_.bytes();
     for (size_t i = 0; i < keys.size(); ++i) {
       if (full()) return i;
       if (!stored[i].known) continue;
@@ -125,6 +134,8 @@ class PageWriter {
       else
         add_row(table, keys[i], stored[i], base, at[i], touches.empty() ? nullptr : touches[i]);
     }
+    const uint64_t row_bytes = std::max<uint64_t>(1, (writer_.bytes() - bytes_before) / keys.size());
+    at_once_ = std::clamp<size_t>(std::min<uint64_t>(kReadBytes / row_bytes, at_once_ * 4), 1, kMostRows);
     return keys.size();
   }
 
@@ -196,11 +207,42 @@ class PageWriter {
         have.add(c);
       }
     });
+    withhold_large(table, key, have, values);
     if (have.empty() && !life) return;
     if (named_ != &table) writer_.begin_table(wire_table(table)), named_ = &table;
     std::vector<crdt::ValueRef> refs;
     for (const auto& v : values) refs.push_back(v.ref());
     writer_.add(key, row.record, have, life, refs);
+  }
+
+  // No device takes larger ones, and a frame that it does not take would come again and again.
+  void withhold_large(const Table& table, BytesView key, crdt::ColumnSet& have,
+                      std::vector<crdt::OwnedValue>& values) {
+    uint64_t bytes = 0;
+    for (const auto& v : values) bytes += v.bytes.size();
+    if (bytes <= kMostValueBytes) return;
+    bytes = 0;
+    size_t i = 0, kept = 0;
+    crdt::ColumnSet all = have;
+    all.each([&](uint32_t c) {
+      const uint64_t size = values[i].bytes.size();
+      if (size <= kMostValueBytes && bytes + size <= kMostRowBytes) {
+        bytes += size;
+        if (kept != i) values[kept] = std::move(values[i]);
+        ++kept;
+      } else {
+        have.remove(c);
+        if (reader_.notes.withheld.size() < kMostTold)
+          reader_.notes.withheld.push_back(
+              fail(Code::too_large, "the value of " + std::to_string(size) + " bytes in column \"" +
+                                        table.columns[c].name + "\" of " + table.display + " " +
+                                        crdt::key_json(key, table.key.size()) +
+                                        " is not sent: devices take " + std::to_string(kMostValueBytes) +
+                                        " bytes of a value, and " + std::to_string(kMostRowBytes) + " of a row"));
+      }
+      ++i;
+    });
+    values.resize(kept);
   }
 
   bool all_from_skipped(const crdt::RowRecord& r) const {
@@ -211,10 +253,11 @@ class PageWriter {
 
   static constexpr uint32_t kNoSite = ~uint32_t{0};
   Work& work_;
-  const sync::PullRequest& request_;
+  const uint64_t most_bytes_;
   codec::ChangesetWriter& writer_;
   const Pending& pending_;
   Reader& reader_;
+  size_t at_once_ = kFirstRows;
   const Table* named_ = nullptr;
   uint32_t skip_ = kNoSite;
 };
@@ -248,11 +291,12 @@ Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& 
     for (;;) {
       if (!reader.reads(table)) break;
       if (page.full()) return true;
+      const size_t limit = page.at_once();
       REJOIN_ASSIGN(
           Rows rows,
           work.db().query("SELECT k FROM rejoin.record WHERE tenant = $1::integer AND tbl = $2::integer AND k > "
                           "$3 ORDER BY k LIMIT " +
-                              std::to_string(kPageRows),
+                              std::to_string(limit),
                           Params().integer(work.state.id).integer(table.id).bytea(cursor.key)));
       if (rows.empty()) break;
       std::vector<BytesView> keys;
@@ -260,7 +304,7 @@ Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& 
       REJOIN_ASSIGN(size_t taken, page.add(table, keys, {}));
       if (taken > 0) cursor.key = keys[taken - 1];
       if (taken < keys.size()) return true;
-      if (rows.size() < kPageRows) break;
+      if (rows.size() < limit) break;
     }
     cursor.key.clear();
     ++cursor.table;
@@ -269,65 +313,75 @@ Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& 
   return false;
 }
 
-// Rows that the log names after `after`. False when the page came out too large: ask for fewer entries.
-Result<bool> follow(Work& work, const Reader& reader, const sync::PullRequest& request, int64_t after, size_t most,
-                    int64_t skip_origin, codec::ChangesetWriter& writer, PageWriter& page, int64_t& through) {
+// What a page brings of the log.
+struct Followed {
+  bool too_large = false;  // ask for fewer entries
+  int64_t through = 0;     // all up to here
+  Bytes key;               // and of the entry behind it the rows up to this key
+};
+
+// Rows that the log names after the reader's place. A single entry that makes too large a page is read in parts.
+Result<Followed> follow(Work& work, const Reader& reader, const Cursor& place, size_t most, int64_t skip_origin,
+                        PageWriter& page) {
   std::map<int64_t, Touches> tables;
   size_t entries = 0;
-  through = after;
+  Followed out;
+  const auto after = static_cast<int64_t>(place.position);
+  out.through = after;
   while (entries < most) {
     const size_t lists = std::min<size_t>(64, most);
     REJOIN_ASSIGN(Rows rows,
                   work.db().query("SELECT seq, tbl::int8, origin::int8, entries FROM rejoin.log WHERE tenant = "
                                   "$1::integer AND seq > $2 ORDER BY seq LIMIT " +
                                       std::to_string(lists),
-                                  Params().integer(work.state.id).integer(through)));
+                                  Params().integer(work.state.id).integer(out.through)));
     size_t i = 0;
     for (; i < rows.size() && entries < most; ++i) {
-      through = rows.integer(i, 0);
+      out.through = rows.integer(i, 0);
       const Table* table = work.catalog().find(rows.integer(i, 1));
       if (!table || rows.integer(i, 2) == skip_origin || !reader.reads(*table)) {
         ++entries;
         continue;
       }
+      const bool in_part = out.through == after + 1 && !place.key.empty();
       codec::MergedListReader list(rows.bytes(i, 3));
       while (list.next()) {
+        ++entries;
+        if (in_part && list.key <= place.key) continue;
         Touch& touch = tables[table->id][Bytes(list.key)];
         touch.life |= list.life;
         touch.whole |= list.whole;
         touch.columns |= list.columns;
-        ++entries;
       }
       if (!list.ok())
-        return fail(Code::corrupt, "log entry " + std::to_string(through) + " of tenant " + work.tenant().name +
+        return fail(Code::corrupt, "log entry " + std::to_string(out.through) + " of tenant " + work.tenant().name +
                                        " is damaged; run rejoin pg doctor");
     }
     if (i == rows.size() && rows.size() < lists) {
-      through = work.state.tail;
+      out.through = work.state.tail;
       break;
     }
   }
-  const uint64_t too_much = request.max_bytes > ~uint64_t{0} / 4 ? ~uint64_t{0} : request.max_bytes * 2;
   for (auto& [id, touches] : tables) {
     const Table& table = *work.catalog().find(id);
     std::vector<BytesView> keys;
     std::vector<const Touch*> each;
-    auto flush = [&]() -> Status {
-      REJOIN_TRY(page.add(table, keys, each));
+    BytesView last = place.key;
+    for (auto touch = touches.begin(); touch != touches.end();) {
       keys.clear(), each.clear();
-      return {};
-    };
-    for (const auto& [key, touch] : touches) {
-      keys.push_back(key);
-      each.push_back(&touch);
-      if (keys.size() < kPageRows) continue;
-      REJOIN_TRY(flush());
-      if (writer.bytes() > too_much && most > 1) return false;
+      for (; touch != touches.end() && keys.size() < page.at_once(); ++touch)
+        keys.push_back(touch->first), each.push_back(&touch->second);
+      REJOIN_ASSIGN(const size_t taken, page.add(table, keys, each));
+      if (taken > 0) last = keys[taken - 1];
+      if (taken == keys.size()) continue;
+      out.too_large = most > 1;
+      // One entry, of one table.
+      --out.through;
+      out.key = last;
+      return out;
     }
-    if (!keys.empty()) REJOIN_TRY(flush());
-    if (writer.bytes() > too_much && most > 1) return false;
   }
-  return true;
+  return out;
 }
 
 }  // namespace
@@ -379,7 +433,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   }
 
   const auto back = std::find_if(left_out.begin(), left_out.end(), [&](int64_t id) { return readable.contains(id); });
-  if (back != left_out.end() && !cursor.scanning) {
+  if (back != left_out.end() && !cursor.scanning && cursor.key.empty()) {
     // What it was given of the table, and under which view, is long ago: all of it leaves but what comes now.
     cursor.scanning = cursor.one = cursor.own = true;
     cursor.was = cursor.view;
@@ -413,7 +467,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
       REJOIN_ASSIGN(info.starts_batch, is_batch_end(work, static_cast<int64_t>(cursor.position)));
     }
     codec::ChangesetWriter writer(info, work.sites());
-    PageWriter page(work, request, writer, pending, reader);
+    PageWriter page(work, request.max_bytes, writer, pending, reader);
     if (skip_origin >= 0 && !cursor.own) page.skip_site(static_cast<uint32_t>(skip_origin));
     REJOIN_ASSIGN(bool more, scan(work, reader, next, page));
     tell_evicted();
@@ -438,21 +492,21 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
     return reply;
   }
   REJOIN_ASSIGN(info.starts_batch, is_batch_end(work, static_cast<int64_t>(cursor.position)));
+  info.starts_batch &= cursor.key.empty();
   // A first guess of 64 bytes a row; a page that comes out too large is read again with fewer entries.
   size_t most = std::clamp<size_t>(request.max_bytes / 64, 16, 100'000);
-  sync::PullRequest unlimited = request;
-  unlimited.max_bytes = ~uint64_t{0};
   for (;;) {
     codec::ChangesetWriter writer(info, work.sites());
-    notes.shown.clear(), notes.hidden.clear(), reader.evicted.clear(), reader.evictions = 0;
-    PageWriter page(work, unlimited, writer, pending, reader);
-    int64_t through = 0;
-    REJOIN_ASSIGN(bool fits, follow(work, reader, request, static_cast<int64_t>(cursor.position), most, skip_origin,
-                                    writer, page, through));
-    if (!fits) {
+    notes.shown.clear(), notes.hidden.clear(), notes.withheld.clear(), reader.evicted.clear(), reader.evictions = 0;
+    PageWriter page(work, request.max_bytes > ~uint64_t{0} / 4 ? ~uint64_t{0} : request.max_bytes * 2, writer, pending,
+                    reader);
+    REJOIN_ASSIGN(const Followed followed, follow(work, reader, cursor, most, skip_origin, page));
+    if (followed.too_large) {
       most = std::max<size_t>(1, most / 4);
       continue;
     }
+    const int64_t through = followed.through;
+    next.key = followed.key;
     tell_evicted();
     next.position = static_cast<uint64_t>(through);
     REJOIN_ASSIGN(auto token, batch_token(work, through));

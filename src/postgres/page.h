@@ -19,6 +19,7 @@ struct PageNotes {
   bool whole = true;      // these and earlier notes say all that the replica has
   bool new_view = false;  // it is not known yet
   LeftOut failing;        // tables that could not be read
+  std::vector<Error> withheld;  // values that no device takes, as far as they are to be told
   bool any() const { return !shown.empty() || !hidden.empty() || new_view; }
 };
 

@@ -350,6 +350,7 @@ class PostgresTenantStore final : public TenantStore {
       REJOIN_TRY(look.commit());
     }
     for (auto& failing : notes.failing) reply.left_out.push_back(std::move(failing.second));
+    reply.withheld = std::move(notes.withheld);
     REJOIN_TRY(keep_notes(notes, reply.next_cursor));
     // Only a cursor that this store gave out says what the device has.
     const bool has = !cursor->scanning && cursor->position > 0 && !reply.restarted;

@@ -57,8 +57,10 @@ Result<sync::PushReply> DiscreetStore::push(const sync::PushRequest& request) { 
 
 Result<sync::PullReply> DiscreetStore::pull(const sync::PullRequest& request) {
   Result<sync::PullReply> reply = look(inner_.pull(request));
-  if (reply.ok())
+  if (reply.ok()) {
     for (const Error& error : reply->left_out) tell_(error);
+    for (const Error& error : reply->withheld) tell_(error);
+  }
   return reply;
 }
 

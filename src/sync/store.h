@@ -156,6 +156,7 @@ struct PullReply {
   bool restarted = false;  // the cursor was not known any more: this page starts from the beginning
   std::vector<EvictedRows> evicted;
   std::vector<Error> left_out;  // a table each that cannot be read for this device: pages go on without it. For the log
+  std::vector<Error> withheld;  // values that no device takes, as far as they are to be told. For the log
 };
 
 class TenantStore {
