@@ -174,9 +174,9 @@ TEST(AppTriggers, ATriggerThatRewritesOtherRowsOfItsOwnTable) {
         .later_rows = "'1'|0\n'2'|0\n'3'|1\n"});
 }
 
-// Read from the table itself, the statement would end with SQLITE_ABORT after the first row that is hidden:
+// A statement that goes on reading the table would end with SQLITE_ABORT after the first row that is hidden:
 // docs/sql.md, rejoin_apply().
-TEST(AppTriggers, ChangesetsOfATableAreMergedByOneStatement) {
+TEST(AppTriggers, ChangesetsOfATableAreMergedOneByOne) {
   const std::string schema = std::string(kNotes) +
                              "CREATE TABLE counts(n); INSERT INTO counts VALUES(0);"
                              "CREATE TRIGGER i AFTER INSERT ON notes BEGIN UPDATE counts SET n = n + 1; END";
@@ -191,8 +191,9 @@ TEST(AppTriggers, ChangesetsOfATableAreMergedByOneStatement) {
   a.clock().advance(2000);
   a.run("INSERT INTO notes VALUES('5', 'b', '')");
   c.run("INSERT INTO inbox(c) VALUES(?1)", {sim::Value::blob(a.changeset())});
-  EXPECT_EQ(c.attempt("WITH news AS MATERIALIZED (SELECT c FROM inbox) SELECT rejoin_apply(c) FROM news"), SQLITE_OK)
-      << c.database().last_error(0);
+  for (const char* id : {"1", "2", "3"})
+    EXPECT_EQ(c.attempt(std::string("SELECT rejoin_apply((SELECT c FROM inbox WHERE id = ") + id + "))"), SQLITE_OK)
+        << c.database().last_error(0);
   EXPECT_EQ(c.rows("SELECT id FROM notes ORDER BY id"), "'1'\n'2'\n'4'\n");
   EXPECT_EQ(c.rows("SELECT key FROM rejoin_parked ORDER BY key"), "'[\"3\"]'\n'[\"5\"]'\n");
   c.expect_sound(true);

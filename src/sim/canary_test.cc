@@ -58,7 +58,6 @@ CANARY(upsert_is_an_insert, plain)
 CANARY(key_change_keeps_versions, plain)
 CANARY(restore_is_an_insert, plain)
 CANARY(edits_of_the_dead_are_lost, plain)
-CANARY(cells_survive_a_new_birth, plain)
 CANARY(rollback_is_ignored, plain)
 CANARY(nothing_is_forgotten, plain)
 CANARY(displaced_rows_stay, constraints)
@@ -81,6 +80,13 @@ TEST_F(Canary, type_is_not_compared) {
   expect_noticed(&Mistakes::type_is_not_compared,
                  "seed 1\nreplicas 3 memory\ntables items\ninsert on=0 table=items key='k' set=3:1\n"
                  "update on=0 table=items key='k' set=3:0x1p+0\nsync on=1 peer=0\n");
+}
+// Replica 0 writes to a row that replica 3 inserts at the same time, and a little later by the counter.
+TEST_F(Canary, cells_survive_a_new_birth) {
+  expect_noticed(&Mistakes::cells_survive_a_new_birth,
+                 "seed 401\nreplicas 4 memory\ntables loose\nupsert on=3 table=loose key=''\nsync on=2 peer=3\n"
+                 "insert on=1 table=loose key='b'\nsend on=2 peer=1\ninsert on=3 table=loose key='b'\n"
+                 "sync on=0 peer=1\nupdate on=0 table=loose key='b' set=0:inf\nsend on=0 peer=1\n");
 }
 // l0 hides l1 by its name, and l1, hidden, still hides l2.
 TEST_F(Canary, hidden_rows_claim_nothing) {

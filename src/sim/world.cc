@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sim/clock_vfs.h"
 #include "sim/statements.h"
 #include "sqlite/api.h"
 
@@ -49,8 +50,10 @@ bool alter_tables(Database& db, const std::vector<int>& tables) {
 enum class Stage { untracked, tracked, altered };
 Database* empty_database(const std::vector<int>& tables, Stage stage) {
   constexpr int kSlot = 16;  // no replica's
-  // Kept to the end: SQLite still knows their clocks.
-  static auto& all = *new std::map<std::pair<std::vector<int>, Stage>, std::unique_ptr<Database>>();
+  // What tells the time is made first, and so ends last.
+  static FakeClock clock;
+  static const std::string vfs = clock_vfs(kSlot, false, clock);
+  static std::map<std::pair<std::vector<int>, Stage>, std::unique_ptr<Database>> all;
   std::unique_ptr<Database>& db = all[{tables, stage}];
   if (db) return db.get();
   db = std::make_unique<Database>(kSlot, "", 0);
