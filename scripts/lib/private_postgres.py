@@ -39,7 +39,8 @@ class PrivatePostgres:
 
     def __init__(self, initdb=(), data=None, **settings):
         self.initdb, self.data = initdb, data
-        self.settings = {"listen_addresses": "", "fsync": "off", "max_connections": "50", "shared_buffers": "32MB", **settings}
+        self.settings = {"listen_addresses": "", "fsync": "off", "max_connections": "50", "shared_buffers": "32MB",
+                         "password_encryption": "scram-sha-256", **settings}
         self.bin = programs()
         self.process = None
         self.starter = concurrent.futures.ThreadPoolExecutor(1)  # it dies with the thread that started it, so that must be one that stays
@@ -99,8 +100,13 @@ class PrivatePostgres:
                     raise NoPostgres("PostgreSQL does not start:\n" + log.read()[-2000:])
             time.sleep(0.02)
 
+    def program(self, name):
+        """Builds of the server alone are used with whatever client there is: it knows older and newer ones."""
+        own = os.path.join(self.bin, name)
+        return own if os.path.exists(own) else shutil.which(name) or own
+
     def answers(self):
-        return subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", "-h", self.folder], check=False, stdin=subprocess.DEVNULL).returncode == 0
+        return subprocess.run([self.program("pg_isready"), "-q", "-h", self.folder], check=False, stdin=subprocess.DEVNULL).returncode == 0
 
     def stop(self, how=signal.SIGINT):
         """Ends its sessions and stops it. SIGQUIT stops it at once, as a crash would."""
@@ -136,7 +142,7 @@ class PrivatePostgres:
         return urllib.parse.quote(self.folder, safe="")
 
     def psql_command(self, role=ADMIN, database="postgres"):
-        return [os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url(role, database)]
+        return [self.program("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url(role, database)]
 
     def psql(self, sql, role=ADMIN, database="postgres"):
         """Runs SQL as `role` and returns what it printed. Raises subprocess.CalledProcessError with the message when it fails."""

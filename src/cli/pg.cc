@@ -52,7 +52,7 @@ Error explained(Error error, const postgres::Connection& db, const std::string& 
     error.message = "table " + table + " is locked by others for more than 5 s; try again when they are done";
   else if (!error.message.starts_with("PostgreSQL: "))
     return error;
-  else if (state == "42602" || state == "42601" || state == "0A000")
+  else if (state == "42602" || state == "42601" || state == "22023" || state == "0A000")
     return fail(Code::bad_argument, "'" + table +
                                         "' is no table's name; write SCHEMA.TABLE, with double quotes around names "
                                         "that need them: 'public.\"Odd Name\"'");

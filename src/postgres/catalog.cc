@@ -226,7 +226,9 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
 }
 
 Result<Table> describe_table(Connection& db, const std::string& relation, const std::string& tenant_column) {
-  db.send("SELECT to_regclass($1)::oid::int8", Params().text(relation));
+  // Since PostgreSQL 16 to_regclass says nothing of what is no name at all.
+  db.send("SELECT to_regclass($1)::oid::int8, CASE WHEN to_regclass($1) IS NULL THEN parse_ident($1) END",
+          Params().text(relation));
   REJOIN_ASSIGN(std::vector<Rows> found, db.sync());
   if (found[0].empty() || found[0].is_null(0, 0))
     return fail(Code::not_found,

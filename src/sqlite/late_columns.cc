@@ -13,13 +13,13 @@ namespace {
 
 constexpr crdt::Hlc kAboveDefaults = 2;  // ticks above the birth
 
-struct Listed {
+struct LateRow {
   const Table* table;
   Bytes key, versions, told;
 };
 
-Result<std::vector<Listed>> listed(Context& ctx) {
-  std::vector<Listed> out;
+Result<std::vector<LateRow>> late_rows(Context& ctx) {
+  std::vector<LateRow> out;
   REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT table_name, k, versions, told FROM main.rejoin_rejections WHERE "
                                              "code='schema_refused' AND told IS NOT NULL ORDER BY table_name, k"));
   Use use(*s);
@@ -32,7 +32,7 @@ Result<std::vector<Listed>> listed(Context& ctx) {
 }
 
 // The listing names them as what was refused.
-Status list_anew(Context& ctx, const Listed& row, const crdt::ColumnSet& raised, crdt::Stamp stamp) {
+Status list_anew(Context& ctx, const LateRow& row, const crdt::ColumnSet& raised, crdt::Stamp stamp) {
   crdt::RowRecord versions;
   if (!crdt::decode_record(row.versions, ctx.sites.size(), versions)) return {};
   versions.write(raised, stamp);
@@ -52,14 +52,14 @@ Status list_anew(Context& ctx, const Listed& row, const crdt::ColumnSet& raised,
 
 Status raise_late_columns(Work& work) {
   Context& ctx = work.ctx();
-  REJOIN_ASSIGN(const std::vector<Listed> rows, listed(ctx));
+  REJOIN_ASSIGN(const std::vector<LateRow> rows, late_rows(ctx));
   if (rows.empty()) return {};
   // No value changes: the application's triggers have nothing to hear.
   EnforcementOff off(ctx.db, true);
   ApplyOptions options;
   options.origin = ctx.sites[work.state.site];
   Merge merge(work, options);
-  for (const Listed& row : rows) {
+  for (const LateRow& row : rows) {
     REJOIN_ASSIGN(const RowState mine, read_row_state(ctx, *row.table, row.key));
     REJOIN_ASSIGN(const std::optional<Told> told, read_told(ctx, row.told));
     if (!told || !told->row) continue;

@@ -1,5 +1,8 @@
 #include "tests/support/postgres_loopback.h"
 
+#include <chrono>
+#include <thread>
+
 namespace rejoin::testing {
 
 PostgresWorld::PostgresWorld(const std::string& schema, const std::vector<std::string>& tracked,
@@ -24,7 +27,9 @@ std::string PostgresWorld::copy() {
   const std::string name = url.substr(start, end - start), copy = name + "_copy";
   auto in = [&](const std::string& database) { return url.substr(0, start) + database + url.substr(end); };
   SqlClient other(in("postgres"));
-  other.run("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '" + name + "'");
+  const std::string sessions = " FROM pg_stat_activity WHERE datname = '" + name + "'";
+  other.run("SELECT pg_terminate_backend(pid)" + sessions);
+  while (other.number("SELECT count(*)" + sessions) > 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   other.run("CREATE DATABASE " + copy + " TEMPLATE " + name);
   sql = SqlClient(url);
   return in(copy);
