@@ -17,10 +17,10 @@ struct Cursor {
   uint64_t horizon = 0;   // the tail that an earlier page of the stream has seen, while it is ahead; else 0
   uint64_t table = 0;     // scan: the table's local id; rows after (table, key) come next
   Bytes key;              // log: of the entry behind `position` the rows up to this key have been read, too
-  bool own = false;                     // scan: what came from the asker itself is not left out
-  uint64_t view = 0;                    // what the reader may see, as a digest; 0: everything
-  uint64_t was = 0;                     // scan: the view before this one
-  bool one = false;                     // scan: of `table` only, which was left out before
+  bool own = false;       // scan: what came from the asker itself is not left out
+  uint64_t view = 0;      // what the reader may see, as a digest; 0: everything
+  uint64_t was = 0;       // scan: the view before this one
+  bool one = false;       // scan: of `table` only, which was left out before
   std::vector<uint64_t> left_out = {};  // local ids of tables that could not be read lately, ascending
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };

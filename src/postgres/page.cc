@@ -216,8 +216,7 @@ class PageWriter {
   }
 
   // No device takes larger ones, and a frame that it does not take would come again and again.
-  void withhold_large(const Table& table, BytesView key, crdt::ColumnSet& have,
-                      std::vector<crdt::OwnedValue>& values) {
+  void withhold_large(const Table& table, BytesView key, crdt::ColumnSet& have, std::vector<crdt::OwnedValue>& values) {
     uint64_t bytes = 0;
     for (const auto& v : values) bytes += v.bytes.size();
     if (bytes <= kMostValueBytes) return;
@@ -233,12 +232,11 @@ class PageWriter {
       } else {
         have.remove(c);
         if (reader_.notes.withheld.size() < kMostTold)
-          reader_.notes.withheld.push_back(
-              fail(Code::too_large, "the value of " + std::to_string(size) + " bytes in column \"" +
-                                        table.columns[c].name + "\" of " + table.display + " " +
-                                        crdt::key_json(key, table.key.size()) +
-                                        " is not sent: devices take " + std::to_string(kMostValueBytes) +
-                                        " bytes of a value, and " + std::to_string(kMostRowBytes) + " of a row"));
+          reader_.notes.withheld.push_back(fail(
+              Code::too_large, "the value of " + std::to_string(size) + " bytes in column \"" + table.columns[c].name +
+                                   "\" of " + table.display + " " + crdt::key_json(key, table.key.size()) +
+                                   " is not sent: devices take " + std::to_string(kMostValueBytes) +
+                                   " bytes of a value, and " + std::to_string(kMostRowBytes) + " of a row"));
       }
       ++i;
     });

@@ -14,11 +14,11 @@ codec::WireTable wire_table(const Table& table);
 
 // What a page means for its view, to be noted before anybody gets the page.
 struct PageNotes {
-  Keys shown;             // rows that the view sees and was not given
-  Keys hidden;            // rows that it was given and does not see
-  bool whole = true;      // these and earlier notes say all that the replica has
-  bool new_view = false;  // it is not known yet
-  LeftOut failing;        // tables that could not be read
+  Keys shown;                   // rows that the view sees and was not given
+  Keys hidden;                  // rows that it was given and does not see
+  bool whole = true;            // these and earlier notes say all that the replica has
+  bool new_view = false;        // it is not known yet
+  LeftOut failing;              // tables that could not be read
   std::vector<Error> withheld;  // values that no device takes, as far as they are to be told
   bool any() const { return !shown.empty() || !hidden.empty() || new_view; }
 };
