@@ -525,6 +525,18 @@ class TerminalTest(FolderTest):
         self.assertRegex(plain_text, r"\r(merging|reading|writing)[^\r]* \d+ s\r")
         self.assertIn("1 row changed there", plain_text)
 
+    def test_a_long_sync_shows_how_far_it_is(self):
+        path = self.database()
+        db = plain(path)
+        db.execute("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
+                   "INSERT INTO todos(id, title) SELECT printf('%06d', i), hex(randomblob(8)) FROM n")
+        db.close()
+        with Server(self.path("server")) as server:
+            shown = self.on_terminal("sync", path, server.url, "--token", server.token("a", "--schema"))
+        plain_text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", shown)
+        self.assertRegex(plain_text, r"\rsyncing: [1-9][^\r]* sent, [^\r]* received \d+ s\r")
+        self.assertIn("200,000 rows", plain_text)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -192,5 +192,22 @@ TEST_F(PostgresSync, WhatTriggersMakeOfARowIsAWriteOfTheServers) {
   expect_same();
 }
 
+// Each has a name of its own on devices.
+TEST_F(PostgresSync, TablesOfOneNameInTwoSchemas) {
+  world.sql.run("CREATE SCHEMA archive; CREATE TABLE archive.todos(id uuid PRIMARY KEY, title text)");
+  world.track("archive.todos", "old_todos");
+  LoopbackDevice c("c", kTodos + ";CREATE TABLE old_todos(id TEXT PRIMARY KEY, title TEXT)", {"todos", "old_todos"});
+  c.peer.run(insert(kA, "new", 0, 1) + "INSERT INTO old_todos VALUES('" + kA + "', 'old')");
+  world.sync(c);
+  EXPECT_EQ(world.sql.rows("SELECT title FROM public.todos"), "new\n");
+  EXPECT_EQ(world.sql.rows("SELECT title FROM archive.todos"), "old\n");
+  world.sql.run("UPDATE archive.todos SET title = 'older'; UPDATE public.todos SET title = 'newer'");
+  world.sync(c);
+  EXPECT_EQ(c.peer.rows("SELECT title FROM todos UNION ALL SELECT title FROM old_todos"), "'newer'\n'older'\n");
+  settle();
+  EXPECT_EQ(a.peer.rows("SELECT title FROM todos"), "'newer'\n");
+  world.expect_sound();
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -105,6 +105,9 @@ TEST_F(PostgresTypes, IntegersOfEachSizeAndBeyond) {
   column("smallint", "INTEGER");
   both_ways("32767", "32767");
   refused("-32769", "smallint");
+  column("bigint");
+  refused("9e999", "bigint");
+  refused("'NaN'", "NaN");
 }
 
 TEST_F(PostgresTypes, DoublePrecisionToTheLastBit) {
@@ -133,6 +136,7 @@ TEST_F(PostgresTypes, SinglePrecisionIsWidenedExactly) {
   settle();
   EXPECT_EQ(a->peer.rows("SELECT x FROM v WHERE id = 9"), real(0.10000000149011612) + "\n");
   EXPECT_EQ(on(*b), on(*a));
+  refused("1e300", "out of range");
 }
 
 TEST_F(PostgresTypes, NumericIsExactAsNumberOrText) {
@@ -181,6 +185,7 @@ TEST_F(PostgresTypes, UuidsTimesAndDates) {
   column("date", "TEXT");
   both_ways("'2026-02-28'", "'2026-02-28'");
   refused("'2026-02-30'", "out of range");
+  refused("9e999", "date");
   column("time", "TEXT");
   both_ways("'23:59:59.25'", "'23:59:59.25'");
   column("interval", "TEXT");
@@ -229,6 +234,7 @@ TEST_F(PostgresTypes, ArraysAreJson) {
   both_ways("'{1,NULL,-3}'", "'[1, null, -3]'");
   both_ways("'{}'", "'[]'");
   refused("'[1, \"x\"]'", "integer");
+  refused("'[1, 2147483648]'", "out of range");
   refused("'no array'", "json");
   column("text[]", "TEXT");
   both_ways("ARRAY['a', NULL, 'it''s \"quoted\" {,} \\', 'null', '']",
