@@ -18,7 +18,7 @@ namespace {
 // Every how many-th operation fails.
 int64_t stride() {
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : 7;
+  return given ? std::max(1, std::atoi(given)) : kSanitized ? 17 : 7;
 }
 
 std::string read_file(const std::string& path) {

@@ -70,7 +70,7 @@ namespace {
 // Every how many-th allocation fails, of so many.
 int64_t stride(int64_t of) {
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : std::max<int64_t>(97, of / 40);
+  return given ? std::max(1, std::atoi(given)) : std::max<int64_t>(97, of / (kSanitized ? 15 : 40));
 }
 
 class OutOfMemory : public ::testing::TestWithParam<size_t> {

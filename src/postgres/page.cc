@@ -492,7 +492,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   REJOIN_ASSIGN(info.starts_batch, is_batch_end(work, static_cast<int64_t>(cursor.position)));
   info.starts_batch &= cursor.key.empty();
   // A first guess of 64 bytes a row; a page that comes out too large is read again with fewer entries.
-  size_t most = std::clamp<size_t>(request.max_bytes / 64, 16, 100'000);
+  size_t most = cursor.key.empty() ? std::clamp<size_t>(request.max_bytes / 64, 16, 100'000) : 1;
   for (;;) {
     codec::ChangesetWriter writer(info, work.sites());
     notes.shown.clear(), notes.hidden.clear(), notes.withheld.clear(), reader.evicted.clear(), reader.evictions = 0;
