@@ -1,6 +1,7 @@
 #include "postgres/page.h"
 
 #include <algorithm>
+#include <bit>
 #include <map>
 
 #include "codec/changeset.h"
@@ -17,8 +18,9 @@ namespace {
 
 using codec::Cursor;
 
-// Rows that are read at a time: few at first, then as many as make about kReadBytes.
-constexpr size_t kFirstRows = 64, kMostRows = 2'000;
+// Rows that are read at a time: few at first, then as many as make about kReadBytes. Powers of two: the number is part
+// of a statement, and each statement is prepared.
+constexpr size_t kFirstRows = 64, kMostRows = 2'048;
 constexpr uint64_t kReadBytes = 4 << 20;
 // What a device takes of a value, and of a row so that a frame with it is one that it takes.
 constexpr uint64_t kMostValueBytes = codec::Limits{}.value_bytes;
@@ -135,7 +137,8 @@ class PageWriter {
         add_row(table, keys[i], stored[i], base, at[i], touches.empty() ? nullptr : touches[i]);
     }
     const uint64_t row_bytes = std::max<uint64_t>(1, (writer_.bytes() - bytes_before) / keys.size());
-    at_once_ = std::clamp<size_t>(std::min<uint64_t>(kReadBytes / row_bytes, at_once_ * 4), 1, kMostRows);
+    at_once_ =
+        std::bit_floor(std::clamp<size_t>(std::min<uint64_t>(kReadBytes / row_bytes, at_once_ * 4), 1, kMostRows));
     return keys.size();
   }
 
