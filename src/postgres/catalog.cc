@@ -69,16 +69,27 @@ constexpr const char* kTriggers =
     "SELECT tgrelid::int8, bool_or(tgtype & 2 = 2 AND tgtype & 1 = 1) FROM pg_trigger WHERE NOT tgisinternal AND "
     "tgenabled <> 'D' AND tgname NOT LIKE 'rejoin\\_capture\\_%'";
 
+// In a ring of tables a reference that may be deferred comes last.
 void order_by_parents(Catalog& catalog) {
-  std::vector<int> state(catalog.tables.size());
-  std::function<void(size_t)> visit = [&](size_t at) {
-    if (state[at]) return;
-    state[at] = 1;
-    for (int64_t parent : catalog.tables[at].parents)
-      if (const Table* t = catalog.find(parent)) visit(catalog.index_of(*t));
-    catalog.parents_first.push_back(at);
+  std::vector<bool> placed(catalog.tables.size(), false);
+  auto waits = [&](const std::vector<int64_t>& parents) {
+    return std::any_of(parents.begin(), parents.end(), [&](int64_t parent) {
+      const Table* t = catalog.find(parent);
+      return t && !placed[catalog.index_of(*t)];
+    });
   };
-  for (size_t i = 0; i < catalog.tables.size(); ++i) visit(i);
+  auto place = [&](auto&& may) {
+    for (size_t i = 0; i < placed.size(); ++i)
+      if (!placed[i] && may(catalog.tables[i])) {
+        catalog.parents_first.push_back(i);
+        placed[i] = true;
+        return true;
+      }
+    return false;
+  };
+  while (catalog.parents_first.size() < placed.size())
+    (void)(place([&](const Table& t) { return !waits(t.parents) && !waits(t.deferred_parents); }) ||
+           place([&](const Table& t) { return !waits(t.parents); }) || place([](const Table&) { return true; }));
 }
 
 }  // namespace
@@ -136,12 +147,15 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
   db.send("SELECT tbl::int8, id::int8, name FROM rejoin.tracked_column ORDER BY tbl, id");
   db.send(std::string(kColumns) + "a.attrelid " + tracked + " ORDER BY a.attrelid, a.attnum");
   db.send(std::string(kTriggers) + " AND tgrelid " + tracked + " GROUP BY 1");
-  db.send("SELECT conrelid::int8, confrelid::int8 FROM pg_constraint WHERE contype = 'f' AND conrelid " + tracked +
-          " AND confrelid " + tracked + " AND conrelid <> confrelid");
+  db.send("SELECT conrelid::int8, confrelid::int8, condeferrable FROM pg_constraint WHERE contype = 'f' AND conrelid " +
+          tracked + " AND confrelid " + tracked + " AND conrelid <> confrelid");
+  // What an expression is made of is known as what the index depends on, and so is what its condition is.
   db.send(
       "SELECT DISTINCT i.indrelid::int8, a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = "
-      "i.indrelid "
-      "AND a.attnum = ANY(i.indkey) WHERE i.indisunique AND NOT i.indisprimary AND i.indrelid " +
+      "i.indrelid AND (a.attnum = ANY(i.indkey) OR i.indexprs IS NOT NULL AND EXISTS (SELECT FROM pg_depend p WHERE "
+      "p.classid = 'pg_class'::regclass AND p.objid = i.indexrelid AND p.refclassid = 'pg_class'::regclass AND "
+      "p.refobjid = i.indrelid AND p.refobjsubid = a.attnum)) WHERE i.indisunique AND NOT i.indisprimary AND "
+      "i.indrelid " +
       tracked);
   db.send(kOwnPath);
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
@@ -215,7 +229,7 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
       t->triggers = true, t->before_triggers = all[4].integer(i, 1) != 0;
   for (size_t i = 0; i < all[5].size(); ++i) {
     Table *child = by_relation(all[5].integer(i, 0)), *parent = by_relation(all[5].integer(i, 1));
-    if (child && parent) child->parents.push_back(parent->id);
+    if (child && parent) (all[5].integer(i, 2) != 0 ? child->deferred_parents : child->parents).push_back(parent->id);
   }
   for (size_t i = 0; i < all[6].size(); ++i)
     if (Table* t = by_relation(all[6].integer(i, 0)))

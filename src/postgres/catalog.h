@@ -40,6 +40,7 @@ struct Table {
   bool triggers = false;         // of the application's: what is written here may be followed by writes elsewhere
   crdt::ColumnSet unique;        // columns of UNIQUE constraints and indexes besides the key
   std::vector<int64_t> parents;  // tracked tables that its foreign keys reference
+  std::vector<int64_t> deferred_parents;  // by foreign keys that are DEFERRABLE
 };
 
 // As SQLite compares names: ASCII letters' case is ignored.

@@ -44,6 +44,7 @@ class Rows {
 struct SqlError {
   std::string state;  // SQLSTATE; empty: the connection broke
   std::string message, detail, constraint;
+  std::string relation;  // schema.table that it is about
 };
 
 class Connection {

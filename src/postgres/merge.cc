@@ -1,12 +1,14 @@
 #include "postgres/merge.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <unordered_map>
 
 #include "base/uuid.h"
 #include "crdt/key.h"
 #include "postgres/fold.h"
+#include "postgres/merge_incoming.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -78,17 +80,6 @@ crdt::ColumnSet columns_before(const Table& table) {
 }
 
 }  // namespace
-
-struct Merge::Incoming {
-  const Table* table = nullptr;
-  Bytes key;
-  crdt::RowRecord theirs;
-  std::optional<crdt::RowRecord> whole;         // when part of it was left out, being another replica's
-  bool unknown = false;                         // it has columns that the table lacks
-  bool born = false;                            // it tells of a new row, and all that the row holds
-  std::map<uint32_t, crdt::OwnedValue> values;  // by column id
-  crdt::Hlc newest = 0;
-};
 
 // What becomes of one row.
 struct Merge::Plan {
@@ -274,14 +265,26 @@ Merge::Hope Merge::most_hope(Rows_ rows) const {
   return plain && !aside_ && !options_.persona.on() ? Hope::all : Hope::new_rows;
 }
 
+Merge::Held Merge::held() const { return {work_.state, work_.outbox_waits, outcome_.refused.size()}; }
+
+// What try_rows() did that was not taken. Gives why.
+SqlError Merge::undo(const Held& before) {
+  SqlError error = fault_ ? *std::exchange(fault_, std::nullopt) : work_.db().last_error();
+  work_.state = before.state;
+  work_.outbox_waits = before.outbox_waits;
+  outcome_.refused.resize(before.refused);
+  work_.db().drop_queue();
+  work_.db().send("ROLLBACK TO SAVEPOINT rejoin_rows");
+  work_.db().send("RELEASE SAVEPOINT rejoin_rows");
+  return error;
+}
+
 // Merges the rows, or, when PostgreSQL refuses one of them, halves until it stands alone. Rows that were not as was
 // hoped are merged again, with more care.
 Status Merge::merge_rows(Rows_ rows, Hope hope, int round) {
   if (rows.empty()) return {};
   std::vector<Incoming*> again;
-  const State before = work_.state;
-  const size_t refused_before = outcome_.refused.size();
-  const bool outbox_before = work_.outbox_waits;
+  const Held before = held();
   REJOIN_ASSIGN(const Tried tried, try_rows(rows, hope, again));
   if (tried == Tried::taken) {
     if (again.empty()) return {};
@@ -289,13 +292,7 @@ Status Merge::merge_rows(Rows_ rows, Hope hope, int round) {
     for (Incoming* row : again) refuse_not_taken(*row);
     return {};
   }
-  const SqlError error = fault_ ? *std::exchange(fault_, std::nullopt) : work_.db().last_error();
-  work_.state = before;
-  work_.outbox_waits = outbox_before;
-  outcome_.refused.resize(refused_before);
-  work_.db().drop_queue();
-  work_.db().send("ROLLBACK TO SAVEPOINT rejoin_rows");
-  work_.db().send("RELEASE SAVEPOINT rejoin_rows");
+  const SqlError error = undo(before);
   if (tried == Tried::otherwise) work_.tenant().met_otherwise = kCautious;
   // What PostgreSQL does not take on a wrong presumption is not refused for that.
   if (tried == Tried::otherwise || (hope == Hope::all && rows.size() == 1)) return merge_rows(rows, Hope::new_rows);
@@ -533,6 +530,20 @@ struct Batch {
   explicit Batch(const Table& t) : table(&t), rows(t) {}
 };
 
+// Can a value of it be found that nobody has?
+bool moves_aside(const Column& column) {
+  return !column.not_null || column.type.kind == TypeClass::integer || column.type.kind == TypeClass::uuid ||
+         column.type.characters;
+}
+
+// As much of it as a character string of this type takes: "character varying(8)".
+std::string_view fitting(const Type& type, std::string_view random) {
+  const size_t length = type.characters ? type.sql.find('(') : std::string::npos;
+  if (length == std::string::npos) return random;
+  const auto most = static_cast<size_t>(std::strtoul(type.sql.c_str() + length + 1, nullptr, 10));
+  return random.substr(random.size() - std::min(most, random.size()));  // it begins with the time
+}
+
 }  // namespace
 
 // PostgreSQL judges UNIQUE row by row within a statement, so rows that exchange values get others for a moment: NULL,
@@ -544,6 +555,9 @@ Status Merge::move_aside(std::span<Plan> plans) {
       if (plan.row->table != &table || plan.action != Plan::update) continue;
       crdt::ColumnSet columns = plan.columns;
       columns &= table.unique;
+      plan.columns.each([&](uint32_t c) {
+        if (!moves_aside(table.columns[c])) columns.remove(c);
+      });
       if (!columns.empty()) by_columns[columns].push_back(&plan);
     }
     for (const auto& group : by_columns) {
@@ -564,7 +578,7 @@ Status Merge::move_aside(std::span<Plan> plans) {
             values.back().add(
                 BytesView(std::to_string(column.type.least + (first + static_cast<int64_t>(i)) % 30'000)));
           else
-            values.back().add(BytesView(random));
+            values.back().add(BytesView(fitting(column.type, random)));
         }
       });
       send_update(work_, table, target, columns, values, {});
@@ -604,7 +618,7 @@ Status Merge::edit_before_erase(std::vector<Plan>& plans, size_t& results,
         }
       });
       if (!fits.ok()) {
-        fault_ = SqlError{"", fits.error().message, "", ""};
+        fault_ = SqlError{"", fits.error().message, "", "", ""};
         return fits;
       }
       send_update(work_, table, rows, group.first, values, {});
@@ -741,7 +755,7 @@ Status Merge::write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>&
   }
   for (const auto& [result, rows] : edits)
     if (all[result].size() < rows) {
-      fault_ = SqlError{"42501", kRoleMayNot, "", ""};
+      fault_ = SqlError{"42501", kRoleMayNot, "", "", ""};
       return fail(Code::forbidden, kRoleMayNot);
     }
 
@@ -765,7 +779,7 @@ Status Merge::write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>&
         auto found = by_key.find(encoded);
         if (found == by_key.end()) {
           fault_ = SqlError{"", "PostgreSQL stored the row under another key: a trigger changed it, or its type rounds",
-                            "", ""};
+                            "", "", ""};
           return fail(Code::refused, fault_->message);
         }
         i = found->second;
@@ -887,7 +901,10 @@ Status Merge::finish() {
     REJOIN_TRY(merge_in_turn(std::move(rows)));
     if (last_try_) break;
     const bool stuck = waiting_.size() == waiting.size() || pass >= kMostPasses;
-    last_try_ = stuck && aside_;
+    if (stuck && aside_) {
+      REJOIN_ASSIGN(const bool some, merge_together());
+      last_try_ = !some || pass >= kMostPasses;
+    }
     aside_ = stuck && !aside_;
   }
   log_.send(work_);

@@ -52,6 +52,14 @@ class Merge {
     std::vector<std::pair<const Table*, size_t>> records, shapes;
     size_t waits_at = 0;
   };
+  // What a vain attempt leaves as it was.
+  struct Held {
+    State state;
+    bool outbox_waits = false;
+    size_t refused = 0;
+  };
+  Held held() const;
+  SqlError undo(const Held& before);
   Hope most_hope(Rows_ rows) const;
   Status merge_rows(Rows_ rows, Hope hope, int round = 0);
   Result<Tried> try_rows(Rows_ rows, Hope hope, std::vector<Incoming*>& again);
@@ -63,6 +71,8 @@ class Merge {
   Status move_aside(std::span<Plan> plans);
   Status edit_before_erase(std::vector<Plan>& plans, size_t& results, std::vector<std::pair<size_t, size_t>>& edits);
   void keep(std::vector<Plan>& plans);
+  Result<bool> merge_together();
+  Result<std::optional<SqlError>> try_together(Rows_ rows);
   void refuse(const Incoming& row, Code code, const std::string& reason);
   void refuse_not_taken(const Incoming& row);
   Status refuse_unknown(const codec::ChangesetReader& reader, size_t index);

@@ -1,0 +1,21 @@
+// A row of a pushed frame, as it waits to be merged.
+#pragma once
+
+#include <map>
+
+#include "postgres/merge.h"
+
+namespace rejoin::postgres {
+
+struct Merge::Incoming {
+  const Table* table = nullptr;
+  Bytes key;
+  crdt::RowRecord theirs;
+  std::optional<crdt::RowRecord> whole;         // when part of it was left out, being another replica's
+  bool unknown = false;                         // it has columns that the table lacks
+  bool born = false;                            // it tells of a new row, and all that the row holds
+  std::map<uint32_t, crdt::OwnedValue> values;  // by column id
+  crdt::Hlc newest = 0;
+};
+
+}  // namespace rejoin::postgres

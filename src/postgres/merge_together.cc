@@ -1,0 +1,68 @@
+// Rows that PostgreSQL takes only together, among others that it does not take.
+#include <algorithm>
+#include <set>
+
+#include "postgres/complaint.h"
+#include "postgres/merge_incoming.h"
+
+namespace rejoin::postgres {
+namespace {
+
+constexpr size_t kMostWritten = 20'000;  // rows, over all attempts
+
+}  // namespace
+
+// All at once, as they are. Gives why PostgreSQL did not take them.
+Result<std::optional<SqlError>> Merge::try_together(Rows_ rows) {
+  std::vector<Incoming*> again;
+  const Held before = held();
+  REJOIN_ASSIGN(const Tried tried, try_rows(rows, Hope::new_rows, again));
+  if (tried != Tried::taken) return std::optional(undo(before));
+  REJOIN_TRY(merge_rows(again, Hope::none, 1));
+  return std::optional<SqlError>();
+}
+
+// Tries the waiting rows together, without those of which PostgreSQL complains, one complaint after the other. Where
+// several want one value, leaving out one of them may do; where it does not say whom it means, any may be it. Gives
+// whether any were taken; the others go on waiting.
+Result<bool> Merge::merge_together() {
+  std::vector<Incoming*> rows;
+  std::set<std::pair<const Table*, BytesView>> known;
+  for (auto& row : waiting_)
+    if (known.emplace(row->table, row->key).second) rows.push_back(row.get());
+  std::vector<std::unique_ptr<Incoming>> all = std::exchange(waiting_, {});
+  size_t written = 0;
+  auto attempt = [&](Rows_ some) -> Result<std::optional<SqlError>> {
+    written += some.size();
+    REJOIN_ASSIGN(std::optional<SqlError> error, try_together(some));
+    if (error) return error;
+    const std::set<const Incoming*> taken(some.begin(), some.end());
+    for (auto& row : all)
+      if (!taken.contains(row.get())) waiting_.push_back(std::move(row));
+    return error;
+  };
+  while (rows.size() > 1 && written + rows.size() <= kMostWritten) {
+    REJOIN_ASSIGN(const std::optional<SqlError> error, attempt(rows));
+    if (!error) return true;
+    std::vector<Incoming*> meant;
+    for (Incoming* row : rows) {
+      const bool deleted = !row->theirs.alive && !row->theirs.live.bottom();
+      if (is_about(*error, {row->table, row->key, deleted, &row->values})) meant.push_back(row);
+    }
+    const bool unsaid = meant.empty();
+    if (unsaid) meant = rows;
+    const bool one_of_them = unsaid || (meant.size() > 1 && error->state == "23505");
+    for (size_t i = meant.size(); one_of_them && i > 0 && written + rows.size() <= kMostWritten; --i) {
+      std::vector<Incoming*> rest = rows;
+      std::erase(rest, meant[i - 1]);
+      REJOIN_ASSIGN(const std::optional<SqlError> other, attempt(rest));
+      if (!other) return true;
+    }
+    if (unsaid) break;
+    std::erase_if(rows, [&](Incoming* row) { return std::find(meant.begin(), meant.end(), row) != meant.end(); });
+  }
+  waiting_ = std::move(all);
+  return false;
+}
+
+}  // namespace rejoin::postgres
