@@ -4,296 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <optional>
 #include <set>
 
-#include "tests/support/store_world.h"
+#include "tests/support/constraint_cases.h"
 
 namespace rejoin::testing {
 namespace {
 
-struct Outcome {
-  std::string rows;     // of the server
-  std::string refused;  // what devices list as rejected, as: device table["key"]
-};
-
-// Cases of one group share their devices, so that each is what the others might wait for, or be lost behind.
-enum class Group { values, references };
-
-struct Case {
-  const char* name;
-  std::vector<StoreTable> tables = {};  // each with a text key `id`
-  std::string indexes = {};             // on devices and at the server
-  std::string in_postgres = {};         // instead of these in PostgreSQL; empty: the same
-  std::string on_devices = {};          // triggers and what is not synced
-  std::string before = {};              // at the first device, and everywhere before the others are
-  std::string first = {}, second = {};  // apart, in this order of time
-  std::string query = {};
-  // What all devices show with the embedded store, by this query, and list in rejoin_parked, as: table["key"]
-  std::string rows = {}, parked = {};
-  // PostgreSQL, when the older write reaches it first, and the younger. As `rows`, and nothing is refused, when left
-  // out.
-  std::optional<Outcome> older = {}, younger = {};
-  // Shows nothing on any device, over both stores: rows of one with values of another, what triggers left behind.
-  std::string never = {};
-  Group group = Group::values;
-};
+using Group = ConstraintGroup;
+using Case = ConstraintCase;
 
 const StoreTable kPlain{"plain", "id TEXT PRIMARY KEY, v TEXT", "id text PRIMARY KEY, v text"};
-
-// A parent is deleted on one device while another makes a child of it.
-Case deleted_parent(const char* name, const std::string& table, const std::string& action, const std::string& rows,
-                    const Outcome& older, const Outcome& younger) {
-  const std::string parents = table + "_lists", refers = " REFERENCES " + parents + " " + action;
-  return {.name = name,
-          .tables = {{parents, "id TEXT PRIMARY KEY", "id text PRIMARY KEY"},
-                     {table, "id TEXT PRIMARY KEY, list TEXT" + refers + ", text TEXT",
-                      "id text PRIMARY KEY, list text" + refers +
-                          (action == "ON DELETE RESTRICT" ? "" : " DEFERRABLE INITIALLY DEFERRED") + ", text text"}},
-          .before = "INSERT INTO " + parents + " VALUES('l')",
-          .first = "DELETE FROM " + parents,
-          .second = "INSERT INTO " + table + " VALUES('e', 'l', 'milk')",
-          .query = "SELECT * FROM " + table,
-          .rows = rows,
-          .parked = table + "[\"e\"]\n",
-          .older = older,
-          .younger = younger,
-          .group = Group::references};
-}
-
-const std::vector<Case>& cases() {
-  static const std::vector<Case> all{
-      {.name = "TwoInsertsOfOneValue",
-       .tables = {{"users", "id TEXT PRIMARY KEY, mail TEXT UNIQUE", "id text PRIMARY KEY, mail text UNIQUE"}},
-       .first = "INSERT INTO users VALUES('2', 'e@x')",
-       .second = "INSERT INTO users VALUES('1', 'e@x')",
-       .query = "SELECT * FROM users ORDER BY id",
-       .rows = "2|e@x\n",
-       .parked = "users[\"1\"]\n",
-       .older = Outcome{"2|e@x\n", "1 users[\"1\"]\n"},
-       .younger = Outcome{"1|e@x\n", "0 users[\"2\"]\n"}},
-      {.name = "UpdatesIntoOneValue",
-       .tables = {{"members", "id TEXT PRIMARY KEY, mail TEXT UNIQUE", "id text PRIMARY KEY, mail text UNIQUE"}},
-       .before = "INSERT INTO members VALUES('1', 'a'), ('2', 'b')",
-       .first = "UPDATE members SET mail = 'c' WHERE id = '2'",
-       .second = "UPDATE members SET mail = 'c' WHERE id = '1'",
-       .query = "SELECT * FROM members ORDER BY id",
-       .rows = "2|c\n",
-       .parked = "members[\"1\"]\n",
-       .older = Outcome{"1|a\n2|c\n", "1 members[\"1\"]\n"},
-       .younger = Outcome{"1|c\n2|b\n", "0 members[\"2\"]\n"}},
-      {.name = "UniqueOverSeveralColumns",
-       .tables = {{"seats", "id TEXT PRIMARY KEY, line INTEGER, seat INTEGER, UNIQUE (line, seat)",
-                   "id text PRIMARY KEY, line bigint, seat bigint, UNIQUE (line, seat)"}},
-       .before = "INSERT INTO seats VALUES('1', 1, 1), ('2', 2, 2), ('3', 3, 1)",
-       // Columns of one UNIQUE are columns of their own: (1, 2) of row 1, and row 3's own.
-       .first = "UPDATE seats SET line = 2 WHERE id = '1'; UPDATE seats SET line = 4 WHERE id = '3'",
-       .second = "UPDATE seats SET seat = 1 WHERE id = '2'; UPDATE seats SET seat = 4 WHERE id = '3'",
-       .query = "SELECT * FROM seats ORDER BY id",
-       .rows = "1|2|1\n3|4|4\n",
-       .parked = "seats[\"2\"]\n",
-       .older = Outcome{"1|2|1\n2|2|2\n3|4|4\n", "1 seats[\"2\"]\n"},
-       .younger = Outcome{"1|1|1\n2|2|1\n3|4|4\n", "0 seats[\"1\"]\n"}},
-      {.name = "APartialIndex",
-       .tables = {{"offers", "id TEXT PRIMARY KEY, code TEXT, open INTEGER",
-                   "id text PRIMARY KEY, code text, open bigint"}},
-       .indexes = "CREATE UNIQUE INDEX offers_open ON offers(code) WHERE open > 0",
-       .first = "INSERT INTO offers VALUES('1', 'x', 0), ('2', 'x', 1)",
-       .second = "INSERT INTO offers VALUES('3', 'x', 0), ('4', 'x', 2)",
-       .query = "SELECT * FROM offers ORDER BY id",
-       .rows = "1|x|0\n2|x|1\n3|x|0\n",
-       .parked = "offers[\"4\"]\n",
-       .older = Outcome{"1|x|0\n2|x|1\n3|x|0\n", "1 offers[\"4\"]\n"},
-       .younger = Outcome{"1|x|0\n3|x|0\n4|x|2\n", "0 offers[\"2\"]\n"}},
-      {.name = "AnExpressionIndex",
-       .tables = {{"names", "id TEXT PRIMARY KEY, name TEXT", "id text PRIMARY KEY, name text"}},
-       .indexes = "CREATE UNIQUE INDEX names_lower ON names(lower(name))",
-       .first = "INSERT INTO names VALUES('2', 'Mail')",
-       .second = "INSERT INTO names VALUES('1', 'mAIL')",
-       .query = "SELECT * FROM names ORDER BY id",
-       .rows = "2|Mail\n",
-       .parked = "names[\"1\"]\n",
-       .older = Outcome{"2|Mail\n", "1 names[\"1\"]\n"},
-       .younger = Outcome{"1|mAIL\n", "0 names[\"2\"]\n"}},
-      {.name = "NoCase",
-       .tables = {{"tags", "id TEXT PRIMARY KEY, tag TEXT COLLATE NOCASE UNIQUE", "id text PRIMARY KEY, tag text"}},
-       .in_postgres = "CREATE UNIQUE INDEX tags_lower ON tags(lower(tag))",
-       .before = "INSERT INTO tags VALUES('1', 'a'), ('2', 'b')",
-       .first = "UPDATE tags SET tag = 'X' WHERE id = '1'",
-       .second = "UPDATE tags SET tag = 'x' WHERE id = '2'",
-       .query = "SELECT * FROM tags ORDER BY id",
-       .rows = "1|X\n",
-       .parked = "tags[\"2\"]\n",
-       .older = Outcome{"1|X\n2|b\n", "1 tags[\"2\"]\n"},
-       .younger = Outcome{"1|a\n2|x\n", "0 tags[\"1\"]\n"}},
-      {.name = "ASwap",
-       .tables = {{"swaps", "id TEXT PRIMARY KEY, v TEXT UNIQUE, note TEXT",
-                   "id text PRIMARY KEY, v text UNIQUE, note text"}},
-       .before = "INSERT INTO swaps VALUES('1', 'a', 'of 1'), ('2', 'b', 'of 2')",
-       .first = "UPDATE swaps SET v = NULL WHERE id = '1'; UPDATE swaps SET v = 'a' WHERE id = '2';"
-                "UPDATE swaps SET v = 'b' WHERE id = '1'",
-       .second = "UPDATE swaps SET note = note || '!'",
-       .query = "SELECT * FROM swaps ORDER BY id",
-       .rows = "1|b|of 1!\n2|a|of 2!\n",
-       .never = "SELECT * FROM swaps WHERE note NOT LIKE 'of ' || id || '%'",
-       .group = Group::values},
-      {.name = "ASwapOfDeferredValues",
-       .tables = {{"deferred", "id TEXT PRIMARY KEY, v TEXT UNIQUE, note TEXT",
-                   "id text PRIMARY KEY, v text UNIQUE DEFERRABLE INITIALLY DEFERRED, note text"}},
-       .before = "INSERT INTO deferred VALUES('1', 'a', 'of 1'), ('2', 'b', 'of 2')",
-       .first = "UPDATE deferred SET v = NULL WHERE id = '1'; UPDATE deferred SET v = 'a' WHERE id = '2';"
-                "UPDATE deferred SET v = 'b' WHERE id = '1'",
-       .second = "UPDATE deferred SET note = note || '!'",
-       .query = "SELECT * FROM deferred ORDER BY id",
-       .rows = "1|b|of 1!\n2|a|of 2!\n",
-       .never = "SELECT * FROM deferred WHERE note NOT LIKE 'of ' || id || '%'",
-       .group = Group::values},
-      {.name = "AChain",
-       .tables = {{"chains", "id TEXT PRIMARY KEY, v TEXT UNIQUE, note TEXT",
-                   "id text PRIMARY KEY, v text UNIQUE, note text"}},
-       .before = "INSERT INTO chains VALUES('1', 'a', 'of 1'), ('2', 'b', 'of 2'), ('3', 'c', 'of 3')",
-       .first = "UPDATE chains SET v = 'd' WHERE id = '3'; UPDATE chains SET v = 'c' WHERE id = '2';"
-                "UPDATE chains SET v = 'b' WHERE id = '1'; INSERT INTO chains VALUES('0', 'a', 'of 0')",
-       .second = "UPDATE chains SET note = note || '!'",
-       .query = "SELECT * FROM chains ORDER BY id",
-       .rows = "0|a|of 0\n1|b|of 1!\n2|c|of 2!\n3|d|of 3!\n",
-       .never = "SELECT * FROM chains WHERE note NOT LIKE 'of ' || id || '%'"},
-      {.name = "InsertOrReplace",
-       .tables = {{"replaced", "id TEXT PRIMARY KEY, v TEXT UNIQUE, note TEXT",
-                   "id text PRIMARY KEY, v text UNIQUE, note text"}},
-       .before = "INSERT INTO replaced VALUES('1', 'a', 'of 1'), ('2', 'b', 'of 2')",
-       .first = "INSERT OR REPLACE INTO replaced VALUES('4', 'a', 'of 4')",
-       .second = "UPDATE replaced SET note = 'of 1, edited' WHERE id = '1'",
-       .query = "SELECT * FROM replaced ORDER BY id",
-       .rows = "2|b|of 2\n4|a|of 4\n",
-       .never = "SELECT * FROM replaced WHERE note NOT LIKE 'of ' || id || '%'"},
-      {.name = "UpdateOrReplace",
-       .tables = {{"updated", "id TEXT PRIMARY KEY, v TEXT UNIQUE, note TEXT",
-                   "id text PRIMARY KEY, v text UNIQUE, note text"}},
-       .before = "INSERT INTO updated VALUES('1', 'a', 'of 1'), ('2', 'b', 'of 2'), ('3', 'c', 'of 3')",
-       .first = "UPDATE OR REPLACE updated SET v = 'b' WHERE id = '3'",
-       .second = "INSERT OR REPLACE INTO updated VALUES('5', 'c', 'of 5')",
-       .query = "SELECT * FROM updated ORDER BY id",
-       .rows = "1|a|of 1\n5|c|of 5\n",
-       .never = "SELECT * FROM updated WHERE note NOT LIKE 'of ' || id || '%'"},
-      {.name = "TwoValidEditsThatACheckJoins",
-       .tables = {{"spans", "id TEXT PRIMARY KEY, low INTEGER, high INTEGER, CHECK (low <= high)",
-                   "id text PRIMARY KEY, low bigint, high bigint, CHECK (low <= high)"}},
-       .before = "INSERT INTO spans VALUES('1', 1, 10)",
-       .first = "UPDATE spans SET low = 8",
-       .second = "UPDATE spans SET high = 5",
-       .query = "SELECT low, high FROM spans",
-       .rows = "1|5\n"},
-      deleted_parent("AParentDeletedWhileAChildIsMade", "entries", "", "", {"", "1 entries[\"e\"]\n"},
-                     {"e|l|milk\n", "0 entries_lists[\"l\"]\n"}),
-      deleted_parent("ADeletionThatCascades", "cascading", "ON DELETE CASCADE", "", {"", "1 cascading[\"e\"]\n"},
-                     {"", ""}),
-      deleted_parent("ADeletionThatSetsNull", "nulled", "ON DELETE SET NULL", "e|null|milk\n",
-                     {"", "1 nulled[\"e\"]\n"}, {"e|null|milk\n", ""}),
-      deleted_parent("ADeletionThatIsRestricted", "restricting", "ON DELETE RESTRICT", "",
-                     {"", "1 restricting[\"e\"]\n"}, {"e|l|milk\n", "0 restricting_lists[\"l\"]\n"}),
-      {.name = "ASelfReference",
-       .tables = {{"tree", "id TEXT PRIMARY KEY, up TEXT REFERENCES tree",
-                   "id text PRIMARY KEY, up text REFERENCES tree DEFERRABLE INITIALLY DEFERRED"}},
-       .before = "INSERT INTO tree VALUES('root', 'root'), ('1', 'root')",
-       .first = "DELETE FROM tree WHERE id = '1'",
-       .second = "INSERT INTO tree VALUES('11', '1'), ('111', '11')",
-       .query = "SELECT * FROM tree ORDER BY id",
-       .rows = "root|root\n",
-       .parked = "tree[\"11\"]\ntree[\"111\"]\n",
-       .older = Outcome{"root|root\n", "1 tree[\"11\"]\n1 tree[\"111\"]\n"},
-       .younger = Outcome{"1|root\n11|1\n111|11\nroot|root\n", "0 tree[\"1\"]\n"},
-       .group = Group::references},
-      {.name = "ACycle",
-       .tables = {{"left_", "id TEXT PRIMARY KEY, r TEXT REFERENCES right_ DEFERRABLE INITIALLY DEFERRED",
-                   "id text PRIMARY KEY, r text"},
-                  {"right_", "id TEXT PRIMARY KEY, l TEXT REFERENCES left_ DEFERRABLE INITIALLY DEFERRED",
-                   "id text PRIMARY KEY, l text REFERENCES left_ DEFERRABLE INITIALLY DEFERRED"}},
-       .in_postgres = "ALTER TABLE left_ ADD FOREIGN KEY (r) REFERENCES right_ DEFERRABLE INITIALLY DEFERRED",
-       .before = "BEGIN; INSERT INTO left_ VALUES('1', '2'); INSERT INTO right_ VALUES('2', '1'); COMMIT",
-       .first = "BEGIN; DELETE FROM left_; DELETE FROM right_; COMMIT",
-       .second = "INSERT INTO left_ VALUES('3', '2')",
-       .query = "SELECT id FROM left_ UNION ALL SELECT id FROM right_ ORDER BY 1",
-       .rows = "",
-       .parked = "left_[\"3\"]\n",
-       .older = Outcome{"", "1 left_[\"3\"]\n"},
-       .younger = Outcome{"1\n2\n3\n", "0 left_[\"1\"]\n0 right_[\"2\"]\n"},
-       .group = Group::references},
-      {.name = "AChildThatWasWrittenUnenforced",
-       .tables = {{"homes", "id TEXT PRIMARY KEY", "id text PRIMARY KEY"},
-                  {"guests", "id TEXT PRIMARY KEY, home TEXT REFERENCES homes",
-                   "id text PRIMARY KEY, home text REFERENCES homes DEFERRABLE INITIALLY DEFERRED"}},
-       .first = "PRAGMA foreign_keys = OFF; INSERT INTO guests VALUES('early', 'h'), ('lost', 'nowhere')",
-       .second = "INSERT INTO homes VALUES('h')",
-       .query = "SELECT * FROM guests ORDER BY id",
-       .rows = "early|h\n",
-       .parked = "guests[\"lost\"]\n",
-       .older = Outcome{"", "0 guests[\"early\"]\n0 guests[\"lost\"]\n"},
-       .younger = Outcome{"early|h\n", "0 guests[\"lost\"]\n"},
-       .group = Group::references},
-      {.name = "AFullTextIndexThatTriggersKeep",
-       .tables = {{"notes", "id TEXT PRIMARY KEY, title TEXT UNIQUE, body TEXT",
-                   "id text PRIMARY KEY, title text UNIQUE, body text"}},
-       .on_devices =
-           "CREATE VIRTUAL TABLE search USING fts5(body, content='notes', content_rowid='rowid');"
-           "CREATE TRIGGER notes_i AFTER INSERT ON notes BEGIN INSERT INTO search(rowid, body) VALUES(NEW.rowid, "
-           "NEW.body); END;"
-           "CREATE TRIGGER notes_d AFTER DELETE ON notes BEGIN INSERT INTO search(search, rowid, body) "
-           "VALUES('delete', OLD.rowid, OLD.body); END;"
-           "CREATE TRIGGER notes_u AFTER UPDATE ON notes BEGIN INSERT INTO search(search, rowid, body) "
-           "VALUES('delete', OLD.rowid, OLD.body); INSERT INTO search(rowid, body) VALUES(NEW.rowid, NEW.body); END",
-       .before = "INSERT INTO notes VALUES('1', 'a', 'oat milk'), ('2', 'b', 'bread'), ('3', 'c', 'milk')",
-       .first = "UPDATE notes SET body = 'milk bread' WHERE id = '2'; INSERT INTO notes VALUES('4', 'd', 'tea')",
-       .second = "DELETE FROM notes WHERE id = '3'; INSERT INTO notes VALUES('5', 'd', 'milk tea')",
-       .query = "SELECT * FROM notes ORDER BY id",
-       .rows = "1|a|oat milk\n2|b|milk bread\n4|d|tea\n",
-       .parked = "notes[\"5\"]\n",
-       .older = Outcome{"1|a|oat milk\n2|b|milk bread\n4|d|tea\n", "1 notes[\"5\"]\n"},
-       .younger = Outcome{"1|a|oat milk\n2|b|milk bread\n5|d|milk tea\n", "0 notes[\"4\"]\n"},
-       .never = "SELECT id FROM notes WHERE (body LIKE '%milk%') <> (rowid IN (SELECT rowid FROM search WHERE search "
-                "MATCH 'milk')) UNION ALL SELECT rowid FROM search WHERE search MATCH 'milk OR tea OR bread' AND rowid "
-                "NOT IN (SELECT rowid FROM notes)"},
-      {.name = "ADenormalisedCount",
-       .tables = {{"cards", "id TEXT PRIMARY KEY, list TEXT", "id text PRIMARY KEY, list text"}},
-       .on_devices =
-           "CREATE TABLE counts(list TEXT PRIMARY KEY, n INTEGER);"
-           "CREATE TRIGGER cards_i AFTER INSERT ON cards BEGIN INSERT INTO counts VALUES(NEW.list, 1) ON CONFLICT DO "
-           "UPDATE SET n = n + 1; END;"
-           "CREATE TRIGGER cards_d AFTER DELETE ON cards BEGIN UPDATE counts SET n = n - 1 WHERE list = OLD.list; END;"
-           "CREATE TRIGGER cards_u AFTER UPDATE OF list ON cards BEGIN UPDATE counts SET n = n - 1 WHERE list = "
-           "OLD.list; INSERT INTO counts VALUES(NEW.list, 1) ON CONFLICT DO UPDATE SET n = n + 1; END",
-       .before = "INSERT INTO cards VALUES('1', 'a'), ('2', 'a'), ('3', 'b')",
-       .first = "UPDATE cards SET list = 'b' WHERE id = '1'",
-       .second = "DELETE FROM cards WHERE id = '2'; INSERT INTO cards VALUES('4', 'c')",
-       .query = "SELECT * FROM cards ORDER BY id",
-       .rows = "1|b\n3|b\n4|c\n",
-       .never =
-           "SELECT list, n FROM counts WHERE n <> (SELECT count(*) FROM cards WHERE cards.list = counts.list) UNION "
-           "ALL SELECT id, list FROM cards WHERE list NOT IN (SELECT list FROM counts)"},
-      {.name = "AnUpdatedAt",
-       .tables = {{"touched", "id TEXT PRIMARY KEY, v INTEGER, updated TEXT, updates INTEGER DEFAULT 0",
-                   "id text PRIMARY KEY, v bigint, updated text, updates bigint DEFAULT 0"}},
-       .on_devices = "CREATE TRIGGER touch AFTER UPDATE OF v ON touched BEGIN UPDATE touched SET updated = 'with ' || "
-                     "NEW.v, updates = updates + 1 WHERE id = NEW.id; END",
-       .before = "INSERT INTO touched(id, v) VALUES('1', 1), ('2', 1), ('3', 1)",
-       .first = "UPDATE touched SET v = 2 WHERE id IN ('1', '3')",
-       .second = "UPDATE touched SET v = 3 WHERE id IN ('2', '3')",
-       .query = "SELECT * FROM touched ORDER BY id",
-       .rows = "1|2|with 2|1\n2|3|with 3|1\n3|3|with 3|1\n"},
-      {.name = "ATriggerThatWritesOtherSyncedTables",
-       .tables = {{"orders", "id TEXT PRIMARY KEY, amount INTEGER", "id text PRIMARY KEY, amount bigint"},
-                  {"audit", "id TEXT PRIMARY KEY, what TEXT", "id text PRIMARY KEY, what text"},
-                  {"drafts", "id TEXT PRIMARY KEY", "id text PRIMARY KEY"}},
-       .on_devices = "CREATE TRIGGER ordered AFTER INSERT ON orders BEGIN INSERT INTO audit VALUES(hex(randomblob(8)), "
-                     "'order ' || NEW.id); DELETE FROM drafts WHERE id = NEW.id; END",
-       .before = "INSERT INTO drafts VALUES('1'), ('2'), ('3')",
-       .first = "INSERT INTO orders VALUES('1', 10)",
-       .second = "INSERT INTO orders VALUES('2', 5)",
-       .query = "SELECT what FROM audit UNION ALL SELECT id FROM drafts ORDER BY 1",
-       .rows = "3\norder 1\norder 2\n"},
-  };
-  return all;
-}
 
 struct Param {
   StoreKind kind;
@@ -334,7 +55,7 @@ TEST_P(ConstraintsThroughServers, NothingIsLostAndNothingWaitsBehindIt) {
   const Param& p = GetParam();
   const bool embedded = p.kind == StoreKind::embedded;
   std::vector<Case> told;
-  for (const Case& c : cases())
+  for (const Case& c : constraint_cases())
     if (c.group == p.group) told.push_back(c);
   std::vector<StoreTable> tables{kPlain};
   std::string triggers;
@@ -412,7 +133,7 @@ TEST_P(ConstraintsThroughServers, NothingIsLostAndNothingWaitsBehindIt) {
         }
       }
     }
-    const std::optional<Outcome> otherwise = embedded ? std::nullopt : p.second_first ? c.younger : c.older;
+    const std::optional<ConstraintOutcome> otherwise = embedded ? std::nullopt : p.second_first ? c.younger : c.older;
     EXPECT_EQ(world->rows(c.query), otherwise ? otherwise->rows : c.rows);
     EXPECT_EQ(refused, otherwise ? otherwise->refused : "");
   }
