@@ -115,6 +115,109 @@ TEST(AppVersions, ThroughAServerInEveryOrderOfUpgrade) {
   }
 }
 
+// The second version renames a column, the third the table, and drops a column.
+struct Step {
+  const char* sql[2];
+};
+constexpr Step kToRenamedColumn{{"ALTER TABLE t RENAME COLUMN a TO label", ""}};
+constexpr Step kToRenamedTable{{"ALTER TABLE t RENAME TO items", "ALTER TABLE items DROP COLUMN b"}};
+
+void upgrade(Peer& p, const Step& step) {
+  for (const char* sql : step.sql) {
+    if (!*sql) continue;
+    ASSERT_TRUE(p.rejoin().alter(sql).ok()) << sql;
+  }
+  ASSERT_TRUE(p.rejoin().fold().ok());
+}
+
+TEST(AppVersions, OfRenamesAndADroppedColumnInEveryOrderOfUpgrade) {
+  for (const std::string order : {"xXY", "xYX", "YxX"}) {
+    SCOPED_TRACE(order);
+    Peer x(kV2, {"t"}), y(kV2, {"t"}), z(kV2, {"t"});
+    const auto later = [&] {
+      for (Peer* p : {&x, &y, &z}) p->clock().advance(1000);
+    };
+    const auto exchange_all = [&] {
+      for (int round = 0; round < 2; ++round) {
+        x.fetch(z);
+        y.fetch(x);
+        x.fetch(y);
+        z.fetch(x);
+      }
+    };
+    x.run("INSERT INTO t VALUES('x', 'x1', 'x2'), ('gone', 'g1', 'g2')");
+    exchange_all();
+    upgrade(y, kToRenamedColumn);
+    upgrade(z, kToRenamedColumn);
+    upgrade(z, kToRenamedTable);
+    later();
+    x.run("INSERT INTO t VALUES('older', 'o1', 'o2'); DELETE FROM t WHERE id = 'gone'");
+    y.run("INSERT INTO t VALUES('y', 'y1', 'y2'); UPDATE t SET b = 'y3' WHERE id = 'x'");
+    z.run("INSERT INTO items VALUES('z', 'z1')");
+    exchange_all();
+    // What was written under an older name is understood; under a newer one it waits.
+    EXPECT_EQ(x.rows("SELECT id, b FROM t ORDER BY id"), "'older'|'o2'\n'x'|'y3'\n'y'|'y2'\n");
+    EXPECT_EQ(y.rows("SELECT * FROM t ORDER BY id"), "'older'|'o1'|'o2'\n'x'|'x1'|'y3'\n'y'|'y1'|'y2'\n");
+    EXPECT_EQ(z.rows("SELECT * FROM items ORDER BY id"), "'older'|'o1'\n'x'|'x1'\n'y'|'y1'\n'z'|'z1'\n");
+    std::string x_now = "t", y_now = "t";
+    int n = 0, x_steps = 0;
+    for (const char step : order) {
+      Peer& upgraded = step == 'Y' ? y : x;
+      const int64_t seq = upgraded.seq();
+      upgrade(upgraded, step == 'x' ? kToRenamedColumn : kToRenamedTable);
+      if (step == 'x') {
+        EXPECT_EQ(upgraded.changeset(seq), Bytes());  // rows of a renamed table are news under its new name
+      }
+      if (step == 'Y') y_now = "items";
+      if (step == 'X') x_now = "items";
+      if (step != 'Y') ++x_steps;
+      later();
+      const std::string text = "'step " + std::to_string(++n) + "'";
+      z.run("UPDATE items SET label = " + text + " WHERE id = 'x'");
+      y.run("INSERT INTO " + y_now + "(id, label) VALUES('y " + std::to_string(n) + "', " + text + ")");
+      x.run("INSERT INTO " + x_now + (x_steps ? "(id, label)" : "(id, a)") + " VALUES('x " + std::to_string(n) + "', " +
+            text + ")");
+      exchange_all();
+    }
+    for (Peer* p : {&x, &y, &z}) {
+      EXPECT_EQ(p->rows("SELECT * FROM items ORDER BY id"),
+                "'older'|'o1'\n'x'|'step 3'\n'x 1'|'step 1'\n'x 2'|'step 2'\n'x 3'|'step 3'\n'y'|'y1'\n'y 1'|'step "
+                "1'\n'y 2'|'step 2'\n'y 3'|'step 3'\n'z'|'z1'\n");
+      EXPECT_TRUE(p->restore("items", {sim::Value::text("gone")}));
+      EXPECT_EQ(p->rows("SELECT * FROM items WHERE id = 'gone'"), "'gone'|'g1'\n");
+      // Values of the column that they all have dropped; once for each row.
+      EXPECT_EQ(p->rows("SELECT table_name, key FROM rejoin_parked GROUP BY 1, 2 HAVING count(*) > 1"), "");
+      p->expect_sound(true);
+    }
+  }
+}
+
+// Symptom: rejoin_parked got an entry for each edit of a column that this version lacks, without end.
+TEST(AppVersions, WhatIsKeptAsideOfARowIsOneEntryHoweverOftenItIsEdited) {
+  Peer old(kV1, {"t"}), fresh(kV2 + ";" + kU, {"t", "u"}), beyond(kV2 + ";" + kU, {"t", "u"});
+  fresh.run("INSERT INTO t VALUES('1', 'a', 'b'); INSERT INTO u VALUES('2', 'v')");
+  for (int edit = 0; edit < 5; ++edit) {
+    fresh.clock().advance(1000);
+    fresh.run("UPDATE t SET b = 'b" + std::to_string(edit) + "'; UPDATE u SET v = 'v" + std::to_string(edit) + "'");
+    old.clock().set(fresh.clock().now_ms());
+    old.fetch(fresh);
+    beyond.fetch(old);
+    EXPECT_EQ(beyond.rows(kT), fresh.rows(kT));
+    EXPECT_EQ(beyond.rows("SELECT * FROM u"), fresh.rows("SELECT * FROM u"));
+  }
+  EXPECT_EQ(old.rows("SELECT table_name, key, since FROM rejoin_parked ORDER BY 1"),
+            "'t'|'[\"1\"]'|1700000001000\n'u'|'[\"2\"]'|1700000001000\n");
+  // What is no news changes nothing.
+  const std::string before = old.dump();
+  old.apply(fresh.changeset());
+  EXPECT_EQ(old.dump(), before);
+  to_v2(old, true);
+  to_v3(old);
+  EXPECT_EQ(old.rows(kT), fresh.rows(kT));
+  EXPECT_EQ(old.rows("SELECT * FROM u"), fresh.rows("SELECT * FROM u"));
+  old.expect_sound();
+}
+
 // Symptom: what a relaying device had kept aside appeared there when it was upgraded, and never at its server.
 TEST(AppVersions, WhatARelayKeptAsideReachesItsServerAfterItsUpgrade) {
   LoopbackServer server;

@@ -36,28 +36,40 @@ Status insert_parked(Context& ctx, const std::string& table, BytesView key, size
   return s->run("parking a row");
 }
 
-// What waits of the row already, joined with the frame.
-Status join_waiting(Context& ctx, const std::string& table, BytesView key, Bytes& frame) {
+struct Waiting {
+  int64_t id = 0;    // 0: nothing
+  bool news = true;  // joined they tell more than what waits
+};
+
+// Joins what waits of the row already, for the same cause, with the frame.
+Result<Waiting> join_waiting(Context& ctx, const std::string& table, BytesView key, int64_t due_ms, Bytes& frame) {
   REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_parked INDEXED BY rejoin_parked_key "
-                                             "WHERE table_name=?1 AND k=?2 AND due=?3"));
+                                             "WHERE table_name=?1 AND k=?2 AND due IS ?3 AND frame IS NOT NULL"));
   Use use(*s);
   s->bind_text(1, table);
   s->bind_blob(2, key);
-  s->bind(3, kDueWhenKnown);
-  REJOIN_ASSIGN(bool row, s->step("reading a parked change"));
-  if (!row) return {};
-  const int64_t id = s->integer(0);
-  REJOIN_ASSIGN(auto joined, join_parked(ctx, s->blob(1), frame));
-  if (!joined || *joined == s->blob(1)) {
-    if (joined) frame = std::move(*joined);
-    return {};
+  if (due_ms)
+    s->bind(3, due_ms);
+  else
+    s->bind_null(3);
+  for (;;) {
+    REJOIN_ASSIGN(bool row, s->step("reading a parked change"));
+    if (!row) return Waiting{};
+    REJOIN_ASSIGN(auto joined, join_parked(ctx, s->blob(1), frame));
+    if (!joined) continue;  // the table had another key then
+    const Waiting out{s->integer(0), *joined != s->blob(1)};
+    frame = std::move(*joined);
+    return out;
   }
-  s->reset();
-  frame = std::move(*joined);
-  REJOIN_ASSIGN(Statement * old, ctx.statement("DELETE FROM main.rejoin_parked WHERE id=?1"));
-  Use use_old(*old);
-  old->bind(1, id);
-  return old->run("joining a parked change");
+}
+
+Status replace_parked(Context& ctx, int64_t id, const std::string& reason, BytesView frame) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_parked SET reason=?2, frame=?3 WHERE id=?1"));
+  Use use(*s);
+  s->bind(1, id);
+  s->bind_text(2, reason);
+  s->bind_blob(3, frame);
+  return s->run("joining a parked change");
 }
 
 // `announced`: they were passed on when they were parked.
@@ -96,9 +108,14 @@ Status replay(Work& work, const std::vector<int64_t>& ids, bool announced) {
 Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,
                   int64_t due_ms, BytesView frame, bool announced) {
   Bytes copy(frame);
-  if (due_ms == kDueWhenKnown) REJOIN_TRY(join_waiting(ctx, table, key, copy));
+  Waiting waiting;
+  if (!due_ms || due_ms == kDueWhenKnown) {
+    REJOIN_ASSIGN(waiting, join_waiting(ctx, table, key, due_ms, copy));
+  }
+  if (!waiting.news) return {};
   const int64_t before = sqlite3_total_changes(ctx.db);
-  REJOIN_TRY(insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy));
+  REJOIN_TRY(waiting.id ? replace_parked(ctx, waiting.id, reason, copy)
+                        : insert_parked(ctx, table, key, key_columns, reason, due_ms, &copy));
   // What waits for its time, or for its row, is passed on when it has been merged.
   if (due_ms || announced || sqlite3_total_changes(ctx.db) == before) return {};
   return log_parked(ctx, table, key);
