@@ -4,10 +4,8 @@ import os
 import sys
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "interop"), os.path.join(HERE, "..", "scripts", "lib")]
-from private_postgres import PrivatePostgres  # noqa: E402
-from support import FolderTest, Server, plain, rows  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
+from support import FolderTest, PostgresStoreTest, Server, plain, rows  # noqa: E402
 
 ON_DEVICE = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)"
 
@@ -79,24 +77,10 @@ class AdminOfFilesTest(FolderTest):
     ORDER = -1  # file names are sorted as names are: capitals first
 
 
-class AdminOfPostgresTest(AdminOfFilesTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.postgres = PrivatePostgres()
-        cls.postgres.__enter__()
-        cls.addClassCleanup(cls.postgres.__exit__)
-        cls.postgres.psql("CREATE ROLE owner LOGIN; CREATE ROLE app LOGIN")
-        cls.databases = 0
-
+class AdminOfPostgresTest(PostgresStoreTest, AdminOfFilesTest):
     def serve(self):
-        type(self).databases += 1
-        name = f"db{self.databases}"
-        self.postgres.psql(f"CREATE DATABASE {name} OWNER owner")
-        self.postgres.psql("CREATE TABLE todos(org text, id text, title text, PRIMARY KEY(org, id)); GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO app",
-                           "owner", name)
-        for arguments in (("init", "--role", "app"), ("track", "todos", "--tenant-column", "org")):
-            self.ok("pg", *arguments, "--postgres", self.postgres.url("owner", name))
-        self.store = ("--postgres", self.postgres.url("app", name))
+        self.tracked("CREATE TABLE todos(org text, id text, title text, PRIMARY KEY(org, id))", "todos", "--tenant-column", "org")
+        self.store = self.at_store()
         return Server(self.path("server"), *self.store)
 
     def test_what_is_not_there_and_mistakes(self):

@@ -6,10 +6,8 @@ import os
 import sys
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "interop"), os.path.join(HERE, "..", "scripts", "lib")]
-from private_postgres import PrivatePostgres  # noqa: E402
-from support import FolderTest, Run, Server, plain  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
+from support import FolderTest, PostgresStoreTest, Run, Server, plain  # noqa: E402
 from sync_over_http_test import Between  # noqa: E402
 
 ON_DEVICE = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0); CREATE TABLE extra(id TEXT PRIMARY KEY)"
@@ -114,28 +112,15 @@ class AuditOfFilesTest(FolderTest):
         self.assertEqual([f for f in os.listdir(folder) if f.startswith("2020")], [])
 
 
-class AuditOfPostgresTest(AuditOfFilesTest):
+class AuditOfPostgresTest(PostgresStoreTest, AuditOfFilesTest):
     test_the_oldest_files_go_by_age_and_size = None  # its partitions: postgres_upgrade_test.cc
-
-    @classmethod
-    def setUpClass(cls):
-        cls.postgres = PrivatePostgres()
-        cls.postgres.__enter__()
-        cls.addClassCleanup(cls.postgres.__exit__)
-        cls.postgres.psql("CREATE ROLE owner LOGIN; CREATE ROLE app LOGIN")
-        cls.databases = 0
 
     def setUp(self):
         super().setUp()
-        type(self).databases += 1
-        self.name = f"db{self.databases}"
-        self.postgres.psql(f"CREATE DATABASE {self.name} OWNER owner")
-        self.postgres.psql("CREATE TABLE todos(id text PRIMARY KEY, title text, done integer); GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO app", "owner", self.name)
-        for arguments in (("init", "--role", "app"), ("track", "todos", "--tenant", "acme")):
-            self.ok("pg", *arguments, "--postgres", self.postgres.url("owner", self.name))
+        self.tracked("CREATE TABLE todos(id text PRIMARY KEY, title text, done integer)", "todos", "--tenant", "acme")
 
     def serve(self, *arguments):
-        self.store = ("--postgres", self.postgres.url("app", self.name))
+        self.store = self.at_store()
         return Server(self.path("server"), *self.store, "--audit", *arguments)
 
     def entries(self):
@@ -146,16 +131,16 @@ class AuditOfPostgresTest(AuditOfFilesTest):
         return out
 
     def test_it_is_opt_in(self):
-        with Server(self.path("server"), "--postgres", self.postgres.url("app", self.name)) as server:
+        with Server(self.path("server"), *self.at_store()) as server:
             path, token = self.phone(server, "INSERT INTO todos VALUES('t1', 'x', 0)")
             self.ok("sync", path, server.url, "--token", token)
         self.assertEqual(self.entries(), [])
-        self.assertIn("audit_days", self.refused(2, "serve", "--data", self.path("x"), "--audit", "--audit-keep", "1d", "--postgres", self.postgres.url("app", self.name)).err)
+        self.assertIn("audit_days", self.refused(2, "serve", "--data", self.path("x"), "--audit", "--audit-keep", "1d", *self.at_store()).err)
 
     def test_without_the_table_the_server_does_not_start(self):
         self.postgres.psql("DROP TABLE rejoin.audit; DROP FUNCTION rejoin.audit_partitions(); ALTER TABLE rejoin.meta DROP COLUMN audit_days; UPDATE rejoin.meta SET version = 1",
                            database=self.name)
-        self.assertIn("rejoin pg init", self.refused(6, "serve", "--data", self.path("x"), "--listen", "127.0.0.1:0", "--audit", "--postgres", self.postgres.url("app", self.name)).err)
+        self.assertIn("rejoin pg init", self.refused(6, "serve", "--data", self.path("x"), "--listen", "127.0.0.1:0", "--audit", *self.at_store()).err)
 
 
 if __name__ == "__main__":

@@ -7,27 +7,20 @@ import sys
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "interop"), os.path.join(HERE, "..", "scripts", "lib")]
+sys.path[:0] = [HERE, os.path.join(HERE, "interop")]
 import live_connection_test  # noqa: E402
 from haproxy import Haproxy  # noqa: E402
 from http_peer import call, metrics, wait_for  # noqa: E402
-from private_postgres import PrivatePostgres  # noqa: E402
-from support import Server  # noqa: E402
+from support import PostgresStoreTest, Server  # noqa: E402
 
 TABLE = "CREATE TABLE todos(id text PRIMARY KEY, title text, done bigint, priority bigint)"
 
 
-class LiveThroughHaproxyTest(live_connection_test.LiveTest):
+class LiveThroughHaproxyTest(PostgresStoreTest, live_connection_test.LiveTest):
     def setUp(self):
         super().setUp()
-        self.postgres = PrivatePostgres()
-        self.postgres.__enter__()
-        self.addCleanup(self.postgres.__exit__)
-        self.postgres.psql("CREATE ROLE owner LOGIN; CREATE ROLE runtime LOGIN; CREATE DATABASE app OWNER owner")
-        self.postgres.psql(TABLE + "; GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO runtime", "owner", "app")
-        for arguments in (("init", "--role", "runtime"), ("track", "public.todos", "--tenant", "acme")):
-            self.ok("pg", *arguments, "--postgres", self.postgres.url("owner", "app"))
-        self.nodes = [Server(self.path("server"), "--postgres", self.postgres.url("runtime", "app")) for _ in range(2)]
+        self.tracked(TABLE, "public.todos", "--tenant", "acme")
+        self.nodes = [Server(self.path("server"), *self.at_store()) for _ in range(2)]
         for node in self.nodes:
             node.__enter__()
             self.addCleanup(node.__exit__)
@@ -47,7 +40,7 @@ class LiveThroughHaproxyTest(live_connection_test.LiveTest):
         wait_for(lambda: [self.connections(node) for node in self.nodes] == [1, 1])
         self.write(a, "INSERT INTO todos VALUES('1', 'of a device', 0, 1)")
         self.comes_to(b, [("1", "of a device", 0, 1)])
-        self.postgres.psql("INSERT INTO todos VALUES('2', 'by SQL', 0, 1)", "owner", "app")
+        self.postgres.psql("INSERT INTO todos VALUES('2', 'by SQL', 0, 1)", "owner", self.name)
         for path in (a, b):
             self.comes_to(path, [("1", "of a device", 0, 1), ("2", "by SQL", 0, 1)])
         self.nodes[0].stop(signal.SIGKILL)

@@ -9,8 +9,8 @@ import unittest
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *f) for f in (("interop",), ("..", "scripts", "lib"))]
 from http_peer import metrics, wait_for  # noqa: E402
 from live_peer import Live  # noqa: E402
-from private_postgres import PrivatePostgres, Session  # noqa: E402
-from support import FolderTest, Server, plain  # noqa: E402
+from private_postgres import Session  # noqa: E402
+from support import PostgresStoreTest, Server, plain  # noqa: E402
 
 TABLE = "CREATE TABLE todos(id text PRIMARY KEY, title text)"
 LAG, CAPTURED = "rejoin_live_lag_seconds", "rejoin_postgres_captured_age_seconds"
@@ -22,25 +22,11 @@ def waited(told, kind):
     return tuple(told[name + f'{{kind="{kind}"}}'] for name in ("rejoin_postgres_seconds_count", "rejoin_postgres_seconds_sum", "rejoin_postgres_round_trips_total"))
 
 
-class PostgresMetricsTest(FolderTest):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres = PrivatePostgres()
-        cls.postgres.__enter__()
-        cls.addClassCleanup(cls.postgres.__exit__)
-        cls.postgres.psql("CREATE ROLE owner LOGIN; CREATE ROLE app LOGIN")
-        cls.databases = 0
-
+class PostgresMetricsTest(PostgresStoreTest):
     def setUp(self):
         super().setUp()
-        type(self).databases += 1
-        self.name = f"db{self.databases}"
-        self.postgres.psql(f"CREATE DATABASE {self.name} OWNER owner")
-        self.postgres.psql(TABLE + "; GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO app", "owner", self.name)
-        for arguments in (("init", "--role", "app"), ("track", "public.todos", "--tenant", "acme")):
-            self.ok("pg", *arguments, "--postgres", self.postgres.url("owner", self.name))
-        self.server = Server(self.path("server"), "--postgres", self.postgres.url("app", self.name), "--audit", "--live-outbox-poll", "10ms")
+        self.tracked(TABLE, "public.todos", "--tenant", "acme")
+        self.server = Server(self.path("server"), *self.at_store(), "--audit", "--live-outbox-poll", "10ms")
         self.server.__enter__()
         self.addCleanup(self.server.__exit__)
         self.phone = self.database("phone.db", TABLE)

@@ -5,10 +5,9 @@ import os
 import sys
 import unittest
 
-sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *f) for f in (("interop",), ("..", "scripts", "lib"))]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
 from http_peer import claims, secret_of, signed, wait_for  # noqa: E402
-from private_postgres import PrivatePostgres  # noqa: E402
-from support import FolderTest, Run, Server, extended, plain  # noqa: E402
+from support import FolderTest, PostgresStoreTest, Run, Server, extended, plain  # noqa: E402
 
 ON_DEVICE = "CREATE TABLE todos(id TEXT PRIMARY KEY, owner TEXT, title TEXT); CREATE TABLE audit(id TEXT PRIMARY KEY, line TEXT)"
 IN_POSTGRES = """
@@ -18,8 +17,8 @@ CREATE TABLE friends(one text, other text);
 CREATE FUNCTION me() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('request.jwt.claims', true)::json ->> 'user' $$;
 ALTER TABLE todos ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON todos TO app_user USING (owner = me() OR EXISTS (SELECT FROM friends WHERE one = owner AND other = me())) WITH CHECK (owner = me());
-CREATE POLICY rejoin ON todos TO app_sync USING (true) WITH CHECK (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON todos, audit TO app_user, app_sync; GRANT SELECT ON friends TO app_user;
+CREATE POLICY rejoin ON todos TO app USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE, DELETE ON todos, audit TO app_user; GRANT SELECT ON friends TO app_user;
 INSERT INTO todos VALUES('a', 'ann', 'hers'), ('b', 'bob', 'his');
 """
 
@@ -95,30 +94,18 @@ class RightsOfTables(DeviceTest):
         self.assertIn("--impersonate", self.refused(2, "serve", "--data", self.path("s"), "--postgres", "postgres://h/d", "--impersonate-role", "r").err)
 
 
-class RowLevelSecurity(DeviceTest):
-    databases = 0
-
-    @classmethod
-    def setUpClass(cls):
-        cls.pg = PrivatePostgres()
-        cls.pg.__enter__()
-        cls.addClassCleanup(cls.pg.__exit__, None, None, None)
-        cls.pg.psql("CREATE ROLE owner LOGIN; CREATE ROLE app_sync LOGIN; CREATE ROLE app_user; CREATE ROLE app_boss SUPERUSER; GRANT app_user, app_boss TO app_sync")
+class RowLevelSecurity(PostgresStoreTest, DeviceTest):
+    ROLES = PostgresStoreTest.ROLES + "; CREATE ROLE app_user; CREATE ROLE app_boss SUPERUSER; GRANT app_user, app_boss TO app"
 
     def setUp(self):
         super().setUp()
-        RowLevelSecurity.databases += 1
-        self.name = f"app{self.databases}"
-        self.pg.psql(f"CREATE DATABASE {self.name} OWNER owner")
-        self.sql(IN_POSTGRES)
-        self.ok("pg", "init", "--role", "app_sync", "--postgres", self.pg.url("owner", self.name))
-        self.ok("pg", "track", "public.todos", "public.audit", "--postgres", self.pg.url("owner", self.name))
+        self.tracked(IN_POSTGRES, "public.todos", "public.audit")
 
     def sql(self, text):
-        self.pg.psql(text, "owner", self.name)
+        self.postgres.psql(text, "owner", self.name)
 
     def serve(self, *more):
-        return Server(self.path("server"), "--postgres", self.pg.url("app_sync", self.name), "--impersonate", *more)
+        return Server(self.path("server"), *self.at_store(), "--impersonate", *more)
 
     def token(self, server, user, **more):
         return signed(secret_of(server), {**claims("main", user + "'s phone"), "role": "app_user", "user": user, **more})
@@ -143,13 +130,13 @@ class RowLevelSecurity(DeviceTest):
             # The phone is given away.
             self.sync(server, ann, self.token(server, "bob", sub="ann's phone"))
             self.assertEqual(self.ids(ann), ["b", "n"])
-            self.assertEqual(self.pg.rows("SELECT id FROM todos ORDER BY 1", database=self.name), [["a"], ["b"], ["n"]])
-            self.assertIn("sound", self.ok("pg", "doctor", "--postgres", self.pg.url("owner", self.name)).out)
+            self.assertEqual(self.postgres.rows("SELECT id FROM todos ORDER BY 1", database=self.name), [["a"], ["b"], ["n"]])
+            self.assertIn("sound", self.pg("doctor").out)
 
     def test_roles_that_a_token_may_not_choose(self):
         with self.serve() as server:
             ann = self.device("ann.db")
-            for role in ("app_boss", "owner", "app_sync", "nobody", "none", "pg_read_all_data", None, 7):
+            for role in ("app_boss", "owner", "app", "nobody", "none", "pg_read_all_data", None, 7):
                 told = self.sync(server, ann, self.token(server, "ann", role=role), 3)
                 self.assertIn("role", told.err)
                 self.assertNotIn("GRANT", told.err)

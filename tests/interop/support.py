@@ -6,11 +6,15 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
 ROOT = os.environ.get("REJOIN_SOURCE_DIR", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+sys.path.append(os.path.join(ROOT, "scripts", "lib"))
+from private_postgres import PrivatePostgres  # noqa: E402
+
 DIST = os.environ.get("REJOIN_DIST", os.path.join(ROOT, "dist"))
 REJOIN = os.environ.get("REJOIN_BIN", os.path.join(DIST, "rejoin"))
 EXTENSION = os.environ.get("REJOIN_SO", os.path.join(DIST, "rejoin.so"))
@@ -141,3 +145,39 @@ class FolderTest(unittest.TestCase):
         self.assertEqual(done.code, code, done)
         self.assertTrue(done.err.startswith("error: ") or '"error"' in done.out, done)
         return done
+
+
+class PostgresStoreTest(FolderTest):
+    """A private PostgreSQL for each class, in it for each test an empty database of `owner`'s, self.name, in which the role `app`, the servers', may
+    use what the schema `rejoin` has. self.tracked(sql, …) makes tables there."""
+
+    ROLES = "CREATE ROLE owner LOGIN; CREATE ROLE app LOGIN"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres = PrivatePostgres()
+        cls.postgres.__enter__()
+        cls.addClassCleanup(cls.postgres.__exit__)
+        cls.postgres.psql(cls.ROLES)
+        cls.databases = 0
+
+    def setUp(self):
+        super().setUp()
+        type(self).databases += 1
+        self.name = f"db{self.databases}"
+        self.postgres.psql(f"CREATE DATABASE {self.name} OWNER owner")
+        self.pg("init", "--role", "app")
+
+    def pg(self, *arguments):
+        """`rejoin pg` as the owner."""
+        return self.ok("pg", *arguments, "--postgres", self.postgres.url("owner", self.name))
+
+    def tracked(self, sql, *arguments):
+        """Makes tables, which `app` may read and write, and tracks them: `rejoin pg track …`."""
+        self.postgres.psql("ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app;" + sql, "owner", self.name)
+        self.pg("track", *arguments)
+
+    def at_store(self):
+        """Words by which a command finds the database as `app`."""
+        return "--postgres", self.postgres.url("app", self.name)
