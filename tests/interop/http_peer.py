@@ -47,8 +47,17 @@ def sync_json(server, message, token=None, **headers):
     return call(server, "POST", "/v1/sync", body, {"Content-Type": JSON, **headers}, token)
 
 
-def connect(server):
-    return socket.create_connection(("127.0.0.1", server.port), timeout=120)
+def connect(server, buffer=None):
+    peer = socket.socket()
+    try:
+        if buffer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        peer.settimeout(120)
+        peer.connect(("127.0.0.1", server.port))
+    except BaseException:
+        peer.close()
+        raise
+    return peer
 
 
 def head(path="/v1/sync", method="POST", token=None, **headers):

@@ -8,9 +8,9 @@ import struct
 from http_peer import connect, head, read_reply
 
 
-def upgrade(server, token=None, **headers):
-    """(socket, reply): the socket is None when the server did not take it."""
-    peer = connect(server)
+def upgrade(server, token=None, buffer=None, **headers):
+    """(socket, reply): the socket is None when the server did not take it. `buffer`: bytes that the kernel keeps for who does not read."""
+    peer = connect(server, buffer)
     fields = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
               "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(), **headers}
     peer.sendall(head("/v1/live", "GET", token, **fields))
@@ -43,8 +43,8 @@ def read_exactly(peer, size):
     return out
 
 
-def read_frame(peer):
-    """(opcode, payload), or None when the connection is gone."""
+def read_piece(peer):
+    """(opcode, payload, whether it is the last piece of its message), or None when the connection is gone."""
     try:
         start = read_exactly(peer, 2)
         if start is None:
@@ -52,16 +52,23 @@ def read_frame(peer):
         size = start[1] & 127
         if size >= 126:
             size = int.from_bytes(read_exactly(peer, 2 if size == 126 else 8), "big")
-        return start[0] & 15, read_exactly(peer, size)
+        payload = read_exactly(peer, size)
+        return None if payload is None else (start[0] & 15, payload, start[0] >= 0x80)
     except ConnectionResetError:
         return None
+
+
+def read_frame(peer):
+    """(opcode, payload), or None when the connection is gone."""
+    got = read_piece(peer)
+    return got and got[:2]
 
 
 class Live:
     """A live connection in JSON. Answers pings."""
 
-    def __init__(self, server, token, **headers):
-        self.peer, self.reply = upgrade(server, token, **headers)
+    def __init__(self, server, token, buffer=None, **headers):
+        self.peer, self.reply = upgrade(server, token, buffer, **headers)
         self.closed = None
 
     def send(self, message):
@@ -69,20 +76,18 @@ class Live:
 
     def next(self):
         """The next message; None when the connection has ended: then `closed` is the code, if one was given."""
-        text = b""
-        while got := read_frame(self.peer):
-            opcode, payload = got
+        text = []
+        while got := read_piece(self.peer):
+            opcode, payload, last = got
             if opcode == 8:
                 self.closed = int.from_bytes(payload[:2], "big")
                 return None
             if opcode == 9:
                 self.peer.sendall(frame(payload, 10))
             elif opcode in (0, 1):
-                text += payload
-                try:
-                    return json.loads(text)
-                except ValueError:
-                    continue  # more of it comes
+                text.append(payload)
+                if last:
+                    return json.loads(b"".join(text))
         return None
 
     def follow(self, cursor="", site=b"0123456789abcdef"):

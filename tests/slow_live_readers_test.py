@@ -1,0 +1,157 @@
+"""Readers of GET /v1/live that stop reading, through real sockets: they cost the server bounded memory and nobody else a page, get everything when they
+read on, on the same connection or with a pull at their cursor, and are cut when they don't. (That one who is there, but takes nothing for a minute, is cut:
+slow/live_stall_test.py.)"""
+
+import base64
+import os
+import sys
+import threading
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
+from http_peer import metrics, peak_memory, sync_json, wait_for  # noqa: E402
+from live_peer import Live  # noqa: E402
+from support import FolderTest, PostgresStoreTest, Server, plain  # noqa: E402
+
+ON_DEVICE = "CREATE TABLE files(id TEXT PRIMARY KEY, body BLOB)"
+FIRST, EACH_TIME = 8, 1  # MiB: before them, and before each of them
+ROWS, BYTES = 64, 16 << 10  # of a transaction of one MiB
+# What a reader may have on its way, docs/live.md: --live-queue and a page of 1 MiB, in base64.
+EACH = (256 << 10) + (1 << 20) * 4 // 3 + (64 << 10)
+# What pushes and pages under way take, beside what is on its way to anybody.
+WORK = 32 << 20
+
+
+class SlowReadersTest(FolderTest):
+    SLOW, THEN = 12, 60  # how many, and MiB that come while they stand still
+
+    def serve(self, *arguments):
+        server = Server(self.path("server"), *arguments)
+        server.__enter__()
+        self.addCleanup(server.__exit__)
+        return server
+
+    def push(self, server, mebibytes):
+        path = self.path("writer.db")
+        if not os.path.exists(path):
+            self.database("writer.db", ON_DEVICE, ("files",))
+        db = plain(path)
+        at = db.execute("SELECT count(*) FROM files").fetchone()[0]
+        for _ in range(mebibytes):
+            db.execute("BEGIN")
+            db.executemany("INSERT INTO files VALUES(?, ?)", [(f"{at + i}", os.urandom(BYTES)) for i in range(ROWS)])
+            db.execute("COMMIT")
+            at += ROWS
+        db.close()
+        self.ok("sync", path, server.url, "--token", server.token("writer", "--schema"))
+
+    def reader(self, server, name, cursor="", buffer=None):
+        """One who follows, from there on."""
+        live = Live(server, server.token(name), buffer)
+        self.addCleanup(live.close)
+        page = live.follow(cursor)["page"]
+        live.rows, live.cursor = page.get("rows", 0), page["next_cursor"]
+        return live
+
+    def read(self, live):
+        """The next page; counts its rows."""
+        while message := live.next():
+            if "page" in message:
+                page = message["page"]["page"]
+                live.rows += page.get("rows", 0)
+                live.cursor = page["next_cursor"]
+                return page
+        raise AssertionError(f"the connection has ended: {live.closed}")
+
+    def read_all(self, live, total):
+        while live.rows < total:
+            self.read(live)
+
+    def test_they_cost_bounded_memory_and_nobody_a_page(self):
+        server = self.serve()
+        quick = self.reader(server, "quick")
+        self.push(server, FIRST)
+        self.read_all(quick, ROWS * FIRST)
+        start = peak_memory(server.process)
+        # Places of their own, so that they have no page in common.
+        slow = []
+        for i in range(self.SLOW):
+            self.push(server, EACH_TIME)
+            self.read_all(quick, ROWS * (FIRST + (i + 1) * EACH_TIME))
+            slow.append(self.reader(server, f"slow{i}", quick.cursor, 4096))
+            slow[i].rows += quick.rows
+        total = ROWS * (FIRST + self.SLOW * EACH_TIME + self.THEN)
+        failures = []
+
+        def go_on():
+            try:
+                self.read_all(quick, total)
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        self.push(server, self.THEN)
+        thread.join(120)
+        self.assertEqual((failures, thread.is_alive(), quick.rows), ([], False, total))
+        self.assertEqual(metrics(server)["rejoin_live_connections"], self.SLOW + 1)
+        wait_for(lambda: metrics(server)["rejoin_live_slow_readers_total"] >= self.SLOW)
+        self.memory(peak_memory(server.process) - start)
+
+        # One reads on where it is. Another is gone, and pulls with what it has.
+        self.read_all(slow[0], total)
+        self.assertEqual(slow[0].rows, total)
+        self.assertEqual(slow[0].cursor, quick.cursor)
+        self.read(slow[1])
+        slow[1].close()
+        pull = {"cursor": slow[1].cursor}
+        while True:
+            page = sync_json(server, {"protocol": 1, "hello": {"site": base64.b64encode(b"0123456789abcdef").decode()}, "pull": pull},
+                             server.token("slow1")).json["page"]
+            slow[1].rows += page.get("rows", 0)
+            pull["cursor"] = page["next_cursor"]
+            if not page.get("more"):
+                break
+        self.assertEqual(slow[1].rows, total)
+
+    def memory(self, grown):
+        bound = self.SLOW * EACH + WORK
+        print(f"{self.SLOW} readers, {self.THEN} MiB: grown by {grown / (1 << 20):.1f} MiB, bound {bound / (1 << 20):.1f}", flush=True)
+        self.assertLess(bound, self.THEN << 20)  # even if all had the same bytes on their way
+        self.assertLess(grown, bound)
+
+    def test_who_never_reads_is_cut(self):
+        server = self.serve("--live-heartbeat", "1s")
+        self.push(server, 1)
+        gone = [self.reader(server, f"gone{i}", buffer=4096) for i in range(3)]
+        quick = self.reader(server, "quick")
+        thread = threading.Thread(target=self.read_all, args=(quick, ROWS * 13))
+        thread.start()
+        self.push(server, 12)
+        thread.join(60)
+        while metrics(server).get('rejoin_live_closed_total{code="1006"}') != len(gone):
+            quick.peer.settimeout(0.1)  # it answers pings
+            try:
+                quick.next()
+            except TimeoutError:
+                pass
+        self.assertEqual(metrics(server)["rejoin_live_connections"], 1)
+
+
+class SlowReadersOfPostgresTest(PostgresStoreTest, SlowReadersTest):
+    SLOW, THEN = 3, 16
+    test_who_never_reads_is_cut = None
+
+    def setUp(self):
+        super().setUp()
+        self.tracked("CREATE TABLE files(id text PRIMARY KEY, body bytea)", "files", "--tenant", "acme")
+
+    def serve(self, *arguments):
+        return super().serve(*self.at_store(), *arguments)
+
+    def memory(self, grown):
+        """What merges take there is more than what so few readers could."""
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
