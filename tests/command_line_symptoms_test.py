@@ -149,6 +149,40 @@ class SymptomsTest(FolderTest):
             self.ok("sync", a, server.url, "--token", token)
         self.assertEqual(rows(self.path("server", "tenants", "acme.db")), rows(a))
 
+    def test_a_restored_server_took_a_reader_for_a_copy_and_lost_columns(self):
+        """A device that had nothing to send when it heard that the server had gone back: its rows went up under a new site id, and that insert was above
+        what the server knew of their columns."""
+        data = self.path("server")
+        paths = {name: self.database(name + ".db") for name in ("phone", "laptop")}
+        server = Server(data)
+
+        def sync(name, *sql):
+            db = plain(paths[name])
+            for statement in sql:
+                db.execute(statement)
+            db.close()
+            return self.ok("sync", paths[name], server.url, "--token", server.token(name, "--schema"), "--json").json
+
+        with server:
+            sync("phone", "INSERT INTO todos(id, title) VALUES('1', 'before')")
+            sync("laptop")
+        shutil.copytree(data, data + ".backup")
+        server.wanted_port = server.port
+        with server:
+            sync("laptop", "UPDATE todos SET title = 'after'")
+            sync("phone", "INSERT INTO todos(id, title) VALUES('2', 'after')")
+        shutil.rmtree(data)
+        os.rename(data + ".backup", data)
+        site = self.ok("status", paths["phone"], "--json").json["site"]
+        with server:
+            self.assertEqual(sync("phone")["pushed"], 2)
+            self.assertEqual(self.ok("status", paths["phone"], "--json").json["site"], site)
+            self.assertEqual([r[:2] for r in rows(os.path.join(data, "tenants", "acme.db"))], [("1", "before"), ("2", "after")])
+            for name in ("laptop", "phone"):
+                sync(name)
+        for path in (*paths.values(), os.path.join(data, "tenants", "acme.db")):
+            self.assertEqual([r[:2] for r in rows(path)], [("1", "after"), ("2", "after")])
+
     def test_another_tenant_at_the_same_address_got_nothing(self):
         a = self.with_rows("a.db", ("1", "2"))
         with Server(self.path("server")) as server:
