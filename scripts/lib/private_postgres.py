@@ -52,18 +52,25 @@ class PrivatePostgres:
             if self.user:
                 os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
             self.data, self.log = self.data or os.path.join(self.folder, "data"), os.path.join(self.folder, "log")
-            done = subprocess.run(self.as_user(os.path.join(self.bin, "initdb"), "-D", self.data, "-U", ADMIN, "-A", "trust", "-E", "UTF8",
-                                               "--no-locale", "--no-sync", *self.initdb),
-                                  cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, start_new_session=True)
-            if done.returncode:
-                raise NoPostgres(f"initdb failed:\n{done.stdout}{done.stderr}")
-            with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as file:
-                file.write("local all guarded scram-sha-256\nlocal all all trust\n")
+            self.fill()
             self.start()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def fill(self):
+        """Makes its data."""
+        self.run("initdb", "-D", self.data, "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", *self.initdb)
+        with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as file:
+            file.write("local all guarded scram-sha-256\nlocal all,replication all trust\n")
+
+    def run(self, name, *arguments):
+        """One of PostgreSQL's programs, as the unprivileged user."""
+        done = subprocess.run(self.as_user(os.path.join(self.bin, name), *arguments), cwd=self.folder, capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, start_new_session=True)
+        if done.returncode:
+            raise NoPostgres(f"{name} failed:\n{done.stdout}{done.stderr}")
 
     def __exit__(self, *_):
         self.stop()
@@ -122,6 +129,20 @@ class PrivatePostgres:
     def crash(self):
         self.stop(signal.SIGQUIT)
 
+    def kill(self):
+        """kill -9 of all its processes, as when its machine dies."""
+        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=True)
+        with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as file:
+            segment = file.read().split("\n")[6].split()[1]
+        for pid in (self.process.pid, *map(int, listed.stdout.split())):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait(60)
+        self.process = None
+        subprocess.run(["ipcrm", "-m", segment], check=False, capture_output=True)  # the only thing that outlives it
+
     def back_up(self):
         """A copy of all it has; it must be stopped."""
         shutil.rmtree(self.data + ".copy", ignore_errors=True)
@@ -156,6 +177,23 @@ class PrivatePostgres:
         told = self.psql(f"SELECT coalesce(json_agg(v), '[]') FROM (SELECT (SELECT json_agg(value) FROM json_each(row_to_json(q))) AS v FROM ({sql}) AS q) AS r",
                          role, database)
         return json.loads(told)
+
+
+class Standby(PrivatePostgres):
+    """A second one, which follows another by streaming replication until it is promoted."""
+
+    def __init__(self, primary, **settings):
+        super().__init__(**settings)
+        self.primary = primary
+
+    def fill(self):
+        # Its name there, for synchronous_standby_names.
+        conninfo = f"host={self.primary.folder} user={ADMIN} application_name=standby"
+        self.run("pg_basebackup", "-D", self.data, "-d", conninfo, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+
+    def promote(self):
+        """Makes it take writes; returns when it does."""
+        self.psql("SELECT pg_promote()")
 
 
 class Session:
