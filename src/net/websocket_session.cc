@@ -2,9 +2,9 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <algorithm>
-#include <boost/asio/detail/socket_option.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/beast/http/field.hpp>
@@ -26,7 +26,6 @@ constexpr size_t kGrowth = 16 << 10;
 // Bytes that the kernel takes beyond what is on the wire. Left to itself it takes megabytes for each peer that does not
 // read, and takes no more until a third of them is gone: then one that reads slowly looks like one that does not read.
 constexpr int kMostUnsent = 128 << 10;
-using MostUnsent = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
 // A message below it needs no leave to be kept.
 constexpr size_t kFree = 4 << 10;
 
@@ -64,8 +63,9 @@ WebSocketSession::WebSocketSession(std::unique_ptr<ServerStream> stream, std::sh
 WebSocketSession::~WebSocketSession() { ended(); }
 
 void WebSocketSession::accept(const Request& request, Fields fields) {
-  ErrorCode ignored;
-  stream_->socket().set_option(MostUnsent(kMostUnsent), ignored);
+  // Where it can't be had, the kernel's own bound holds.
+  (void)::setsockopt(stream_->socket().native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kMostUnsent,
+                     sizeof kMostUnsent);
   socket_.set_option(websocket::stream_base::decorator([fields = std::move(fields)](websocket::response_type& answer) {
     for (const auto& [name, value] : fields) answer.set(name, value);
   }));

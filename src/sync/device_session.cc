@@ -163,6 +163,7 @@ Status DeviceSession::take_ack(const Ack& ack) {
   // Else with the next sync: a server that refuses for ever must not keep the session going.
   if (anew && ++anew_ <= kMostAnew) push_more_ = true;
   nonce_.clear();
+  unknown_token_.clear();
   totals_.rows_pushed += ack.rows;
   totals_.rows_refused += ack.refused.size();
   chunk_bytes_ = options_.chunk_bytes;
