@@ -1,6 +1,7 @@
 // A file of an older build goes on where it was: its metadata is brought up to date by the first use, nothing is lost.
 #include <gtest/gtest.h>
 
+#include "sqlite/functions.h"
 #include "tests/support/sync_loopback.h"
 
 namespace rejoin::testing {
@@ -8,8 +9,17 @@ namespace {
 
 const std::string kSchema = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT);";
 
-// As the builds before format 4 made it, met by a connection that has never seen it.
+// As the builds before format 5 made it, met by a connection that has never seen it.
+void make_format_4(Peer& peer) {
+  peer.run(
+      "PRAGMA legacy_alter_table=ON; ALTER TABLE rejoin_aside RENAME TO rejoin_parked; PRAGMA legacy_alter_table=OFF");
+  if (peer.number("SELECT format FROM rejoin_state") == 5) peer.run("UPDATE rejoin_state SET format = 4");
+  for (int i = 0; i < 3; ++i) peer.database().close(i);
+}
+
+// As the builds before format 4 made it.
 void make_format_3(Peer& peer) {
+  make_format_4(peer);
   peer.run("DROP INDEX rejoin_parked_due; DROP INDEX rejoin_parked_hidden");
   if (peer.number("SELECT format FROM rejoin_state") == 4) peer.run("UPDATE rejoin_state SET format = 3");
   for (int i = 0; i < 3; ++i) peer.database().close(i);
@@ -52,7 +62,7 @@ class OlderFile : public ::testing::Test {
 TEST_F(OlderFile, SyncsOn) {
   device.must_sync(server);
   EXPECT_EQ(server.peer().rows("SELECT id, title FROM todos ORDER BY id"), "'1'|'synced'\n'2'|'not sent yet'\n");
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 5);
   server.settings.max_value_bytes = 10;
   device.peer.run("UPDATE todos SET title = 'a title that is too long' WHERE id = '2'");
   device.must_sync(server);
@@ -84,7 +94,7 @@ TEST_F(OlderFile, IsReadOn) {
   auto page = device.peer.rejoin().page({});
   ASSERT_TRUE(page.ok()) << page.error().message;
   EXPECT_GT(page->rows, 0u);
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 5);
   EXPECT_EQ(device.peer.rows("SELECT count(*) FROM rejoin_evicted"), "0\n");
 }
 
@@ -94,7 +104,7 @@ TEST_F(OlderFile, OfFormat2IsToo) {
   make_format_2(device.peer);
   auto page = device.peer.rejoin().page({});
   ASSERT_TRUE(page.ok()) << page.error().message;
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 5);
   EXPECT_EQ(device.peer.number("SELECT sent FROM rejoin_state"), device.peer.number("SELECT pushed FROM rejoin_peer"));
   device.must_sync(server);
   device.peer.expect_sound();
@@ -104,20 +114,41 @@ TEST_F(OlderFile, OfFormat3GetsItsIndexes) {
   device.must_sync(server);
   make_format_3(device.peer);
   device.must_sync(server);
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 4);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 5);
   EXPECT_EQ(device.peer.number("SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = "
-                               "'rejoin_parked'"),
+                               "'rejoin_aside'"),
             3);
   device.peer.expect_sound();
 }
 
+// Also where a statement reads, which keeps tables from being dropped, and views of the application's are out of order.
+TEST_F(OlderFile, OfFormat4ListsWhatWaitsWithItsValues) {
+  device.must_sync(server);
+  Peer other("CREATE TABLE notes(id TEXT PRIMARY KEY, text TEXT)", {"notes"});
+  other.run("INSERT INTO notes VALUES('n', 'waits')");
+  device.peer.fetch(other);
+  device.peer.run("CREATE VIEW broken AS SELECT * FROM nowhere; CREATE VIEW waiting AS SELECT key FROM rejoin_parked");
+  make_format_4(device.peer);
+  // As long as nothing of Rejoin was used it is the stored table.
+  EXPECT_EQ(device.peer.rows("SELECT table_name, key FROM rejoin_parked"), "'notes'|'[\"n\"]'\n");
+  ASSERT_TRUE(sqlite::register_functions(device.peer.handle(), device.peer.rejoin()).ok());
+  EXPECT_NE(device.peer.rows("SELECT * FROM rejoin_changes"), "");
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 5);
+  EXPECT_EQ(device.peer.rows("SELECT table_name, key, \"values\" FROM rejoin_parked"),
+            "'notes'|'[\"n\"]'|'{\"id\":\"n\",\"text\":\"waits\"}'\n");
+  EXPECT_EQ(device.peer.rows("SELECT * FROM waiting"), "'[\"n\"]'\n");
+  EXPECT_EQ(device.peer.number("PRAGMA legacy_alter_table"), 0);
+  device.peer.run("DROP VIEW broken");
+  device.peer.expect_sound(true);
+}
+
 TEST_F(OlderFile, ANewerOneIsRefused) {
-  device.peer.run("UPDATE rejoin_state SET format = 5");
+  device.peer.run("UPDATE rejoin_state SET format = 6");
   device.peer.database().close(0);
   auto page = device.peer.rejoin().page({});
   ASSERT_FALSE(page.ok());
   EXPECT_EQ(page.error().code, Code::unsupported);
-  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 5);
+  EXPECT_EQ(device.peer.number("SELECT format FROM rejoin_state"), 6);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 """docs/sql.md must document every SQL function and table-valued function that src/sqlite and src/extension register, and no other.
 
 Registered names are found in the sources: string literals "rejoin_…" in files that register functions or modules. Tables that users
-may read (rejoin_parked, rejoin_rejections) are documented below a heading of their own.
+may read (rejoin_rejections) are documented below a heading of their own.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 
 ROOT = os.environ.get("REJOIN_ROOT", ".")
 DOC = "docs/sql.md"
-READABLE_TABLES = {"rejoin_parked", "rejoin_rejections"}
+READABLE_TABLES = {"rejoin_rejections"}
 INTERNAL = {"rejoin_rows", "rejoin_close", "rejoin_nested_write"}  # of the engine's own statements and its end; of no use from SQL
 
 

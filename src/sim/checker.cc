@@ -38,7 +38,7 @@ void check_sound(World& world, int i) {
   if (!db.query(0, "PRAGMA foreign_key_check", rows) || !rows.empty())
     return world.fail("foreign_key_check", who + ": " + (rows.empty() ? db.last_error(0) : print(Key(rows[0]))));
   if (world.constrained() || world.altering()) return;  // what waits was compared with the model
-  if (!db.query(0, "SELECT table_name, key, reason FROM rejoin_parked", rows) || !rows.empty())
+  if (!db.query(0, "SELECT table_name, key, reason FROM rejoin_aside", rows) || !rows.empty())
     return world.fail("parked", who + ": " + (rows.empty() ? db.last_error(0) : print(Key(rows[0]))));
 }
 

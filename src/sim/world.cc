@@ -208,8 +208,8 @@ void World::check_parked(int i, int connection, const Oracle& model) {
     expected[table_specs()[static_cast<size_t>(row.first)].name + " [\"" + row.second[0].bytes + "\"]"] =
         parked_name(why);
   std::vector<std::vector<Value>> found;
-  if (!device(i).db->query(connection, "SELECT table_name, key, reason FROM rejoin_parked", found))
-    return fail("read", name_of(i) + ": reading rejoin_parked: " + device(i).db->last_error(connection));
+  if (!device(i).db->query(connection, "SELECT table_name, key, reason FROM rejoin_aside", found))
+    return fail("read", name_of(i) + ": reading rejoin_aside: " + device(i).db->last_error(connection));
   for (const auto& row : found) {
     std::string& why = actual[row[0].bytes + " " + row[1].bytes] = row[2].bytes;
     for (Parked p : {Parked::check, Parked::unique, Parked::foreign_key})
@@ -222,7 +222,7 @@ void World::check_parked(int i, int connection, const Oracle& model) {
     return out;
   };
   if (actual != expected)
-    fail("parked", name_of(i) + ": rejoin_parked lists\n" + list(actual) + "but should list\n" + list(expected));
+    fail("parked", name_of(i) + ": rejoin_aside lists\n" + list(actual) + "but should list\n" + list(expected));
 }
 
 void World::settle(int i, int c) {

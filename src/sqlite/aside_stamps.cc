@@ -10,7 +10,7 @@ Result<AsideStamps> AsideStamps::load(Context& ctx, const Table& table) {
   std::vector<std::string> names = table.former_names;
   names.push_back(table.name);
   for (const std::string& name : names) {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, id FROM main.rejoin_parked WHERE table_name=?1 COLLATE "
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, id FROM main.rejoin_aside WHERE table_name=?1 COLLATE "
                                                "NOCASE AND frame IS NOT NULL"));
     Use use(*s);
     s->bind_text(1, name);
@@ -28,7 +28,7 @@ Status AsideStamps::follow(BytesView key, const crdt::RowRecord& before, const c
   for (const int64_t id : ids_.at(Bytes(key))) {
     Bytes frame;
     {
-      REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT frame FROM main.rejoin_parked WHERE id=?1"));
+      REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT frame FROM main.rejoin_aside WHERE id=?1"));
       Use use(*s);
       s->bind(1, id);
       REJOIN_TRY(s->step("reading a row that is kept aside"));
@@ -50,7 +50,7 @@ Status AsideStamps::follow(BytesView key, const crdt::RowRecord& before, const c
     }
     crdt::canonicalise(aside, ctx_->sites);
     const Bytes moved = codec::encode_row_frame(reader->info().source, ctx_->sites, &**row);
-    REJOIN_ASSIGN(Statement * s, ctx_->statement("UPDATE main.rejoin_parked SET frame=?2 WHERE id=?1"));
+    REJOIN_ASSIGN(Statement * s, ctx_->statement("UPDATE main.rejoin_aside SET frame=?2 WHERE id=?1"));
     Use use(*s);
     s->bind(1, id);
     s->bind_blob(2, moved);

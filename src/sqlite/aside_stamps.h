@@ -24,7 +24,7 @@ class AsideStamps {
  private:
   explicit AsideStamps(Context& ctx) : ctx_(&ctx) {}
   Context* ctx_;
-  std::map<Bytes, std::vector<int64_t>> ids_;  // of rejoin_parked, by key
+  std::map<Bytes, std::vector<int64_t>> ids_;  // of rejoin_aside, by key
 };
 
 }  // namespace rejoin::sqlite

@@ -96,7 +96,7 @@ Result<std::string> status_json(Replica& replica) {
     }
   }
   REJOIN_ASSIGN(auto rejected, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_rejections"));
-  REJOIN_ASSIGN(auto parked, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_parked"));
+  REJOIN_ASSIGN(auto parked, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_aside"));
   std::string out =
       "{\"site\":\"" + to_hex(ctx.sites[work.state.site].view()) + "\",\"tables\":[" + tables +
       "],\"seq\":" + std::to_string(tail) + ",\"url\":" + url + ",\"pushed\":" + std::to_string(pushed_rows) +

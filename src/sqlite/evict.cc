@@ -208,7 +208,7 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
         REJOIN_TRY(erase_row(ctx, *table, key));
         REJOIN_TRY(visibility.left(*table, key));
         // Nothing of it stays behind elsewhere.
-        REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2", table->name, key));
+        REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_aside WHERE table_name=?1 AND k=?2", table->name, key));
         REJOIN_TRY(on_row(ctx,
                           "DELETE FROM main.rejoin_lost WHERE tbl=(SELECT id FROM main.rejoin_table WHERE name=?1) AND "
                           "k=?2",

@@ -17,11 +17,11 @@ CREATE TABLE main.rejoin_column(tbl INTEGER NOT NULL, id INTEGER NOT NULL, name 
 CREATE TABLE main.rejoin_former(tbl INTEGER NOT NULL, col INTEGER, name TEXT NOT NULL COLLATE NOCASE);
 CREATE TABLE main.rejoin_log(seq INTEGER PRIMARY KEY, tbl, op, bits, ms, k0);
 CREATE TABLE main.rejoin_batch(last_seq INTEGER PRIMARY KEY, token INTEGER NOT NULL, origin INTEGER);
-CREATE TABLE main.rejoin_parked(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
+CREATE TABLE main.rejoin_aside(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
   due INTEGER, k BLOB, frame BLOB);
-CREATE INDEX main.rejoin_parked_key ON rejoin_parked(table_name, k);
-CREATE INDEX main.rejoin_parked_due ON rejoin_parked(due) WHERE due IS NOT NULL;
-CREATE INDEX main.rejoin_parked_hidden ON rejoin_parked(table_name, k) WHERE frame IS NULL;
+CREATE INDEX main.rejoin_parked_key ON rejoin_aside(table_name, k);
+CREATE INDEX main.rejoin_parked_due ON rejoin_aside(due) WHERE due IS NOT NULL;
+CREATE INDEX main.rejoin_parked_hidden ON rejoin_aside(table_name, k) WHERE frame IS NULL;
 CREATE TABLE main.rejoin_lost(id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, k BLOB NOT NULL, col INTEGER NOT NULL, hlc INTEGER NOT NULL, site INTEGER NOT NULL, value);
 CREATE INDEX main.rejoin_lost_key ON rejoin_lost(tbl, k);
 CREATE TABLE main.rejoin_stream(source BLOB PRIMARY KEY, next BLOB NOT NULL, horizon INTEGER NOT NULL) WITHOUT ROWID;
@@ -50,6 +50,21 @@ CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NU
   state.bind(2, file_identity(ctx.db));
   return state.run("creating the state row");
 }
+
+namespace {
+
+// In the legacy way: the other one refuses where a view of the application's is out of order. Nothing is dropped, for
+// that fails while a statement reads.
+Status rename_parked(sqlite3* db) {
+  int legacy = 0;
+  sqlite3_db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, -1, &legacy);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1, nullptr);
+  Status renamed = exec(db, "ALTER TABLE main.rejoin_parked RENAME TO rejoin_aside");
+  sqlite3_db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, legacy, nullptr);
+  return renamed;
+}
+
+}  // namespace
 
 Status upgrade_layout(Context& ctx, int64_t from) {
   // Format 2: what a server told about refused rows, rows that were discarded, rows that are to leave.
@@ -84,6 +99,8 @@ UPDATE main.rejoin_state SET sent=(SELECT coalesce(max(pushed), 0) FROM main.rej
 CREATE INDEX main.rejoin_parked_due ON rejoin_parked(due) WHERE due IS NOT NULL;
 CREATE INDEX main.rejoin_parked_hidden ON rejoin_parked(table_name, k) WHERE frame IS NULL;
 )sql"));
+  // Format 5: rejoin_parked is a virtual table, which shows columns and values of what is kept aside.
+  if (from < 5) REJOIN_TRY(rename_parked(ctx.db));
   return exec(ctx.db, "UPDATE main.rejoin_state SET format=" + std::to_string(kFormat));
 }
 

@@ -7,7 +7,7 @@ namespace rejoin::sqlite {
 
 struct Context;
 
-inline constexpr int kFormat = 4;
+inline constexpr int kFormat = 5;
 
 // log.op
 enum LogOp : int {
@@ -18,8 +18,7 @@ enum LogOp : int {
   kSuspect = 5,  // an INSERT OR REPLACE may have displaced this row through another UNIQUE column
   kMerged = 16,  // k0 is a list of rows that a merge (or track) changed; bits is the origin's site index
   kBlank = 17,   // nothing; kept because the newest number must never be handed out twice
-  kParked =
-      18,  // a row was kept aside (rejoin_parked); k0 names it (sqlite/pass_on.h), bits is the origin's site index
+  kParked = 18,  // a row was kept aside (rejoin_aside); k0 names it (sqlite/pass_on.h), bits is the origin's site index
 };
 
 // Creates the metadata tables, mints the site id.

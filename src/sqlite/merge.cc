@@ -258,7 +258,7 @@ Status Merge::leave_unknown_columns(Block& b) {
     return refuse(b, Code::schema_refused,
                   "the receiver's table lacks columns that it has; add them there, or use a token that may (schema). "
                   "The other columns were taken");
-  return park(b, "it has columns that this table lacks; they will be merged when the table has them", 0);
+  return park(b, kLacksColumns, 0);
 }
 
 // A device speaks for itself only: of a row that carries other sites' changes too, its own part is taken, into

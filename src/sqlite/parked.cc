@@ -15,9 +15,9 @@ Status insert_parked(Context& ctx, const std::string& table, BytesView key, size
   REJOIN_ASSIGN(
       Statement * s,
       ctx.statement(
-          "INSERT INTO main.rejoin_parked(table_name, key, reason, since, due, k, frame) SELECT ?1, ?2, ?3, ?4, ?5, "
+          "INSERT INTO main.rejoin_aside(table_name, key, reason, since, due, k, frame) SELECT ?1, ?2, ?3, ?4, ?5, "
           "?6, ?7 "
-          "WHERE NOT EXISTS (SELECT 1 FROM main.rejoin_parked WHERE table_name=?1 AND k=?6 AND frame IS ?7)"));
+          "WHERE NOT EXISTS (SELECT 1 FROM main.rejoin_aside WHERE table_name=?1 AND k=?6 AND frame IS ?7)"));
   Use use(*s);
   std::string json = crdt::key_json(key, key_columns);
   s->bind_text(1, table);
@@ -43,7 +43,7 @@ struct Waiting {
 
 // Joins what waits of the row already, for the same cause, with the frame.
 Result<Waiting> join_waiting(Context& ctx, const std::string& table, BytesView key, int64_t due_ms, Bytes& frame) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_parked INDEXED BY rejoin_parked_key "
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_aside INDEXED BY rejoin_parked_key "
                                              "WHERE table_name=?1 AND k=?2 AND due IS ?3 AND frame IS NOT NULL"));
   Use use(*s);
   s->bind_text(1, table);
@@ -64,7 +64,7 @@ Result<Waiting> join_waiting(Context& ctx, const std::string& table, BytesView k
 }
 
 Status replace_parked(Context& ctx, int64_t id, const std::string& reason, BytesView frame) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_parked SET reason=?2, frame=?3 WHERE id=?1"));
+  REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_aside SET reason=?2, frame=?3 WHERE id=?1"));
   Use use(*s);
   s->bind(1, id);
   s->bind_text(2, reason);
@@ -83,7 +83,7 @@ Status replay(Work& work, const std::vector<int64_t>& ids, bool announced) {
   for (int64_t id : ids) {
     Bytes frame;
     {
-      REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT frame FROM main.rejoin_parked WHERE id=?1"));
+      REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT frame FROM main.rejoin_aside WHERE id=?1"));
       Use use(*s);
       s->bind(1, id);
       REJOIN_ASSIGN(bool row, s->step("reading a parked change"));
@@ -93,7 +93,7 @@ Status replay(Work& work, const std::vector<int64_t>& ids, bool announced) {
     auto reader = codec::ChangesetReader::open(frame);
     if (!reader.ok()) continue;  // damaged on disk: it stays, and stops nothing else
     {
-      REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_parked WHERE id=?1"));
+      REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_aside WHERE id=?1"));
       Use use(*s);
       s->bind(1, id);
       REJOIN_TRY(s->run("taking up a parked change"));
@@ -123,7 +123,7 @@ Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t 
 
 Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason) {
   {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_parked SET reason=?3 WHERE table_name=?1 AND k=?2 "
+    REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_aside SET reason=?3 WHERE table_name=?1 AND k=?2 "
                                                "AND frame IS NULL AND reason IS NOT ?3"));
     Use use(*s);
     s->bind_text(1, table.name);
@@ -137,7 +137,7 @@ Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::s
 
 Status unpark_hidden(Context& ctx, const Table& table, BytesView key) {
   REJOIN_ASSIGN(Statement * s,
-                ctx.statement("DELETE FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
+                ctx.statement("DELETE FROM main.rejoin_aside WHERE table_name=?1 AND k=?2 AND frame IS NULL"));
   Use use(*s);
   s->bind_text(1, table.name);
   s->bind_blob(2, key);
@@ -146,7 +146,7 @@ Status unpark_hidden(Context& ctx, const Table& table, BytesView key) {
 
 Result<int64_t> count_hidden(Context& ctx, const Table& table) {
   REJOIN_ASSIGN(Statement * s,
-                ctx.statement("SELECT count(*) FROM main.rejoin_parked WHERE table_name=?1 AND frame IS NULL"));
+                ctx.statement("SELECT count(*) FROM main.rejoin_aside WHERE table_name=?1 AND frame IS NULL"));
   Use use(*s);
   s->bind_text(1, table.name);
   REJOIN_TRY(s->step("counting hidden rows"));
@@ -156,7 +156,7 @@ Result<int64_t> count_hidden(Context& ctx, const Table& table) {
 Status replay_parked(Work& work, const std::string& table) {
   std::vector<int64_t> ids;
   {
-    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked WHERE table_name=?1 COLLATE "
+    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_aside WHERE table_name=?1 COLLATE "
                                                       "NOCASE AND frame IS NOT NULL AND due IS NULL ORDER BY id"));
     Use use(*s);
     s->bind_text(1, table);
@@ -184,7 +184,7 @@ Status replay_parked_of(Work& work, uint64_t id) {
 Status replay_due(Work& work) {
   std::vector<int64_t> ids;
   {
-    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_parked INDEXED BY rejoin_parked_due "
+    REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_aside INDEXED BY rejoin_parked_due "
                                                       "WHERE due<=?1 ORDER BY id"));
     Use use(*s);
     s->bind(1, work.ctx().clock.now_ms());
@@ -202,7 +202,7 @@ Status replay_known(Work& work) {
   std::vector<int64_t> ids;
   {
     REJOIN_ASSIGN(Statement * s,
-                  ctx.statement("SELECT id, table_name, k FROM main.rejoin_parked WHERE due=?1 ORDER BY id"));
+                  ctx.statement("SELECT id, table_name, k FROM main.rejoin_aside WHERE due=?1 ORDER BY id"));
     Use use(*s);
     s->bind(1, kDueWhenKnown);
     for (;;) {

@@ -11,6 +11,10 @@ namespace rejoin::sqlite {
 // As due_ms: when the row is known here. It may have been deleted and forgotten, so it is not passed on either.
 inline constexpr int64_t kDueWhenKnown = std::numeric_limits<int64_t>::max();
 
+// The reason where the rest of a row was merged.
+inline constexpr const char* kLacksColumns =
+    "it has columns that this table lacks; they will be merged when the table has them";
+
 // Keeps a frame of one row for later. `due_ms`: not before this time (stamps from the future), or kDueWhenKnown (it is
 // joined with what waits of that row); 0: when the schema has changed. `announced`: it was passed on before.
 Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t key_columns, const std::string& reason,

@@ -107,7 +107,7 @@ bool read_parked_entry(BytesView entry, ParkedRow& row) {
 }
 
 Result<bool> still_parked(Context& ctx, const ParkedRow& row) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND frame "
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_aside WHERE table_name=?1 AND k=?2 AND frame "
                                              "IS NOT NULL AND due IS NULL LIMIT 1"));
   Use use(*s);
   s->bind_text(1, row.table);
@@ -132,7 +132,7 @@ Result<std::optional<Bytes>> join_parked(Context& ctx, BytesView one, BytesView 
 Status write_parked(Context& ctx, const std::vector<ParkedRow>& rows, codec::ChangesetWriter& writer) {
   ParkedTables tables(ctx);
   for (const ParkedRow& row : rows) {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT frame FROM main.rejoin_parked WHERE table_name=?1 AND k=?2 AND "
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT frame FROM main.rejoin_aside WHERE table_name=?1 AND k=?2 AND "
                                                "frame IS NOT NULL AND due IS NULL ORDER BY id"));
     Use use(*s);
     s->bind_text(1, row.table);
@@ -152,7 +152,7 @@ Result<bool> scan_parked(Context& ctx, uint64_t max_bytes, Bytes& after, codec::
   uint64_t bytes = writer.bytes();
   bool any = writer.rows() > 0, more = false;
   {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_parked WHERE id>?1 AND frame IS NOT "
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_aside WHERE id>?1 AND frame IS NOT "
                                                "NULL AND due IS NULL ORDER BY id"));
     Use use(*s);
     s->bind(1, after.size() == 8 ? static_cast<int64_t>(load_be64(after.data())) : 0);

@@ -87,7 +87,7 @@ Status leave_news(Work& work, const Table& table, std::set<Bytes>& keys) {
 
 // What is listed, or waits for something, stays.
 Status leave_listed(Context& ctx, const Table& table, std::set<Bytes>& keys) {
-  for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted", "rejoin_parked"}) {
+  for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted", "rejoin_aside"}) {
     REJOIN_ASSIGN(Statement * s, ctx.statement(std::string("SELECT k FROM main.") + of + " WHERE table_name=?1"));
     Use use(*s);
     s->bind_text(1, table.name);

@@ -2,11 +2,10 @@
 
 #include "codec/changeset.h"
 #include "codec/merged_list.h"
-#include "crdt/key.h"
-#include "crdt/print.h"
 #include "sqlite/discard.h"
 #include "sqlite/fold.h"
 #include "sqlite/layout.h"
+#include "sqlite/row_json.h"
 #include "sqlite/row_state.h"
 
 namespace rejoin::sqlite {
@@ -20,18 +19,9 @@ struct Rejection {
 };
 
 // What the server has of a row, for people: an object, or null when it has none.
-std::string row_json(const std::optional<codec::OneRow>& row) {
-  if (!row || !row->record.alive) return "null";
-  std::vector<crdt::ValueRef> key;
-  Bytes scratch;
-  if (!crdt::decode_key(row->key, row->table.key.size(), key, scratch)) return "null";
-  std::string out;
-  auto add = [&](const std::string& name, const crdt::ValueRef& value) {
-    out += (out.empty() ? "{" : ",") + crdt::json_string(name) + ":" + crdt::value_json(value);
-  };
-  for (size_t i = 0; i < key.size(); ++i) add(row->table.key[i], key[i]);
-  for (const auto& [c, value] : row->values) add(row->table.columns[c], value.ref());
-  return out + "}";
+std::string server_json(const std::optional<codec::OneRow>& row) {
+  const std::string json = row && row->record.alive ? row_json(*row) : "";
+  return json.empty() ? "null" : json;
 }
 
 Status note(Context& ctx, const Rejection& rejection) {
@@ -58,7 +48,7 @@ Status note(Context& ctx, const Rejection& rejection) {
   s->bind_null(10);
   // A damaged answer is none.
   if (told.ok() && *told) {
-    server = row_json((*told)->row);
+    server = server_json((*told)->row);
     s->bind_text(8, server);
     s->bind_blob(10, row.server);
   }
@@ -167,7 +157,7 @@ Status follow_server(Context& ctx, const Table& table, BytesView key, const crdt
   outcome.dropped.each([&](uint32_t c) { state.values.erase(c); });
   const std::optional<codec::OneRow> now = one_row(table, key, state);
   told = codec::encode_row_frame(server->source, ctx.sites, &*now);
-  const std::string json = row_json(now);
+  const std::string json = server_json(now);
   REJOIN_ASSIGN(Statement * s,
                 ctx.statement("UPDATE main.rejoin_rejections SET server=?3, told=?4 WHERE table_name=?1 AND k=?2"));
   Use use(*s);

@@ -172,7 +172,7 @@ Status end_tracking(Context& ctx, uint64_t id, const std::string& name) {
            "DELETE FROM main.rejoin_column WHERE tbl=" + number,
            "DELETE FROM main.rejoin_former WHERE tbl=" + number,
            "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
-           "DELETE FROM main.rejoin_parked WHERE table_name=" + quote_text(name),
+           "DELETE FROM main.rejoin_aside WHERE table_name=" + quote_text(name),
            "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(name),
            "DELETE FROM main.rejoin_evicted WHERE table_name=" + quote_text(name),
            "DELETE FROM main.rejoin_discarded WHERE table_name=" + quote_text(name),
@@ -253,7 +253,7 @@ Status move_names(Context& ctx, uint64_t id, const std::string& from, const std:
   }
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(to) + " WHERE id=" + std::to_string(id)));
   // Hidden rows go by the new name; parked changes keep the one they came with.
-  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_parked SET table_name=" + quote_text(to) +
+  REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_aside SET table_name=" + quote_text(to) +
                               " WHERE frame IS NULL AND table_name=" + quote_text(from)));
   for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted"})
     REJOIN_TRY(exec(ctx.db, std::string("UPDATE OR REPLACE main.") + of + " SET table_name=" + quote_text(to) +

@@ -128,7 +128,7 @@ Status Visibility::load_hidden(uint64_t id) {
   std::vector<Bytes> keys;
   {
     REJOIN_ASSIGN(Statement * s,
-                  ctx_.statement("SELECT k FROM main.rejoin_parked INDEXED BY rejoin_parked_hidden WHERE table_name=?1 "
+                  ctx_.statement("SELECT k FROM main.rejoin_aside INDEXED BY rejoin_parked_hidden WHERE table_name=?1 "
                                  "AND frame IS NULL ORDER BY k"));
     Use use(*s);
     s->bind_text(1, table->name);
@@ -400,7 +400,7 @@ Status settle_all_hidden(Work& work) {
   std::vector<uint64_t> tables;
   {
     REJOIN_ASSIGN(Statement * s,
-                  ctx.statement("SELECT DISTINCT table_name FROM main.rejoin_parked WHERE frame IS NULL"));
+                  ctx.statement("SELECT DISTINCT table_name FROM main.rejoin_aside WHERE frame IS NULL"));
     Use use(*s);
     for (;;) {
       REJOIN_ASSIGN(bool row, s->step("looking for hidden rows"));
