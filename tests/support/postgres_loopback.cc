@@ -53,12 +53,21 @@ LoopbackServer& PostgresWorld::server(const std::string& name) {
     auto db = postgres::Connection::open(url);
     EXPECT_TRUE(db.ok());
     node.db = std::move(*db);
-    node.tenant = std::make_unique<postgres::Tenant>(name.substr(0, name.find('#')), system_clock(), system_random());
-    node.server =
-        std::make_unique<LoopbackServer>(postgres::make_tenant_store(*node.db, *node.tenant, auto_schema_, as));
+    serve(node, name);
   }
   node.server->peer().clock().set(system_clock().now_ms());
   return *node.server;
+}
+
+void PostgresWorld::serve(Node& node, const std::string& name) {
+  node.server.reset();
+  node.tenant = std::make_unique<postgres::Tenant>(name.substr(0, name.find('#')), system_clock(), system_random());
+  node.server = std::make_unique<LoopbackServer>(postgres::make_tenant_store(*node.db, *node.tenant, auto_schema_, as));
+}
+
+void PostgresWorld::renew(const std::string& tenant) {
+  for (auto& [name, node] : nodes_)
+    if (name.substr(0, name.find('#')) == tenant) serve(node, name);
 }
 
 std::unique_ptr<sync::TenantAdmin> PostgresWorld::admin(const std::string& tenant) {

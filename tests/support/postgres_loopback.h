@@ -29,6 +29,8 @@ class PostgresWorld {
   void close(const std::string& tenant) {
     std::erase_if(nodes_, [&](const auto& n) { return n.first.substr(0, n.first.find('#')) == tenant; });
   }
+  // The tenant's servers begin anew, knowing nothing, over the connections that they have.
+  void renew(const std::string& tenant);
   // pg doctor finds nothing.
   void expect_sound();
 
@@ -46,6 +48,7 @@ class PostgresWorld {
     std::unique_ptr<postgres::Tenant> tenant;
     std::unique_ptr<LoopbackServer> server;
   };
+  void serve(Node& node, const std::string& name);
   bool auto_schema_ = false;
   std::map<std::string, Node> nodes_;
 };
