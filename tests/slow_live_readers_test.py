@@ -2,24 +2,61 @@
 read on, on the same connection or with a pull at their cursor, and are cut when they don't. (That one who is there, but takes nothing for a minute, is cut:
 slow/live_stall_test.py.)"""
 
-import base64
 import os
+import socket
 import sys
 import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
-from http_peer import metrics, peak_memory, sync_json, wait_for  # noqa: E402
-from live_peer import Live  # noqa: E402
+from http_peer import PROTOBUF, call, field, fields, metrics, peak_memory, wait_for  # noqa: E402
+from live_peer import Live, frame  # noqa: E402
 from support import FolderTest, PostgresStoreTest, Server, plain  # noqa: E402
 
 ON_DEVICE = "CREATE TABLE files(id TEXT PRIMARY KEY, body BLOB)"
 FIRST, EACH_TIME = 8, 1  # MiB: before them, and before each of them
 ROWS, BYTES = 64, 16 << 10  # of a transaction of one MiB
-# What a reader may have on its way, docs/live.md: --live-queue and a page of 1 MiB, in base64.
-EACH = (256 << 10) + (1 << 20) * 4 // 3 + (64 << 10)
+# What a reader may have on its way, docs/live.md: --live-queue and a page of 1 MiB.
+EACH = (256 << 10) + (1 << 20) + (64 << 10)
 # What pushes and pages under way take, beside what is on its way to anybody.
 WORK = 32 << 20
+
+
+def request(cursor):
+    """A SyncRequest that pulls."""
+    return field(1, 1) + field(2, field(1, b"0123456789abcdef")) + field(4, field(1, cursor))
+
+
+class Reader(Live):
+    """One who follows from there on, in Protocol Buffers. Counts the rows of the pages that it reads."""
+
+    def __init__(self, server, name, cursor, rows, buffer):
+        super().__init__(server, server.token(name), buffer)
+        self.cursor, self.rows = cursor, rows
+        self.peer.sendall(frame(field(1, 1) + field(2, request(cursor)), 2))
+        self.read(2)
+
+    @staticmethod
+    def decode(message):
+        return fields(message)
+
+    def take(self, response):
+        """True when more of it waits."""
+        page = fields(fields(response)[6][0])
+        self.cursor = page[2][0]
+        self.rows += page.get(5, [0])[0]
+        return 3 in page
+
+    def read(self, kind=3):
+        """The next page, or the answer with its."""
+        while message := self.next():
+            if kind in message:
+                return self.take(message[kind][0])
+        raise AssertionError(f"the connection has ended: {self.closed}")
+
+    def read_all(self, total):
+        while self.rows < total:
+            self.read()
 
 
 class SlowReadersTest(FolderTest):
@@ -45,47 +82,30 @@ class SlowReadersTest(FolderTest):
         db.close()
         self.ok("sync", path, server.url, "--token", server.token("writer", "--schema"))
 
-    def reader(self, server, name, cursor="", buffer=None):
-        """One who follows, from there on."""
-        live = Live(server, server.token(name), buffer)
+    def reader(self, server, name, at=None, buffer=None):
+        """At the place of another."""
+        live = Reader(server, name, at.cursor if at else b"", at.rows if at else 0, buffer)
         self.addCleanup(live.close)
-        page = live.follow(cursor)["page"]
-        live.rows, live.cursor = page.get("rows", 0), page["next_cursor"]
         return live
-
-    def read(self, live):
-        """The next page; counts its rows."""
-        while message := live.next():
-            if "page" in message:
-                page = message["page"]["page"]
-                live.rows += page.get("rows", 0)
-                live.cursor = page["next_cursor"]
-                return page
-        raise AssertionError(f"the connection has ended: {live.closed}")
-
-    def read_all(self, live, total):
-        while live.rows < total:
-            self.read(live)
 
     def test_they_cost_bounded_memory_and_nobody_a_page(self):
         server = self.serve()
         quick = self.reader(server, "quick")
         self.push(server, FIRST)
-        self.read_all(quick, ROWS * FIRST)
+        quick.read_all(ROWS * FIRST)
         start = peak_memory(server.process)
         # Places of their own, so that they have no page in common.
         slow = []
         for i in range(self.SLOW):
             self.push(server, EACH_TIME)
-            self.read_all(quick, ROWS * (FIRST + (i + 1) * EACH_TIME))
-            slow.append(self.reader(server, f"slow{i}", quick.cursor, 4096))
-            slow[i].rows += quick.rows
+            quick.read_all(ROWS * (FIRST + (i + 1) * EACH_TIME))
+            slow.append(self.reader(server, f"slow{i}", quick, 4096))
         total = ROWS * (FIRST + self.SLOW * EACH_TIME + self.THEN)
         failures = []
 
         def go_on():
             try:
-                self.read_all(quick, total)
+                quick.read_all(total)
             except BaseException as error:
                 failures.append(error)
 
@@ -99,19 +119,15 @@ class SlowReadersTest(FolderTest):
         self.memory(peak_memory(server.process) - start)
 
         # One reads on where it is. Another is gone, and pulls with what it has.
-        self.read_all(slow[0], total)
+        for live in slow[:2]:
+            live.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        slow[0].read_all(total)
         self.assertEqual(slow[0].rows, total)
         self.assertEqual(slow[0].cursor, quick.cursor)
-        self.read(slow[1])
+        slow[1].read()
         slow[1].close()
-        pull = {"cursor": slow[1].cursor}
-        while True:
-            page = sync_json(server, {"protocol": 1, "hello": {"site": base64.b64encode(b"0123456789abcdef").decode()}, "pull": pull},
-                             server.token("slow1")).json["page"]
-            slow[1].rows += page.get("rows", 0)
-            pull["cursor"] = page["next_cursor"]
-            if not page.get("more"):
-                break
+        while slow[1].take(call(server, "POST", "/v1/sync", request(slow[1].cursor), {"Content-Type": PROTOBUF}, server.token("slow1")).body):
+            pass
         self.assertEqual(slow[1].rows, total)
 
     def memory(self, grown):
@@ -125,7 +141,7 @@ class SlowReadersTest(FolderTest):
         self.push(server, 1)
         gone = [self.reader(server, f"gone{i}", buffer=4096) for i in range(3)]
         quick = self.reader(server, "quick")
-        thread = threading.Thread(target=self.read_all, args=(quick, ROWS * 13))
+        thread = threading.Thread(target=quick.read_all, args=(ROWS * 13,))
         thread.start()
         self.push(server, 12)
         thread.join(60)

@@ -84,11 +84,15 @@ class Live:
                 return None
             if opcode == 9:
                 self.peer.sendall(frame(payload, 10))
-            elif opcode in (0, 1):
+            elif opcode in (0, 1, 2):
                 text.append(payload)
                 if last:
-                    return json.loads(b"".join(text))
+                    return self.decode(b"".join(text))
         return None
+
+    @staticmethod
+    def decode(message):
+        return json.loads(message)
 
     def follow(self, cursor="", site=b"0123456789abcdef"):
         self.send({"sync": {"protocol": 1, "hello": {"site": base64.b64encode(site).decode()}, "pull": {"cursor": cursor}}})

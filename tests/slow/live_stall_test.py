@@ -17,7 +17,7 @@ SIP = 4096  # a second, of one who reads slowly: a piece of 64 KiB in 16 s
 
 
 class LiveStallTest(base.FolderTest):
-    serve, push, reader, read = (getattr(base.SlowReadersTest, f) for f in ("serve", "push", "reader", "read"))
+    serve, push, reader = (getattr(base.SlowReadersTest, f) for f in ("serve", "push", "reader"))
 
     def test_who_takes_nothing_is_cut_and_who_takes_little_is_not(self):
         server = self.serve("--live-heartbeat", "2s")
