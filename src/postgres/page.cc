@@ -503,7 +503,9 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
                     reader);
     REJOIN_ASSIGN(const Followed followed, follow(work, reader, cursor, most, skip_origin, page));
     if (followed.too_large) {
-      most = std::max<size_t>(1, most / 4);
+      // It stopped at twice what was asked for, which tells how many rows make a page.
+      const auto fitted = static_cast<size_t>(writer.rows() + reader.evictions) / 2;
+      most = std::clamp<size_t>(fitted, 1, std::max<size_t>(1, most / 4));
       continue;
     }
     const int64_t through = followed.through;
