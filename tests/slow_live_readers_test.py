@@ -60,7 +60,7 @@ class Reader(Live):
 
 
 class SlowReadersTest(FolderTest):
-    SLOW, THEN = 12, 60  # how many, and MiB that come while they stand still
+    SLOW, THEN = 8, 48  # how many, and MiB that come while they stand still
 
     def serve(self, *arguments):
         server = Server(self.path("server"), *arguments)
@@ -155,7 +155,7 @@ class SlowReadersTest(FolderTest):
 
 
 class SlowReadersOfPostgresTest(PostgresStoreTest, SlowReadersTest):
-    SLOW, THEN = 3, 16
+    SLOW, THEN = 2, 8
     test_who_never_reads_is_cut = None
 
     def setUp(self):
