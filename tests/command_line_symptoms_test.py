@@ -4,12 +4,13 @@ import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
-from support import REJOIN, TODOS, FolderTest, Run, Server, plain, rows  # noqa: E402
+from support import REJOIN, TODOS, FolderTest, Run, Server, extended, plain, rows  # noqa: E402
 
 
 class SymptomsTest(FolderTest):
@@ -106,6 +107,17 @@ class SymptomsTest(FolderTest):
     def test_an_unknown_option_before_the_command_asked_for_a_subcommand(self):
         self.assertIn("'-x'", self.refused(2, "-x").err)
         self.assertIn("extra", self.refused(2, "status", self.database(), "extra").err)
+
+    def test_a_mistyped_option_was_only_not_expected(self):
+        for command, wrong, meant in ((("serve",), "--dat", "--data"), (("sync", "a.db"), "--tokenfile", "--token-file"), (("track", "a.db", "t"), "--jsn", "--json")):
+            self.assertIn(f"not expected here: {wrong}. Did you mean '{meant}'?", self.refused(2, *command, wrong).err)
+        self.assertIn("--keep-days does not take 'x'", self.refused(2, "compact", self.with_rows(), "--keep-days", "x").err)
+
+    def test_dropping_a_table_was_called_no_dropping_of_an_index(self):
+        db = extended(self.with_rows())
+        with self.assertRaisesRegex(sqlite3.OperationalError, "plain DROP TABLE"):
+            db.execute("SELECT rejoin_alter('DROP TABLE todos')")
+        db.close()
 
     def test_help_was_not_a_command(self):
         self.assertEqual(self.ok("help").out, self.ok("--help").out)

@@ -75,11 +75,25 @@ bool asks_for_json(int argc, char** argv) {
   return false;
 }
 
+// Of the first option that the command does not have: which one may be meant.
+std::string option_meant(const CLI::App& command, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  for (int i = 2; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
+    const std::string_view argument = argv[i], word = argument.substr(0, argument.find('='));
+    if (word.starts_with("--") && std::find(names.begin(), names.end(), word) == names.end())
+      return did_you_mean(word, names);
+  }
+  return {};
+}
+
 // The usage error's own words, with what to do next.
 int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   Output output(asks_for_json(argc, argv));
   std::string message = error.what(), command;
-  for (CLI::App* sub : app.get_subcommands()) command = sub->get_name();
+  std::string meant;
+  for (CLI::App* sub : app.get_subcommands()) command = sub->get_name(), meant = option_meant(*sub, argc, argv);
   if (command.empty() && argc > 1 && argv[1][0] != '-')
     message = "there is no command '" + std::string(argv[1]) + "'." + did_you_mean(argv[1], command_names(app));
   else if (command.empty() && argc > 1)
@@ -87,7 +101,12 @@ int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** ar
   static constexpr std::string_view kUnexpected = "The following argument was not expected: ";
   static constexpr std::string_view kSeveral = "The following arguments were not expected: ";
   for (std::string_view start : {kUnexpected, kSeveral})
-    if (message.starts_with(start)) message = "not expected here: " + message.substr(start.size());
+    if (message.starts_with(start))
+      message = "not expected here: " + message.substr(start.size()) + (meant.empty() ? "" : "." + meant);
+  static constexpr std::string_view kConvert = "Could not convert: ";
+  if (const size_t equals = message.find(" = "); message.starts_with(kConvert) && equals != std::string::npos)
+    message = message.substr(kConvert.size(), equals - kConvert.size()) + " does not take '" +
+              message.substr(equals + 3) + "'";
   // The library's sentences begin in several ways; ours begin small.
   if (message.size() > 1 && message[0] >= 'A' && message[0] <= 'Z' && message[1] >= 'a' && message[1] <= 'z' &&
       message.find(": ") == std::string::npos)

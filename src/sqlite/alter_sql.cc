@@ -129,7 +129,8 @@ Result<AlterSql> read_alter_sql(std::string_view sql) {
     return out;
   }
   if (in.word("DROP")) {
-    if (!in.word("INDEX")) return refusal("this is no DROP INDEX");
+    if (!in.word("INDEX"))
+      return refusal("of all that can be dropped it takes an index; a plain DROP TABLE ends syncing the table");
     if (in.word("IF")) (void)in.word("EXISTS");
     REJOIN_ASSIGN(const bool named, qualified(out.name));
     if (!named) return refusal("this DROP INDEX names no index");
