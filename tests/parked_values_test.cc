@@ -23,11 +23,11 @@ TEST(ParkedValues, OfAnUnknownTableAreThoseThatCame) {
   EXPECT_EQ(b.rows("SELECT since / 1000 = " + std::to_string(b.clock().now_ms() / 1000) +
                    ", reason GLOB '*does not track*' FROM rejoin_parked"),
             "1|1\n1|1\n");
-  // News of one column is a line of its own.
+  // News of one column join what waits of the row.
   a.run("UPDATE u SET w = 2");
   b.fetch(a);
-  EXPECT_EQ(b.rows(R"(SELECT columns, "values" FROM rejoin_parked WHERE table_name = 'u' AND columns = '["w"]')"),
-            R"('["w"]'|'{"part":"x","n":1,"w":2}')"
+  EXPECT_EQ(b.rows(R"(SELECT columns, "values" FROM rejoin_parked WHERE table_name = 'u' AND key = '["x",1]')"),
+            R"('["w","data"]'|'{"part":"x","n":1,"w":2,"data":{"blob":"00ff"}}')"
             "\n");
   b.run("CREATE TABLE u(part TEXT, n INTEGER, w, data, PRIMARY KEY(part, n))");
   b.track("u");
