@@ -148,6 +148,17 @@ if(TEST convergence_model_test)
   set_property(TEST convergence_model_test APPEND PROPERTY ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=0")
 endif()
 
+# Every file operation fails once, and each 13th allocation: all of them would take hours.
+foreach(sweep file_faults_test=1 out_of_memory_test=13)
+  string(REGEX REPLACE "=.*" "" name ${sweep})
+  string(REGEX REPLACE ".*=" "" stride ${sweep})
+  if(TEST ${name})
+    add_test(NAME every_${name} COMMAND ${name} WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+    set_tests_properties(every_${name} PROPERTIES LABELS slow TIMEOUT ${REJOIN_SLOW_TIMEOUT} ENVIRONMENT
+      "${test_environment};GTEST_OUTPUT=xml:${REJOIN_RESULTS}/every_${name}.xml;REJOIN_FAULT_STRIDE=${stride}")
+  endif()
+endforeach()
+
 # The longest begin first: whatever else there is fits beside them.
 foreach(name convergence_model_test convergence_model_test_2 sim_test)
   if(TEST ${name})

@@ -18,7 +18,7 @@ namespace {
 // Every how many-th operation fails.
 int64_t stride() {
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : kSanitized ? 17 : 7;
+  return given ? std::max(1, std::atoi(given)) : kSanitized ? 29 : 11;
 }
 
 std::string read_file(const std::string& path) {
@@ -65,6 +65,7 @@ class FileFaultSweep : public ::testing::TestWithParam<size_t> {
       const int rc = run_act(db, story);
       const bool reached = file_faults().failed;
       file_faults().disarm();
+      give_up(db, story);
       if (rc == SQLITE_OK) {
         EXPECT_EQ(application_rows(db), after) << where;
       }
@@ -115,6 +116,7 @@ TEST_P(FileFaultSweep, OnAFullDisk) {
       const bool reached = file_faults().failed;
       const std::string error = sqlite3_errmsg(db);
       file_faults().disarm();
+      give_up(db, story);
       if (rc == SQLITE_OK) {
         EXPECT_EQ(application_rows(db), after) << where;
       } else {

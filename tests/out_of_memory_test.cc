@@ -70,7 +70,7 @@ namespace {
 // Every how many-th allocation fails, of so many.
 int64_t stride(int64_t of) {
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : std::max<int64_t>(97, of / (kSanitized ? 15 : 40));
+  return given ? std::max(1, std::atoi(given)) : std::max<int64_t>(97, of / (kSanitized ? 10 : 25));
 }
 
 class OutOfMemory : public ::testing::TestWithParam<size_t> {
@@ -139,6 +139,7 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
       const int rc = act(db, memory, {0, n, for_good, false});
       const bool reached = memory.failed;
       memory = {};
+      give_up(db, story);
       if (rc == SQLITE_OK || application_rows(db) == after) {
         EXPECT_EQ(application_rows(db), after) << where;
       } else {
@@ -173,9 +174,9 @@ TEST_P(OutOfOurMemory, ForGood) { sweep(ours, true, " of ours"); }
 TEST_P(OutOfMemoryInTheLibrary, Once) { sweep(sqlites, false, " of SQLite"); }
 TEST_P(OutOfMemoryInTheLibrary, ForGood) { sweep(sqlites, true, " of SQLite"); }
 
-INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{0}, kFaultStories));
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfMemory, ::testing::Range(size_t{0}, kMemoryFaultStories));
 INSTANTIATE_TEST_SUITE_P(Merges, OutOfMemoryInTheLibrary, ::testing::Range(size_t{0}, size_t{2}));
-INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, kFaultStories));
+INSTANTIATE_TEST_SUITE_P(Stories, OutOfOurMemory, ::testing::Range(size_t{0}, kMemoryFaultStories));
 
 }  // namespace
 }  // namespace rejoin::testing

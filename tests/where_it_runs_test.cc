@@ -56,6 +56,17 @@ TEST_F(WhereItRuns, WithoutTheExtensionWritesAreCapturedAllTheSame) {
   for (sqlite3* db : {with, without, other}) EXPECT_EQ(sqlite3_close(db), SQLITE_OK);
 }
 
+TEST_F(WhereItRuns, WhatDropsAnIndexInsideAQueryThatReadsSaysWhatIsInItsWay) {
+  sqlite3* db = open_with_rejoin(path);
+  must(db, std::string(kTable) + "CREATE INDEX i ON t(v); INSERT INTO t VALUES('k', 1)");
+  const std::string error = error_of(db, "SELECT rejoin_alter('DROP INDEX i') FROM t");
+  EXPECT_TRUE(has(error, "a statement of this connection is still reading")) << error;
+  expect_whole(db, "refused");
+  must(db, "SELECT rejoin_alter('DROP INDEX i')");
+  EXPECT_EQ(text_of(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'i'"), "0");
+  EXPECT_EQ(sqlite3_close(db), SQLITE_OK);
+}
+
 TEST_F(WhereItRuns, AReadOnlyDatabaseShowsWhatIsThereAndSaysWhyItCannotWrite) {
   sqlite3* db = open_with_rejoin(path);
   must(db, std::string("PRAGMA journal_mode=DELETE;CREATE TABLE u(id TEXT PRIMARY KEY);") + kTable +

@@ -137,10 +137,14 @@ Status alter(Context& ctx, const std::string& sql) {
     REJOIN_TRY(run_sql(ctx, sql));
     return work.commit();
   }
+  const bool drops = wanted.kind == AlterSql::Kind::drop_index;
+  // A changed schema makes SQLite prepare ROLLBACK once more.
+  if (!drops) REJOIN_TRY(work.guard());
   if (wanted.kind == AlterSql::Kind::alter_table) {
     REJOIN_TRY(alter_table(work, before, sql));
   } else {
     REJOIN_TRY(run_sql(ctx, sql));
+    if (drops) REJOIN_TRY(work.guard());
     REJOIN_TRY(renew_triggers(ctx, before.id));  // they know the UNIQUE indexes
   }
   const Table* now = ctx.catalog.find(before.id);

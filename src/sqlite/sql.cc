@@ -6,8 +6,13 @@ Error sql_error(sqlite3* db, std::string_view doing) {
   int rc = sqlite3_extended_errcode(db);
   std::string message = std::string(doing) + ": " + sqlite3_errmsg(db);
   switch (rc & 0xff) {
-    case SQLITE_BUSY:
     case SQLITE_LOCKED:
+      if (rc != SQLITE_LOCKED_SHAREDCACHE)
+        return fail(Code::busy, message +
+                                    "; a statement of this connection is still reading, which may be the one that "
+                                    "calls: end it, and call outside of a query that reads tables");
+      [[fallthrough]];
+    case SQLITE_BUSY:
       return fail(Code::busy,
                   message + "; another connection is writing, try again (PRAGMA busy_timeout makes SQLite wait)");
     case SQLITE_FULL:
@@ -132,7 +137,13 @@ Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
   REJOIN_ASSIGN(Statement s, prepare(db, savepoint             ? "SAVEPOINT rejoin"
                                          : kind == Kind::write ? "BEGIN IMMEDIATE"
                                                                : "BEGIN"));
-  REJOIN_TRY(s.run("beginning a transaction"));
+  const Status begun = s.run("beginning a transaction");
+  // Its lock would keep the other from ending, or what it has read is old.
+  if (!begun.ok() && begun.error().code == Code::busy && sqlite3_txn_state(db, "main") == SQLITE_TXN_READ)
+    return fail(Code::busy,
+                "another connection is writing, or has written since this statement began to read; SQLite cannot wait "
+                "where a statement reads already: try again, or call outside of a query that reads tables");
+  REJOIN_TRY(begun);
   t.db_ = db;
   return t;
 }
