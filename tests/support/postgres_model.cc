@@ -149,6 +149,7 @@ class Run {
     if (during)
       for (Pending& p : pending_[during->tenant]) p.kept = true;
     for (ModelWrite& write : writes) {
+      if (write.row.table == kTask && write.cells.count(0)) in_sync_.emplace_back(write.row, write.cells[0]);
       Pending p{0, write.lo, during && write.row.tenant == during->tenant, false};
       if (p.ranged) {
         write.lo = std::max(write.lo, during->last + 1);
@@ -357,6 +358,7 @@ class Run {
     };
     d.options.page_bytes = d.options.chunk_bytes = script_.small_pages ? 200 : 1 << 20;
     d.peer.clock().set(system_clock().now_ms());
+    in_sync_.clear();
     const ModelRows before = truncating_ ? before_truncation_ : rows_of_postgres(world_.sql);
     sync::Done done;
     if (!any_open() && with.empty()) {
@@ -398,9 +400,11 @@ class Run {
   // A device deletes a parent that has children which it has not heard of: PostgreSQL deletes them.
   void cascades(const ModelRows& before, const std::string& tenant) {
     const ModelRows after = rows_of_postgres(world_.sql);
-    for (const auto& [row, cells] : before) {
-      if (row.table != kTask || row.tenant != tenant || after.count(row)) continue;
-      if (cells[0] == "null" || after.count({tenant, kPerson, cells[0]})) continue;
+    for (const auto& [row, cells] : before)
+      if (row.table == kTask) in_sync_.emplace_back(row, cells[0]);
+    for (const auto& [row, parent] : in_sync_) {
+      if (row.tenant != tenant || after.count(row) || parent == "null" || after.count({tenant, kPerson, parent}))
+        continue;
       // The device may have deleted it itself.
       oracle_.add({ModelWrite::remove, row, {}, 0, (system_clock().now_ms() << 16) + 0xffff, 0});
     }
@@ -489,6 +493,8 @@ class Run {
   std::array<Session, kModelSessions> open_;
   std::optional<size_t> truncating_;
   ModelRows before_truncation_;
+  std::vector<std::pair<ModelRow, std::string>>
+      in_sync_;  // tasks that were written while a device synced, their persons
   std::array<std::pair<bool, std::vector<ModelWrite>>, kModelDevices> device_open_;
   ModelOracle oracle_;
   std::map<std::string, std::vector<Pending>> pending_;
