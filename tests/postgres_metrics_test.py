@@ -85,6 +85,12 @@ class PostgresMetricsTest(PostgresStoreTest):
             self.assertGreater(seconds, 0)
         spent = sum(waited(told, kind)[1] - waited(before, kind)[1] for kind in ("push", "pull", "contract", "audit"))
         self.assertLessEqual(spent, told["rejoin_sync_store_seconds_sum"])
+        for kind in ("push", "merge"):
+            self.assertEqual(told[f'rejoin_store_seconds_count{{kind="{kind}"}}'], 1)
+        # A push is its merge, which waits for PostgreSQL, and what it waits for before.
+        self.assertLessEqual(waited(told, "push")[1], told['rejoin_store_seconds_sum{kind="merge"}'])
+        self.assertLessEqual(told['rejoin_store_seconds_sum{kind="merge"}'], told['rejoin_store_seconds_sum{kind="push"}'])
+        self.assertGreaterEqual(told['rejoin_store_seconds_count{kind="pull"}'], waited(told, "pull")[0])
         connects = waited(told, "connect")
         self.postgres.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()", database=self.name)
         self.push("c")

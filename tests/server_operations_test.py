@@ -266,6 +266,12 @@ class MetricsTest(OperationsTest):
         self.assertEqual(told["rejoin_sync_request_bytes_count"], exchanges + 1)
         self.assertGreater(told["rejoin_sync_response_bytes_sum"], 100)
         self.assertEqual(told['rejoin_http_request_seconds_count{outcome="ok",route="sync"}'], exchanges)
+        # The first exchange tells of the tables, and is asked for its push again.
+        self.assertEqual([told[f'rejoin_store_seconds_count{{kind="{kind}"}}'] for kind in ("push", "merge")], [1, 1])
+        self.assertGreater(told['rejoin_store_seconds_count{kind="pull"}'], 0)
+        self.assertGreater(told['rejoin_store_seconds_count{kind="contract"}'], 0)
+        self.assertGreater(told['rejoin_store_seconds_sum{kind="push"}'], 0)
+        self.assertLessEqual(sum(told[f'rejoin_store_seconds_sum{{kind="{kind}"}}'] for kind in ("push", "pull", "contract")), told["rejoin_sync_store_seconds_sum"])
         self.assertEqual(told["rejoin_tls_certificate_expires_seconds"], 0)
         self.assertEqual([value for name, value in told.items() if name.startswith("rejoin_build_info{version=")], [1])
 

@@ -10,6 +10,7 @@
 
 #include "server/audited_store.h"
 #include "server/tenant_files.h"
+#include "server/timed_store.h"
 #include "sqlite/database.h"
 
 namespace rejoin::server {
@@ -87,11 +88,12 @@ Status EmbeddedTenants::with(const std::string& tenant, std::chrono::steady_cloc
     outcome = open_entry(*entry);
     if (outcome.ok()) {
       entry->database->set_deadline(deadline);
+      TimedStore timed(*entry->store, worked, true);
       if (audit_) {
-        AuditedStore audited(*entry->store, tenant, *audit_);
+        AuditedStore audited(timed, tenant, *audit_);
         outcome = use(audited);
       } else {
-        outcome = use(*entry->store);
+        outcome = use(timed);
       }
       entry->database->set_deadline();
     }

@@ -66,6 +66,8 @@ struct Metrics::Impl {
   prom::Histogram& pull_rows = histograms("rejoin_sync_pull_rows", "Rows of a pulled page").Add({}, kRows);
   prom::Histogram& store_seconds =
       histograms("rejoin_sync_store_seconds", "Time from asking for a tenant's store to its answer").Add({}, kSeconds);
+  Histograms& work_seconds =
+      histograms("rejoin_store_seconds", "Time that a call of a tenant's store took, by what it was");
   prom::Histogram& queue_seconds =
       histograms("rejoin_sync_queue_seconds", "Time that an exchange waited for a worker").Add({}, kSeconds);
   Histograms& database_seconds =
@@ -114,12 +116,17 @@ struct Metrics::Impl {
   Database database(const std::string& kind) {
     return {database_seconds.Add({{"kind", kind}}, kSeconds), database_trips.Add({{"kind", kind}})};
   }
+  prom::Histogram& work(const std::string& kind) { return work_seconds.Add({{"kind", kind}}, kSeconds); }
   // Made beforehand: pushes look nothing up, and a kind that did not happen yet is 0.
   const std::map<DatabaseWork, Database> databases{{DatabaseWork::push, database("push")},
                                                    {DatabaseWork::pull, database("pull")},
                                                    {DatabaseWork::contract, database("contract")},
                                                    {DatabaseWork::audit, database("audit")},
                                                    {DatabaseWork::connect, database("connect")}};
+  const std::map<StoreWork, prom::Histogram&> works{{StoreWork::push, work("push")},
+                                                    {StoreWork::pull, work("pull")},
+                                                    {StoreWork::merge, work("merge")},
+                                                    {StoreWork::contract, work("contract")}};
   std::atomic<std::chrono::steady_clock::time_point> captured_since{};
 };
 
@@ -153,6 +160,10 @@ void Metrics::exchange(const sync::ServeStats& stats, bool pushed, bool pulled, 
 }
 
 void Metrics::left_out(uint64_t tables) { impl_->left_out.Increment(static_cast<double>(tables)); }
+
+void Metrics::store(StoreWork kind, std::chrono::steady_clock::duration time) {
+  impl_->works.at(kind).Observe(Seconds(time).count());
+}
 
 void Metrics::database(DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips) {
   const Impl::Database& of = impl_->databases.at(kind);

@@ -24,6 +24,8 @@ class Metrics {
   // `pushed` and `pulled`: whether there was a push, or a pull, at all. `store_seconds`: from asking for the store to
   // its answer. `queue_seconds`: waiting for a worker.
   void exchange(const sync::ServeStats& stats, bool pushed, bool pulled, double store_seconds, double queue_seconds);
+  // A call of a tenant's store took so long.
+  void store(StoreWork kind, std::chrono::steady_clock::duration time);
   // A piece of work waited so long for PostgreSQL, in so many round trips.
   void database(DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips);
   void error(Code code);

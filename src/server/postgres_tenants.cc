@@ -9,6 +9,7 @@
 #include "server/discreet_store.h"
 #include "server/push_group.h"
 #include "server/tenant_files.h"
+#include "server/timed_store.h"
 
 namespace rejoin::server {
 namespace {
@@ -204,8 +205,11 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
         request, deadline_, [&](const std::vector<const sync::PushRequest*>& requests, PushGroup::Instant deadline) {
           std::vector<Result<sync::PushReply>> replies;
           const Status used =
-              tenants_.lease(DatabaseWork::push, name_, entry_, pool_, deadline,
-                             [&](postgres::TenantStore& store) { replies = store.push_together(requests); });
+              tenants_.lease(DatabaseWork::push, name_, entry_, pool_, deadline, [&](postgres::TenantStore& store) {
+                const auto began = std::chrono::steady_clock::now();
+                replies = store.push_together(requests);
+                if (tenants_.worked) tenants_.worked(StoreWork::merge, std::chrono::steady_clock::now() - began);
+              });
           if (!used.ok()) replies.assign(requests.size(), used.error());
           return replies;
         });
@@ -339,9 +343,10 @@ Status PostgresTenants::with(const std::string& name, std::chrono::steady_clock:
   ++entry->users;
   lock.unlock();
   Gate gate(*this, name, *entry, *pool, deadline);
-  AuditedStore audited(gate, name, gate);
+  TimedStore timed(gate, worked, false);
+  AuditedStore audited(timed, name, gate);
   const DiscreetStore::Tell tell = [&](const Error& error) { (void)report(name, error); };
-  DiscreetStore discreet(settings_.audit ? static_cast<sync::TenantStore&>(audited) : gate, tell);
+  DiscreetStore discreet(settings_.audit ? static_cast<sync::TenantStore&>(audited) : timed, tell);
   const auto leave = [&] {
     lock.lock();
     --entry->users;

@@ -128,6 +128,9 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   impl->tenants->waited = [self](DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips) {
     self->metrics.database(kind, time, round_trips);
   };
+  impl->tenants->worked = [self](StoreWork kind, std::chrono::steady_clock::duration time) {
+    self->metrics.store(kind, time);
+  };
   impl->tenants->grown = [self](const std::string& tenant) { self->live.grown(tenant); };
   impl->live.start(
       routes,

@@ -12,6 +12,9 @@ namespace rejoin::server {
 
 // What a store asked PostgreSQL for.
 enum class DatabaseWork { push, pull, contract, audit, connect };
+// What a store was asked for: a push, from its call to its reply; a page; what a transaction did that merged one push
+// or several; and what concerns contracts.
+enum class StoreWork { push, pull, merge, contract };
 
 // Thread-safe.
 class Tenants {
@@ -37,6 +40,9 @@ class Tenants {
   // Told how long a piece of work waited for PostgreSQL, in how many round trips; those of a group of pushes are told
   // once. Set, and told, like `grown`.
   std::function<void(DatabaseWork kind, std::chrono::steady_clock::duration time, uint64_t round_trips)> waited;
+  // Told how long a call of a store took. Set, and told, like `grown`.
+  using Worked = std::function<void(StoreWork kind, std::chrono::steady_clock::duration time)>;
+  Worked worked;
 };
 
 }  // namespace rejoin::server
