@@ -275,7 +275,11 @@ Result<Table> describe_table(Connection& db, const std::string& relation, const 
   if (all[0].text(0, 0) == "rejoin") return refuse("it belongs to Rejoin itself");
   if (kind == "v" || kind == "m") return refuse("it is a view; track the tables that it reads");
   if (kind == "f") return refuse("it is a foreign table, whose writes elsewhere no trigger sees");
-  if (kind == "p" || all[0].integer(0, 4)) return refuse("partitioned tables are not supported yet");
+  if (kind == "p" || all[0].integer(0, 4))
+    return refuse(
+        "it is partitioned, and no trigger sees that a partition is truncated, attached, detached or dropped, so "
+        "devices "
+        "would keep its rows or miss them; keep what devices need in a table of its own");
   if (kind != "r") return refuse("it is no table");
   if (all[0].text(0, 3) != "p") return refuse("it is temporary or unlogged, so a crash would lose acknowledged writes");
   if (all[0].integer(0, 7))
