@@ -491,12 +491,15 @@ Status Merge::join(Plan& plan) {
           plan.columns.add(c), plan.values[c] = sent->second;
       }
     }
-    plan.action = !plan.exists ? Plan::insert : plan.columns.empty() ? Plan::nothing : Plan::update;
-    // Devices say NULL for what only PostgreSQL can fill in (an identity column, a time of creation).
-    if (!plan.exists)
+    // Devices say NULL for what only PostgreSQL can fill in (an identity column, a time of creation). A row that is
+    // there and that they wrote anew (REPLACE) keeps what it has, which is told like what is filled in.
+    if (!plan.exists || plan.join.birth_won)
       for (const auto& [c, v] : plan.values)
-        if (v.scalar.type == crdt::ValueType::null && table.columns[c].not_null && table.columns[c].has_default)
+        if (v.scalar.type == crdt::ValueType::null && table.columns[c].not_null && table.columns[c].has_default) {
           plan.columns.remove(c);
+          if (plan.exists) plan.echoed.add(c);
+        }
+    plan.action = !plan.exists ? Plan::insert : plan.columns.empty() ? Plan::nothing : Plan::update;
     return {};
   }
   plan.join.won.each([&](uint32_t c) {
