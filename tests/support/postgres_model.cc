@@ -315,7 +315,8 @@ class Run {
   }
 
   // Of rows that were refused once it depends on what was discarded, retried and written since: nothing is said.
-  size_t look_at_rejections(int who) {
+  // `fresh`: gets those that were not refused before.
+  size_t look_at_rejections(int who, std::set<ModelRow>* fresh = nullptr) {
     std::vector<std::vector<sim::Value>> rows;
     EXPECT_TRUE(device(who).peer.database().query(0, "SELECT table_name, key, reason FROM rejoin_rejections", rows));
     for (const auto& row : rows) {
@@ -325,8 +326,9 @@ class Run {
       EXPECT_TRUE(index == kPerson || index == kTask || index == kNote)
           << row[0].bytes << row[1].bytes << ": " << row[2].bytes;
       const ModelRow disputed{tenant_of(who), index, key_of_json(row[1].bytes)};
-      if (disputed_.insert(disputed).second)
-        note("d" + std::to_string(who) + " " + row[0].bytes + row[1].bytes + " refused: " + row[2].bytes);
+      if (!disputed_.insert(disputed).second) continue;
+      if (fresh) fresh->insert(disputed);
+      note("d" + std::to_string(who) + " " + row[0].bytes + row[1].bytes + " refused: " + row[2].bytes);
     }
     return rows.size();
   }
@@ -359,6 +361,7 @@ class Run {
     d.options.page_bytes = d.options.chunk_bytes = script_.small_pages ? 200 : 1 << 20;
     d.peer.clock().set(system_clock().now_ms());
     in_sync_.clear();
+    const uint64_t waits_before = waits;
     const ModelRows before = truncating_ ? before_truncation_ : rows_of_postgres(world_.sql);
     sync::Done done;
     if (!any_open() && with.empty()) {
@@ -387,8 +390,29 @@ class Run {
     EXPECT_TRUE(!done.error || step.to == 5) << (done.error ? done.error->message : "");
     before_exchange(tenant);
     pass();
-    look_at_rejections(step.who);
+    std::set<ModelRow> refused;
+    look_at_rejections(step.who, &refused);
+    if (with.empty() && waits == waits_before) expect_reasons(refused, step.who);
     cascades(before, tenant);
+  }
+
+  // A row that PostgreSQL would take is not refused beside others.
+  void expect_reasons(const std::set<ModelRow>& refused, int who) {
+    if (refused.empty()) return;
+    const ModelRows mine = rows_of_device(who), theirs = rows_of_postgres(world_.sql);
+    for (const ModelRow& row : refused) {
+      const auto shown = mine.find(row);
+      if (shown == mine.end()) continue;
+      const std::string& value = shown->second[0];
+      bool reason = row.table == kNote && value == "null";
+      if (row.table == kTask) reason = value != "null" && !theirs.count({row.tenant, kPerson, value});
+      if (row.table == kPerson)
+        reason = value != "null" && std::any_of(theirs.begin(), theirs.end(), [&](const auto& other) {
+                   return other.first.table == kPerson && other.first.tenant == row.tenant &&
+                          other.first.key != row.key && other.second[0] == value;
+                 });
+      EXPECT_TRUE(reason) << text(row) << " was refused without a reason that is left: " << value;
+    }
   }
 
   bool stands_still() {
