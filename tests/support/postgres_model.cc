@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "postgres/catalog.h"
 #include "tests/support/model_run.h"
 #include "tests/support/postgres_oracle.h"
 #include "tests/support/postgres_statements.h"
@@ -38,6 +39,13 @@ constexpr const char* kOnDevices =
     "title TEXT);"
     "CREATE TABLE note(id TEXT PRIMARY KEY, title TEXT, pages INTEGER DEFAULT 1, serial INTEGER, shout TEXT);";
 
+std::string on_device(bool deferred) {
+  std::string out = kOnDevices;
+  const std::string cascade = "ON UPDATE CASCADE";
+  if (deferred) out.insert(out.find(cascade) + cascade.size(), " DEFERRABLE INITIALLY DEFERRED");
+  return out;
+}
+
 const std::vector<std::string> kTracked(kModelTables.begin(), kModelTables.end());
 
 class Run {
@@ -49,7 +57,9 @@ class Run {
     for (int i = 0; i < kModelDevices; ++i)
       devices_.push_back(std::make_unique<LoopbackDevice>(
           "device " + std::to_string(i),
-          std::string(script.foreign_keys ? "PRAGMA foreign_keys = ON;" : "") + kOnDevices, kTracked));
+          (script.foreign_keys ? "PRAGMA foreign_keys = ON;" : "") + on_device(script.deferred), kTracked));
+    world_.sql.run(std::string("ALTER TABLE task ALTER CONSTRAINT task_org_person_fkey ") +
+                   (script.deferred ? "DEFERRABLE INITIALLY DEFERRED" : "NOT DEFERRABLE"));
   }
 
   void run() {
@@ -207,6 +217,7 @@ class Run {
       note(print(step));
     }
     if (step.op == ModelOp::commit || step.op == ModelOp::rollback) end(at, step.op == ModelOp::commit);
+    if (step.op == ModelOp::compact || step.op == ModelOp::track) return upkeep(step);
     // What REPEATABLE READ does not see, its TRUNCATE does not capture: a limit that is documented.
     if (step.op == ModelOp::truncate && session.repeatable) return;
     const std::string& tenant = tenants_[step.v % 6 == 5 ? 1 : 0];
@@ -240,6 +251,21 @@ class Run {
     std::move(writes.begin(), writes.end(), std::back_inserter(session.writes));
   }
 
+  void upkeep(const ModelStep& step) {
+    const std::string tenant = postgres::quote_text(tenants_[step.v % 6 == 5 ? 1 : 0]);
+    // Its triggers cannot be made anew while others write.
+    if (step.op == ModelOp::track && any_open()) return;
+    note(print(step));
+    if (step.op == ModelOp::track) {
+      world_.track(std::string("public.") + kModelTables[static_cast<size_t>(step.table)], "", "org");
+      return;
+    }
+    world_.sql.run(
+        "INSERT INTO rejoin.log SELECT id, tail + 11000, 0, 0, 1000, '\\x00' FROM rejoin.tenant WHERE name = " +
+        tenant + "; UPDATE rejoin.tenant SET tail = tail + 11000 WHERE name = " + tenant +
+        "; UPDATE rejoin.device SET last_seen = 0 WHERE device = 'device " + std::to_string(step.key % 4) + "'");
+  }
+
   int version() {
     if (version_ == 0) version_ = static_cast<int>(world_.sql.number("SELECT current_setting('server_version_num')"));
     return version_;
@@ -250,8 +276,9 @@ class Run {
   void end_device(int who, bool commit) {
     auto& [open, writes] = device_open_[static_cast<size_t>(who)];
     if (!open) return;
-    device(who).peer.run(commit ? "COMMIT" : "ROLLBACK");
-    note("d" + std::to_string(who) + (commit ? " commits" : " rolls back"));
+    const int code = device(who).peer.attempt(commit ? "COMMIT" : "ROLLBACK");
+    note("d" + std::to_string(who) + (commit ? " commits " : " rolls back ") + std::to_string(code));
+    if (code != 0) device(who).peer.run("ROLLBACK"), commit = false;
     if (commit)
       for (ModelWrite& write : writes) oracle_.add(std::move(write));
     open = false;

@@ -22,7 +22,7 @@ const Weights kOfSql{{ModelOp::insert, 16},    {ModelOp::update, 20},    {ModelO
                      {ModelOp::upsert, 6},     {ModelOp::rekey, 5},      {ModelOp::shift, 3},
                      {ModelOp::update_all, 3}, {ModelOp::remove_all, 1}, {ModelOp::insert_many, 4},
                      {ModelOp::copy, 1},       {ModelOp::merge, 3},      {ModelOp::truncate, 2},
-                     {ModelOp::move, 3}};
+                     {ModelOp::move, 3},       {ModelOp::compact, 1},    {ModelOp::track, 1}};
 
 struct Dice {
   SeededRandom random;
@@ -89,6 +89,7 @@ ModelScript generate_model(uint64_t seed) {
   ModelScript out;
   out.seed = seed;
   out.foreign_keys = dice.below(3) > 0;
+  out.deferred = dice.below(3) == 0;
   out.small_pages = dice.below(2) == 0;
   // Few tables at a time, so that writes meet.
   std::vector<int> tables;
@@ -171,8 +172,8 @@ std::string print(const ModelStep& step) {
 }
 
 std::string print(const ModelScript& script) {
-  std::string out = "foreign_keys " + std::to_string(script.foreign_keys) + "\nsmall_pages " +
-                    std::to_string(script.small_pages) + "\n";
+  std::string out = "foreign_keys " + std::to_string(script.foreign_keys) + "\ndeferred " +
+                    std::to_string(script.deferred) + "\nsmall_pages " + std::to_string(script.small_pages) + "\n";
   for (const ModelStep& step : script.steps) out += print(step) + "\n";
   return out;
 }
@@ -185,6 +186,8 @@ Result<ModelScript> parse_model(std::string_view text) {
     ModelStep step;
     if (words == "foreign_keys 0" || words == "foreign_keys 1")
       out.foreign_keys = words.back() == '1';
+    else if (words == "deferred 0" || words == "deferred 1")
+      out.deferred = words.back() == '1';
     else if (words == "small_pages 0" || words == "small_pages 1")
       out.small_pages = words.back() == '1';
     else if (read_step(words, step))

@@ -37,7 +37,7 @@ enum class ModelOp {
   restore,
   retry,    // rejoin_retry()
   discard,  // rejoin_discard()
-  compact,
+  compact,  // by plain SQL: the log is long, and device `key` was not seen for years, so that the next push forgets it
   sync,  // at node `key`; fault `to` befalls exchange `set`; the `table` next steps of plain SQL run in between. Open
          // transactions that it waits for commit if `v` is odd, else they roll back
   // plain SQL
@@ -45,12 +45,13 @@ enum class ModelOp {
   copy,         // COPY … FROM
   merge,        // MERGE, from PostgreSQL 15 on
   truncate,
-  move,  // to the other tenant
+  move,   // to the other tenant
+  track,  // once more
 };
-inline constexpr std::array<const char*, 22> kModelOps{
+inline constexpr std::array<const char*, 23> kModelOps{
     "insert", "update",      "remove",   "upsert",  "rekey",    "shift", "update_all", "remove_all",
     "begin",  "commit",      "rollback", "replace", "restore",  "retry", "discard",    "compact",
-    "sync",   "insert_many", "copy",     "merge",   "truncate", "move"};
+    "sync",   "insert_many", "copy",     "merge",   "truncate", "move",  "track"};
 
 // What may befall a sync, as ModelStep::to says it.
 inline constexpr std::array<const char*, 6> kModelFaults{"none",           "lose_request", "lose_response",
@@ -70,6 +71,7 @@ struct ModelStep {
 struct ModelScript {
   uint64_t seed = 0;
   bool foreign_keys = true;  // devices enforce them
+  bool deferred = false;     // they are judged at COMMIT, everywhere
   bool small_pages = false;  // pages and pushes of a few rows
   std::vector<ModelStep> steps;
 };
