@@ -82,7 +82,8 @@ class Run {
   }
 
   std::string log;
-  uint64_t waits = 0;  // how often a sync waited for an open transaction
+  uint64_t waits = 0;      // how often a sync waited for an open transaction
+  uint64_t compacted = 0;  // tenants' logs
 
  private:
   // A write of plain SQL that is committed, until it is known that a fold has stamped it.
@@ -509,6 +510,7 @@ class Run {
   }
 
   void check() {
+    compacted = static_cast<uint64_t>(world_.sql.number("SELECT count(*) FROM rejoin.tenant WHERE floor > 0"));
     const ModelRows truth = rows_of_postgres(world_.sql);
     for (int d = 0; d < kModelDevices; ++d) {
       EXPECT_EQ(difference(text(rows_of_device(d)), text(of_tenant(truth, tenant_of(d)))), "")
@@ -590,6 +592,7 @@ std::string PostgresModel::run(const ModelScript& script) {
     clean();
     log = std::move(run.log);
     waits_ += run.waits;
+    compacted_ += run.compacted;
     if (environment_number("REJOIN_POSTGRES_SEED", 0)) std::fprintf(stderr, "%s", log.c_str());
   }
   std::string out;
@@ -621,9 +624,10 @@ void PostgresModel::run_seeds(uint64_t first, uint64_t count) {
     const ModelScript script = generate_model(seed);
     const std::string wrong = run(script);
     if (seed + 1 == first + count || (seed - first) % 50 == 49)
-      std::fprintf(stderr, "\rmodel: %llu of %llu scripts, seed %llu, %llu times a sync waited   ",
+      std::fprintf(stderr, "\rmodel: %llu of %llu scripts, seed %llu, %llu times a sync waited, %llu logs compacted   ",
                    static_cast<unsigned long long>(seed - first + 1), static_cast<unsigned long long>(count),
-                   static_cast<unsigned long long>(seed), static_cast<unsigned long long>(waits_));
+                   static_cast<unsigned long long>(seed), static_cast<unsigned long long>(waits_),
+                   static_cast<unsigned long long>(compacted_));
     if (wrong.empty()) continue;
     if (keep_going) {
       ADD_FAILURE() << "seed " << seed << "\n" << wrong;

@@ -34,6 +34,7 @@ class PostgresModel {
   SqlClient watcher_;
   std::vector<std::unique_ptr<SqlClient>> sessions_;
   uint64_t waits_ = 0;
+  uint64_t compacted_ = 0;
 };
 
 }  // namespace rejoin::testing
