@@ -454,8 +454,8 @@ class Run {
     const ModelRows after = rows_of_postgres(world_.sql);
     for (const auto& [row, cells] : before)
       if (row.table == kTask) in_sync_.emplace_back(row, cells[0]);
-    for (const auto& [row, parent] : in_sync_) {
-      if (row.tenant != tenant || after.count(row) || parent == "null" || after.count({tenant, kPerson, parent}))
+    for (const auto& [row, owner] : in_sync_) {
+      if (row.tenant != tenant || after.count(row) || owner == "null" || after.count({tenant, kPerson, owner}))
         continue;
       // The device may have deleted it itself.
       oracle_.add({ModelWrite::remove, row, {}, 0, (system_clock().now_ms() << 16) + 0xffff, 0});

@@ -57,14 +57,14 @@ std::set<ModelRow> ModelOracle::rows() const {
 }
 
 // Those that no other is certainly greater than.
-std::vector<const ModelWrite*> ModelOracle::greatest(const ModelRow& row, const std::set<ModelWrite::Kind>& kinds,
+std::vector<const ModelWrite*> ModelOracle::greatest(const ModelRow& row, const std::set<ModelWrite::Kind>& sorts,
                                                      int column) const {
   std::vector<const ModelWrite*> all, out;
   const auto found = by_row_.find(row);
   if (found == by_row_.end()) return out;
   for (size_t place : found->second) {
     const ModelWrite& w = writes_[place];
-    if (kinds.count(w.kind) && (column < 0 || w.cells.count(column))) all.push_back(&w);
+    if (sorts.count(w.kind) && (column < 0 || w.cells.count(column))) all.push_back(&w);
   }
   for (const ModelWrite* w : all)
     if (std::none_of(all.begin(), all.end(), [&](const ModelWrite* other) { return w->before(*other); }))

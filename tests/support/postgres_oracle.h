@@ -50,7 +50,7 @@ class ModelOracle {
   std::string history(const ModelRow& row) const;
 
  private:
-  std::vector<const ModelWrite*> greatest(const ModelRow& row, const std::set<ModelWrite::Kind>& kinds,
+  std::vector<const ModelWrite*> greatest(const ModelRow& row, const std::set<ModelWrite::Kind>& sorts,
                                           int column) const;
   std::vector<ModelWrite> writes_;
   std::map<ModelRow, std::vector<size_t>> by_row_;
