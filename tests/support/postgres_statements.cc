@@ -6,7 +6,7 @@
 namespace rejoin::testing {
 namespace {
 
-enum class Kind { text, integer, real, numeric, mail, parent, title };
+enum class Kind { text, integer, real, numeric, mail, owner, title };
 
 struct ModelColumn {
   const char* name;
@@ -20,7 +20,7 @@ const std::vector<ModelColumn>& columns_of(int table) {
       {{"a", Kind::text}, {"b", Kind::integer}, {"c", Kind::real}},
       {{"body", Kind::text}, {"qty", Kind::numeric}},
       {{"email", Kind::mail}, {"name", Kind::text}},
-      {{"person", Kind::parent}, {"title", Kind::text}},
+      {{"person", Kind::owner}, {"title", Kind::text}},
       // A title that is NULL becomes the default in PostgreSQL.
       {{"title", Kind::title, true, false},
        {"pages", Kind::integer},
@@ -45,7 +45,7 @@ std::string literal(Kind kind, int v, bool sql) {
       return v % 2 ? number : number + ".25";
     case Kind::mail:
       return v % 5 == 0 ? "NULL" : quoted("mail" + std::to_string(v % 7));
-    case Kind::parent:
+    case Kind::owner:
       return v % 8 == 0 ? "NULL" : quoted("p" + std::to_string(v % 4));
     case Kind::title:
       if (!sql && v % 7 == 0) return "NULL";
