@@ -154,6 +154,7 @@ class BackupTest(FolderTest):
             self.assertEqual(len(os.listdir(os.path.join(saved, "tenants"))), 2)
             self.add(a, "3")
             self.sync(a, server, token)  # after the backup
+        self.assertIn(f"--from '{saved}'", self.backup("check", "--from", to, code=1))  # the folder of backups is none
         self.backup("check", "--from", saved)
         shutil.rmtree(self.path("s"))  # the disaster
         self.assertIn("not empty", self.backup("restore", "--from", saved, "--data", to, code=1))
