@@ -6,6 +6,19 @@
 namespace rejoin::sim {
 namespace {
 
+// The constraints name the column anew.
+void rename_in_constraints(TableSpec& spec, int from, int to) {
+  auto rename = [&](int& column) {
+    if (column == from) column = to;
+  };
+  for (UniqueSpec& unique : spec.unique) {
+    for (int& column : unique.columns) rename(column);
+    rename(unique.where_zero);
+  }
+  for (ReferenceSpec& f : spec.references) rename(f.column);
+  rename(spec.low), rename(spec.high);
+}
+
 TableSpec make(const TableSpec& spec, int version) {
   TableSpec out = spec;
   out.version = version;
@@ -20,8 +33,15 @@ TableSpec make(const TableSpec& spec, int version) {
       out.name = alter.name, ++out.name_number;
       continue;
     }
+    if (alter.kind == AlterSpec::create_index) continue;
+    if (alter.kind == AlterSpec::drop_index) {
+      out.unique.erase(out.unique.begin() + alter.column);
+      continue;
+    }
     out.columns[static_cast<size_t>(alter.column)].absent = alter.kind != AlterSpec::add;
-    if (alter.kind == AlterSpec::rename) out.columns[static_cast<size_t>(alter.to)].absent = false;
+    if (alter.kind != AlterSpec::rename) continue;
+    out.columns[static_cast<size_t>(alter.to)].absent = false;
+    rename_in_constraints(out, alter.column, alter.to);
   }
   return out;
 }

@@ -75,6 +75,9 @@ CANARY(former_table_names_are_forgotten, alters)
 CANARY(rows_of_later_table_names_are_lost, alters)
 CANARY(added_columns_are_written, alters)
 
+CANARY(renamed_columns_claim_nothing, both)
+CANARY(dropped_indexes_stay, both)
+
 // Random scripts meet these too seldom.
 TEST_F(Canary, type_is_not_compared) {
   expect_noticed(&Mistakes::type_is_not_compared,

@@ -24,14 +24,17 @@ class Generator {
     topology_ = static_cast<Topology>(below(4));
     if (subject == Subject::any)
       subject = chance(11) ? Subject::constraints : chance(7) ? Subject::alters : Subject::plain;
-    if (subject == Subject::constraints)
-      choose_constrained_tables();
+    if (subject == Subject::constraints && chance(7)) subject = Subject::both;
+    if (subject == Subject::constraints || subject == Subject::both)
+      choose_constrained_tables(subject == Subject::both);
     else if (subject == Subject::alters)
-      // Changes of tables take long; one replica for each of three versions, and one more, are enough.
-      script_.tables.push_back(altered_ = first_altered() + below(first_constrained() - first_altered())),
-          script_.replicas = std::min(script_.replicas, 4);
+      script_.tables.push_back(first_altered() + below(first_constrained() - first_altered()));
     else
       choose_tables();
+    for (int t : script_.tables)
+      if (!spec(t).alters.empty()) altered_.push_back(t);
+    // Changes of tables take long; one replica for each of three versions, and one more, are enough.
+    if (!altered_.empty()) script_.replicas = std::min(script_.replicas, subject == Subject::both ? 3 : 4);
     // A few keys only, the same for all, or nobody would ever write to the same row.
     keys_ = 1 + below(4);
     if (spec(script_.tables[0]).constrained && chance(70)) {
@@ -57,16 +60,20 @@ class Generator {
       if (second != script_.tables[0] && second != wide) script_.tables.push_back(second);
     }
   }
-  void choose_constrained_tables() {
-    int tables = static_cast<int>(table_specs().size()), first = first_constrained();
-    for (int last = tables - (chance(60) ? 0 : 1 + below(tables - first)), t = first; t < std::max(last, first + 1);
-         ++t)
-      script_.tables.push_back(t);
+  void choose_constrained_tables(bool altered) {
+    int first = first_constrained(), tables = first_altered(first), all = static_cast<int>(table_specs().size());
+    if (altered) {
+      for (int t = tables; t < all; ++t) script_.tables.push_back(t);
+    } else {
+      for (int last = tables - (chance(60) ? 0 : 1 + below(tables - first)), t = first; t < std::max(last, first + 1);
+           ++t)
+        script_.tables.push_back(t);
+    }
     script_.enforced = chance(60);
     script_.recursive = chance(50);
   }
-  static int first_altered() {
-    int t = 0;
+  static int first_altered(int from = 0) {
+    int t = from;
     while (table_specs()[static_cast<size_t>(t)].alters.empty()) ++t;
     return t;
   }
@@ -293,7 +300,7 @@ class Generator {
       } else if (k < 32) {
         add_world();
       } else if (k < 37) {
-        script_.steps.push_back(altered_ >= 0 ? alter(r, c) : fill(at(Op::restore, r, c)));
+        script_.steps.push_back(!altered_.empty() ? alter(r, c) : fill(at(Op::restore, r, c)));
       } else if (k < 42) {
         statement_on(r, (c + 1) % 3);
       } else {
@@ -306,7 +313,7 @@ class Generator {
 
   Step alter(int replica, int connection_number) {
     Step step = at(Op::alter, replica, connection_number);
-    step.table = altered_, step.number = chance(30);
+    step.table = altered_[static_cast<size_t>(below(static_cast<int>(altered_.size())))], step.number = chance(30);
     return step;
   }
 
@@ -315,7 +322,7 @@ class Generator {
     int a = 0, b = 0, k = below(100);
     pair(a, b);
     Step step;
-    if (altered_ >= 0 && chance(25)) {
+    if (!altered_.empty() && chance(25)) {
       step = alter(a, connection());
     } else if (k < 40) {
       step = at(Op::sync, a, connection() & 1), step.peer = b;
@@ -372,7 +379,7 @@ class Generator {
   SeededRandom random_;
   Script script_;
   Topology topology_ = Topology::mesh;
-  int altered_ = -1;  // the table that changes
+  std::vector<int> altered_;  // tables that change
   int keys_ = 4;
 };
 

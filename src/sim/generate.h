@@ -6,7 +6,7 @@
 namespace rejoin::sim {
 
 // What a script is about; any: all kinds come up.
-enum class Subject { any, plain, constraints, alters };
+enum class Subject { any, plain, constraints, alters, both };  // both: tables with constraints that change
 
 // The same seed gives the same script, on every machine. 10 to 40 steps on 3 to 5 replicas, few rows, so that replicas
 // meet often.

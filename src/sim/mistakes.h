@@ -38,6 +38,9 @@ struct Mistakes {
   bool former_table_names_are_forgotten = false;
   bool rows_of_later_table_names_are_lost = false;
   bool added_columns_are_written = false;
+  // of tables with constraints that change
+  bool renamed_columns_claim_nothing = false;
+  bool dropped_indexes_stay = false;
 };
 
 }  // namespace rejoin::sim

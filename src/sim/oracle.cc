@@ -206,7 +206,7 @@ Outcome Oracle::restore(int table, const Key& key, int64_t now_ms, bool& changed
   // Without the values of its last life there is nothing to bring back.
   if (row.birth.version.hlc == 0 && row.birth.write == 0) return Outcome::refused;
   if (spec(table).constrained &&
-      shown_.bring_back(table, key, values_of(table, row), enforced_, mistakes_) != Outcome::done)
+      shown_.bring_back(table, key, values_of(table, row), versions_, enforced_, mistakes_) != Outcome::done)
     return Outcome::refused;
   row.alive = changed = true;
   row.life = stamp(now_ms, 1);

@@ -6,7 +6,7 @@ namespace rejoin::sim {
 
 Outcome Oracle::constrained(const Step& step, int64_t now_ms) {
   std::vector<Change> changes;
-  Outcome outcome = shown_.run(step, enforced_, mistakes_, changes);
+  Outcome outcome = shown_.run(step, versions_, enforced_, mistakes_, changes);
   if (outcome != Outcome::done) return outcome;
   uint64_t low = low_;
   // Rows that might have been displaced take log entries too.
@@ -47,7 +47,7 @@ void Oracle::settle() {
   changes();
   std::vector<int> tables;
   for (const auto& entry : shown_.rows) tables.push_back(entry.first);
-  Visible now = visible_rows(state(), tables, mistakes_);
+  Visible now = visible_rows(state(), tables, versions_, mistakes_);
   shown_.rows = std::move(now.rows);
   parked_ = std::move(now.parked);
 }

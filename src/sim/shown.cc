@@ -8,8 +8,9 @@ namespace {
 // One statement at work. A constraint error leaves it half done; the caller forgets it then.
 class Running {
  public:
-  Running(ShownRows& rows, bool enforced, const Mistakes& mistakes, std::vector<Change>& changes)
-      : rows_(rows), enforced_(enforced), mistakes_(mistakes), changes_(changes) {}
+  Running(ShownRows& rows, const TableVersions& versions, bool enforced, const Mistakes& mistakes,
+          std::vector<Change>& changes)
+      : rows_(rows), versions_(versions), enforced_(enforced), mistakes_(mistakes), changes_(changes) {}
 
   Outcome run(const Step& step) {
     auto& rows = rows_.at(step.table);
@@ -44,13 +45,14 @@ class Running {
   }
 
   Outcome bring_back(int table, const Key& key, const std::vector<Value>& values) {
-    const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+    const TableSpec& spec = spec_of(table);
     if (!check_holds(spec, values) || !rivals(table, key, key, values).empty()) return Outcome::constraint;
     rows_.at(table)[key] = values;
     return enforced_ && orphans() ? Outcome::constraint : Outcome::done;
   }
 
  private:
+  const TableSpec& spec_of(int table) const { return spec_at(table, versions_); }
   std::vector<Key> keys_of(int table) const {
     std::vector<Key> out;
     for (const auto& [key, row] : rows_.at(table)) out.push_back(key);
@@ -60,7 +62,7 @@ class Running {
   // Other rows that hold what this one would.
   std::vector<Key> rivals(int table, const Key& from, const Key& to, const std::vector<Value>& values) const {
     std::vector<Key> out;
-    const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+    const TableSpec& spec = spec_of(table);
     for (const auto& [key, row] : rows_.at(table)) {
       if (key == from) continue;
       bool rival = key == to;
@@ -80,10 +82,11 @@ class Running {
   }
 
   Outcome insert(const Step& step) {
-    const TableSpec& spec = table_specs()[static_cast<size_t>(step.table)];
+    const TableSpec& spec = spec_of(step.table);
     auto& rows = rows_.at(step.table);
     std::vector<Value> values;
-    for (const ColumnSpec& column : spec.columns) values.push_back(column.default_value);
+    for (const ColumnSpec& column : spec.columns)
+      values.push_back(column.absent ? Value::null() : column.default_value);
     for (const auto& [column, value] : step.set) values[static_cast<size_t>(column)] = value;
     // DO NOTHING is about other rows only.
     if (!check_holds(spec, values)) return step.op == Op::insert_or_ignore ? Outcome::done : Outcome::constraint;
@@ -105,7 +108,7 @@ class Running {
     auto& rows = rows_.at(table);
     std::vector<Value> before = rows.at(from), after = before;
     for (const auto& [column, value] : set) after[static_cast<size_t>(column)] = value;
-    if (!check_holds(table_specs()[static_cast<size_t>(table)], after)) return Outcome::constraint;
+    if (!check_holds(spec_of(table), after)) return Outcome::constraint;
     std::vector<Key> others = rivals(table, from, to, after);
     if (!others.empty() && !replace) return Outcome::constraint;
     if (displace(table, others) != Outcome::done) return Outcome::constraint;
@@ -127,9 +130,9 @@ class Running {
     rows_.at(table).erase(key);
     changes_.push_back({Change::removed, table, key, {}});
     if (!enforced_) return Outcome::done;
-    const std::string& label = table_specs()[static_cast<size_t>(table)].label;
+    const std::string& label = spec_of(table).label;
     for (auto& [child, rows] : rows_) {
-      for (const ReferenceSpec& f : table_specs()[static_cast<size_t>(child)].references) {
+      for (const ReferenceSpec& f : spec_of(child).references) {
         if (f.parent != label) continue;
         for (const Key& k : keys_of(child)) {
           auto at = rows.find(k);
@@ -150,14 +153,15 @@ class Running {
 
   void inserted(int table, const Key& key, const std::vector<Value>& values) {
     Change change{Change::inserted, table, key, {}};
-    for (size_t c = 0; c < values.size(); ++c) change.set.emplace_back(static_cast<int>(c), values[c]);
+    for (size_t c = 0; c < values.size(); ++c)
+      if (!spec_of(table).columns[c].absent) change.set.emplace_back(static_cast<int>(c), values[c]);
     changes_.push_back(std::move(change));
   }
 
   // Does a row refer to one that is not there?
   bool orphans() const {
     for (const auto& [table, rows] : rows_) {
-      for (const ReferenceSpec& f : table_specs()[static_cast<size_t>(table)].references) {
+      for (const ReferenceSpec& f : spec_of(table).references) {
         const auto& parents = rows_.at(table_index(f.parent));
         for (const auto& [key, row] : rows) {
           const Value& to = row[static_cast<size_t>(f.column)];
@@ -169,6 +173,7 @@ class Running {
   }
 
   ShownRows& rows_;
+  const TableVersions& versions_;
   bool enforced_;
   const Mistakes& mistakes_;
   std::vector<Change>& changes_;
@@ -176,18 +181,19 @@ class Running {
 
 }  // namespace
 
-Outcome Shown::run(const Step& step, bool enforced, const Mistakes& mistakes, std::vector<Change>& changes) {
+Outcome Shown::run(const Step& step, const TableVersions& versions, bool enforced, const Mistakes& mistakes,
+                   std::vector<Change>& changes) {
   ShownRows before = rows;
-  Outcome outcome = Running(rows, enforced, mistakes, changes).run(step);
+  Outcome outcome = Running(rows, versions, enforced, mistakes, changes).run(step);
   if (outcome != Outcome::done) rows = std::move(before), changes.clear();
   return outcome;
 }
 
-Outcome Shown::bring_back(int table, const Key& key, const std::vector<Value>& values, bool enforced,
-                          const Mistakes& mistakes) {
+Outcome Shown::bring_back(int table, const Key& key, const std::vector<Value>& values, const TableVersions& versions,
+                          bool enforced, const Mistakes& mistakes) {
   ShownRows before = rows;
   std::vector<Change> changes;
-  Outcome outcome = Running(rows, enforced, mistakes, changes).bring_back(table, key, values);
+  Outcome outcome = Running(rows, versions, enforced, mistakes, changes).bring_back(table, key, values);
   if (outcome != Outcome::done) rows = std::move(before);
   return outcome;
 }

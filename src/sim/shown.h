@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/alters.h"
 #include "sim/mistakes.h"
 #include "sim/script.h"
 #include "sim/tables.h"
@@ -30,10 +31,11 @@ class Shown {
   ShownRows rows;
 
   // A statement of the script; `enforced`: PRAGMA foreign_keys. On a constraint error nothing changes.
-  Outcome run(const Step& step, bool enforced, const Mistakes& mistakes, std::vector<Change>& changes);
+  Outcome run(const Step& step, const TableVersions& versions, bool enforced, const Mistakes& mistakes,
+              std::vector<Change>& changes);
   // Puts one row back, if no other and no foreign key is in its way.
-  Outcome bring_back(int table, const Key& key, const std::vector<Value>& values, bool enforced,
-                     const Mistakes& mistakes);
+  Outcome bring_back(int table, const Key& key, const std::vector<Value>& values, const TableVersions& versions,
+                     bool enforced, const Mistakes& mistakes);
 };
 
 // Does CHECK (low <= high) hold?

@@ -139,6 +139,7 @@ const std::vector<TableSpec>& table_specs() {
                                   generated(), wide(),        measured(), pairs()};
     for (TableSpec& spec : altered_tables()) all.push_back(std::move(spec));
     for (TableSpec& spec : constrained_tables()) all.push_back(std::move(spec));
+    for (TableSpec& spec : altered_constrained_tables()) all.push_back(std::move(spec));
     return all;
   }();
   return specs;

@@ -25,10 +25,10 @@ struct ColumnSpec {
 
 // One change of a table, in the order in which every replica makes them.
 struct AlterSpec {
-  enum Kind { add, drop, rename, rename_table } kind;
+  enum Kind { add, drop, rename, rename_table, create_index, drop_index } kind;
   std::string sql;
-  int column = -1;        // of TableSpec::columns: what is added, dropped, renamed
-  int to = -1;            // what it is renamed to
+  int column = -1;  // of TableSpec::columns: what is added, dropped, renamed; of TableSpec::unique: what is dropped
+  int to = -1;      // what it is renamed to
   std::string name = {};  // what the table is renamed to
 };
 
@@ -71,6 +71,8 @@ const std::vector<TableSpec>& table_specs();
 std::vector<TableSpec> constrained_tables();
 // Tables that change while scripts run (sim/altered_tables.cc).
 std::vector<TableSpec> altered_tables();
+// Tables with constraints that change, parents first; a script has all of them, or none.
+std::vector<TableSpec> altered_constrained_tables();
 // The index, or -1.
 int table_index(std::string_view label);
 

@@ -15,10 +15,18 @@ Version claim_version(const UniqueSpec& unique, const Row& row) {
   return out;
 }
 
+const std::vector<UniqueSpec>& unique_indexes(int table, const TableSpec& spec, const Mistakes& mistakes) {
+  if (mistakes.renamed_columns_claim_nothing) return table_specs()[static_cast<size_t>(table)].unique;
+  const bool dropped =
+      spec.version > 0 && spec.alters[static_cast<size_t>(spec.version) - 1].kind == AlterSpec::drop_index;
+  return (dropped && mistakes.dropped_indexes_stay ? spec_at(table, spec.version - 1) : spec).unique;
+}
+
 // All but the first of those that claim one value.
-void hide_later_claims(int table, const std::map<Key, Row>& records, const Mistakes& mistakes, Visible& out) {
+void hide_later_claims(int table, const TableSpec& spec, const std::map<Key, Row>& records, const Mistakes& mistakes,
+                       Visible& out) {
   const std::map<Key, std::vector<Value>> rows = out.rows.at(table);
-  for (const UniqueSpec& unique : table_specs()[static_cast<size_t>(table)].unique) {
+  for (const UniqueSpec& unique : unique_indexes(table, spec, mistakes)) {
     std::map<Key, std::pair<Version, Key>> first;
     for (const auto& [key, values] : rows) {
       Key tuple = claimed(unique, values, mistakes);
@@ -43,25 +51,27 @@ std::string_view parked_name(Parked parked) {
   return kNames[static_cast<size_t>(parked)];
 }
 
-Visible visible_rows(const State& state, const std::vector<int>& tables, const Mistakes& mistakes) {
+Visible visible_rows(const State& state, const std::vector<int>& tables, const TableVersions& versions,
+                     const Mistakes& mistakes) {
   Visible out;
   static const std::map<Key, Row> none;
   for (int table : tables) {
-    const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
+    const TableSpec& spec = spec_at(table, versions);
     auto known = state.find(table);
     const std::map<Key, Row>& records = known == state.end() ? none : known->second;
     auto& rows = out.rows[table];
     for (const auto& [key, row] : records) {
       if (!row.alive) continue;
       std::vector<Value> values;
-      for (const ColumnSpec& column : spec.columns) values.push_back(column.default_value);
+      for (const ColumnSpec& column : spec.columns)
+        values.push_back(column.absent ? Value::null() : column.default_value);
       for (const auto& [column, cell] : row.cells) values[static_cast<size_t>(column)] = cell.value;
       if (check_holds(spec, values))
         rows[key] = std::move(values);
       else
         out.parked[{table, key}] = Parked::check;
     }
-    hide_later_claims(table, records, mistakes, out);
+    hide_later_claims(table, spec, records, mistakes, out);
   }
   // The greatest set in which each row has its parents: whoever lacks one leaves, until nobody does.
   for (bool changed = !mistakes.orphans_are_shown; changed;) {
@@ -70,7 +80,7 @@ Visible visible_rows(const State& state, const std::vector<int>& tables, const M
       auto& rows = out.rows.at(table);
       for (auto at = rows.begin(); at != rows.end();) {
         bool leaves = false;
-        for (const ReferenceSpec& f : table_specs()[static_cast<size_t>(table)].references) {
+        for (const ReferenceSpec& f : spec_at(table, versions).references) {
           Value& to = at->second[static_cast<size_t>(f.column)];
           if (to == Value::null() || out.rows.at(table_index(f.parent)).count({to})) continue;
           changed = true;

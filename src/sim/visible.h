@@ -18,6 +18,7 @@ struct Visible {
 };
 
 // Of tables with constraints.
-Visible visible_rows(const State& state, const std::vector<int>& tables, const Mistakes& mistakes);
+Visible visible_rows(const State& state, const std::vector<int>& tables, const TableVersions& versions,
+                     const Mistakes& mistakes);
 
 }  // namespace rejoin::sim

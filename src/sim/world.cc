@@ -205,10 +205,9 @@ void World::check_parked(int i, int connection, const Oracle& model) {
   if (!model.tracked()) return;
   std::map<std::string, std::string> actual, expected;
   for (const auto& [row, why] : model.parked())
-    expected[table_specs()[static_cast<size_t>(row.first)].name + " [\"" + row.second[0].bytes + "\"]"] =
-        parked_name(why);
+    expected[model.spec(row.first).name + " [\"" + row.second[0].bytes + "\"]"] = parked_name(why);
   std::vector<std::vector<Value>> found;
-  if (!device(i).db->query(connection, "SELECT table_name, key, reason FROM rejoin_aside", found))
+  if (!device(i).db->query(connection, "SELECT table_name, key, reason FROM rejoin_aside WHERE frame IS NULL", found))
     return fail("read", name_of(i) + ": reading rejoin_aside: " + device(i).db->last_error(connection));
   for (const auto& row : found) {
     std::string& why = actual[row[0].bytes + " " + row[1].bytes] = row[2].bytes;
@@ -404,7 +403,8 @@ void World::alter(const Step& step) {
   const AlterSpec& change = spec.alters[static_cast<size_t>(spec.version)];
   std::string what = name_of(step.replica) + ": " + change.sql;
   const bool renames = change.kind == AlterSpec::rename_table;
-  const bool plainly = step.number == 1 && (renames || change.kind == AlterSpec::add) && d.owner < 0;
+  const bool plainly =
+      step.number == 1 && change.kind != AlterSpec::drop && change.kind != AlterSpec::rename && d.owner < 0;
   auto before = d.owner < 0 ? d.db->replica(c).seq() : 0;
   if (plainly && d.db->run(step.connection, change.sql) != SQLITE_OK)
     return fail("alter", what + ": " + d.db->last_error(step.connection));
@@ -422,6 +422,7 @@ void World::alter(const Step& step) {
     if (!before || !after || *before != *after) fail("news", what + ": it made news for others");
   }
   observe(step.replica);
+  settle(step.replica, c);
   check_rows(step.replica, c, step.table);
 }
 

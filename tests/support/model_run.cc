@@ -65,6 +65,7 @@ void run_models(uint64_t first, uint64_t count) {
   const sim::Subject subject = name == "plain"         ? sim::Subject::plain
                                : name == "constraints" ? sim::Subject::constraints
                                : name == "alters"      ? sim::Subject::alters
+                               : name == "both"        ? sim::Subject::both
                                                        : sim::Subject::any;
   auto started = std::chrono::steady_clock::now(), said = started;
   uint64_t steps = 0;
