@@ -402,12 +402,14 @@ Status Merge::read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<
     REJOIN_ASSIGN(all, ask(at));
   }
   std::vector<Rows>* answers = &all;
+  bool folded = false;
   if (locks) {
     for (Group& g : groups) REJOIN_TRY(check_shape(work_, *g.table, all[g.shape_at]));
     if (all[waits_at].integer(0, 0) != 0) {
       REJOIN_TRY(fold(work_));
       REJOIN_ASSIGN(records, ask(db.queued()));
       answers = &records;
+      folded = true;
     }
   }
   for (Group& g : groups) {
@@ -422,6 +424,12 @@ Status Merge::read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<
       exists[g.locked[static_cast<size_t>(locked.integer(i, 0) - 1)]] = static_cast<int64_t>(i);
     for (size_t i = 0; i < g.rows.size(); ++i) {
       if (hope == Hope::new_rows && g.rows[i]->born && stored[i].known) {
+        again.push_back(g.rows[i]);
+        continue;
+      }
+      // A row that was deleted and inserted anew, or got the key of another, while the statement that locks waited:
+      // that one sees neither, the fold tells of it, the next statement finds it.
+      if (folded && exists[i] < 0 && stored[i].known && stored[i].record.alive) {
         again.push_back(g.rows[i]);
         continue;
       }
