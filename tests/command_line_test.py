@@ -285,6 +285,23 @@ class LocalTest(FolderTest):
         self.assertIn("unrecorded", [f["kind"] for f in done.json["findings"]])
         self.assertIn("todos", Run("doctor", path).out)
 
+    def test_doctor_finds_metadata_that_is_gone(self):
+        for gone in ("todos__rejoin", "todos__rejoin_dead", "todos__rejoin_gone"):
+            with self.subTest(gone):
+                path = self.database(gone + ".db")
+                db = plain(path)
+                db.execute("INSERT INTO todos(id, title) VALUES('1', 'milk')")
+                db.execute(f"DROP TABLE {gone}")
+                db.execute("INSERT INTO todos(id, title) VALUES('2', 'bread')")
+                db.close()
+                done = Run("doctor", path)
+                self.assertEqual(done.code, 7, done)
+                self.assertIn(gone, done.out)
+                self.assertIn("untrack", done.out)
+                self.ok("untrack", path, "todos")
+                self.ok("track", path, "todos")
+                self.assertTrue(self.ok("doctor", path, "--json").json["sound"])
+
     def test_compact(self):
         path = self.database()
         self.assertIn("removed", self.ok("compact", path, "--json").json)

@@ -18,8 +18,10 @@ Result<int> run_untrack(const UntrackArguments& arguments, Output& output) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
   std::vector<std::string> names;
   for (const std::string& wanted : arguments.tables) {
-    REJOIN_ASSIGN(sqlite::TableInfo table, find_tracked(*database, arguments.file, wanted));
-    names.push_back(table.name);
+    // Where its metadata is gone (see doctor) nothing can be read of it.
+    const auto table = find_tracked(*database, arguments.file, wanted);
+    if (!table.ok() && table.error().code != Code::internal) return table.error();
+    names.push_back(table.ok() ? table->name : wanted);
   }
   boost::json::array untracked;
   for (const std::string& name : names) {

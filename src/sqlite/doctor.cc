@@ -22,6 +22,20 @@ struct Findings {
   }
 };
 
+Status check_metadata(Context& ctx, const Table& table, Findings& findings) {
+  for (const std::string& metadata : {table.records(), table.shadow(), table.gone()}) {
+    const Result<Statement> readable = prepare(ctx.db, "SELECT 1 FROM " + metadata);
+    if (readable.ok()) continue;
+    if (readable.error().code != Code::internal) return readable.error();
+    findings.add("metadata", table.name, "",
+                 "its metadata " + metadata +
+                     " is gone or damaged, so nothing of it can be synced; untrack the table and track it again, then "
+                     "its rows are new writes of this replica");
+    break;
+  }
+  return {};
+}
+
 Status check_table(Context& ctx, Table& table, Findings& findings) {
   size_t keys = table.key.size();
   REJOIN_ASSIGN(const CaptureTriggers triggers, capture_triggers(ctx.db));
@@ -95,6 +109,14 @@ Result<std::string> doctor(Context& ctx) {
       if (!row) break;
       if (check.text(0) != "ok") findings.add("sqlite", "", "", std::string(check.text(0)));
     }
+  }
+  {
+    // Without these nothing can be folded, and nothing else be told.
+    const size_t before = findings.count;
+    REJOIN_ASSIGN(Work work, Work::read(ctx));
+    for (const auto& table : ctx.catalog.tables) REJOIN_TRY(check_metadata(ctx, *table, findings));
+    REJOIN_TRY(work.commit());
+    if (findings.count > before) return "[" + findings.json + "]";
   }
   REJOIN_ASSIGN(Work work, begin_look(ctx, Freshness::of_now));
   for (const auto& table : ctx.catalog.tables) REJOIN_TRY(check_table(ctx, *table, findings));

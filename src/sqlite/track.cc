@@ -92,12 +92,14 @@ Status check_side_tables(Context& ctx, const Table& t) {
 }  // namespace
 
 Status create_side_tables(Context& ctx, const Table& t) {
-  REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + t.records() + "(k BLOB PRIMARY KEY, rec BLOB NOT NULL) WITHOUT ROWID"));
+  REJOIN_TRY(exec(
+      ctx.db, "CREATE TABLE IF NOT EXISTS " + t.records() + "(k BLOB PRIMARY KEY, rec BLOB NOT NULL) WITHOUT ROWID"));
   std::string columns = t.column_list();
   // No types and no constraints: any value of the real table fits and comes back bit for bit.
   std::string all = t.key_list() + (columns.empty() ? "" : ", " + columns);
-  REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + t.gone() + "(" + all + ")"));
-  return exec(ctx.db, "CREATE TABLE " + t.shadow() + "(" + all + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID");
+  REJOIN_TRY(exec(ctx.db, "CREATE TABLE IF NOT EXISTS " + t.gone() + "(" + all + ")"));
+  return exec(ctx.db, "CREATE TABLE IF NOT EXISTS " + t.shadow() + "(" + all + ", PRIMARY KEY(" + t.key_list() +
+                          ")) WITHOUT ROWID");
 }
 
 Status add_column_ids(Context& ctx, uint64_t table, const std::vector<std::string>& names, size_t first) {
@@ -362,7 +364,26 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   return work.commit();
 }
 
+namespace {
+
+// Where metadata is gone (see doctor) nothing can be folded; untracking is the way out.
+Status replace_lost_side_tables(Context& ctx, const std::string& name) {
+  REJOIN_ASSIGN(Work work, Work::read(ctx));
+  REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
+  bool all = true;
+  for (const std::string& side : {records_table(table->name), shadow_table(table->name), gone_table(table->name)}) {
+    REJOIN_ASSIGN(bool there, exists(ctx.db, "main.sqlite_schema", side));
+    all &= there;
+  }
+  const std::unique_ptr<Table> lost = all ? nullptr : std::make_unique<Table>(*table);
+  REJOIN_TRY(work.commit());
+  return lost ? create_side_tables(ctx, *lost) : Status();
+}
+
+}  // namespace
+
 Status untrack(Context& ctx, const std::string& name) {
+  REJOIN_TRY(replace_lost_side_tables(ctx, name));
   REJOIN_ASSIGN(Work work, Work::write(ctx));
   REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
   REJOIN_TRY(fold(work));
