@@ -28,7 +28,8 @@ TableSpec shelves() {
   const std::vector<Value> names = {Value::text("a"), Value::text("b"), Value::null()};
   TableSpec spec{"shelves",
                  "shelves",
-                 "CREATE TABLE shelves(id TEXT PRIMARY KEY NOT NULL, name TEXT UNIQUE, room TEXT)",
+                 "CREATE TABLE shelves(id TEXT PRIMARY KEY NOT NULL, name TEXT UNIQUE, room TEXT) WITHOUT "
+                 "ROWID",
                  {"id"},
                  {{"name", Kind::text, {}, names},
                   {"room", Kind::text, {}},

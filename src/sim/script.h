@@ -36,7 +36,7 @@ enum class Op {
   restore,  // key
   fold,
   compact,  // number: for how many days deletions are kept from then on; 0: as before
-  alter,    // the table's next change; number 1: by plain SQL where that will do
+  alter,    // the table's next change; number 1: by plain SQL where that will do, 2: between begin and commit
   // the world
   clock,    // number: the replica's clock moves by so many milliseconds
   send,     // a changeset for `peer`, since what that one has acknowledged, is put in the mail
