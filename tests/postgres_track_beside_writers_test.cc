@@ -73,6 +73,56 @@ TEST(PostgresTrackBesideWriters, HoldsNobodyUpWhereverItStands) {
   expect_same(world);
 }
 
+// Tracked again, while a transaction that deletes a row and inserts it anew is open in one of the round trips, each in
+// turn.
+TEST(PostgresTrackBesideWriters, ARowThatIsInsertedAnewIsNotLostWhenItsTableIsTrackedAgain) {
+  PostgresWorld world(kTable + ";" + fill(3), {"public.big"});
+  SqlClient writer(world.url);
+  writer.run("SET lock_timeout = '100ms'");
+  const std::string waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+  int waited = 0;
+  bool more = true;
+  for (int at = 0; more && !HasFailure(); ++at) {
+    RoundTripGate gate(world.url);
+    auto opened = postgres::Connection::open(gate.url());
+    ASSERT_TRUE(opened.ok());
+    gate.close();
+    std::atomic<bool> done = false;
+    std::thread tracking([&] {
+      postgres::TrackRequest request;
+      request.relation = "public.big";
+      request.tenant = "main";
+      auto tracked = postgres::track(**opened, request, system_random(), {});
+      EXPECT_TRUE(tracked.ok()) << tracked.error().message;
+      done = true;
+    });
+    more = false;
+    for (int stops = 0;; ++stops) {
+      while (!done && gate.state() != RoundTripGate::State::held) std::this_thread::yield();
+      if (done) break;
+      if (stops != at) {
+        gate.step();
+        continue;
+      }
+      more = true;
+      // Where tracking stands with the row locked, nobody can write it.
+      const std::string state = writer.attempt(
+          "BEGIN; DELETE FROM big WHERE id = '2'; INSERT INTO big VALUES ('2', 'anew', " + std::to_string(stops) + ")");
+      EXPECT_TRUE(state.empty() || state == "55P03") << state;
+      gate.step();
+      bool held_up = false;
+      while (!done && gate.state() != RoundTripGate::State::held && !held_up) held_up = world.sql.number(waits) > 0;
+      waited += held_up;
+      if (state.empty()) writer.run("COMMIT");
+    }
+    tracking.join();
+    gate.open();
+    expect_same(world);
+    EXPECT_FALSE(HasFailure()) << "open in round trip " << at;
+  }
+  EXPECT_GE(waited, 2) << "for the triggers, and for the row";
+}
+
 TEST(PostgresTrackBesideWriters, SeveralWriteAllTheWhile) {
   constexpr int kRows = 100'000, kWriters = 4;
   PostgresWorld world;

@@ -127,16 +127,25 @@ Status each_record(Connection& db, Tenant& tenant, int64_t table_id, const crdt:
     }
     if (keys.empty()) return work.commit();
     after = keys.back();
-    // Locked, and what was captured meanwhile folded: nobody writes them between the reading and the recording.
-    send_lock(work, *table, arrays, reads);
-    REJOIN_ASSIGN(std::vector<Rows> locked, db.sync());
-    REJOIN_TRY(fold(work));
+    // Locked, and what was captured meanwhile folded: nobody writes them between the reading and the recording. A row
+    // that was deleted and inserted anew while this waited for it is not found: the fold tells of it, and the next
+    // statement sees it.
+    std::vector<Rows> locked;
+    size_t locked_at;
+    crdt::Hlc last;
+    do {
+      last = work.state.last;
+      locked_at = db.queued();
+      send_lock(work, *table, arrays, reads);
+      REJOIN_ASSIGN(locked, db.sync());
+      REJOIN_TRY(fold(work));
+    } while (work.state.last != last);
     const size_t at = db.queued();
     send_records(work, *table, keys);
     REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
     std::vector<StoredRow> stored(keys.size());
     REJOIN_TRY(read_records(work, *table, known[at], stored));
-    visit(work, *table, keys, stored, locked[0]);
+    visit(work, *table, keys, stored, locked[locked_at]);
     REJOIN_TRY(work.commit());
   }
 }
