@@ -19,6 +19,16 @@ bool goes_on_with(BytesView frame, BytesView other) {
   return first.ok() && second.ok() && second->info().from == first->info().next;
 }
 
+// Does a frame tell everything up to where these pages would lead?
+bool tells_all_of(BytesView frame, const std::vector<std::pair<Bytes, Said>>& pages) {
+  auto whole = codec::ChangesetReader::open(frame);
+  if (!whole.ok() || !whole->info().from.empty()) return false;
+  return std::all_of(pages.begin(), pages.end(), [&](const auto& page) {
+    auto reader = codec::ChangesetReader::open(page.first);
+    return reader.ok() && whole->info().through >= reader->info().horizon;
+  });
+}
+
 std::string name_of(int device) { return "replica " + std::to_string(device); }
 
 bool create_tables(Database& db, const std::vector<int>& tables) {
@@ -550,6 +560,9 @@ void World::deliver(const Letter& letter, int to, int connection) {
   if (!position.staged.empty() && goes_on_with(letter.frame, position.staged.back().first)) {
     for (const auto& [frame, content] : position.staged) changed += d.now.model.merge(content);
     position.staged.clear();
+  } else if (tells_all_of(letter.frame, position.staged)) {
+    // Their rows come with it, perhaps by other names.
+    position.staged.clear();
   }
   changed += d.now.model.merge(letter.content);
   if (d.owner == c) d.wrote = true;
@@ -597,6 +610,8 @@ bool World::take_page(int to, int source, const PageSent& page, int c, bool move
   } else {
     if (continues) {
       for (const auto& [frame, content] : position.staged) d.now.model.merge(content);
+      position.staged.clear();
+    } else if (tells_all_of(page.frame, position.staged)) {
       position.staged.clear();
     }
     d.now.model.merge(page.content);
