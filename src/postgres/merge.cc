@@ -23,32 +23,6 @@ constexpr int kCautious = 16;
 constexpr int kMostRounds = 5;  // of meeting rows that others insert at the same moment
 constexpr int kMostPasses = 8;  // over rows that wait for each other
 
-// Will PostgreSQL give back exactly this value? False: look.
-bool comes_back(const Type& type, const crdt::ValueRef& v) {
-  using crdt::ValueType;
-  if (v.type == ValueType::null) return true;
-  switch (type.kind) {
-    case TypeClass::integer:
-    case TypeClass::boolean:
-      return v.type == ValueType::integer;
-    case TypeClass::real:
-      return v.type == ValueType::real && !type.single;
-    case TypeClass::numeric:
-      return v.type == ValueType::integer && type.sql == "numeric";
-    case TypeClass::text:
-      return v.type == ValueType::text && type.sql == "text";
-    case TypeClass::json:
-      return v.type == ValueType::text && type.sql == "json";
-    case TypeClass::bytea:
-      return true;
-    case TypeClass::uuid:
-    case TypeClass::date:
-      return key_text_of(type, v).ok();
-    default:
-      return false;
-  }
-}
-
 // Does PostgreSQL keep every key that check_foreign() lets pass as it is? Not where a type has a length or precision.
 bool keeps_keys(const Table& table) {
   return std::all_of(table.key.begin(), table.key.end(), [](const Column& c) {

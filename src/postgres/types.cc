@@ -347,4 +347,28 @@ bool names_tenant(const Type& type, std::string_view tenant) {
          (type.kind == TypeClass::text || key_text_of(type, ValueRef::of_text(tenant)).ok());
 }
 
+bool comes_back(const Type& type, const ValueRef& v) {
+  if (v.type == ValueType::null) return true;
+  switch (type.kind) {
+    case TypeClass::integer:
+    case TypeClass::boolean:
+      return v.type == ValueType::integer;
+    case TypeClass::real:
+      return v.type == ValueType::real && !type.single;
+    case TypeClass::numeric:
+      return v.type == ValueType::integer && type.sql == "numeric";
+    case TypeClass::text:
+      return v.type == ValueType::text && type.sql == "text";
+    case TypeClass::json:
+      return v.type == ValueType::text && type.sql == "json";
+    case TypeClass::bytea:
+      return true;
+    case TypeClass::uuid:
+    case TypeClass::date:
+      return key_text_of(type, v).ok();
+    default:
+      return false;
+  }
+}
+
 }  // namespace rejoin::postgres

@@ -70,4 +70,7 @@ bool names_tenant(const Type& type, std::string_view tenant);
 // Well-formed UTF-8 without NUL: what a text in PostgreSQL can be.
 bool is_storable_text(std::string_view text);
 
+// Will PostgreSQL give back exactly this value? False: look.
+bool comes_back(const Type& type, const crdt::ValueRef& v);
+
 }  // namespace rejoin::postgres
