@@ -452,8 +452,10 @@ class Run {
   // A device deletes a parent that has children which it has not heard of: PostgreSQL deletes them.
   void cascades(const ModelRows& before, const std::string& tenant) {
     const ModelRows after = rows_of_postgres(world_.sql);
+    // The device may have given it that parent itself.
     for (const auto& [row, cells] : before)
-      if (row.table == kTask) in_sync_.emplace_back(row, cells[0]);
+      if (row.table == kTask)
+        for (const std::string& owner : oracle_.values(row, 0)) in_sync_.emplace_back(row, owner);
     for (const auto& [row, owner] : in_sync_) {
       if (row.tenant != tenant || after.count(row) || owner == "null" || after.count({tenant, kPerson, owner}))
         continue;

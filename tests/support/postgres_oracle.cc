@@ -56,6 +56,15 @@ std::set<ModelRow> ModelOracle::rows() const {
   return out;
 }
 
+std::set<std::string> ModelOracle::values(const ModelRow& row, int column) const {
+  std::set<std::string> out;
+  if (const auto found = by_row_.find(row); found != by_row_.end())
+    for (size_t place : found->second)
+      if (const auto cell = writes_[place].cells.find(column); cell != writes_[place].cells.end())
+        out.insert(cell->second);
+  return out;
+}
+
 // Those that no other is certainly greater than.
 std::vector<const ModelWrite*> ModelOracle::greatest(const ModelRow& row, const std::set<ModelWrite::Kind>& sorts,
                                                      int column) const {

@@ -46,6 +46,8 @@ class ModelOracle {
   // `judged`: of which columns.
   std::string judge(const ModelRow& row, const ModelCells* shown, const std::vector<bool>& judged) const;
   std::set<ModelRow> rows() const;
+  // What was ever written there.
+  std::set<std::string> values(const ModelRow& row, int column) const;
   // Every write to the row, for people.
   std::string history(const ModelRow& row) const;
 
