@@ -167,6 +167,16 @@ class LocalTest(FolderTest):
         self.assertEqual(self.ok("untrack", path, "todos", "--json").json, {"untracked": ["todos"]})
         self.assertEqual(len(rows(path)), 2)
 
+    def test_status_tells_why_rows_wait(self):
+        """Symptom: it failed, `no such column: id`, as soon as anything waited."""
+        old, new = self.database("old.db"), self.database("new.db", TODOS + "; ALTER TABLE todos ADD COLUMN colour TEXT")
+        db = plain(new)
+        db.execute("INSERT INTO todos(id, title, colour) VALUES('1', 'milk', 'blue')")
+        db.close()
+        self.ok("merge", old, new)
+        self.assertIn('["1"]: it has columns', self.ok("status", old).out)
+        self.assertEqual(self.ok("status", old, "--json").json["parked"], 1)
+
     def test_tracking_leaves_the_journal_mode_alone(self):
         path = self.database(track=())
         self.ok("track", path, "--all")

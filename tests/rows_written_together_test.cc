@@ -2,6 +2,7 @@
 // else the same push brings that it does not take.
 #include <gtest/gtest.h>
 
+#include "postgres/catalog.h"
 #include "tests/support/postgres_loopback.h"
 
 namespace rejoin::testing {
@@ -13,18 +14,20 @@ const std::string kSchema =
     "CREATE TABLE node(id text PRIMARY KEY, next text REFERENCES node);"
     "CREATE TABLE place(id text PRIMARY KEY, v text UNIQUE, w text, x text); CREATE UNIQUE INDEX ON place(lower(w), "
     "x);"
-    "CREATE TABLE code(id text PRIMARY KEY, c varchar(5) NOT NULL, on_sale integer NOT NULL, UNIQUE (c, on_sale));";
+    "CREATE TABLE code(id text PRIMARY KEY, c varchar(5) NOT NULL, on_sale integer NOT NULL, UNIQUE (c, on_sale));"
+    "CREATE TABLE line(id text PRIMARY KEY, at integer NOT NULL UNIQUE CHECK (at >= 0));";
 const std::string kDevice =
     "CREATE TABLE a(id TEXT PRIMARY KEY, other TEXT); CREATE TABLE b(id TEXT PRIMARY KEY, other TEXT);"
     "CREATE TABLE node(id TEXT PRIMARY KEY, next TEXT);"
     "CREATE TABLE place(id TEXT PRIMARY KEY, v TEXT, w TEXT, x TEXT);"
-    "CREATE TABLE code(id TEXT PRIMARY KEY, c TEXT, on_sale INTEGER)";
-const std::vector<std::string> kTables = {"a", "b", "node", "place", "code"};
+    "CREATE TABLE code(id TEXT PRIMARY KEY, c TEXT, on_sale INTEGER); CREATE TABLE line(id TEXT PRIMARY KEY, at "
+    "INTEGER)";
+const std::vector<std::string> kTables = {"a", "b", "node", "place", "code", "line"};
 
 class RowsWrittenTogether : public ::testing::Test {
  protected:
   RowsWrittenTogether()
-      : world(kSchema, {"public.a", "public.b", "public.node", "public.place", "public.code"}),
+      : world(kSchema, {"public.a", "public.b", "public.node", "public.place", "public.code", "public.line"}),
         a("a", kDevice, kTables) {}
   std::string refused() { return a.peer.rows("SELECT table_name, key FROM rejoin_rejections ORDER BY 1, 2"); }
   std::string stored(const std::string& table) { return world.sql.rows("SELECT * FROM " + table + " ORDER BY id"); }
@@ -53,6 +56,16 @@ class RowsWrittenTogether : public ::testing::Test {
 TEST_F(RowsWrittenTogether, ASwapBesideAValueThatIsTaken) {
   places("('1', 'a', NULL, NULL), ('2', 'c', NULL, NULL), ('3', 'b', NULL, NULL)", "('0', 'z', NULL, NULL)");
   a.peer.run("UPDATE place SET v = CASE id WHEN '1' THEN 'b' WHEN '2' THEN 'z' ELSE 'a' END");
+  world.sync(a);
+  EXPECT_EQ(refused(), "'place'|'[\"2\"]'\n");
+  EXPECT_EQ(stored("place"), "0|z|null|null\n1|b|null|null\n2|c|null|null\n3|a|null|null\n");
+  expect_same_after_discarding();
+}
+
+// A row that is written anew says that it is new.
+TEST_F(RowsWrittenTogether, ASwapByReplaceBesideAValueThatIsTaken) {
+  places("('1', 'a', NULL, NULL), ('2', 'c', NULL, NULL), ('3', 'b', NULL, NULL)", "('0', 'z', NULL, NULL)");
+  a.peer.run("INSERT OR REPLACE INTO place(id, v) VALUES('1', 'b'), ('2', 'z'), ('3', 'a')");
   world.sync(a);
   EXPECT_EQ(refused(), "'place'|'[\"2\"]'\n");
   EXPECT_EQ(stored("place"), "0|z|null|null\n1|b|null|null\n2|c|null|null\n3|a|null|null\n");
@@ -114,6 +127,26 @@ TEST_F(RowsWrittenTogether, ASwapOfShortStringsThatMayNotBeNull) {
   expect_same_after_discarding();
 }
 
+TEST_F(RowsWrittenTogether, ASwapOfPositionsThatMayNotBeNegative) {
+  a.peer.run("INSERT INTO line VALUES('1', 1), ('2', 2)");
+  world.sync(a);
+  a.peer.run("UPDATE line SET at = 3 - at");
+  world.sync(a);
+  EXPECT_EQ(stored("line"), "1|2\n2|1\n");
+  expect_same_after_discarding();
+}
+
+// Symptom: the reason named what stood in for the value while others gave way.
+TEST_F(RowsWrittenTogether, AValueThatIsTakenIsToldAsTheReason) {
+  a.peer.run("INSERT INTO code VALUES('1', 'ab', 0), ('2', 'cd', 0)");
+  world.sync(a);
+  world.sql.run("ALTER TABLE code ADD CHECK (c ~ '^[a-z]{2}$')");
+  a.peer.run("UPDATE code SET c = 'ab' WHERE id = '2'");
+  world.sync(a);
+  EXPECT_NE(a.peer.rows("SELECT reason FROM rejoin_rejections").find("duplicate key"), std::string::npos);
+  expect_same_after_discarding();
+}
+
 // One of the two who want it gets it.
 TEST_F(RowsWrittenTogether, ASwapBesideAnotherThatWantsTheSameValue) {
   places("('1', 'a', NULL, NULL), ('2', 'b', NULL, NULL), ('3', 'c', NULL, NULL)");
@@ -143,6 +176,33 @@ TEST_F(RowsWrittenTogether, AChildOfTheCycleComesAfterIt) {
   EXPECT_EQ(refused(), "'a'|'[\"9\"]'\n'b'|'[\"8\"]'\n");
   EXPECT_EQ(stored("b"), "6|5\n7|5\n");
   expect_same_after_discarding();
+}
+
+// Symptom: a table below a ring came before it, and PostgreSQL's own cascades ran before what the device had deleted.
+TEST(ParentsFirst, ATableBelowARingComesBehindWhatItRefersTo) {
+  PostgresWorld world(
+      "CREATE TABLE games(id text PRIMARY KEY, team text); CREATE TABLE teams(id text PRIMARY KEY, captain text);"
+      "CREATE TABLE players(id text PRIMARY KEY, team text REFERENCES teams, coach text REFERENCES players);"
+      "ALTER TABLE teams ADD FOREIGN KEY (captain) REFERENCES players;"
+      "ALTER TABLE games ADD FOREIGN KEY (team) REFERENCES teams;"
+      "CREATE TABLE log(id text PRIMARY KEY, game text REFERENCES games DEFERRABLE)",
+      {"public.log", "public.games", "public.teams", "public.players"});
+  auto order = [&] {
+    std::string names;
+    const auto catalog = postgres::load_catalog(world.sql.connection());
+    EXPECT_TRUE(catalog.ok());
+    for (size_t at : catalog->parents_first) names += catalog->tables[at].name + " ";
+    return names;
+  };
+  EXPECT_EQ(order(), "teams games log players ");
+  // Of the ring only one need not wait.
+  world.sql.run(
+      "ALTER TABLE teams DROP CONSTRAINT teams_captain_fkey, ADD FOREIGN KEY (captain) REFERENCES players DEFERRABLE");
+  EXPECT_EQ(order(), "teams games log players ");
+  world.sql.run(
+      "ALTER TABLE teams DROP CONSTRAINT teams_captain_fkey, ADD FOREIGN KEY (captain) REFERENCES players;"
+      "ALTER TABLE players DROP CONSTRAINT players_team_fkey, ADD FOREIGN KEY (team) REFERENCES teams DEFERRABLE");
+  EXPECT_EQ(order(), "players teams games log ");
 }
 
 }  // namespace

@@ -721,19 +721,31 @@ TEST_P(StoreConformance, APullOfAnOlderStateOfTheDeviceIsFoundOut) {
 // ---- after a backup was restored
 
 TEST_P(StoreConformance, AStoreThatWentBackKnowsNeitherLaterTokensNorLaterCursors) {
-  Device a("a"), b("b");
+  Device a("a"), b("b"), d("d");
   a.write("a", 3);
   push_all(a);
   b.take_all(store());
+  d.write("d", 1);
+  push_all(d);
   world->back_up();
   a.write("later", 3);
   push_all(a);
+  d.write("d later", 1);
+  push_all(d);
   b.write("b", 1);
   push_all(b);
   b.take_all(store());
   const Bytes late = b.cursor;
   world->go_back();
-  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 3);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 4);
+  // Said of a pull it is as if it were said of a push: who starts over then, without a token, is no copy.
+  sync::PullRequest reading = d.pull();
+  reading.chain_token = d.token;
+  EXPECT_EQ(code_of(store().pull(reading)), Code::unknown_chain);
+  d.token.clear();
+  d.position.clear();
+  EXPECT_EQ(code_of(d.push(store(), d.frame())), Code::ok);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 5);
   a.write("new", 1);
   const Bytes frame = a.frame();
   EXPECT_EQ(code_of(a.push(store(), frame)), Code::unknown_chain);
@@ -753,7 +765,7 @@ TEST_P(StoreConformance, AStoreThatWentBackKnowsNeitherLaterTokensNorLaterCursor
   a.token.clear();
   a.position.clear();
   ASSERT_TRUE(a.push(store(), a.frame()).ok());
-  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 3 + 3 + 1 + 5);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 3 + 3 + 1 + 5 + 2);
 }
 
 // ---- contracts

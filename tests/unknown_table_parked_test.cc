@@ -163,5 +163,24 @@ TEST(Parked, TwoRowsWithOneUniqueValueAreBothKeptAndShowWhenTheyCan) {
   for (Peer* p : {&a, &b}) EXPECT_EQ(p->number("SELECT count(*) FROM u"), 3);
 }
 
+// Symptom: joined to one entry they were more than a frame may hold, and never came back.
+TEST(Parked, LargeNewsOfOneRowIsJoinedWithinBounds) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, v, p, q, r)", {"t"}), b(kT, {"t"});
+  a.run("INSERT INTO t(id) VALUES('1')");
+  for (int edit = 0; edit < 2; ++edit)
+    for (const char* column : {"p", "q", "r"}) {
+      a.clock().advance(1000);
+      b.clock().advance(1000);
+      a.run(std::string("UPDATE t SET ") + column + " = zeroblob(7 << 20)");
+      b.fetch(a);
+    }
+  EXPECT_EQ(b.number("SELECT count(*) FROM rejoin_parked"), 2);
+  EXPECT_LE(b.number("SELECT max(length(frame)) FROM rejoin_aside"), 16 << 20);
+  for (const char* column : {"p", "q", "r"}) b.run(std::string("ALTER TABLE t ADD COLUMN ") + column);
+  ASSERT_TRUE(b.rejoin().fold().ok());
+  EXPECT_EQ(b.rows("SELECT length(p), length(q), length(r) FROM t"), "7340032|7340032|7340032\n");
+  b.expect_sound();
+}
+
 }  // namespace
 }  // namespace rejoin::testing

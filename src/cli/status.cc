@@ -26,8 +26,8 @@ std::string text_or(const json::value& value, const std::string& otherwise) {
 // What stands in a list of rows with reasons, a few of them.
 Status add_reasons(sqlite::Database& database, const std::string& table, const std::string& server, Output& output) {
   return sqlite::query(database.handle(),
-                       "SELECT table_name, key, reason, " + server + " FROM " + table + " ORDER BY id DESC LIMIT 5", {},
-                       [&](sqlite::QueryRow row) {
+                       "SELECT table_name, key, reason, " + server + " FROM " + table + " ORDER BY rowid DESC LIMIT 5",
+                       {}, [&](sqlite::QueryRow row) {
                          output.line("            " + printable(row[0].bytes) + " " + printable(row[1].bytes) + ": " +
                                      printable(row[2].bytes));
                          if (row[3].type == crdt::ValueType::text)

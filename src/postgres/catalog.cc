@@ -1,8 +1,8 @@
 #include "postgres/catalog.h"
 
 #include <algorithm>
-#include <functional>
 #include <map>
+#include <unordered_map>
 
 namespace rejoin::postgres {
 
@@ -69,27 +69,48 @@ constexpr const char* kTriggers =
     "SELECT tgrelid::int8, bool_or(tgtype & 2 = 2 AND tgtype & 1 = 1) FROM pg_trigger WHERE NOT tgisinternal AND "
     "tgenabled <> 'D' AND tgname NOT LIKE 'rejoin\\_capture\\_%'";
 
-// In a ring of tables a reference that may be deferred comes last.
+// Of a ring of tables the one comes first whose reference may be deferred, if there is such a one.
 void order_by_parents(Catalog& catalog) {
-  std::vector<bool> placed(catalog.tables.size(), false);
-  auto waits = [&](const std::vector<int64_t>& parents) {
-    return std::any_of(parents.begin(), parents.end(), [&](int64_t parent) {
-      const Table* t = catalog.find(parent);
-      return t && !placed[catalog.index_of(*t)];
-    });
+  const size_t n = catalog.tables.size();
+  std::unordered_map<int64_t, size_t> places;
+  for (size_t i = 0; i < n; ++i) places[catalog.tables[i].id] = i;
+  std::vector<bool> placed(n, false);
+  auto first_unplaced = [&](const std::vector<int64_t>& parents) {
+    for (int64_t parent : parents)
+      if (auto it = places.find(parent); it != places.end() && !placed[it->second]) return it->second;
+    return n;
   };
-  auto place = [&](auto&& may) {
-    for (size_t i = 0; i < placed.size(); ++i)
-      if (!placed[i] && may(catalog.tables[i])) {
-        catalog.parents_first.push_back(i);
-        placed[i] = true;
-        return true;
+  std::vector<size_t> path, seen(n, n);  // seen: in whose path
+  for (size_t start = 0; start < n;) {
+    if (placed[start]) {
+      ++start;
+      continue;
+    }
+    // Up to a table that waits for nothing, or round a ring.
+    path.clear();
+    const size_t walk = catalog.parents_first.size();
+    size_t at = start, ring = n;
+    for (;;) {
+      seen[at] = walk;
+      path.push_back(at);
+      size_t parent = first_unplaced(catalog.tables[at].parents);
+      if (parent == n) parent = first_unplaced(catalog.tables[at].deferred_parents);
+      if (parent == n) break;
+      if (seen[parent] == walk) {
+        ring = parent;
+        break;
       }
-    return false;
-  };
-  while (catalog.parents_first.size() < placed.size())
-    (void)(place([&](const Table& t) { return !waits(t.parents) && !waits(t.deferred_parents); }) ||
-           place([&](const Table& t) { return !waits(t.parents); }) || place([](const Table&) { return true; }));
+      at = parent;
+    }
+    if (ring != n) {
+      const auto begin = std::find(path.begin(), path.end(), ring);
+      const auto deferred =
+          std::find_if(begin, path.end(), [&](size_t i) { return first_unplaced(catalog.tables[i].parents) == n; });
+      at = deferred != path.end() ? *deferred : ring;
+    }
+    placed[at] = true;
+    catalog.parents_first.push_back(at);
+  }
 }
 
 }  // namespace

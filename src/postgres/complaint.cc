@@ -1,6 +1,7 @@
 #include "postgres/complaint.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "crdt/key.h"
 
@@ -35,7 +36,14 @@ Named read_detail(std::string_view detail) {
 // An expression is named as it was written, and may have changed the value's case: lower(email).
 bool is_of(std::string_view named, const Column& column) { return named == column.name || named == column.quoted; }
 bool is_made_of(std::string_view named, const Column& column) {
-  return named.find('(') != std::string_view::npos && named.find(column.name) != std::string_view::npos;
+  if (named.find('(') == std::string_view::npos || column.name.empty()) return false;
+  auto in_a_word = [&](size_t at) {
+    const auto c = at < named.size() ? static_cast<unsigned char>(named[at]) : ' ';
+    return std::isalnum(c) || c == '_' || c == '$' || c >= 0x80;
+  };
+  for (size_t at = 0; (at = named.find(column.name, at)) != std::string_view::npos; ++at)
+    if ((at == 0 || !in_a_word(at - 1)) && !in_a_word(at + column.name.size())) return true;
+  return false;
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ TEST_F(Complaint, OfAnExpressionMayShowAnotherCase) {
   EXPECT_TRUE(about("23505", "Key (lower(title))=(milk) already exists."));
   EXPECT_TRUE(about("23505", "Key (lower(title), list)=(milk, -3) already exists."));
   EXPECT_FALSE(about("23505", "Key (lower(title))=(bread) already exists."));
+  EXPECT_TRUE(about("23505", "Key (lower(title), title_of(listed))=(milk, x) already exists."));
 }
 
 TEST_F(Complaint, OfAParentNamesItsChildrensTable) {

@@ -16,7 +16,7 @@ constexpr size_t kMostWritten = 20'000;  // rows, over all attempts
 Result<std::optional<SqlError>> Merge::try_together(Rows_ rows) {
   std::vector<Incoming*> again;
   const Held before = held();
-  REJOIN_ASSIGN(const Tried tried, try_rows(rows, Hope::new_rows, again));
+  REJOIN_ASSIGN(const Tried tried, try_rows(rows, Hope::none, again));
   if (tried != Tried::taken) return std::optional(undo(before));
   REJOIN_TRY(merge_rows(again, Hope::none, 1));
   return std::optional<SqlError>();
@@ -31,6 +31,7 @@ Result<bool> Merge::merge_together() {
   for (auto& row : waiting_)
     if (known.emplace(row->table, row->key).second) rows.push_back(row.get());
   std::vector<std::unique_ptr<Incoming>> all = std::exchange(waiting_, {});
+  const size_t waited = all.size();
   size_t written = 0;
   auto attempt = [&](Rows_ some) -> Result<std::optional<SqlError>> {
     written += some.size();
@@ -43,7 +44,7 @@ Result<bool> Merge::merge_together() {
   };
   while (rows.size() > 1 && written + rows.size() <= kMostWritten) {
     REJOIN_ASSIGN(const std::optional<SqlError> error, attempt(rows));
-    if (!error) return true;
+    if (!error) return waiting_.size() < waited;
     std::vector<Incoming*> meant;
     for (Incoming* row : rows) {
       const bool deleted = !row->theirs.alive && !row->theirs.live.bottom();
@@ -56,7 +57,7 @@ Result<bool> Merge::merge_together() {
       std::vector<Incoming*> rest = rows;
       std::erase(rest, meant[i - 1]);
       REJOIN_ASSIGN(const std::optional<SqlError> other, attempt(rest));
-      if (!other) return true;
+      if (!other) return waiting_.size() < waited;
     }
     if (unsaid) break;
     std::erase_if(rows, [&](Incoming* row) { return std::find(meant.begin(), meant.end(), row) != meant.end(); });

@@ -202,8 +202,7 @@ class PostgresTenantStore final : public TenantStore {
       case sync::Link::unknown:
         if (chunk.chain) {
           // The device knows a later token than this store gave out: the store went back in time.
-          db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
-                   Params().text(request.device).bytea(request.site.view()));
+          forget_device(request.device, request.site);
           REJOIN_TRY(work.commit());
         }
         return sync::unknown_chain();
@@ -326,7 +325,30 @@ class PostgresTenantStore final : public TenantStore {
     return work.commit();
   }
 
+  // The device knows a later token than this store gave out: the store went back in time, and its chain starts anew. A
+  // device that starts over would otherwise be taken for a copy of what is remembered.
+  Status forget_unknown(const sync::PullRequest& request) {
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    const Status status = check_chain(request);
+    if (status.ok() || status.error().code != Code::unknown_chain) return status;
+    forget_device(request.device, request.site);
+    REJOIN_TRY(work.commit());
+    return status;
+  }
+
+  void forget_device(const std::string& device, const crdt::SiteId& site) {
+    db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
+             Params().text(device).bytea(site.view()));
+  }
+
   Result<sync::PullReply> try_pull(const sync::PullRequest& request) {
+    Result<sync::PullReply> reply = read_pull(request);
+    if (reply.ok() || reply.error().code != Code::unknown_chain) return reply;
+    REJOIN_TRY(forget_unknown(request));
+    return reply;
+  }
+
+  Result<sync::PullReply> read_pull(const sync::PullRequest& request) {
     auto cursor = codec::decode_cursor(request.cursor);
     if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
     PageNotes notes;

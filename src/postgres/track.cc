@@ -13,6 +13,7 @@ namespace rejoin::postgres {
 namespace {
 
 constexpr size_t kTrackRows = 5'000;
+constexpr int kMostRounds = 8;  // of meeting rows that others delete and insert at the same moment
 
 // A stamp for what was found now.
 crdt::Stamp now_stamp(Work& work) {
@@ -128,23 +129,30 @@ Status each_record(Connection& db, Tenant& tenant, int64_t table_id, const crdt:
     if (keys.empty()) return work.commit();
     after = keys.back();
     // Locked, and what was captured meanwhile folded: nobody writes them between the reading and the recording. A row
-    // that was deleted and inserted anew while this waited for it is not found: the fold tells of it, and the next
-    // statement sees it.
+    // that was deleted and inserted anew while this waited for it is not found, though the fold tells of it: the next
+    // statement sees it. One that is not found again is gone.
     std::vector<Rows> locked;
+    std::vector<StoredRow> stored;
+    std::vector<size_t> missing, before;
     size_t locked_at;
-    crdt::Hlc last;
-    do {
-      last = work.state.last;
+    for (int round = 0; round < kMostRounds; ++round) {
       locked_at = db.queued();
       send_lock(work, *table, arrays, reads);
       REJOIN_ASSIGN(locked, db.sync());
       REJOIN_TRY(fold(work));
-    } while (work.state.last != last);
-    const size_t at = db.queued();
-    send_records(work, *table, keys);
-    REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
-    std::vector<StoredRow> stored(keys.size());
-    REJOIN_TRY(read_records(work, *table, known[at], stored));
+      const size_t at = db.queued();
+      send_records(work, *table, keys);
+      REJOIN_ASSIGN(std::vector<Rows> known, db.sync());
+      stored.assign(keys.size(), {});
+      REJOIN_TRY(read_records(work, *table, known[at], stored));
+      std::vector<bool> found(keys.size(), false);
+      for (size_t r = 0; r < locked[locked_at].size(); ++r)
+        found[static_cast<size_t>(locked[locked_at].integer(r, 0) - 1)] = true;
+      before = std::exchange(missing, {});
+      for (size_t i = 0; i < keys.size(); ++i)
+        if (!found[i] && stored[i].record.alive) missing.push_back(i);
+      if (missing.empty() || (round > 0 && missing == before)) break;
+    }
     visit(work, *table, keys, stored, locked[locked_at]);
     REJOIN_TRY(work.commit());
   }

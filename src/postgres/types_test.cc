@@ -18,14 +18,14 @@ Type type(const std::string& base, std::string sql = "") {
 }
 
 // From a value to text and back to the value.
-bool comes_back(const Type& t, const ValueRef& v) {
+bool round_trips(const Type& t, const ValueRef& v) {
   auto text = text_of(t, v);
   return text.ok() && crdt::same_value(value_of(t, *text).ref(), v);
 }
 
 RC_GTEST_PROP(Types, EveryIntegerComesBack, (int64_t v)) {
-  RC_ASSERT(comes_back(type("int8"), ValueRef::of_integer(v)));
-  RC_ASSERT(comes_back(type("numeric"), ValueRef::of_integer(v)));
+  RC_ASSERT(round_trips(type("int8"), ValueRef::of_integer(v)));
+  RC_ASSERT(round_trips(type("numeric"), ValueRef::of_integer(v)));
   RC_ASSERT(text_of(type("int4"), ValueRef::of_integer(v)).ok() == (v == static_cast<int32_t>(v)));
   RC_ASSERT(text_of(type("int2"), ValueRef::of_integer(v)).ok() == (v == static_cast<int16_t>(v)));
 }
@@ -34,18 +34,18 @@ RC_GTEST_PROP(Types, EveryDoubleComesBackToTheBit, (uint64_t bits)) {
   double v;
   std::memcpy(&v, &bits, sizeof v);
   if (std::isnan(v)) return;
-  RC_ASSERT(comes_back(type("float8"), ValueRef::of_real(v)));
+  RC_ASSERT(round_trips(type("float8"), ValueRef::of_real(v)));
   const auto single = static_cast<float>(v);
-  if (std::isfinite(single)) RC_ASSERT(comes_back(type("float4"), ValueRef::of_real(single)));
+  if (std::isfinite(single)) RC_ASSERT(round_trips(type("float4"), ValueRef::of_real(single)));
 }
 
 RC_GTEST_PROP(Types, EveryBlobComesBack, (std::string v)) {
-  RC_ASSERT(comes_back(type("bytea"), ValueRef::of_blob(v)));
+  RC_ASSERT(round_trips(type("bytea"), ValueRef::of_blob(v)));
   RC_ASSERT(!text_of(type("text"), ValueRef::of_blob(v)).ok());
 }
 
 RC_GTEST_PROP(Types, TextComesBackOrIsRefused, (std::string v)) {
-  RC_ASSERT(comes_back(type("text"), ValueRef::of_text(v)) == is_storable_text(v));
+  RC_ASSERT(round_trips(type("text"), ValueRef::of_text(v)) == is_storable_text(v));
 }
 
 TEST(Types, WhatPostgresCanStoreAsText) {

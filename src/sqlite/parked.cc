@@ -36,6 +36,9 @@ Status insert_parked(Context& ctx, const std::string& table, BytesView key, size
   return s->run("parking a row");
 }
 
+// What is joined stays far below what a frame may hold; above it entries wait side by side.
+constexpr size_t kMostJoined = 16 << 20;
+
 struct Waiting {
   int64_t id = 0;    // 0: nothing
   bool news = true;  // joined they tell more than what waits
@@ -55,8 +58,9 @@ Result<Waiting> join_waiting(Context& ctx, const std::string& table, BytesView k
   for (;;) {
     REJOIN_ASSIGN(bool row, s->step("reading a parked change"));
     if (!row) return Waiting{};
+    if (s->blob(1).size() + frame.size() > 2 * kMostJoined) continue;
     REJOIN_ASSIGN(auto joined, join_parked(ctx, s->blob(1), frame));
-    if (!joined) continue;  // the table had another key then
+    if (!joined || joined->size() > kMostJoined) continue;  // not joined: the table had another key then
     const Waiting out{s->integer(0), *joined != s->blob(1)};
     frame = std::move(*joined);
     return out;

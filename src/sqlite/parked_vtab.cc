@@ -217,6 +217,8 @@ void register_parked_vtab(sqlite3* db) {
                                           "CREATE TABLE x(table_name TEXT, key TEXT, columns TEXT, \"values\" TEXT, "
                                           "reason TEXT, since INTEGER)");
       if (rc != SQLITE_OK) return rc;
+      // It only reads this database, so views and triggers may use it whatever `trusted_schema` says.
+      (void)sqlite3_vtab_config(connection, SQLITE_VTAB_INNOCUOUS);
       auto* v = new (std::nothrow) ParkedVtab{};
       if (!v) return SQLITE_NOMEM;
       v->db = connection;

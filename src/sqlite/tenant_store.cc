@@ -40,7 +40,12 @@ class SqliteTenantStore final : public sync::TenantStore {
     crdt::Hlc horizon = 0;
     {
       REJOIN_ASSIGN(Work made, Work::write_if_missing(ctx_));
-      REJOIN_TRY(check_chain(request));
+      if (const Status status = check_chain(request); !status.ok()) {
+        if (status.error().code != Code::unknown_chain) return status.error();
+        REJOIN_TRY(made.commit());
+        REJOIN_TRY(forget_unknown(request));
+        return status.error();
+      }
       REJOIN_ASSIGN(const Horizon known, read_horizon(ctx_));
       horizon = known.hlc;
       REJOIN_ASSIGN(const bool behind, missed_deletions(request.device, request.site, request.cursor));
@@ -190,7 +195,7 @@ class SqliteTenantStore final : public sync::TenantStore {
       case sync::Link::stale:
         return sync::stale_chain();
       case sync::Link::unknown:
-        if (chain) return forget_device(work, request);
+        if (chain) REJOIN_TRY(forget_device(work, request.device, request.site));
         return sync::unknown_chain();
       case sync::Link::next:
         break;
@@ -270,18 +275,25 @@ class SqliteTenantStore final : public sync::TenantStore {
     return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
   }
 
-  Result<sync::PushReply> forget_device(Work& work, const sync::PushRequest& request) {
-    // The device knows a later token than this store gave out: the store is the one that went back in time. The chain
-    // starts anew.
+  // The device knows a later token than this store gave out: the store is the one that went back in time. The chain
+  // starts anew.
+  Status forget_device(Work& work, const std::string& device, const crdt::SiteId& site) {
     {
       REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM main.rejoin_device WHERE device=?1 AND site=?2"));
       Use use(*s);
-      s->bind_text(1, request.device);
-      s->bind_blob(2, request.site.view());
+      s->bind_text(1, device);
+      s->bind_blob(2, site.view());
       REJOIN_TRY(s->run("forgetting a device's chain"));
     }
-    REJOIN_TRY(work.commit());
-    return sync::unknown_chain();
+    return work.commit();
+  }
+
+  // A device that starts over would otherwise be taken for a copy of what is remembered.
+  Status forget_unknown(const sync::PullRequest& request) {
+    REJOIN_ASSIGN(Work work, Work::write(ctx_));
+    const Status status = check_chain(request);
+    if (status.ok() || status.error().code != Code::unknown_chain) return status;
+    return forget_device(work, request.device, request.site);
   }
 
   static bool has_column(const Table& table, const std::string& name) {

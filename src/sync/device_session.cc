@@ -91,7 +91,6 @@ Instruction DeviceSession::next_request() {
   if (pending) {
     nonce_ = pending->nonce;
     push_more_ = pending->more;
-    if (!unknown_token_.empty()) pending->chain_token = unknown_token_;
     state->chain_token = pending->chain_token;
     request.push = Push{std::move(pending->chain_token), std::move(pending->nonce), std::move(pending->frame)};
   }
@@ -163,7 +162,6 @@ Status DeviceSession::take_ack(const Ack& ack) {
   // Else with the next sync: a server that refuses for ever must not keep the session going.
   if (anew && ++anew_ <= kMostAnew) push_more_ = true;
   nonce_.clear();
-  unknown_token_.clear();
   totals_.rows_pushed += ack.rows;
   totals_.rows_refused += ack.refused.size();
   chunk_bytes_ = options_.chunk_bytes;
@@ -206,13 +204,9 @@ Instruction DeviceSession::react(const Error& error, int64_t retry_after_ms) {
       return after_store(store_.restamp(facts_.now_ms), error);
     case Code::stale_chain:
       if (++identities_ > kMostIdentities) break;
-      unknown_token_.clear();
       return after_store(store_.take_new_identity(chain_token_), error);
     case Code::unknown_chain:
-      if (unknown_token_.empty() && ++start_overs_ > kMostStartOvers) break;
-      // A pull makes the server drop nothing. If the next push had no token, a server that still remembers an earlier
-      // one would take this file for a copy of itself, and what was acknowledged would move to a new site id.
-      unknown_token_ = nonce_.empty() ? chain_token_ : Bytes();
+      if (++start_overs_ > kMostStartOvers) break;
       return after_store(store_.start_over(), error);
     case Code::too_large:
       if (nonce_.empty()) break;

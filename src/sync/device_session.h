@@ -111,7 +111,6 @@ class DeviceSession {
   // The request that is under way.
   Bytes nonce_;  // empty: no push in it
   Bytes chain_token_;
-  Bytes unknown_token_;  // that a pull heard of as unknown; the next push says it once more, see react()
   bool push_more_ = false;
   bool page_more_ = true;
   Bytes cursor_;
