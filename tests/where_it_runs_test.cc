@@ -147,6 +147,9 @@ TEST_F(WhereItRuns, WithoutTrustInTheSchema) {
                 "; DROP VIEW IF EXISTS v; CREATE VIEW v AS SELECT "
                 "rejoin_untrack('t')");
     EXPECT_TRUE(has(error_of(b, "SELECT * FROM v"), "unsafe use"));
+    // What waits may be read by views, as any table.
+    must(b, "DROP VIEW IF EXISTS waiting; CREATE VIEW waiting AS SELECT count(*), max(\"values\") FROM rejoin_parked");
+    EXPECT_EQ(text_of(b, "SELECT * FROM waiting"), "0|~");
   }
   expect_whole(a, "untrusted");
   for (sqlite3* db : {a, b}) EXPECT_EQ(sqlite3_close(db), SQLITE_OK);

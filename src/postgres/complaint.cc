@@ -75,4 +75,24 @@ bool is_about(const SqlError& error, const WrittenRow& row) {
   return some && !differs;
 }
 
+std::vector<std::string> named_values(const SqlError& error) {
+  const Named named = read_detail(error.detail);
+  return {named.values.begin(), named.values.end()};
+}
+
+std::vector<std::string> offered_values(const WrittenRow& row) {
+  std::vector<std::string> out;
+  if (row.deleted) return out;
+  for (const auto& [c, value] : *row.values) {
+    if (c >= row.table->columns.size() || !row.table->unique.has(c)) continue;
+    if (auto text = text_of(row.table->columns[c].type, value.ref()); text.ok()) out.push_back(std::move(*text));
+  }
+  std::vector<crdt::ValueRef> key;
+  Bytes scratch;
+  if (crdt::decode_key(row.key, row.table->key.size(), key, scratch))
+    for (size_t i = 0; i < key.size(); ++i)
+      if (auto text = key_text_of(row.table->key[i].type, key[i]); text.ok()) out.push_back(std::move(*text));
+  return out;
+}
+
 }  // namespace rejoin::postgres

@@ -81,6 +81,14 @@ TEST_F(Complaint, WithoutValuesIsAboutNobody) {
     EXPECT_FALSE(about("23505", detail)) << detail;
 }
 
+TEST_F(Complaint, WhatOthersCanReferToAreKeysAndUniqueValues) {
+  table.unique.add(0);
+  EXPECT_EQ(offered_values({&table, key, false, &values}), (std::vector<std::string>{"Milk", "7"}));
+  EXPECT_EQ(offered_values({&table, key, true, &values}), std::vector<std::string>());
+  EXPECT_EQ(named_values({"23503", "", "Key (a, b)=(1, x) is not present in table \"t\".", "", ""}),
+            (std::vector<std::string>{"1", "x"}));
+}
+
 TEST_F(Complaint, NullIsNoValueThatIsTaken) {
   values[0] = OwnedValue();
   EXPECT_FALSE(about("23505", "Key (title)=(null) already exists."));

@@ -278,20 +278,25 @@ Status Merge::merge_rows(Rows_ rows, Hope hope, int round) {
   // What fails while values give way to each other may be the fault of those that stand in for them.
   if (!last_try_ && (aside_ || error.state == "23503" || error.state == "23505")) {
     waiting_.push_back(std::make_unique<Incoming>(*rows[0]));
+    waiting_.back()->error = error;
     return {};
   }
+  refuse_by(*rows[0], error);
+  return {};
+}
+
+void Merge::refuse_by(const Incoming& row, const SqlError& error) {
   if (options_.persona.on() && error.state == "42501") {
-    refuse(*rows[0], Code::forbidden, kRoleMayNot);
-    return {};
+    refuse(row, Code::forbidden, kRoleMayNot);
+    return;
   }
   // "Failing row contains …": with columns that devices don't see.
   const bool whole_row = error.state == "23502" || error.state == "23514";
-  refuse(*rows[0], error.state == "42501" ? Code::forbidden : Code::refused,
+  refuse(row, error.state == "42501" ? Code::forbidden : Code::refused,
          error.state.empty()
              ? error.message
              : "PostgreSQL refused the row: " + error.message +
                    (error.detail.empty() || whole_row ? "" : " (" + error.detail + ")") + " [" + error.state + "]");
-  return {};
 }
 
 // Refused: PostgreSQL did not take one of the rows. Otherwise: something is not as was hoped. The savepoint holds what
@@ -886,6 +891,7 @@ Status Merge::finish() {
     for (auto& row : waiting) rows.push_back(row.get());
     REJOIN_TRY(merge_in_turn(std::move(rows)));
     if (last_try_) break;
+    refuse_orphans();
     const bool stuck = waiting_.size() == waiting.size() || pass >= kMostPasses;
     if (stuck && aside_) {
       REJOIN_ASSIGN(const bool some, merge_together());

@@ -75,6 +75,8 @@ class Merge {
   Result<std::optional<SqlError>> try_together(Rows_ rows);
   void refuse(const Incoming& row, Code code, const std::string& reason);
   void refuse_not_taken(const Incoming& row);
+  void refuse_by(const Incoming& row, const SqlError& error);
+  void refuse_orphans();
   Status refuse_unknown(const codec::ChangesetReader& reader, size_t index);
 
   Work& work_;

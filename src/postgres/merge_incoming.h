@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "postgres/complaint.h"
 #include "postgres/merge.h"
 
 namespace rejoin::postgres {
@@ -16,6 +17,8 @@ struct Merge::Incoming {
   bool born = false;                            // it tells of a new row, and all that the row holds
   std::map<uint32_t, crdt::OwnedValue> values;  // by column id
   crdt::Hlc newest = 0;
+  SqlError error;  // why it waits
+  WrittenRow written() const { return {table, key, !theirs.alive && !theirs.live.bottom(), &values}; }
 };
 
 }  // namespace rejoin::postgres

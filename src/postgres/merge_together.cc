@@ -1,14 +1,15 @@
 // Rows that PostgreSQL takes only together, among others that it does not take.
 #include <algorithm>
 #include <set>
+#include <unordered_set>
 
-#include "postgres/complaint.h"
 #include "postgres/merge_incoming.h"
 
 namespace rejoin::postgres {
 namespace {
 
 constexpr size_t kMostWritten = 20'000;  // rows, over all attempts
+constexpr int kMostGenerations = 64;     // of children of orphans
 
 }  // namespace
 
@@ -20,6 +21,25 @@ Result<std::optional<SqlError>> Merge::try_together(Rows_ rows) {
   if (tried != Tried::taken) return std::optional(undo(before));
   REJOIN_TRY(merge_rows(again, Hope::none, 1));
   return std::optional<SqlError>();
+}
+
+// Those whose parent neither is there nor waits, and their children: nothing that comes now can help them.
+void Merge::refuse_orphans() {
+  for (int generation = 0; generation < kMostGenerations; ++generation) {
+    std::unordered_set<std::string> offered;
+    for (const auto& row : waiting_)
+      for (std::string& value : offered_values(row->written())) offered.insert(std::move(value));
+    const size_t waited = waiting_.size();
+    std::erase_if(waiting_, [&](const std::unique_ptr<Incoming>& row) {
+      if (row->error.state != "23503" || !is_about(row->error, row->written()) || row->written().deleted) return false;
+      const std::vector<std::string> named = named_values(row->error);
+      if (std::all_of(named.begin(), named.end(), [&](const std::string& v) { return offered.contains(v); }))
+        return false;
+      refuse_by(*row, row->error);
+      return true;
+    });
+    if (waiting_.size() == waited) return;
+  }
 }
 
 // Tries the waiting rows together, without those of which PostgreSQL complains, one complaint after the other. Where
@@ -47,8 +67,7 @@ Result<bool> Merge::merge_together() {
     if (!error) return waiting_.size() < waited;
     std::vector<Incoming*> meant;
     for (Incoming* row : rows) {
-      const bool deleted = !row->theirs.alive && !row->theirs.live.bottom();
-      if (is_about(*error, {row->table, row->key, deleted, &row->values})) meant.push_back(row);
+      if (is_about(*error, row->written())) meant.push_back(row);
     }
     const bool unsaid = meant.empty();
     if (unsaid) meant = rows;
