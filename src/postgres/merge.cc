@@ -21,7 +21,6 @@ constexpr size_t kChunkRows = 10'000;
 constexpr size_t kChunkBytes = 16 << 20;
 constexpr int kCautious = 16;
 constexpr int kMostRounds = 5;  // of meeting rows that others insert at the same moment
-constexpr int kMostPasses = 8;  // over rows that wait for each other
 
 // Does PostgreSQL keep every key that check_foreign() lets pass as it is? Not where a type has a length or precision.
 bool keeps_keys(const Table& table) {
@@ -882,27 +881,6 @@ void Merge::keep(std::vector<Plan>& plans) {
   for (auto& [id, batch] : records) batch.send(work_, *work_.catalog().find(id));
   log_.send_full(work_);
   work_.db().start();
-}
-
-Status Merge::finish() {
-  for (int pass = 0; !waiting_.empty(); ++pass) {
-    std::vector<std::unique_ptr<Incoming>> waiting = std::exchange(waiting_, {});
-    std::vector<Incoming*> rows;
-    for (auto& row : waiting) rows.push_back(row.get());
-    REJOIN_TRY(merge_in_turn(std::move(rows)));
-    if (last_try_) break;
-    refuse_orphans();
-    const bool stuck = waiting_.size() == waiting.size() || pass >= kMostPasses;
-    if (stuck && aside_) {
-      REJOIN_ASSIGN(const bool some, merge_together());
-      last_try_ = !some || pass >= kMostPasses;
-    }
-    aside_ = stuck && !aside_;
-  }
-  log_.send(work_);
-  // The pusher has them, and its own pages leave them out.
-  if (!shown_.empty()) note_shown(work_, options_.persona.view(), shown_);
-  return {};
 }
 
 }  // namespace rejoin::postgres

@@ -1,4 +1,5 @@
-// Rows that PostgreSQL takes only together, among others that it does not take.
+// The end of a merge: rows that wait for others, those that PostgreSQL takes only together, those that it does not
+// take.
 #include <algorithm>
 #include <set>
 #include <unordered_set>
@@ -8,6 +9,7 @@
 namespace rejoin::postgres {
 namespace {
 
+constexpr int kMostPasses = 8;           // over rows that wait for each other
 constexpr size_t kMostWritten = 20'000;  // rows, over all attempts
 constexpr int kMostGenerations = 64;     // of children of orphans
 
@@ -83,6 +85,27 @@ Result<bool> Merge::merge_together() {
   }
   waiting_ = std::move(all);
   return false;
+}
+
+Status Merge::finish() {
+  for (int pass = 0; !waiting_.empty(); ++pass) {
+    std::vector<std::unique_ptr<Incoming>> waiting = std::exchange(waiting_, {});
+    std::vector<Incoming*> rows;
+    for (auto& row : waiting) rows.push_back(row.get());
+    REJOIN_TRY(merge_in_turn(std::move(rows)));
+    if (last_try_) break;
+    refuse_orphans();
+    const bool stuck = waiting_.size() == waiting.size() || pass >= kMostPasses;
+    if (stuck && aside_) {
+      REJOIN_ASSIGN(const bool some, merge_together());
+      last_try_ = !some || pass >= kMostPasses;
+    }
+    aside_ = stuck && !aside_;
+  }
+  log_.send(work_);
+  // The pusher has them, and its own pages leave them out.
+  if (!shown_.empty()) note_shown(work_, options_.persona.view(), shown_);
+  return {};
 }
 
 }  // namespace rejoin::postgres
