@@ -13,7 +13,7 @@ namespace rejoin::postgres {
 namespace {
 
 constexpr size_t kTrackRows = 5'000;
-constexpr int kMostRounds = 8;  // of meeting rows that others delete and insert at the same moment
+constexpr int kMostSearches = 8;  // of meeting rows that others delete and insert at the same moment
 
 // A stamp for what was found now.
 crdt::Stamp now_stamp(Work& work) {
@@ -135,7 +135,7 @@ Status each_record(Connection& db, Tenant& tenant, int64_t table_id, const crdt:
     std::vector<StoredRow> stored;
     std::vector<size_t> missing, before;
     size_t locked_at;
-    for (int round = 0; round < kMostRounds; ++round) {
+    for (int round = 0; round < kMostSearches; ++round) {
       locked_at = db.queued();
       send_lock(work, *table, arrays, reads);
       REJOIN_ASSIGN(locked, db.sync());
