@@ -25,6 +25,16 @@ void to_v3(Peer& p) {
   p.track("u");
 }
 
+// The oldest stands between the others.
+void exchange_through(Peer& oldest, Peer& y, Peer& z) {
+  for (int round = 0; round < 2; ++round) {
+    oldest.fetch(z);
+    y.fetch(oldest);
+    oldest.fetch(y);
+    z.fetch(oldest);
+  }
+}
+
 TEST(AppVersions, ThroughChangesetsInEveryOrderOfUpgrade) {
   for (const std::string order : {"xXY", "xYX", "YxX"})
     for (const bool plainly : {true, false}) {
@@ -33,15 +43,7 @@ TEST(AppVersions, ThroughChangesetsInEveryOrderOfUpgrade) {
       const auto later = [&] {
         for (Peer* p : {&x, &y, &z}) p->clock().advance(1000);
       };
-      // The oldest stands between the others.
-      const auto exchange_all = [&] {
-        for (int round = 0; round < 2; ++round) {
-          x.fetch(z);
-          y.fetch(x);
-          x.fetch(y);
-          z.fetch(x);
-        }
-      };
+      const auto exchange_all = [&] { exchange_through(x, y, z); };
       x.run("INSERT INTO t VALUES('x', 'x1')");
       y.run("INSERT INTO t VALUES('y', 'y1', 'y2')");
       z.run("INSERT INTO t VALUES('z', 'z1', 'z2'); INSERT INTO u VALUES('z', 'z3'), ('gone', 'z4')");
@@ -137,14 +139,7 @@ TEST(AppVersions, OfRenamesAndADroppedColumnInEveryOrderOfUpgrade) {
     const auto later = [&] {
       for (Peer* p : {&x, &y, &z}) p->clock().advance(1000);
     };
-    const auto exchange_all = [&] {
-      for (int round = 0; round < 2; ++round) {
-        x.fetch(z);
-        y.fetch(x);
-        x.fetch(y);
-        z.fetch(x);
-      }
-    };
+    const auto exchange_all = [&] { exchange_through(x, y, z); };
     x.run("INSERT INTO t VALUES('x', 'x1', 'x2'), ('gone', 'g1', 'g2')");
     exchange_all();
     upgrade(y, kToRenamedColumn);
