@@ -133,6 +133,8 @@ class Server final : public HttpServer {
     }
     context_.stop();
     for (std::thread& thread : threads_) thread.join();
+    // Whose end stood behind something that ran until now.
+    for (auto& socket : sockets()) socket->abandon();
   }
 
  private:

@@ -49,6 +49,8 @@ class WebSocketSession final : public WebSocket, public std::enable_shared_from_
   int64_t waiting_since_ms() const override { return waiting_since_ms_; }
   void close(uint16_t code, std::string reason) override;
   void cut() override;
+  // When no thread runs the executor any more: tells the owner that this is the end, which nobody else would.
+  void abandon() { ended(); }
 
  private:
   struct Outgoing {
