@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "sqlite/api.h"
 #include "tests/support/peer.h"
+#include "tests/support/sanitized.h"
 
 namespace rejoin::testing {
 namespace {
@@ -143,7 +144,7 @@ void run(uint64_t seed) {
 TEST(ConstraintConvergence, WhateverIsWrittenWhereverAndHoweverItTravels) {
   if (const char* seed = std::getenv("REJOIN_CONSTRAINT_SEED")) return run(std::strtoull(seed, nullptr, 10));
   const char* count = std::getenv("REJOIN_CONSTRAINT_SCRIPTS");
-  const uint64_t scripts = count ? std::strtoull(count, nullptr, 10) : 60;
+  const uint64_t scripts = count ? std::strtoull(count, nullptr, 10) : kSanitized ? 25 : 60;
   for (uint64_t seed = 1; seed <= scripts && !HasFailure(); ++seed) run(seed);
 }
 

@@ -10,6 +10,7 @@
 #include "tests/support/fault_story.h"
 #include "tests/support/faulty_vfs.h"
 #include "tests/support/model_run.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/sync_loopback.h"
 
 namespace rejoin::testing {
@@ -18,7 +19,7 @@ namespace {
 // Every how many-th operation fails.
 int64_t stride() {
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : kSanitized ? 29 : 11;
+  return given ? std::max(1, std::atoi(given)) : kSanitized ? 61 : 11;
 }
 
 std::string read_file(const std::string& path) {

@@ -1,5 +1,9 @@
-// Every allocation fails once, SQLite's and C++'s: an operation completes or changes nothing, and the next try
-// completes.
+// Allocations fail, SQLite's and C++'s: an operation completes or changes nothing, and the next try completes. An
+// allocation is known by the calls that led to it; what has the same path fails in the same way.
+//
+//   REJOIN_FAULT_PATHS=all   the first and the last allocation of every path (else 25 allocations, spread evenly)
+//   REJOIN_FAULT_STRIDE=n    every n-th allocation
+#include <execinfo.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,10 +11,14 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "sqlite/functions.h"
 #include "sqlite/replica.h"
 #include "tests/support/fault_story.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/sync_loopback.h"
 
 namespace {
@@ -20,12 +28,27 @@ struct Memory {
   int64_t fail_at = 0;
   bool for_good = false;
   bool failed = false;
+  std::vector<uint64_t>* paths = nullptr;  // of each allocation, when asked for
   bool fails() {
     if (fail_at == 0) return false;
     ++allocations;
+    if (paths) {
+      std::vector<uint64_t>* const into = std::exchange(paths, nullptr);  // which allocates
+      into->push_back(path());
+      paths = into;
+    }
     const bool now = for_good ? allocations >= fail_at : allocations == fail_at;
     failed |= now;
     return now;
+  }
+
+ private:
+  static uint64_t path() {
+    void* calls[64];
+    const int depth = backtrace(calls, 64);
+    uint64_t hash = 0xcbf29ce484222325;
+    for (int i = 1; i < depth; ++i) hash = (hash ^ reinterpret_cast<uintptr_t>(calls[i])) * 0x100000001b3;
+    return hash;
   }
 };
 Memory sqlites, ours;
@@ -67,10 +90,24 @@ void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); 
 namespace rejoin::testing {
 namespace {
 
-// Every how many-th allocation fails, of so many.
-int64_t stride(int64_t of) {
+bool by_path() { return std::getenv("REJOIN_FAULT_PATHS") != nullptr; }
+
+// Which allocations fail, counted from 1: of so many, or of those with these paths.
+std::vector<int64_t> chosen(int64_t count, const std::vector<uint64_t>& paths) {
+  std::vector<int64_t> out;
+  if (by_path()) {
+    std::unordered_map<uint64_t, int64_t> last;
+    for (int64_t n = 1; n <= count; ++n)
+      if (!std::exchange(last[paths[static_cast<size_t>(n - 1)]], n)) out.push_back(n);
+    for (const auto& [path, n] : last) out.push_back(n);
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+  }
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : std::max<int64_t>(97, of / (kSanitized ? 10 : 25));
+  const int64_t step = given ? std::max(1, std::atoi(given)) : std::max<int64_t>(97, count / (kSanitized ? 10 : 25));
+  for (int64_t n = 1; n <= count; n += step) out.push_back(n);
+  return out;
 }
 
 class OutOfMemory : public ::testing::TestWithParam<size_t> {
@@ -108,15 +145,20 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
     return db;
   }
 
-  int64_t allocations(Memory& memory) {
+  std::vector<int64_t> which_fail(Memory& memory) {
     sqlite3* db = fresh();
-    memory = {0, std::numeric_limits<int64_t>::max(), false, false};
-    EXPECT_EQ(run_act(db, story), SQLITE_OK) << sqlite3_errmsg(db);
-    const int64_t made = memory.allocations;
+    std::vector<uint64_t> paths;
+    Memory counting{.fail_at = std::numeric_limits<int64_t>::max()};
+    if (by_path()) counting.paths = &paths;
+    EXPECT_EQ(act(db, memory, counting), SQLITE_OK);
+    const int64_t count = by_path() ? static_cast<int64_t>(paths.size()) : memory.allocations;
     memory = {};
     replica.reset();
     sqlite3_close(db);
-    return made;
+    std::vector<int64_t> out = chosen(count, paths);
+    RecordProperty("allocations", std::to_string(count));
+    RecordProperty("failed", std::to_string(out.size()));
+    return out;
   }
 
   // Through SQL, or by the library's own call, which no statement is around.
@@ -131,12 +173,13 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
   }
 
   void sweep(Memory& memory, bool for_good, const char* whose) {
-    const int64_t step = stride(allocations(memory));
-    for (int64_t n = 1;; n += step) {
+    std::vector<int64_t> all = which_fail(memory);
+    all.push_back(std::numeric_limits<int64_t>::max() - 1);  // none
+    for (const int64_t n : all) {
       const std::string where =
           story.name + ", allocation " + std::to_string(n) + whose + (for_good ? " and all after" : "");
       sqlite3* db = fresh();
-      const int rc = act(db, memory, {0, n, for_good, false});
+      const int rc = act(db, memory, {.fail_at = n, .for_good = for_good});
       const bool reached = memory.failed;
       memory = {};
       give_up(db, story);
@@ -151,7 +194,8 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
       expect_whole(db, where);
       replica.reset();
       EXPECT_EQ(sqlite3_close(db), SQLITE_OK) << where;
-      if (!reached || HasFailure()) break;
+      if (HasFailure()) break;
+      EXPECT_EQ(reached, n != all.back()) << where;
     }
   }
 

@@ -12,6 +12,7 @@
 #include "tests/support/postgres_loopback.h"
 #include "tests/support/pushing_device.h"
 #include "tests/support/round_trip_gate.h"
+#include "tests/support/sanitized.h"
 
 namespace rejoin::testing {
 namespace {
@@ -228,8 +229,10 @@ struct Case {
 std::vector<Case> cases() {
   std::vector<Case> out;
   for (const bool ahead : {false, true}) {  // in this order: a device's clock does not go back
-    for (const char* isolation : {"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"})
+    for (const char* isolation : {"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"}) {
+      if (kSanitized && isolation == std::string("REPEATABLE READ")) continue;  // between the others
       for (const char* end : {"COMMIT", "ROLLBACK"}) out.push_back({ahead, isolation, end, true});
+    }
     out.push_back({ahead, "READ COMMITTED", "COMMIT", false});
   }
   return out;

@@ -8,6 +8,7 @@
 
 #include "tests/support/postgres_loopback.h"
 #include "tests/support/round_trip_gate.h"
+#include "tests/support/sanitized.h"
 
 namespace rejoin::testing {
 namespace {
@@ -124,7 +125,7 @@ TEST(PostgresTrackBesideWriters, ARowThatIsInsertedAnewIsNotLostWhenItsTableIsTr
 }
 
 TEST(PostgresTrackBesideWriters, SeveralWriteAllTheWhile) {
-  constexpr int kRows = 100'000, kWriters = 4;
+  constexpr int kRows = kSanitized ? 20'000 : 100'000, kWriters = 4;
   PostgresWorld world;
   world.sql.run(kTable + ";" + fill(kRows));
   std::atomic<bool> tracked = false, made = false;

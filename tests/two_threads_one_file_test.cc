@@ -9,6 +9,7 @@
 
 #include "tests/support/fault_story.h"
 #include "tests/support/model_run.h"
+#include "tests/support/sanitized.h"
 
 namespace rejoin::testing {
 namespace {

@@ -10,19 +10,6 @@
 
 namespace rejoin::testing {
 
-// Each step costs several times as much with a sanitizer, so fewer are tried.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
-#else
-inline constexpr bool kSanitized = false;
-#endif
-
 struct FaultStory {
   std::string name;
   std::string before;  // SQL that makes the database
