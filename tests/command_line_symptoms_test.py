@@ -113,6 +113,13 @@ class SymptomsTest(FolderTest):
             self.assertIn(f"not expected here: {wrong}. Did you mean '{meant}'?", self.refused(2, *command, wrong).err)
         self.assertIn("--keep-days does not take 'x'", self.refused(2, "compact", self.with_rows(), "--keep-days", "x").err)
 
+    def test_a_missing_action_did_not_say_which_there_are(self):
+        for command, words in (("pg", "init, track, untrack, status or doctor"), ("admin", "tenants, devices"), ("contract", "show, diff, check or push"),
+                               ("live", "send or listen")):
+            self.assertIn(words, self.refused(2, command).err)
+        wrong = self.refused(2, "pg", "tarck").err
+        self.assertIn("init, track, untrack, status or doctor, not 'tarck'. Did you mean 'track'?", wrong)
+
     def test_dropping_a_table_was_called_no_dropping_of_an_index(self):
         db = extended(self.with_rows())
         with self.assertRaisesRegex(sqlite3.OperationalError, "plain DROP TABLE"):

@@ -511,7 +511,8 @@ class ServerTest(FolderTest):
 class TerminalTest(FolderTest):
     """What only a terminal sees, through a pseudo-terminal."""
 
-    def on_terminal(self, *arguments, env=None):
+    def on_terminal(self, *arguments, env=None, heard=None):
+        """What it shows; `heard` is called with all of it so far, again and again."""
         import pty
         parent, child = pty.openpty()
         process = subprocess.Popen([REJOIN, *arguments], stdin=child, stdout=child, stderr=child,
@@ -526,6 +527,8 @@ class TerminalTest(FolderTest):
             if not part:
                 break
             out += part
+            if heard:
+                heard(out.decode(errors="replace"))
         os.close(parent)
         process.wait()
         return out.decode(errors="replace")
@@ -551,6 +554,28 @@ class TerminalTest(FolderTest):
         plain_text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", shown)
         self.assertRegex(plain_text, r"\r(merging|reading|writing)[^\r]* \d+ s\r")
         self.assertIn("1 row changed there", plain_text)
+
+    def test_whoever_waits_for_another_program_is_told(self):
+        with Server(self.path("s")) as server:
+            token = server.token("a", "--schema")
+            for name, command in (("a.db", lambda path: ("sync", path, server.url, "--token", token)), ("b.db", lambda path: ("restore", path, "todos", "1"))):
+                path = self.database(name)
+                db = sqlite3.connect(path, isolation_level=None)
+                db.execute("INSERT INTO todos(id, title) VALUES('1', 'x')")
+                if name == "b.db":
+                    db.execute("DELETE FROM todos")
+                db.execute("BEGIN IMMEDIATE")
+                words = f"waiting for another program that writes '{path}', 5.0 s at most"
+
+                def heard(text):
+                    if words.split("'")[0] in text and db.in_transaction:
+                        db.execute("ROLLBACK")
+
+                shown = self.on_terminal(*command(path), heard=heard, env={"COLUMNS": "200"})
+                self.assertFalse(db.in_transaction, shown)
+                self.assertNotIn("error", shown)
+                db.close()
+        self.assertIn(words, shown)  # whole where no line is redrawn
 
     def test_a_long_sync_shows_how_far_it_is(self):
         path = self.database()

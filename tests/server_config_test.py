@@ -1,5 +1,6 @@
 """Settings of `rejoin serve` from the command line, the environment and a file: who wins, what is refused, and what it prints."""
 
+import json
 import os
 import re
 import sys
@@ -26,10 +27,10 @@ class ConfigTest(FolderTest):
 
     def test_the_command_line_wins_over_the_environment_over_the_file_over_the_default(self):
         file = self.config('drift = "1m"\nmax-body = "1M"\nmax-rows = 7\nlog-level = "debug"\n')
-        env = {"REJOIN_CONFIG": file, "REJOIN_MAX_BODY": "2M", "REJOIN_MAX_ROWS": "8", "REJOIN_LISTEN": ""}
+        env = {"REJOIN_CONFIG": file, "REJOIN_MAX_BODY": "20M", "REJOIN_MAX_ROWS": "8", "REJOIN_LISTEN": ""}
         got = settings(self.printed("--max-rows", "9", env=env))
         self.assertEqual(got["max-rows"], ("9", "command line"))
-        self.assertEqual(got["max-body"], ('"2M"', "REJOIN_MAX_BODY"))
+        self.assertEqual(got["max-body"], ('"20M"', "REJOIN_MAX_BODY"))
         self.assertEqual(got["drift"], ('"1m"', f"{file}, line 1"))
         self.assertEqual(got["log-level"], ('"debug"', f"{file}, line 4"))
         self.assertEqual(got["listen"], ('"127.0.0.1:8427"', "default"))
@@ -78,10 +79,36 @@ class ConfigTest(FolderTest):
             self.assertIn(named, done.err)
         self.assertIn(self.path("none"), self.refused(6, "serve", "--config", self.path("none")).err)
         self.refused_any("serve", "--config", self.folder)
-        self.assertIn("--drift", self.refused_any("serve", "--data", self.path("s"), "--drift", "").err + "--drift")
+        self.assertIn("--drift", self.refused(2, "serve", "--data", self.path("s"), "--drift", "").err)
         self.assertFalse(os.path.exists(self.path("s")))  # refused before anything is made
         for value in ("loud", "x"):
             self.assertIn("--log-level", self.refused(2, "serve", "--data", self.path("s"), env={"REJOIN_LOG_LEVEL": value}).err)
+
+    def test_print_config_refuses_what_serve_refuses(self):
+        for flag, value in (("--listen", "nonsense"), ("--max-body", "x"), ("--drift", "soon"), ("--rate-device", "3"), ("--quota-tenant-rows", "x"),
+                            ("--trusted-proxy", "here"), ("--live-poll", "1ms"), ("--table", "todos=up"), ("--audit-keep", "1d"), ("--tenant-claim", "a..b"),
+                            ("--jwks-url", "http://example.com/keys"), ("--impersonate-recheck", "x"), ("--max-value", "1G")):
+            for more in (("--print-config",), ("--data", self.path("s"))):
+                done = self.refused(2, "serve", flag, value, *more)
+                self.assertIn(flag, done.err)
+        self.assertFalse(os.path.exists(self.path("s")))
+
+    def test_a_mistyped_variable_is_told_what_it_may_be_meant_to_be(self):
+        wrong = {"REJOIN_LOG_LEVLE": "debug", "REJOIN_DATA_DIR": "x"}
+        # Other commands' own, another program's, and what Kubernetes says of a service with this name.
+        right = {"REJOIN_TOKEN": "x", "REJOIN_SECRET": "x" * 64, "REJOIN_CONFIG": "", "REJOIN_WEATHER": "fine", "REJOIN_SERVICE_PORT": "8427",
+                 "REJOIN_PORT": "tcp://10.0.0.1:8427", "REJOIN_PORT_8427_TCP": "tcp://10.0.0.1:8427"}
+        told = self.refused(2, "serve", env={**wrong, **right}).err
+        for name, meant in (("REJOIN_LOG_LEVLE", "REJOIN_LOG_LEVEL"), ("REJOIN_DATA_DIR", "REJOIN_DATA")):
+            self.assertIn(f"{name} is no setting and changes nothing. Did you mean {meant}?", told)
+        self.assertEqual([name for name in right if name + " " in told], [])
+        self.assertEqual(self.ok("serve", "--print-config", env=right).err, "")
+        self.assertIn("REJOIN_LOG_LEVLE", self.ok("serve", "--print-config", env=wrong).err)
+        os.environ["REJOIN_LOG_LEVLE"] = "debug"
+        self.addCleanup(os.environ.pop, "REJOIN_LOG_LEVLE")
+        with Server(self.path("s")) as server, open(server.log_path, encoding="utf-8") as log:
+            events = [json.loads(line) for line in log if line.startswith("{")]
+        self.assertTrue(any(event["event"] == "unknown_variable" and "REJOIN_LOG_LEVLE" in event["message"] for event in events), events)
 
     def refused_any(self, *arguments):
         done = Run(*arguments)

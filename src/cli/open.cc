@@ -4,13 +4,19 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <deque>
 #include <filesystem>
 #include <optional>
+#include <utility>
 
+#include "cli/interrupt.h"
+#include "cli/progress.h"
 #include "cli/suggest.h"
+#include "cli/terminal.h"
 #include "cli/units.h"
 #include "contract/contract.h"
 #include "sqlite/functions.h"
+#include "sqlite/lock_wait.h"
 #include "sqlite/query.h"
 
 namespace rejoin::cli {
@@ -35,9 +41,24 @@ std::optional<uint64_t> room_beside(const std::string& path) {
   return uint64_t{info.f_bavail} * info.f_frsize;
 }
 
+// Whoever waits for another program should know it, and be able to stop it.
+void tell_of_locks(sqlite::Database& database, const std::string& path, int most_ms) {
+  static constexpr int kSoon = 1'000;
+  static std::deque<sqlite::LockWait> waits;  // of all files that this process opens: they outlive the connections
+  waits.emplace_back(database.handle(), [path, most_ms, told = false](int waited_ms) mutable {
+    if (waited_ms < kSoon) told = false;
+    if (waited_ms >= kSoon)
+      Progress::held_up(
+          "waiting for another program that writes '" + printable(path) + "', " + duration_text(most_ms) + " at most",
+          !std::exchange(told, true));
+    return waited_ms < most_ms && !interrupted();
+  });
+}
+
 Result<std::unique_ptr<sqlite::Database>> open_checked(const std::string& path,
                                                        const sqlite::DatabaseOptions& options) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, sqlite::Database::open(path, options));
+  tell_of_locks(*database, path, options.busy_timeout_ms);
   REJOIN_TRY(sqlite::register_functions(database->handle(), database->replica()));
   return database;
 }

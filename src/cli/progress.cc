@@ -12,11 +12,21 @@
 
 namespace rejoin::cli {
 
+namespace {
+
+// The one that draws: a command has one at a time.
+std::mutex g_shown_mutex;
+
+}  // namespace
+
 struct Progress::Impl {
+  static inline Impl* shown = nullptr;  // under g_shown_mutex
+
   std::atomic<uint64_t> done{0}, total{0};
   std::mutex mutex;
   std::condition_variable wake;
-  std::string what;
+  std::string what, why;
+  std::chrono::steady_clock::time_point told;  // of `why`
   bool stop = false;
   bool drawn = false;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
@@ -25,7 +35,10 @@ struct Progress::Impl {
   // Under the mutex.
   void draw() {
     static constexpr int kBar = 24;
-    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    static constexpr std::chrono::milliseconds kLasts{500};
+    const auto now = std::chrono::steady_clock::now();
+    const std::string& name = !why.empty() && now - told < kLasts ? why : what;
+    double seconds = std::chrono::duration<double>(now - start).count();
     uint64_t n = done, of = total;
     std::string line;
     if (of > 0) {
@@ -39,7 +52,7 @@ struct Progress::Impl {
     line += " " + std::to_string(static_cast<int>(seconds)) + " s";
     // Long names give way: what moves is what matters.
     int room = terminal_columns(2) - 1;
-    line = shorten(shorten(what, std::max(8, room - display_width(line))) + line, room);
+    line = shorten(shorten(name, std::max(8, room - display_width(line))) + line, room);
     std::fprintf(stderr, "\r\x1b[2K%s", line.c_str());
     std::fflush(stderr);
     drawn = true;
@@ -59,11 +72,19 @@ Progress::Progress(std::string what, bool quiet) {
   if (quiet || !is_terminal(2)) return;
   impl_ = std::make_unique<Impl>();
   impl_->what = std::move(what);
+  {
+    std::lock_guard lock(g_shown_mutex);
+    Impl::shown = impl_.get();
+  }
   impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 
 Progress::~Progress() {
   if (!impl_) return;
+  {
+    std::lock_guard lock(g_shown_mutex);
+    if (Impl::shown == impl_.get()) Impl::shown = nullptr;
+  }
   {
     std::lock_guard lock(impl_->mutex);
     impl_->stop = true;
@@ -85,6 +106,17 @@ void Progress::rename(std::string what) {
   if (!impl_) return;
   std::lock_guard lock(impl_->mutex);
   impl_->what = std::move(what);
+}
+
+void Progress::held_up(const std::string& why, bool first) {
+  std::lock_guard lock(g_shown_mutex);
+  if (Impl::shown) {
+    std::lock_guard inner(Impl::shown->mutex);
+    Impl::shown->why = why;
+    Impl::shown->told = std::chrono::steady_clock::now();
+  } else if (first && is_terminal(2)) {
+    std::fprintf(stderr, "%s\n", why.c_str());
+  }
 }
 
 }  // namespace rejoin::cli

@@ -24,6 +24,10 @@ class Progress {
   void add(uint64_t more);
   void rename(std::string what);
 
+  // Something that holds up whatever is under way, told again and again while it lasts: in place of the name of the
+  // Progress that there is, else once as a line, if stderr is a terminal. `first`: it begins.
+  static void held_up(const std::string& why, bool first);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -88,6 +88,23 @@ std::string option_meant(const CLI::App& command, int argc, char** argv) {
   return {};
 }
 
+// "pg foo": ACTION: foo not in {init,track} is what the library says of a word that is none of those it takes.
+std::string none_of_these(const std::string& message) {
+  static constexpr std::string_view kNotIn = " not in {";
+  const size_t colon = message.find(": "), list = message.rfind(kNotIn);
+  if (colon == std::string::npos || list == std::string::npos || list < colon + 2 || !message.ends_with('}')) return {};
+  const std::string word = message.substr(colon + 2, list - colon - 2);
+  std::vector<std::string> words;
+  for (size_t at = list + kNotIn.size(); at < message.size();) {
+    const size_t end = std::min(message.find(',', at), message.size() - 1);
+    words.push_back(message.substr(at, end - at));
+    at = end + 1;
+  }
+  std::string known;
+  for (const std::string& one : words) known += (known.empty() ? "" : &one == &words.back() ? " or " : ", ") + one;
+  return message.substr(0, colon) + " takes " + known + ", not '" + word + "'." + did_you_mean(word, words);
+}
+
 // The usage error's own words, with what to do next.
 int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   Output output(asks_for_json(argc, argv));
@@ -107,6 +124,19 @@ int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** ar
   if (const size_t equals = message.find(" = "); message.starts_with(kConvert) && equals != std::string::npos)
     message = message.substr(kConvert.size(), equals - kConvert.size()) + " does not take '" +
               message.substr(equals + 3) + "'";
+  if (std::string words = none_of_these(message); !words.empty()) message = std::move(words);
+  // --drift: 1 required TIME missing
+  static constexpr std::string_view kOneRequired = ": 1 required ", kMissing = " missing";
+  if (const size_t at = message.find(kOneRequired); at != std::string::npos && message.ends_with(kMissing))
+    message = message.substr(0, at) + " needs a value: " +
+              message.substr(at + kOneRequired.size(), message.size() - at - kOneRequired.size() - kMissing.size());
+  // ACTION is required: init, track, …
+  static constexpr std::string_view kRequired = " is required";
+  if (message.ends_with(kRequired))
+    for (const CLI::App* sub : app.get_subcommands())
+      for (const CLI::Option* option : sub->get_options())
+        if (option->get_name(true) == message.substr(0, message.size() - kRequired.size()))
+          message += ": " + option->get_description();
   // The library's sentences begin in several ways; ours begin small.
   if (message.size() > 1 && message[0] >= 'A' && message[0] <= 'Z' && message[1] >= 'a' && message[1] <= 'z' &&
       message.find(": ") == std::string::npos)

@@ -10,6 +10,8 @@
 #include <filesystem>
 
 #include "cli/command.h"
+#include "cli/hints.h"
+#include "cli/in_flag.h"
 #include "cli/interrupt.h"
 #include "cli/open.h"
 #include "cli/serve_access.h"
@@ -61,11 +63,9 @@ Status parse_listen(const std::string& text, net::HttpServerOptions& http) {
   return {};
 }
 
-Result<server::Settings> settings_of(const ServeArguments& arguments) {
+// What the settings say, each by itself and together, without a look at the files that they name.
+Result<server::Settings> values_of(const ServeArguments& arguments) {
   server::Settings settings;
-  if (arguments.data.empty() && arguments.postgres.url.empty())
-    return fail(Code::bad_argument,
-                "say where the data is: --data DIR for the embedded store, or --postgres URL for PostgreSQL");
   settings.data_dir = arguments.data;
   settings.postgres = arguments.postgres;
   settings.postgres.prepare = !arguments.unprepared;
@@ -77,11 +77,13 @@ Result<server::Settings> settings_of(const ServeArguments& arguments) {
     settings.http.queue_per_lane = 256;
   }
   settings.dev = arguments.dev;
-  REJOIN_TRY(parse_listen(arguments.listen, settings.http));
-  REJOIN_ASSIGN(settings.http.max_body, parse_size(arguments.max_body));
-  REJOIN_ASSIGN(settings.sync.max_value_bytes, parse_size(arguments.max_value));
-  REJOIN_ASSIGN(settings.http.request_timeout_ms, parse_duration(arguments.request_timeout));
-  REJOIN_ASSIGN(settings.sync.drift_ms, parse_duration(arguments.drift));
+  if (Status listen = parse_listen(arguments.listen, settings.http); !listen.ok())
+    return in_flag("--listen", listen.error());
+  REJOIN_ASSIGN(settings.http.max_body, in_flag("--max-body", parse_size(arguments.max_body)));
+  REJOIN_ASSIGN(settings.sync.max_value_bytes, in_flag("--max-value", parse_size(arguments.max_value)));
+  REJOIN_ASSIGN(settings.http.request_timeout_ms,
+                in_flag("--request-timeout", parse_duration(arguments.request_timeout)));
+  REJOIN_ASSIGN(settings.sync.drift_ms, in_flag("--drift", parse_duration(arguments.drift)));
   settings.http.connections = arguments.max_connections;
   settings.http.body_budget = std::max(settings.http.body_budget, settings.http.max_body);
   settings.sync.max_frame_rows = arguments.max_rows;
@@ -95,7 +97,16 @@ Result<server::Settings> settings_of(const ServeArguments& arguments) {
   REJOIN_TRY(fill_access(arguments.access, settings));
   REJOIN_TRY(fill_operations(arguments.operations, settings));
   REJOIN_TRY(fill_live(arguments.live, settings));
-  REJOIN_TRY(fill_auth(arguments.auth, settings));
+  REJOIN_TRY(fill_rules(arguments.auth, settings));
+  return settings;
+}
+
+Result<server::Settings> settings_of(const ServeArguments& arguments) {
+  if (arguments.data.empty() && arguments.postgres.url.empty())
+    return fail(Code::bad_argument,
+                "say where the data is: --data DIR for the embedded store, or --postgres URL for PostgreSQL");
+  REJOIN_ASSIGN(server::Settings settings, values_of(arguments));
+  REJOIN_TRY(fill_keys(arguments.auth, settings));
   return settings;
 }
 
@@ -117,7 +128,8 @@ bool has_tenants(const std::string& data) {
   return folder != std::filesystem::directory_iterator();
 }
 
-Result<int> run_serve(const ServeArguments& arguments, Output& output) {
+// `doubts`: what the log should begin with.
+Result<int> run_serve(const ServeArguments& arguments, const std::vector<std::string>& doubts, Output& output) {
   // Before the server's threads start. A server in a terminal without anything to reload ends with the terminal.
   StopSignal stop(!arguments.operations.tls_cert.empty() || !is_terminal(2));
   REJOIN_ASSIGN(server::Settings settings, settings_of(arguments));
@@ -133,7 +145,8 @@ Result<int> run_serve(const ServeArguments& arguments, Output& output) {
   allow_connections(settings);
   auto started = server::Server::start(settings, *log);
   // Its own keys, or its PostgreSQL's roles and passwords: no token would help.
-  if (!started.ok()) return output.error(started.error());
+  if (!started.ok()) return output.error(started.error(), doubts);
+  for (const std::string& doubt : doubts) log->write(LogLevel::warning, "unknown_variable", {{"message", doubt}});
   const std::unique_ptr<server::Server> running = std::move(*started);
   bool ipv6 = settings.http.address.find(':') != std::string::npos;
   const std::string scheme = settings.http.tls_cert_file.empty() ? "http://" : "https://";
@@ -221,9 +234,18 @@ void add_serve(Commands& commands) {
   add_config_options(*command, arguments->config);  // last: it knows the options above
   commands.on_run(command, [arguments, command](Output& output) -> Result<int> {
     REJOIN_TRY(apply_config(*command, arguments->config));
-    if (!arguments->config.print) return run_serve(*arguments, output);
-    print_config(*command, arguments->config, output);
-    return kOk;
+    const std::vector<std::string> doubts = doubtful_variables(*command);
+    if (arguments->config.print) {
+      REJOIN_TRY(values_of(*arguments));
+      print_config(*command, arguments->config, output);
+      for (const std::string& doubt : doubts) output.warning(doubt);
+      return kOk;
+    }
+    Result<int> done = run_serve(*arguments, doubts, output);
+    if (done.ok()) return done;
+    std::vector<std::string> hints = doubts;
+    for (std::string& hint : hints_for(done.error().code)) hints.push_back(std::move(hint));
+    return output.error(done.error(), hints);
   });
 }
 

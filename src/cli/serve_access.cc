@@ -1,5 +1,6 @@
 #include "cli/serve_access.h"
 
+#include "cli/in_flag.h"
 #include "cli/units.h"
 
 namespace rejoin::cli {
@@ -53,7 +54,7 @@ Status fill_access(const AccessArguments& arguments, server::Settings& settings)
     return fail(Code::bad_argument, "--impersonate-role says as whom, not whether: add --impersonate");
   settings.postgres.impersonate = arguments.impersonate;
   settings.postgres.impersonate_role = arguments.impersonate_role;
-  REJOIN_ASSIGN(settings.postgres.recheck_ms, parse_duration(arguments.recheck));
+  REJOIN_ASSIGN(settings.postgres.recheck_ms, in_flag("--impersonate-recheck", parse_duration(arguments.recheck)));
   const std::vector<RightWord> words = {{"both", {true, true}}, {"pull", {true, false}}, {"push", {false, true}}};
   for (const std::string& text : arguments.tables) REJOIN_TRY(add_right("--table", text, words, settings.directions));
   return {};

@@ -10,7 +10,7 @@
 namespace rejoin::cli {
 namespace {
 
-Status fill_rules(const AuthArguments& arguments, server::ClaimRules& rules) {
+Status fill_claims(const AuthArguments& arguments, server::ClaimRules& rules) {
   if (!arguments.audience.empty()) rules.audience = arguments.audience;
   if (!arguments.issuer.empty()) rules.issuer = arguments.issuer;
   if (!arguments.tenant_claim.empty()) {
@@ -75,19 +75,24 @@ void add_auth_options(CLI::App& command, AuthArguments& arguments) {
       ->envname("REJOIN_DEVICE_CLAIM");
 }
 
-Status fill_auth(const AuthArguments& arguments, server::Settings& settings) {
+Status fill_rules(const AuthArguments& arguments, server::Settings& settings) {
   server::TokenSettings& tokens = settings.tokens;
   if (!arguments.supabase_url.empty())
     if (Status used = server::use_supabase(arguments.supabase_url, tokens); !used.ok())
       return in_flag("--supabase-url", used.error());
-  REJOIN_TRY(fill_rules(arguments, tokens.rules));
-  for (const std::string& file : arguments.key_files) REJOIN_TRY(server::add_pem_file(file, tokens.keys));
-  if (!arguments.jwks_file.empty()) REJOIN_TRY(server::add_jwks_file(arguments.jwks_file, tokens.keys));
+  REJOIN_TRY(fill_claims(arguments, tokens.rules));
   if (!arguments.jwks_url.empty()) {
     if (Result<net::Url> url = server::parse_jwks_url(arguments.jwks_url); !url.ok())
       return in_flag("--jwks-url", url.error());
     tokens.jwks_url = arguments.jwks_url;
   }
+  return {};
+}
+
+Status fill_keys(const AuthArguments& arguments, server::Settings& settings) {
+  server::TokenSettings& tokens = settings.tokens;
+  for (const std::string& file : arguments.key_files) REJOIN_TRY(server::add_pem_file(file, tokens.keys));
+  if (!arguments.jwks_file.empty()) REJOIN_TRY(server::add_jwks_file(arguments.jwks_file, tokens.keys));
   // A secret that is lying about must not open a second door beside the keys that were given.
   const char* variable = std::getenv("REJOIN_SECRET");
   const bool given = !arguments.secret_file.empty() || (variable && *variable && !settings.dev);

@@ -21,8 +21,12 @@ struct AuthArguments {
 // `arguments` must outlive the command.
 void add_auth_options(CLI::App& command, AuthArguments& arguments);
 
-// Fills `secret` and `tokens` of settings whose `data_dir` and `dev` are set; reads the files. The secret of the data
-// folder is taken (and made) only if nothing else is given. Errors: bad_argument, and those of the files.
-Status fill_auth(const AuthArguments& arguments, server::Settings& settings);
+// Fills what `tokens` says about claims and addresses. Error: bad_argument.
+Status fill_rules(const AuthArguments& arguments, server::Settings& settings);
+
+// Fills the keys of `tokens`, and `secret`, of settings whose `data_dir`, `dev` and rules are set; reads the files. The
+// secret of the data folder is taken (and made) only if nothing else is given. Errors: those of the files, and
+// unauthorized.
+Status fill_keys(const AuthArguments& arguments, server::Settings& settings);
 
 }  // namespace rejoin::cli

@@ -1,5 +1,6 @@
 #include "cli/serve_config.h"
 
+#include <unistd.h>
 #include <CLI/Error.hpp>
 #include <algorithm>
 #include <boost/json/array.hpp>
@@ -30,10 +31,24 @@ std::vector<CLI::Option*> settings_of(CLI::App& command) {
   return out;
 }
 
+constexpr std::string_view kPrefix = "REJOIN_";
+
 std::string variable_of(const std::string& name) {
-  std::string out = "REJOIN_";
+  std::string out(kPrefix);
   for (char c : name) out += c == '-' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
   return out;
+}
+
+// " Did you mean …?", or empty. What all have in front is no likeness; REJOIN_DATA_DIR is like REJOIN_DATA.
+std::string variable_meant(const std::string& name, const std::vector<std::string>& known) {
+  std::vector<std::string> rests;
+  for (const std::string& one : known) rests.push_back(one.substr(kPrefix.size()));
+  const std::string rest = name.substr(kPrefix.size());
+  std::vector<std::string> near = near_names(rest, rests);
+  if (near.empty())
+    for (const std::string& one : rests)
+      if (rest.starts_with(one + "_")) near = {one};
+  return near.empty() ? "" : " Did you mean " + std::string(kPrefix) + near.front() + "?";
 }
 
 bool is_flag(const CLI::Option& option) { return option.get_items_expected_max() == 0; }
@@ -106,6 +121,21 @@ void add_config_options(CLI::App& command, ConfigArguments& arguments) {
       ->type_name("FILE")
       ->envname("REJOIN_CONFIG");
   command.add_flag("--print-config", arguments.print, "Print the settings in force as such a file, and exit");
+}
+
+std::vector<std::string> doubtful_variables(CLI::App& command) {
+  std::vector<std::string> known = {"REJOIN_SECRET", "REJOIN_TOKEN", "REJOIN_CONFIG"}, out;
+  for (const CLI::Option* option : settings_of(command)) known.push_back(variable_of(name_of(*option)));
+  for (char** variable = environ; *variable; ++variable) {
+    const std::string_view text = *variable;
+    const std::string name(text.substr(0, text.find('=')));
+    if (!name.starts_with(kPrefix) || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    // Kubernetes tells of a service `rejoin` in this way.
+    if (name.starts_with("REJOIN_SERVICE_") || text.substr(name.size()).starts_with("=tcp://")) continue;
+    if (const std::string meant = variable_meant(name, known); !meant.empty())
+      out.push_back("the variable " + name + " is no setting and changes nothing." + meant);
+  }
+  return out;
 }
 
 Status apply_config(CLI::App& command, ConfigArguments& arguments) {

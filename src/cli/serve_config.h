@@ -5,6 +5,7 @@
 #include <CLI/App.hpp>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "cli/command.h"
@@ -24,6 +25,10 @@ void add_config_options(CLI::App& command, ConfigArguments& arguments);
 // After parsing: gives the options that are not set yet what the file says. Errors: bad_argument, with file, line and
 // cure; and those of read_config.
 Status apply_config(CLI::App& command, ConfigArguments& arguments);
+
+// The variables REJOIN_… that are no setting, and that no other command reads either, but look like one: a sentence for
+// each, which names what may be meant.
+std::vector<std::string> doubtful_variables(CLI::App& command);
 
 // All settings in force, as a file that --config takes, each with where it came from behind it. What would give a
 // password away is a comment.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "cli/in_flag.h"
 #include "cli/units.h"
 
 namespace rejoin::cli {
@@ -42,15 +43,15 @@ Status fill_live(const LiveArguments& arguments, server::Settings& settings) {
   server::LiveSettings& live = settings.live;
   live.connections = arguments.connections;
   live.per_device = arguments.per_device;
-  REJOIN_ASSIGN(settings.http.heartbeat_ms, parse_duration(arguments.heartbeat));
+  REJOIN_ASSIGN(settings.http.heartbeat_ms, in_flag("--live-heartbeat", parse_duration(arguments.heartbeat)));
   if (settings.http.heartbeat_ms < 1000) return fail(Code::bad_argument, "--live-heartbeat must be at least 1s");
-  REJOIN_ASSIGN(live.queue, parse_size(arguments.queue));
-  REJOIN_ASSIGN(live.poll_ms, parse_duration(arguments.poll));
-  REJOIN_ASSIGN(live.outbox_poll_ms, parse_duration(arguments.outbox_poll));
+  REJOIN_ASSIGN(live.queue, in_flag("--live-queue", parse_size(arguments.queue)));
+  REJOIN_ASSIGN(live.poll_ms, in_flag("--live-poll", parse_duration(arguments.poll)));
+  REJOIN_ASSIGN(live.outbox_poll_ms, in_flag("--live-outbox-poll", parse_duration(arguments.outbox_poll)));
   if (live.poll_ms < 10 || live.outbox_poll_ms < 10)
     return fail(Code::bad_argument, "--live-poll and --live-outbox-poll must be at least 10ms");
   Result<server::RateLimit> rate = server::parse_rate_limit(arguments.messages);
-  if (!rate.ok()) return fail(rate.error().code, "--rate-live-messages: " + rate.error().message);
+  if (!rate.ok()) return in_flag("--rate-live-messages", rate.error());
   live.messages = *rate;
   return {};
 }

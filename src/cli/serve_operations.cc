@@ -48,10 +48,10 @@ Status fill_audit(const OperationsArguments& arguments, server::Settings& settin
   settings.audit.on = arguments.audit && !postgres;
   settings.postgres.audit = arguments.audit;
   if (!arguments.audit_keep.empty()) {
-    REJOIN_ASSIGN(settings.audit.keep_ms, parse_duration(arguments.audit_keep));
+    REJOIN_ASSIGN(settings.audit.keep_ms, in_flag("--audit-keep", parse_duration(arguments.audit_keep)));
   }
   if (!arguments.audit_max_size.empty()) {
-    REJOIN_ASSIGN(settings.audit.max_bytes, parse_size(arguments.audit_max_size));
+    REJOIN_ASSIGN(settings.audit.max_bytes, in_flag("--audit-max-size", parse_size(arguments.audit_max_size)));
   }
   return {};
 }
@@ -125,7 +125,7 @@ Status fill_operations(const OperationsArguments& arguments, server::Settings& s
   REJOIN_TRY(fill_quota("--quota-tenant-bytes", arguments.quota_tenant_bytes, quotas.tenant_bytes));
   http.queue = arguments.max_queue;
   http.queue_per_lane = std::min(http.queue_per_lane, http.queue);
-  REJOIN_ASSIGN(http.queue_wait_ms, parse_duration(arguments.max_queue_wait));
+  REJOIN_ASSIGN(http.queue_wait_ms, in_flag("--max-queue-wait", parse_duration(arguments.max_queue_wait)));
   return fill_audit(arguments, settings);
 }
 

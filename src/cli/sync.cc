@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/credentials.h"
 #include "cli/hints.h"
+#include "cli/in_flag.h"
 #include "cli/interrupt.h"
 #include "cli/open.h"
 #include "cli/progress.h"
@@ -86,9 +87,10 @@ void tell(const std::string& file, const client::SyncReport& report, Output& out
     output.warning(counted(report.parked, "row") + " kept but not visible yet; why: rejoin status " + shell_word(file));
 }
 
-void show(const client::SyncProgress& now, Progress& progress) {
+void show(const std::string& file, const client::SyncProgress& now, Progress& progress) {
   if (now.failure) {
-    progress.rename("waiting " + duration_text(now.wait_ms) + " to try again: " + printable(now.failure->message));
+    progress.rename("waiting " + duration_text(now.wait_ms) +
+                    " to try again: " + printable(in_file(file, *now.failure).message));
     return;
   }
   // Bytes, as rows count only when their whole batch has arrived.
@@ -98,7 +100,7 @@ void show(const client::SyncProgress& now, Progress& progress) {
 Result<int> run_sync(const SyncArguments& arguments, Output& output) {
   client::SyncOptions options;
   if (!arguments.timeout.empty()) {
-    REJOIN_ASSIGN(int64_t ms, parse_duration(arguments.timeout));
+    REJOIN_ASSIGN(int64_t ms, in_flag("--timeout", parse_duration(arguments.timeout)));
     options.deadline =
         std::chrono::steady_clock::now() + std::chrono::milliseconds(std::min<int64_t>(ms, int64_t{1} << 40));
   }
@@ -134,7 +136,7 @@ Result<int> run_sync(const SyncArguments& arguments, Output& output) {
   std::optional<Error> last_failure;
   options.progress = [&](const client::SyncProgress& now) {
     if (now.failure) last_failure = now.failure;
-    show(now, *progress);
+    show(arguments.file, now, *progress);
   };
   Result<client::SyncReport> done = client::sync_once(replica, connection.url, connection.token, options);
   progress.reset();
