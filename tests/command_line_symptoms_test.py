@@ -113,6 +113,41 @@ class SymptomsTest(FolderTest):
             self.assertIn(f"not expected here: {wrong}. Did you mean '{meant}'?", self.refused(2, *command, wrong).err)
         self.assertIn("--keep-days does not take 'x'", self.refused(2, "compact", self.with_rows(), "--keep-days", "x").err)
 
+    def test_a_number_out_of_range_was_told_the_largest_of_all(self):
+        path = self.with_rows()
+        self.assertIn("--limit takes a number from 1 to 1000000000, not '0'", self.refused(2, "changes", path, "--limit", "0").err)
+        self.assertIn("--since takes a number from 0 to 9223372036854775807, not 'x'", self.refused(2, "changes", path, "--since", "x").err)
+        self.assertNotIn("INT", self.ok("serve", "--help").out + self.ok("changes", "--help").out)
+
+    def test_a_mistyped_option_was_named_together_with_its_value(self):
+        self.assertIn("not expected here: --tables. Did you mean '--table'?", self.refused(2, "token", "--tenant", "t", "--device", "d", "--tables", "x=read").err)
+
+    def test_two_ways_to_give_a_token_excluded_each_other(self):
+        told = self.refused(2, "sync", self.with_rows(), "http://127.0.0.1:1", "--token", "a", "--token-file", "b").err
+        self.assertIn("give --token or --token-file, not both", told)
+
+    def test_an_empty_token_file_was_called_a_missing_one(self):
+        path, empty = self.with_rows(), self.path("empty")
+        with open(empty, "wb"):
+            pass
+        for file, code, words in ((empty, 2, "first line is empty"), (self.folder, 2, os.strerror(errno.EISDIR)), (self.path("none"), 6, os.strerror(errno.ENOENT))):
+            told = self.refused(code, "sync", path, "http://127.0.0.1:1", "--token-file", file).err
+            self.assertIn(words, told)
+
+    def test_a_folder_in_the_place_of_a_file_was_to_be_tried_again_later(self):
+        self.refused(2, "inspect", self.folder)
+        self.refused(2, "serve", "--config", self.folder)
+
+    def test_a_server_without_a_key_was_told_to_mint_a_token(self):
+        self.assertNotIn("rejoin token", self.refused(3, "serve", "--postgres", "postgres://localhost/app").err)
+
+    def test_a_table_that_was_named_twice_was_tracked_twice(self):
+        path = self.database(track=())
+        self.assertEqual(self.ok("track", path, "todos", "TODOS").out, "tracking todos (0 rows)\n")
+
+    def test_a_missing_file_was_named_twice(self):
+        self.assertEqual(self.refused(6, "contract", "show", self.path("none")).err.count(self.path("none")), 1)
+
     def test_a_missing_action_did_not_say_which_there_are(self):
         for command, words in (("pg", "init, track, untrack, status or doctor"), ("admin", "tenants, devices"), ("contract", "show, diff, check or push"),
                                ("live", "send or listen")):

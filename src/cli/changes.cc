@@ -4,6 +4,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
+#include <limits>
 
 #include "cli/command.h"
 #include "cli/open.h"
@@ -129,10 +130,10 @@ void add_changes(Commands& commands) {
   command->add_option("TABLE", arguments->table, "Only this table");
   command->add_option("--since", arguments->since, "Only what came after this position (the SEQ column)")
       ->type_name("SEQ")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
   command->add_option("--limit", arguments->limit, "At most this many lines (100 unless told)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));
   commands.on_run(command,
                   [arguments](Output& output) { return in_file(arguments->file, run_changes(*arguments, output)); });
 }

@@ -145,9 +145,10 @@ Result<std::vector<ConfigEntry>> parse_config(std::string_view text, const std::
 
 Result<std::vector<ConfigEntry>> read_config(const std::string& path) {
   const auto failed = [&](int error) {
-    const Code code = error == ENOENT || error == ENOTDIR ? Code::not_found
-                      : error == EACCES || error == EPERM ? Code::forbidden
-                                                          : Code::disk;
+    const Code code = error == EISDIR                       ? Code::bad_argument
+                      : error == ENOENT || error == ENOTDIR ? Code::not_found
+                      : error == EACCES || error == EPERM   ? Code::forbidden
+                                                            : Code::disk;
     return fail(code, "cannot read the settings file '" + path + "': " + std::strerror(error) +
                           "; check the path and its permissions");
   };

@@ -83,7 +83,10 @@ Result<Source> read_source(const ContractArguments& arguments, const std::string
     return read_server(arguments, source, token);
   }
   auto contract = read_file(source);
-  if (!contract.ok()) return fail(contract.error().code, source + ": " + contract.error().message);
+  if (!contract.ok()) {
+    const std::string& said = contract.error().message;
+    return fail(contract.error().code, said.find(source) == std::string::npos ? source + ": " + said : said);
+  }
   return Source{source, std::move(*contract), false};
 }
 

@@ -39,7 +39,8 @@ Result<Bytes> read_all(const std::string& path) {
   bool bad = std::ferror(file) != 0;
   int why = errno;
   if (path != "-") std::fclose(file);
-  if (bad) return fail(Code::disk, "cannot read '" + path + "': " + std::strerror(why));
+  if (bad)
+    return fail(why == EISDIR ? Code::bad_argument : Code::disk, "cannot read '" + path + "': " + std::strerror(why));
   if (bytes.size() > kLargest)
     return fail(Code::too_large, "'" + path + "' is larger than " + bytes_text(kLargest) + ", no frame is");
   return bytes;

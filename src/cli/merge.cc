@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "cli/command.h"
+#include "cli/in_flag.h"
 #include "cli/interrupt.h"
 #include "cli/open.h"
 #include "cli/progress.h"
@@ -120,7 +121,7 @@ Status adopt_tables(sqlite::Replica& source, sqlite::Replica& target) {
 }
 
 Result<int> run_merge(const MergeArguments& arguments, Output& output) {
-  REJOIN_ASSIGN(uint64_t page_bytes, parse_size(arguments.page));
+  REJOIN_ASSIGN(uint64_t page_bytes, in_flag("--page-bytes", parse_size(arguments.page)));
   std::error_code ignored;
   if (std::filesystem::equivalent(arguments.a, arguments.b, ignored))
     return fail(Code::bad_argument, "'" + arguments.a + "' and '" + arguments.b + "' are the same file; name two");

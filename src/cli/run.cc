@@ -40,10 +40,10 @@ class HelpFormatter : public CLI::Formatter {
   }
 
  private:
-  // Without the "{one,of,these}" that the library adds to ours.
+  // Without the "{one,of,these}" and "INT in [1 - 9]" that the library adds to ours.
   static std::string type_of(const CLI::Option& option) {
     std::string type = option.get_type_name();
-    return type.substr(0, std::min(type.find(":{"), type.find(":UINT")));
+    return type.substr(0, std::min({type.find(":{"), type.find(":UINT"), type.find(":INT")}));
   }
 
   static std::string entry(const std::string& name, const std::string& text) {
@@ -75,15 +75,15 @@ bool asks_for_json(int argc, char** argv) {
   return false;
 }
 
-// Of the first option that the command does not have: which one may be meant.
-std::string option_meant(const CLI::App& command, int argc, char** argv) {
+// The first option that the command does not have, and which one may be meant; empty when it has all.
+std::string unknown_option(const CLI::App& command, int argc, char** argv) {
   std::vector<std::string> names;
   for (const CLI::Option* option : command.get_options())
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   for (int i = 2; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
     const std::string_view argument = argv[i], word = argument.substr(0, argument.find('='));
     if (word.starts_with("--") && std::find(names.begin(), names.end(), word) == names.end())
-      return did_you_mean(word, names);
+      return std::string(word) + "." + did_you_mean(word, names);
   }
   return {};
 }
@@ -109,8 +109,8 @@ std::string none_of_these(const std::string& message) {
 int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   Output output(asks_for_json(argc, argv));
   std::string message = error.what(), command;
-  std::string meant;
-  for (CLI::App* sub : app.get_subcommands()) command = sub->get_name(), meant = option_meant(*sub, argc, argv);
+  std::string unknown;
+  for (CLI::App* sub : app.get_subcommands()) command = sub->get_name(), unknown = unknown_option(*sub, argc, argv);
   if (command.empty() && argc > 1 && argv[1][0] != '-')
     message = "there is no command '" + std::string(argv[1]) + "'." + did_you_mean(argv[1], command_names(app));
   else if (command.empty() && argc > 1)
@@ -119,12 +119,22 @@ int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** ar
   static constexpr std::string_view kSeveral = "The following arguments were not expected: ";
   for (std::string_view start : {kUnexpected, kSeveral})
     if (message.starts_with(start))
-      message = "not expected here: " + message.substr(start.size()) + (meant.empty() ? "" : "." + meant);
+      message = "not expected here: " + (unknown.empty() ? message.substr(start.size()) : unknown);
   static constexpr std::string_view kConvert = "Could not convert: ";
   if (const size_t equals = message.find(" = "); message.starts_with(kConvert) && equals != std::string::npos)
     message = message.substr(kConvert.size(), equals - kConvert.size()) + " does not take '" +
               message.substr(equals + 3) + "'";
   if (std::string words = none_of_these(message); !words.empty()) message = std::move(words);
+  // --limit: Value x not in range 1 to 1000
+  static constexpr std::string_view kValue = ": Value ", kRange = " not in range ";
+  if (const size_t value = message.find(kValue), range = message.rfind(kRange);
+      value != std::string::npos && range != std::string::npos && range > value)
+    message = message.substr(0, value) + " takes a number from " + message.substr(range + kRange.size()) + ", not '" +
+              message.substr(value + kValue.size(), range - value - kValue.size()) + "'";
+  // --token excludes --token-file
+  static constexpr std::string_view kExcludes = " excludes ";
+  if (const size_t at = message.find(kExcludes); message.starts_with("--") && at != std::string::npos)
+    message = "give " + message.substr(0, at) + " or " + message.substr(at + kExcludes.size()) + ", not both";
   // --drift: 1 required TIME missing
   static constexpr std::string_view kOneRequired = ": 1 required ", kMissing = " missing";
   if (const size_t at = message.find(kOneRequired); at != std::string::npos && message.ends_with(kMissing))

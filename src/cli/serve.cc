@@ -244,7 +244,8 @@ void add_serve(Commands& commands) {
     Result<int> done = run_serve(*arguments, doubts, output);
     if (done.ok()) return done;
     std::vector<std::string> hints = doubts;
-    for (std::string& hint : hints_for(done.error().code)) hints.push_back(std::move(hint));
+    if (done.error().code != Code::unauthorized)  // it lacks a key, which no token gives it
+      for (std::string& hint : hints_for(done.error().code)) hints.push_back(std::move(hint));
     return output.error(done.error(), hints);
   });
 }

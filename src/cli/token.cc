@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "cli/command.h"
+#include "cli/in_flag.h"
 #include "cli/open.h"
 #include "cli/serve_access.h"
 #include "cli/terminal.h"
@@ -25,7 +26,7 @@ struct TokenArguments {
 };
 
 Result<int> run_token(const TokenArguments& arguments, Output& output) {
-  REJOIN_ASSIGN(int64_t valid_ms, parse_duration(arguments.expires));
+  REJOIN_ASSIGN(int64_t valid_ms, in_flag("--expires", parse_duration(arguments.expires)));
   if (valid_ms < 1000 || valid_ms > 100 * int64_t{365} * 86'400'000)
     return fail(Code::bad_argument, "--expires takes from 1s to 100y, not '" + arguments.expires + "'");
   const char* variable = std::getenv("REJOIN_SECRET");

@@ -1,4 +1,5 @@
 // rejoin track: makes tables synced ones.
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <set>
@@ -42,7 +43,7 @@ Result<int> run_track(const TrackArguments& arguments, Output& output) {
       Status tried = database->replica().track(wanted, options);
       return !tried.ok() && tried.error().code == Code::untrackable ? tried.error() : name.error();
     }
-    names.push_back(*name);
+    if (std::find(names.begin(), names.end(), *name) == names.end()) names.push_back(*name);
   }
   if (arguments.all) {
     REJOIN_ASSIGN(names, application_tables(*database));
