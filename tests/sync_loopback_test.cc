@@ -74,6 +74,29 @@ TEST_F(SyncLoopback, WritesOfBothArriveAtBoth) {
   EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 40);
 }
 
+// Symptom: the first sync with a token that has `relay` left others' changes for the second one.
+TEST_F(SyncLoopback, WhatADeviceGotFromAnotherGoesUpWithItsFirstSync) {
+  LoopbackDevice relay("relay", kSchema, kTables);
+  relay.caller.may_relay = true;
+  write(a, "a", 0, 20);
+  relay.peer.fetch(a.peer);
+  write(relay, "relay", 0, 20);
+  relay.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 40);
+  const sync::SyncTotals again = relay.must_sync(server);
+  EXPECT_EQ(again.rows_pushed, 0u);
+  EXPECT_EQ(again.round_trips, 1u);
+  // Also when it was not allowed before.
+  relay.caller.may_relay = false;
+  write(a, "a", 20, 20);
+  relay.peer.fetch(a.peer);
+  relay.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 40);
+  relay.caller.may_relay = true;
+  relay.must_sync(server);
+  EXPECT_EQ(server.peer().number("SELECT count(*) FROM todos"), 60);
+}
+
 TEST_F(SyncLoopback, LargeBacklogsGoInChunksOfBoundedSize) {
   write(a, "a", 0, 3000);
   write(b, "b", 0, 2000);

@@ -57,7 +57,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     PageRequest request;
     {
       REJOIN_ASSIGN(Statement * s, peer("SELECT chain_token, nonce, frozen, frozen_through, frozen_more, push_cursor, "
-                                        "may_relay, site FROM main.rejoin_peer WHERE url=?1"));
+                                        "may_relay, site, frozen_cursor FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       push.chain_token = s->blob(0);
@@ -65,9 +65,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
         push.nonce = s->blob(1);
         push.frame = s->blob(2);
         push.through = static_cast<uint64_t>(s->integer(3));
-        // What was written since it was frozen waits behind it.
+        // What was written since it was frozen waits behind it; without a cursor, all is looked for again.
         REJOIN_ASSIGN(int64_t tail, log_tail(ctx_));
-        push.more = s->integer(4) != 0 || s->integer(3) < tail;
+        push.more = s->integer(4) != 0 || s->integer(3) < tail || s->is_null(8);
       }
       request.cursor = s->blob(5);
       if (!s->integer(6)) request.only_site = ctx_.sites[work.state.site];
@@ -171,6 +171,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   }
 
   Result<bool> keep_facts(const sync::ServerFacts& facts) override {
+    bool relays_now = false;
     {
       // Said with every reply, nearly always the same: no write then.
       REJOIN_ASSIGN(Work look, Work::read(ctx_));
@@ -181,8 +182,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       {
         Use use(*s);
         REJOIN_ASSIGN(bool row, s->step());
-        same = row && (s->integer(0) != 0) == facts.may_relay &&
-               s->integer(1) == static_cast<int64_t>(facts.max_frame_bytes) &&
+        const bool relayed = row && s->integer(0) != 0;
+        relays_now = facts.may_relay && !relayed;
+        same = row && relayed == facts.may_relay && s->integer(1) == static_cast<int64_t>(facts.max_frame_bytes) &&
                s->integer(2) == static_cast<int64_t>(facts.max_value_bytes) &&
                (facts.schema.empty() || s->text(3) == facts.schema);
       }
@@ -210,7 +212,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       REJOIN_TRY(s->run("keeping what the server said"));
     }
     REJOIN_TRY(work.commit());
-    return again > 0;
+    return again > 0 || relays_now;
   }
 
   Status take_new_identity(BytesView refused_token) override {

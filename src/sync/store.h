@@ -99,7 +99,7 @@ class DeviceStore {
   // `evicted` rows leave the device, but those with unsent or refused writes, which stay until these are settled.
   virtual Result<ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
                                           const std::vector<EvictedRows>& evicted) = 0;
-  // True when rows that the server refused go out once more, because what it accepts has changed.
+  // True when rows that were refused, or passed over, go out now, because what the server accepts has changed.
   virtual Result<bool> keep_facts(const ServerFacts& facts) = 0;
   // The file was copied or restored: a new site id, a new chain; unsent writes are kept with their times. Nothing when
   // `refused_token` is not the chain's token any more: another process has pushed meanwhile, on the same file.
