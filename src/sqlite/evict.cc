@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "crdt/admission.h"
 #include "sqlite/enforcement.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
@@ -72,7 +73,7 @@ Status note_old_rows(Context& ctx, const Table& table, crdt::Hlc horizon) {
   for (;;) {
     REJOIN_ASSIGN(bool row, s->step("reading records"));
     if (!row) return {};
-    if (!crdt::decode_record(s->blob(1), ctx.sites.size(), record) || newest_stamp(record) > horizon) continue;
+    if (!crdt::decode_record(s->blob(1), ctx.sites.size(), record) || crdt::newest_stamp(record) > horizon) continue;
     Use use_add(*add);
     add->bind_text(1, table.name);
     add->bind_blob(2, s->blob(0));
@@ -87,7 +88,7 @@ Result<bool> was_written(Context& ctx, const Table& table, BytesView key, crdt::
   REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, table));
   REJOIN_ASSIGN(BytesView stored, records.find(key));
   crdt::RowRecord record;
-  return stored.data() && crdt::decode_record(stored, ctx.sites.size(), record) && newest_stamp(record) > horizon;
+  return stored.data() && crdt::decode_record(stored, ctx.sites.size(), record) && crdt::newest_stamp(record) > horizon;
 }
 
 }  // namespace

@@ -2,9 +2,7 @@
 // docs/adr/0009-forgotten-deletions.md has the rules and why they are safe.
 #pragma once
 
-#include <string>
-
-#include "crdt/record.h"
+#include "crdt/version.h"
 #include "sqlite/context.h"
 
 namespace rejoin::sqlite {
@@ -22,26 +20,7 @@ Status raise_horizon(Context& ctx, crdt::Hlc hlc, int64_t position);
 // Own writes up to this log position may be known elsewhere.
 Status note_sent(Context& ctx, int64_t position);
 
-crdt::Hlc newest_stamp(const crdt::RowRecord& record);
-
-// Does `record` say too little to tell the row from one that was forgotten? Nothing of it is here, or edits and
-// deletions only: no birth, without which the row cannot have come whole.
-bool may_be_forgotten(const crdt::RowRecord& record);
-// What to do with news of such a row.
-enum class Admission {
-  admit,
-  in_part,  // all but its birth, if that is not above the horizon: not all that the row had since is here
-  refuse,   // it may be one whose deletion was forgotten
-  forget,   // it is a deletion that would be forgotten at once
-};
-// `mine`: what is here of it. `partial`: what others wrote of the row is not in `theirs`. `stale`: from a device that
-// has missed forgotten deletions.
-Admission admission(const crdt::RowRecord& mine, const crdt::RowRecord& theirs, const crdt::SiteTable& sites,
-                    crdt::Hlc horizon, bool partial, bool stale);
-std::string before_horizon(crdt::Hlc horizon);
 // 2200-01-01: a server that claims a later time or horizon is not believed, for its stamps would outlast every device.
 inline constexpr int64_t kLatestBelievedMs = 7'258'118'400'000;
-// Likewise of one that is kept aside until the row is known.
-std::string waits_for_row(crdt::Hlc horizon);
 
 }  // namespace rejoin::sqlite

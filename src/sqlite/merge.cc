@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "codec/merged_list.h"
+#include "crdt/admission.h"
 #include "crdt/key.h"
 #include "sqlite/discard.h"
 #include "sqlite/fold.h"
@@ -179,24 +180,24 @@ Status Merge::row(Block& b) {
   b.mine.reset();
   if (known && !crdt::decode_record(stored, ctx_.sites.size(), b.mine))
     return fail(Code::corrupt, "the record of a row in \"" + b.table.name + "\" is damaged; run rejoin doctor");
-  const bool unknown = may_be_forgotten(b.mine);
+  const bool unknown = crdt::may_be_forgotten(b.mine);
   bool without_birth = false;
   if (unknown && horizon_ != 0)
-    switch (admission(b.mine, *theirs, ctx_.sites, horizon_, options_.only_site.has_value(), options_.stale)) {
-      case Admission::admit:
+    switch (crdt::admission(b.mine, *theirs, ctx_.sites, horizon_, options_.only_site.has_value(), options_.stale)) {
+      case crdt::Admission::admit:
         break;
-      case Admission::in_part:
+      case crdt::Admission::in_part:
         without_birth = b.cursor.record().birth.hlc <= horizon_;
         if (!without_birth) break;
         if (theirs != &b.own_part) b.own_part = *theirs, theirs = &b.own_part;
         b.own_part.birth = {};
         break;
-      case Admission::forget:
+      case crdt::Admission::forget:
         return {};
-      case Admission::refuse:
+      case crdt::Admission::refuse:
         if (known && !is_news(b, *theirs)) break;
-        if (options_.refuse_unknown) return refuse(b, Code::before_horizon, before_horizon(horizon_));
-        return park(b, waits_for_row(horizon_), kDueWhenKnown);
+        if (options_.refuse_unknown) return refuse(b, Code::before_horizon, crdt::before_horizon(horizon_));
+        return park(b, crdt::waits_for_row(horizon_), kDueWhenKnown);
     }
   bool was_visible = b.mine.visible();
   bool was_alive = b.mine.alive;
@@ -238,7 +239,7 @@ Status Merge::row(Block& b) {
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
   REJOIN_TRY(write(b, was_visible, known));
   b.records.add(key, b.mine);
-  came_known_ |= unknown && (b.join.live_won || !may_be_forgotten(b.mine));
+  came_known_ |= unknown && (b.join.live_won || !crdt::may_be_forgotten(b.mine));
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
   return leave_unknown_columns(b);

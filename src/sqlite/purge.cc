@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "crdt/admission.h"
 #include "crdt/key.h"
 #include "sqlite/base_writer.h"
 #include "sqlite/feed.h"
@@ -62,7 +63,7 @@ Result<Candidates> look(Context& ctx, const Table& table, BytesView after, crdt:
     const BytesView stored = s->blob(1);
     constexpr char kAlive = 1;  // docs/formats-record.md
     if (stored.empty() || (stored[0] & kAlive) || !crdt::decode_record(stored, ctx.sites.size(), record)) continue;
-    if (newest_stamp(record) > limit) continue;
+    if (crdt::newest_stamp(record) > limit) continue;
     out.keys.insert(out.last);
   }
   return out;
@@ -129,7 +130,7 @@ Status forget(Context& ctx, const Table& table, const std::set<Bytes>& keys, crd
       crdt::RowRecord record;
       REJOIN_ASSIGN(bool row, s->step("reading a record"));
       if (!row || !crdt::decode_record(s->blob(0), ctx.sites.size(), record)) continue;
-      newest = std::max(newest, newest_stamp(record));
+      newest = std::max(newest, crdt::newest_stamp(record));
     }
     REJOIN_TRY(erase(ctx, table, key));
   }
