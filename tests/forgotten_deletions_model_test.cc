@@ -3,7 +3,7 @@
 // inserted or restored and nobody else can know comes through as an insert of now, where a deletion would have won
 // otherwise.
 //
-//   REJOIN_FORGETTING_SCRIPTS=n  how many scripts (150)
+//   REJOIN_FORGETTING_SCRIPTS=n  how many scripts (150; with PostgreSQL 10)
 //   REJOIN_FORGETTING_SEED=s     this one alone
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@
 #include <set>
 
 #include "base/random.h"
+#include "tests/support/forgetting_server.h"
 #include "tests/support/model_run.h"
-#include "tests/support/sync_loopback.h"
 
 namespace rejoin::testing {
 namespace {
@@ -43,6 +43,7 @@ void join(Row& into, const Row& from) {
   }
 }
 
+std::string text(int64_t value) { return "'" + std::to_string(value) + "'"; }
 std::string name_of(int key) { return "k" + std::to_string(key); }
 
 std::string print(const Rows& rows) {
@@ -50,24 +51,24 @@ std::string print(const Rows& rows) {
   for (int k = 0; k < kKeys; ++k) {
     const Row& row = rows[static_cast<size_t>(k)];
     if (row.visible())
-      out += "'" + name_of(k) + "'|" + std::to_string(row.cells[0].value) + "|" + std::to_string(row.cells[1].value) +
-             "\n";
+      out += "'" + name_of(k) + "'|" + text(row.cells[0].value) + "|" + text(row.cells[1].value) + "\n";
   }
   return out;
 }
 
 class World {
  public:
-  explicit World(uint64_t seed) : random_(seed) {
+  World(StoreKind kind, uint64_t seed) : kind_(kind), random_(seed), server_(ForgettingServer::make(kind)) {
     for (int i = 0; i < 3; ++i) {
-      devices_.push_back(
-          std::make_unique<LoopbackDevice>("device " + std::to_string(i), kSchema, std::vector<std::string>{"t"}));
+      devices_.push_back(std::make_unique<LoopbackDevice>("device " + std::to_string(i), kForgettingSchema,
+                                                          std::vector<std::string>{"t"}));
       // As rejoin_connect() does: a server that it only met once it may leave for good.
       EXPECT_TRUE(sqlite::store_connection(peer(i).rejoin(), {devices_.back()->url, "", {}}).ok());
     }
   }
 
   void run() {
+    pass(0);
     sync(0);
     // Mostly the time is short, so that much is forgotten.
     for (int i = 0; i < 4; ++i)
@@ -90,21 +91,22 @@ class World {
     for (int i = 0; i < 3; ++i) sync(i);
     for (int i = 0; i < 4; ++i) {
       EXPECT_EQ(print(rows_[static_cast<size_t>(i)]), print(rows_[kServer]));
-      peer(i).expect_sound();
+      if (i == kServer)
+        server_->expect_sound();
+      else
+        peer(i).expect_sound();
     }
     if (::testing::Test::HasFailure()) GTEST_FAIL() << story_;
   }
 
  private:
   static constexpr int kServer = 3;
-  static constexpr const char* kSchema = "CREATE TABLE t(id TEXT PRIMARY KEY, v, w)";
 
   int below(int n) { return static_cast<int>(random_.u64() % static_cast<uint64_t>(n)); }
-  Peer& peer(int i) { return i == kServer ? server_.peer() : devices_[static_cast<size_t>(i)]->peer; }
+  Peer& peer(int i) { return i == kServer ? *server_->file() : devices_[static_cast<size_t>(i)]->peer; }
   Row& row(int i, int key) { return rows_[static_cast<size_t>(i)][static_cast<size_t>(key)]; }
   std::string shown(int i) {
-    // The server makes its table when the first device brings it.
-    if (i == kServer && peer(i).number("SELECT count(*) FROM sqlite_schema WHERE name = 't'") == 0) return "";
+    if (i == kServer) return server_->rows();
     return peer(i).rows("SELECT id, v, w FROM t ORDER BY id");
   }
   void tell(int i, const std::string& what) {
@@ -114,31 +116,36 @@ class World {
 
   void pass(int64_t ms) {
     now_ += ms;
-    for (int i = 0; i < 4; ++i) peer(i).clock().set(now_);
+    for (int i = 0; i < 3; ++i) peer(i).clock().set(now_);
+    server_->set_clock(now_);
   }
 
   void write(int i) {
-    if (i == kServer && peer(i).number("SELECT count(*) FROM sqlite_schema WHERE name = 't'") == 0) return;
     const int key = below(kKeys);
     Row& mine = row(i, key);
     const std::string id = "'" + name_of(key) + "'";
     std::string sql;
-    if (!mine.visible() && below(3) == 0 && restore(i, key)) return;
+    // Plain SQL restores nothing.
+    const bool restores = i != kServer || server_->file();
+    if (!mine.visible() && restores && below(3) == 0 && restore(i, key)) return;
     if (!mine.visible()) {
       ++values_;
       mine.insert(now_, values_, -values_);
       unsent_[static_cast<size_t>(i)].insert(key);
-      sql = "INSERT INTO t VALUES(" + id + ", " + std::to_string(values_) + ", " + std::to_string(-values_) + ")";
+      sql = "INSERT INTO t VALUES(" + id + ", " + text(values_) + ", " + text(-values_) + ")";
     } else if (below(2)) {
       mine.alive = false, mine.life = now_;
       sql = "DELETE FROM t WHERE id = " + id;
     } else {
       const size_t column = static_cast<size_t>(below(2));
       mine.cells[column] = {now_, ++values_};
-      sql = std::string("UPDATE t SET ") + (column ? "w" : "v") + " = " + std::to_string(values_) + " WHERE id = " + id;
+      sql = std::string("UPDATE t SET ") + (column ? "w" : "v") + " = " + text(values_) + " WHERE id = " + id;
     }
     tell(i, sql);
-    peer(i).run(sql);
+    if (i == kServer)
+      server_->run(sql);
+    else
+      peer(i).run(sql);
   }
 
   // False where the row is not known, or not any more.
@@ -155,21 +162,22 @@ class World {
     unsent_[static_cast<size_t>(i)].insert(key);
     if (outlived_[static_cast<size_t>(i)].contains(key))
       for (size_t c = 0; c < 2; ++c)
-        mine.cells[c].value =
-            peer(i).number(std::string("SELECT ") + (c ? "w" : "v") + " FROM t WHERE id = '" + name_of(key) + "'");
+        mine.cells[c].value = peer(i).number(std::string("SELECT CAST(") + (c ? "w" : "v") +
+                                             " AS INTEGER) FROM t WHERE id = '" + name_of(key) + "'");
     EXPECT_EQ(shown(i), print(rows_[static_cast<size_t>(i)])) << "at " << name_of(i);
     return true;
   }
 
   void compact(int i, std::optional<int64_t> keep_days = {}) {
-    auto gone = peer(i).rejoin().compact(keep_days);
     tell(i, "compact");
-    // A server that nobody has reached yet has nothing.
-    EXPECT_TRUE(gone.ok() || gone.error().code == Code::not_tracked);
+    if (i == kServer) return server_->compact(keep_days);
+    auto gone = peer(i).rejoin().compact(keep_days);
+    EXPECT_TRUE(gone.ok()) << gone.error().message;
   }
 
   // In milliseconds; 0: there is no such row.
   int64_t born(int i, int key) {
+    if (i == kServer) return server_->born(name_of(key));
     const sim::Value k = sim::Value::text(name_of(key));
     auto json = peer(i).rejoin().explain("t", {k.ref()});
     if (!json.ok()) return 0;
@@ -179,6 +187,7 @@ class World {
 
   void sync(int i) {
     LoopbackDevice& device = *devices_[static_cast<size_t>(i)];
+    const size_t node = kind_ == StoreKind::postgres ? static_cast<size_t>(below(2)) : 0;
     pass(1);
     tell(i, "sync");
     const Rows before = rows_[static_cast<size_t>(i)];
@@ -186,7 +195,7 @@ class World {
     const uint64_t faulty = static_cast<uint64_t>(below(6));
     const Fault fault = below(3) == 0 ? Fault::lose_response : below(2) ? Fault::repeat_request : Fault::none;
     device.fault = [&](uint64_t n) { return n == faulty ? fault : Fault::none; };
-    device.must_sync(server_);
+    device.must_sync(server_->node(node));
     device.fault = nullptr;
     // What was refused concerns rows that are gone, and is given up then.
     std::vector<std::vector<sim::Value>> refused;
@@ -202,7 +211,7 @@ class World {
       row(i, key) = row(kServer, key);
     }
     ASSERT_TRUE(device.peer.rejoin().discard_all().ok());
-    device.must_sync(server_);
+    device.must_sync(server_->node(node));
     for (int key : std::exchange(unsent_[static_cast<size_t>(i)], {})) {
       if (born(i, key) < now_) continue;
       const Row& mine = before[static_cast<size_t>(key)];
@@ -221,8 +230,9 @@ class World {
   }
 
   static constexpr int64_t kStart = 1'700'000'000'000;
+  const StoreKind kind_;
   SeededRandom random_;
-  LoopbackServer server_;
+  std::unique_ptr<ForgettingServer> server_;
   std::vector<std::unique_ptr<LoopbackDevice>> devices_;
   std::array<Rows, 4> rows_;
   std::array<std::set<int>, 4> unsent_;  // keys that were inserted or restored since the last sync
@@ -233,15 +243,21 @@ class World {
   std::string story_;
 };
 
-TEST(ForgottenDeletionsModel, NobodyCanTellThatDeletionsAreForgotten) {
-  const uint64_t first = environment_number("REJOIN_FORGETTING_SEED", 1);
+class ForgottenDeletionsModel : public ::testing::TestWithParam<StoreKind> {};
+
+TEST_P(ForgottenDeletionsModel, NobodyCanTellThatDeletionsAreForgotten) {
+  const uint64_t first = environment_number("REJOIN_FORGETTING_SEED", 1),
+                 scripts = GetParam() == StoreKind::embedded ? 150 : 10;
   const uint64_t count =
-      environment_number("REJOIN_FORGETTING_SEED", 0) ? 1 : environment_number("REJOIN_FORGETTING_SCRIPTS", 150);
+      environment_number("REJOIN_FORGETTING_SEED", 0) ? 1 : environment_number("REJOIN_FORGETTING_SCRIPTS", scripts);
   for (uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) {
     SCOPED_TRACE("REJOIN_FORGETTING_SEED=" + std::to_string(seed));
-    World(seed).run();
+    World(GetParam(), seed).run();
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Stores, ForgottenDeletionsModel, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
+                         [](const auto& of) { return of.param == StoreKind::embedded ? "embedded" : "postgres"; });
 
 }  // namespace
 }  // namespace rejoin::testing

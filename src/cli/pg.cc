@@ -19,11 +19,14 @@ struct PgArguments {
   std::string action;
   std::vector<std::string> tables;
   std::string url, role, name, tenant, tenant_column;
+  std::optional<int64_t> keep_days;
+  bool dry_run = false;
 };
 
 // Options that the action does not read are mistakes, not noise.
 Status check(const PgArguments& arguments) {
   const bool track = arguments.action == "track", tables = track || arguments.action == "untrack";
+  const bool compact = arguments.action == "compact";
   auto only = [&](const std::string& what, const std::string& action) {
     return fail(Code::bad_argument,
                 what + " is for rejoin pg " + action + "; leave it out of rejoin pg " + arguments.action);
@@ -32,7 +35,11 @@ Status check(const PgArguments& arguments) {
   if (arguments.action != "init" && !arguments.role.empty()) return only("--role", "init");
   if (!track && !arguments.name.empty()) return only("--as", "track");
   if (!track && !arguments.tenant_column.empty()) return only("--tenant-column", "track");
-  if (!track && !arguments.tenant.empty()) return only("--tenant", "track");
+  if (!track && !compact && !arguments.tenant.empty()) return only("--tenant", "track and compact");
+  if (!compact && arguments.keep_days) return only("--keep-days", "compact");
+  if (!compact && arguments.dry_run) return only("--dry-run", "compact");
+  if (arguments.keep_days && !arguments.tenant.empty() && !arguments.dry_run)
+    return fail(Code::bad_argument, "--keep-days is for all tenants of the database; leave --tenant out");
   if (tables && arguments.tables.empty())
     return fail(Code::bad_argument, "name the tables to " + arguments.action + ", like public.todos");
   if (arguments.tables.size() > 1 && !arguments.name.empty())
@@ -161,6 +168,27 @@ Result<int> untrack(postgres::Connection& db, const PgArguments& arguments, Outp
   return kOk;
 }
 
+Result<int> compact(postgres::Connection& db, const PgArguments& arguments, Output& output) {
+  const postgres::CompactRequest request{arguments.tenant, arguments.keep_days, arguments.dry_run};
+  Progress progress("looking for deletions that may be forgotten", output.json());
+  REJOIN_ASSIGN(const postgres::Compacted done,
+                postgres::compact(db, request, system_clock(), system_random(), [&](const postgres::Compacted& so_far) {
+                  progress.set(static_cast<uint64_t>(so_far.deletions));
+                }));
+  if (output.json()) {
+    output.document({{"tenants", done.tenants},
+                     {"log_rows", done.log_rows},
+                     {"deletions", done.deletions},
+                     {"dry_run", arguments.dry_run}});
+    return kOk;
+  }
+  output.line((arguments.dry_run ? "would forget " : "forgot ") +
+              counted(static_cast<uint64_t>(done.deletions), "deletion") + " and " +
+              counted(static_cast<uint64_t>(done.log_rows), "log row") + " of " +
+              counted(static_cast<uint64_t>(done.tenants), "tenant"));
+  return kOk;
+}
+
 Result<int> status(postgres::Connection& db, Output& output) {
   REJOIN_ASSIGN(const postgres::StoreStatus now, postgres::status(db));
   REJOIN_ASSIGN(const postgres::Catalog catalog, postgres::load_catalog(db));
@@ -186,13 +214,17 @@ Result<int> status(postgres::Connection& db, Output& output) {
                      {"tenants", now.tenants},
                      {"devices", now.devices},
                      {"outbox", now.outbox},
-                     {"log_rows", now.log_rows}});
+                     {"log_rows", now.log_rows},
+                     {"keep_days", now.keep_days},
+                     {"horizon", now.horizon_ms ? boost::json::value(iso8601(now.horizon_ms)) : nullptr}});
     return kOk;
   }
   output.line("schema rejoin, version " + std::to_string(now.version) + ": " +
               counted(static_cast<uint64_t>(now.tenants), "tenant") + ", " +
               counted(static_cast<uint64_t>(now.devices), "device") + ", " +
               counted(static_cast<uint64_t>(now.outbox), "captured write") + " waiting");
+  output.line("deletions are kept for " + counted(static_cast<uint64_t>(now.keep_days), "day") +
+              (now.horizon_ms ? "; some until " + iso8601(now.horizon_ms) + " are forgotten" : ""));
   for (const auto& t : now.tables) {
     std::string line = "  " + t.relation + (t.relation == "public." + t.name ? "" : " as " + t.name) + ": " +
                        counted(static_cast<uint64_t>(t.alive), "row") + ", " + std::to_string(t.records - t.alive) +
@@ -229,6 +261,7 @@ Result<int> run_pg(const PgArguments& arguments, Output& output) {
   Result<int> done = arguments.action == "track"     ? track(db, arguments, output)
                      : arguments.action == "untrack" ? untrack(db, arguments, output)
                      : arguments.action == "init"    ? init(db, arguments, output)
+                     : arguments.action == "compact" ? compact(db, arguments, output)
                      : arguments.action == "status"  ? status(db, output)
                                                      : doctor(db, output);
   if (done.ok()) return done;
@@ -241,15 +274,16 @@ void add_pg(Commands& commands) {
   auto arguments = std::make_shared<PgArguments>();
   CLI::App* command = commands.add(
       "pg", "Make a PostgreSQL database a server's store",
-      "init installs the schema rejoin, track and untrack say which ordinary tables are synced, status and doctor "
-      "look.\n"
+      "init installs the schema rejoin, track and untrack say which ordinary tables are synced, compact forgets what "
+      "every device has, status and doctor look.\n"
       "Run it under the role that owns the tables; the server needs a role that may read and write them, no more.",
       "rejoin pg init --postgres postgres://owner@localhost/app --role app_sync\n"
       "rejoin pg track public.todos --postgres postgres://owner@localhost/app\n"
-      "rejoin pg track billing.invoices --as invoices --tenant-column org_id");
-  command->add_option("ACTION", arguments->action, "init, track, untrack, status or doctor")
+      "rejoin pg track billing.invoices --as invoices --tenant-column org_id\n"
+      "rejoin pg compact --keep-days 90");
+  command->add_option("ACTION", arguments->action, "init, track, untrack, compact, status or doctor")
       ->required()
-      ->check(CLI::IsMember({"init", "track", "untrack", "status", "doctor"}));
+      ->check(CLI::IsMember({"init", "track", "untrack", "compact", "status", "doctor"}));
   command->add_option("TABLE", arguments->tables, "For track and untrack: SCHEMA.TABLE, as SQL writes it");
   command->add_option("--postgres", arguments->url, "The database, as psql takes it")
       ->type_name("URL")
@@ -262,8 +296,13 @@ void add_pg(Commands& commands) {
       ->add_option("--tenant-column", arguments->tenant_column,
                    "track: the column that names each row's tenant; devices don't see it")
       ->type_name("COLUMN");
-  command->add_option("--tenant", arguments->tenant, "track: whose the rows are, without such a column (main)")
+  command
+      ->add_option("--tenant", arguments->tenant,
+                   "track: whose the rows are, without such a column (main). compact: of this tenant alone")
       ->type_name("NAME");
+  command->add_option("--keep-days", arguments->keep_days, "compact: keep deleted rows for so many days, from now on")
+      ->type_name("DAYS");
+  command->add_flag("--dry-run", arguments->dry_run, "compact: only say how much would go");
   commands.on_run(command, [arguments](Output& output) { return run_pg(*arguments, output); });
 }
 

@@ -2,6 +2,7 @@
 
 #include "postgres/capture.h"
 #include "postgres/install.sql.h"
+#include "postgres/purge.h"
 #include "postgres/upgrades.h"
 
 namespace rejoin::postgres {
@@ -132,7 +133,8 @@ Result<StoreStatus> status(Connection& db) {
       "SELECT tbl::int8, count(*), count(*) FILTER (WHERE get_byte(rec, 0) & 1 = 1) FROM rejoin.record GROUP BY tbl");
   db.send(
       "SELECT (SELECT count(*) FROM rejoin.tenant), (SELECT count(*) FROM rejoin.device), (SELECT count(*) FROM "
-      "rejoin.outbox), (SELECT count(*) FROM rejoin.log)");
+      "rejoin.outbox), (SELECT count(*) FROM rejoin.log), (SELECT (to_jsonb(m) ->> 'keep_days')::int8 FROM rejoin.meta "
+      "AS m), (SELECT coalesce(max((to_jsonb(t) ->> 'horizon')::int8), 0) FROM rejoin.tenant AS t)");
   db.send("COMMIT");
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
   for (const Table& t : catalog.tables) {
@@ -149,6 +151,8 @@ Result<StoreStatus> status(Connection& db) {
   out.devices = all[3].integer(0, 1);
   out.outbox = all[3].integer(0, 2);
   out.log_rows = all[3].integer(0, 3);
+  out.keep_days = all[3].is_null(0, 4) ? kKeepDays : all[3].integer(0, 4);
+  out.horizon_ms = crdt::ms_of_hlc(static_cast<crdt::Hlc>(all[3].integer(0, 5)));
   return out;
 }
 

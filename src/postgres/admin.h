@@ -2,9 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "postgres/catalog.h"
 
@@ -53,6 +55,21 @@ std::string forget_sql(int64_t table);
 // Stops, removes triggers and all metadata of the table. Errors: not_tracked.
 Status untrack(Connection& db, const std::string& name);
 
+struct CompactRequest {
+  std::string tenant;                // "": all
+  std::optional<int64_t> keep_days;  // how long deletions are kept from now on, by all tenants
+  bool dry_run = false;              // nothing goes, and nothing is set
+};
+struct Compacted {
+  int64_t tenants = 0;
+  int64_t log_rows = 0;   // that every device had
+  int64_t deletions = 0;  // rows that were deleted long ago
+};
+// Forgets what every device has, tenant by tenant in short transactions, while servers run. `progress(so far)`. Errors:
+// not_found (no such tenant, or a schema that is too old), bad_argument (days), forbidden (only the owner sets them).
+Result<Compacted> compact(Connection& db, const CompactRequest& request, Clock& clock, Random& random,
+                          const std::function<void(const Compacted&)>& progress);
+
 struct TableStatus {
   std::string name, relation, tenant_column;
   int64_t records = 0, alive = 0;
@@ -62,6 +79,8 @@ struct StoreStatus {
   int64_t version = 0;
   std::vector<TableStatus> tables;
   int64_t tenants = 0, devices = 0, outbox = 0, log_rows = 0;
+  int64_t keep_days = 0;   // how long deletions are kept
+  int64_t horizon_ms = 0;  // the newest of what any tenant has forgotten; 0: nothing was forgotten
 };
 Result<StoreStatus> status(Connection& db);
 

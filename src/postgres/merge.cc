@@ -9,6 +9,7 @@
 #include "crdt/key.h"
 #include "postgres/fold.h"
 #include "postgres/merge_incoming.h"
+#include "postgres/merge_plan.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -53,23 +54,6 @@ crdt::ColumnSet columns_before(const Table& table) {
 }
 
 }  // namespace
-
-// What becomes of one row.
-struct Merge::Plan {
-  Incoming* row = nullptr;
-  bool exists = false;  // in the application's table
-  std::string place;    // where it lies there
-  StoredRow stored;
-  crdt::JoinOutcome join;
-  bool was_alive = false;
-  enum Action { nothing, insert, update, erase } action = nothing;
-  crdt::ColumnSet columns;  // to be written
-  std::map<uint32_t, crdt::OwnedValue> values;
-  std::map<uint32_t, crdt::OwnedValue> before;  // columns_before()
-  crdt::ColumnSet echoed;                       // what PostgreSQL stored otherwise
-  bool recorded = false;                        // its record is written with the row, before it is known how that went
-  bool done = true;
-};
 
 Merge::Merge(Work& work, const MergeOptions& options) : work_(work), options_(options) {}
 Merge::~Merge() = default;
@@ -203,7 +187,8 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
       refuse(*row, Code::schema_refused,
              "the server's table " + table->display + " has no column \"" + lacking[0] +
                  "\"; add it there and run rejoin pg track again. The other columns were taken");
-    row->born = row->theirs.alive && !row->theirs.birth.bottom() && row->values.size() == present;
+    // An older one may be known, or was forgotten.
+    row->born = row->theirs.alive && row->theirs.birth.hlc > work_.state.horizon && row->values.size() == present;
     rows_.push_back(std::move(row));
   }
   return cursor.ok() ? Status()
@@ -306,7 +291,7 @@ Result<Merge::Tried> Merge::try_rows(Rows_ rows, Hope hope, std::vector<Incoming
   std::vector<Plan> plans;
   otherwise_ = false;
   Status status = read(rows, hope, plans, again);
-  if (status.ok() && !plans.empty()) status = write(plans, hope, again);
+  if (status.ok() && !plans.empty() && !otherwise_) status = write(plans, hope, again);
   if (status.ok() && !otherwise_) {
     // The records go out with the next round trip; only now is it certain that they stay.
     keep(plans);
@@ -416,6 +401,7 @@ Status Merge::read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<
       plan.row = g.rows[i];
       // Rows without a record are new when they say so, else older than their tracking.
       plan.exists = locks ? exists[i] >= 0 : stored[i].known ? stored[i].record.alive : plan.row->theirs.birth.bottom();
+      plan.looked = locks;
       if (plan.exists && locks) {
         const auto found = static_cast<size_t>(exists[i]);
         int column = 1;
@@ -426,83 +412,10 @@ Status Merge::read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<
       plan.stored = std::move(stored[i]);
       if (!plan.stored.known && plan.exists) plan.stored.record = before_tracking(*g.table);
       REJOIN_TRY(join(plan));
+      // No statement would show that it is not there.
+      otherwise_ |= plan.exists && !plan.looked && !plan.stored.known && plan.action == Plan::nothing;
       plans.push_back(std::move(plan));
     }
-  }
-  return {};
-}
-
-Status Merge::join(Plan& plan) {
-  Incoming& row = *plan.row;
-  crdt::RowRecord& mine = plan.stored.record;
-  plan.was_alive = mine.alive;
-  const bool missing = mine.alive && !plan.exists;
-  crdt::join(mine, row.theirs, work_.sites(), plan.join);
-  if (!plan.join.changed()) {
-    if (row.whole) {
-      // Is it news, or known already?
-      crdt::JoinOutcome news;
-      crdt::RowRecord copy = mine;
-      crdt::join(copy, *row.whole, work_.sites(), news);
-      if (news.changed())
-        refuse(
-            row, Code::forbidden,
-            "it carries another replica's changes and this token may not relay; ask for a token with relay, or let the "
-            "other replica push them");
-    }
-    return {};
-  }
-  const Table& table = *row.table;
-  if (mine.alive && missing && !plan.join.birth_won) {
-    refuse(row, Code::refused,
-           "the row was deleted from " + table.display +
-               " while capture was off, so the rest of its values is not there; "
-               "run rejoin pg track " +
-               table.display);
-    plan.done = false;
-    return {};
-  }
-  if (mine.alive) {
-    for (uint32_t c = 0; c < table.columns.size(); ++c) {
-      if (!table.columns[c].present) continue;
-      auto sent = row.values.find(c);
-      if (plan.join.won.has(c)) {
-        if (sent != row.values.end()) plan.columns.add(c), plan.values[c] = sent->second;
-      } else if (plan.exists) {
-        if (plan.join.dropped.has(c)) plan.columns.add(c), plan.values[c] = {};
-      } else if (!mine.stamp_of(c).bottom()) {
-        // Values that were kept of the dead row, or that are in the frame although they are no news.
-        if (auto held = plan.stored.held.find(c); held != plan.stored.held.end())
-          plan.columns.add(c), plan.values[c] = held->second;
-        else if (sent != row.values.end() && row.theirs.stamp_of(c) == mine.stamp_of(c))
-          plan.columns.add(c), plan.values[c] = sent->second;
-      }
-    }
-    // Devices say NULL for what only PostgreSQL can fill in (an identity column, a time of creation). A row that is
-    // there and that they wrote anew (REPLACE) keeps what it has, which is told like what is filled in.
-    if (!plan.exists || plan.join.birth_won)
-      for (const auto& [c, v] : plan.values)
-        if (v.scalar.type == crdt::ValueType::null && table.columns[c].not_null && table.columns[c].has_default) {
-          plan.columns.remove(c);
-          if (plan.exists) plan.echoed.add(c);
-        }
-    plan.action = !plan.exists ? Plan::insert : plan.columns.empty() ? Plan::nothing : Plan::update;
-    return {};
-  }
-  plan.join.won.each([&](uint32_t c) {
-    if (auto sent = row.values.find(c); sent != row.values.end()) plan.values[c] = sent->second;
-  });
-  if (plan.exists) {
-    plan.action = Plan::erase;
-  } else if (options_.persona.on()) {
-    // What a dead row holds shows again when it is restored, and what is said of one that is not born yet when it is:
-    // no policy can be asked about that now. Of a row that came and went at the device only the end is kept.
-    if (!plan.join.won.empty() && (plan.stored.known || row.theirs.birth.bottom())) {
-      refuse(row, Code::forbidden, kRoleMayNot);
-      plan.done = false;
-    }
-  } else {
-    for (auto& [c, v] : plan.values) plan.stored.held[c] = v;
   }
   return {};
 }

@@ -20,7 +20,8 @@ struct MergeOptions {
   int64_t now_ms = 0;
   int64_t drift_ms = 0;
   codec::Limits limits;
-  Persona persona;  // as whom the tables are written
+  bool stale = false;  // from a device that has missed deletions that are forgotten here
+  Persona persona;     // as whom the tables are written
 };
 
 class Merge {
@@ -64,6 +65,7 @@ class Merge {
   Status merge_rows(Rows_ rows, Hope hope, int round = 0);
   Result<Tried> try_rows(Rows_ rows, Hope hope, std::vector<Incoming*>& again);
   Status read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<Incoming*>& again);
+  bool let_in(Plan& plan, crdt::RowRecord& without_birth, const crdt::RowRecord*& theirs);
   Status join(Plan& plan);
   Status write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>& again);
   Status lock_in_turn(std::span<Plan> plans);

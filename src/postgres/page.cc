@@ -396,7 +396,7 @@ codec::WireTable wire_table(const Table& table) {
 }
 
 Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync::PullRequest& request,
-                                  PageNotes& notes, const std::set<int64_t>& readable) {
+                                  PageNotes& notes, const std::set<int64_t>& readable, bool behind) {
   sync::PullReply reply;
   const int64_t tail = work.state.tail;
   REJOIN_ASSIGN(Pending pending, read_pending(work));
@@ -409,7 +409,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   }
   // Who is given what is noted, so nothing is left out.
   REJOIN_ASSIGN(const sync::PageStart start,
-                sync::start_page({request.cursor, persona.view(), view_lost, request.own || persona.on()}, tail,
+                sync::start_page({request.cursor, persona.view(), view_lost, request.own || persona.on(), behind}, tail,
                                  work.state.floor, [&](int64_t position) { return batch_token(work, position); }));
   Cursor cursor = start.cursor;
   reply.restarted = start.restarted;
@@ -432,6 +432,12 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
                                   : !persona.push_only(table))
         reply.evicted.push_back({table.name, true, {}});
   }
+
+  // The pages name every row that there is.
+  if (work.state.horizon != 0 && start.from_start && (behind || (request.own && request.cursor.empty())))
+    for (const Table& table : work.catalog().tables)
+      if (persona.may_pull(table) && !left_out.contains(table.id))
+        reply.evicted.push_back({table.name, true, {}, work.state.horizon});
 
   const auto back = std::find_if(left_out.begin(), left_out.end(), [&](int64_t id) { return readable.contains(id); });
   if (back != left_out.end() && !cursor.scanning && cursor.key.empty()) {

@@ -23,10 +23,12 @@ struct PageNotes {
   bool any() const { return !shown.empty() || !hidden.empty() || new_view; }
 };
 
+// `behind`: the device has missed deletions that are forgotten here (postgres/purge.h): it gets all that there is, and
+// what does not come again leaves it.
 // `work` is a look, begun after a fold. What was captured since that fold is left out cell by cell and announced as
 // still to come. A table of which a policy fails is left out, of this page and of those that follow, until it is one of
 // `readable`: then it comes whole.
 Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync::PullRequest& request,
-                                  PageNotes& notes, const std::set<int64_t>& readable = {});
+                                  PageNotes& notes, const std::set<int64_t>& readable = {}, bool behind = false);
 
 }  // namespace rejoin::postgres

@@ -29,6 +29,20 @@ std::optional<codec::OneRow> one_row(const Persona& persona, const Table& table,
   return row;
 }
 
+// One that may have been forgotten: gone since the horizon, but perhaps for a later deletion. Its values are told under
+// the same conditions as those of others.
+codec::OneRow forgotten_row(const Persona& persona, const Table& table, BytesView key, const StoredRow& stored,
+                            crdt::Hlc horizon) {
+  codec::OneRow row{wire_table(table), Bytes(key), {}, {}};
+  if (!persona.on() && stored.known) {
+    row.record = stored.record;
+    for (const auto& [c, value] : stored.held)
+      if (c < table.columns.size() && table.columns[c].present) row.values[c] = value;
+  }
+  if (row.record.live.hlc < horizon) row.record.live = {horizon, Work::kOwnSite};
+  return row;
+}
+
 }  // namespace
 
 Status tell_rows(Work& work, const Persona& persona, std::vector<sync::RefusedRow>& refused) {
@@ -75,7 +89,10 @@ Status tell_rows(Work& work, const Persona& persona, std::vector<sync::RefusedRo
     }
     for (size_t i = 0; i < base.size(); ++i) at[static_cast<size_t>(base.integer(i, 0) - 1)] = static_cast<int64_t>(i);
     for (size_t i = 0; i < asked.size() && told < sync::kMostToldBytes; ++i) {
-      const auto row = one_row(persona, table, keys[i], stored[i], base, at[i]);
+      const bool forgotten =
+          asked[i]->code == Code::before_horizon && !stored[i].record.alive && persona.may_pull(table);
+      const auto row = forgotten ? forgotten_row(persona, table, keys[i], stored[i], work.state.horizon)
+                                 : one_row(persona, table, keys[i], stored[i], base, at[i]);
       asked[i]->server = codec::encode_row_frame(work.sites()[Work::kOwnSite], work.sites(), row ? &*row : nullptr);
       told += asked[i]->server.size();
     }

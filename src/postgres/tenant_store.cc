@@ -6,6 +6,7 @@
 #include "postgres/fold.h"
 #include "postgres/merge.h"
 #include "postgres/page.h"
+#include "postgres/purge.h"
 #include "postgres/server_value.h"
 #include "postgres/store.h"
 #include "postgres/streams.h"
@@ -15,8 +16,6 @@
 namespace rejoin::postgres {
 namespace {
 
-// A device that has not been seen for so long holds nothing back.
-constexpr int64_t kForgetDeviceMs = int64_t{30} * 24 * 3600 * 1000;
 // So many log rows and the log is compacted by itself.
 constexpr int64_t kCompactAt = 10'000;
 
@@ -224,6 +223,7 @@ class PostgresTenantStore final : public TenantStore {
     options.now_ms = request.now_ms;
     options.drift_ms = request.drift_ms;
     options.limits = request.limits;
+    REJOIN_ASSIGN(options.stale, missed_deletions(work, request.device, request.site, request.cursor));
     REJOIN_ASSIGN(options.persona, Persona::of(work, as_, request.who, request.site));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_frame(work, chunk.reader, request.frame, *chunk.stream, options));
@@ -249,8 +249,15 @@ class PostgresTenantStore final : public TenantStore {
   }
 
   Status finish(Work& work, int64_t now_ms) {
-    if (work.state.tail - work.state.floor > kCompactAt) REJOIN_TRY(compact(work, now_ms));
-    return work.commit();
+    if (work.state.tail - work.state.floor > kCompactAt) REJOIN_TRY(compact_log(work, now_ms));
+    REJOIN_TRY(work.commit());
+    forget_a_little(work, now_ms);
+    return {};
+  }
+
+  // Behind what was asked for, which is done whatever becomes of this.
+  void forget_a_little(const Work& done, int64_t now_ms) {
+    (void)purge_a_little(db_, tenant_, done.state.looked_ms, now_ms).ok();
   }
 
   static bool same_caller(const sync::Identity* a, const sync::Identity* b) {
@@ -291,10 +298,17 @@ class PostgresTenantStore final : public TenantStore {
   }
 
   Status read_news(Work& look, const sync::PullRequest& request, const std::set<int64_t>& readable,
-                   sync::PullReply& reply, PageNotes& notes) {
+                   sync::PullReply& reply, PageNotes& notes, bool& behind) {
     REJOIN_TRY(check_chain(request));
+    REJOIN_ASSIGN(behind, missed_deletions(look, request.device, request.site, request.cursor));
+    if (behind && request.pushing) {
+      // What it has of forgotten rows is judged first.
+      reply.next_cursor = request.cursor;
+      reply.more = true;
+      return {};
+    }
     REJOIN_ASSIGN(Persona persona, Persona::of(look, as_, request.who, request.site));
-    REJOIN_ASSIGN(reply, read_page(look, persona, request, notes, readable));
+    REJOIN_ASSIGN(reply, read_page(look, persona, request, notes, readable, behind));
     return {};
   }
 
@@ -355,11 +369,11 @@ class PostgresTenantStore final : public TenantStore {
     std::set<int64_t> readable;
     REJOIN_TRY(recheck(request, *cursor, notes.failing, readable));
     sync::PullReply reply;
-    bool current;
+    bool current, behind = false;
     {
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
       current = look.state.id != 0 && !look.outbox_waits;
-      if (current) REJOIN_TRY(read_news(look, request, readable, reply, notes));
+      if (current) REJOIN_TRY(read_news(look, request, readable, reply, notes, behind));
       REJOIN_TRY(look.commit());
     }
     if (!current) {
@@ -368,14 +382,15 @@ class PostgresTenantStore final : public TenantStore {
       REJOIN_TRY(fold(work));
       REJOIN_TRY(work.commit());
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
-      REJOIN_TRY(read_news(look, request, readable, reply, notes));
+      REJOIN_TRY(read_news(look, request, readable, reply, notes, behind));
       REJOIN_TRY(look.commit());
     }
+    if (behind && request.pushing) return reply;
     for (auto& failing : notes.failing) reply.left_out.push_back(std::move(failing.second));
     reply.withheld = std::move(notes.withheld);
     REJOIN_TRY(keep_notes(notes, reply.next_cursor));
     // Only a cursor that this store gave out says what the device has.
-    const bool has = !cursor->scanning && cursor->position > 0 && !reply.restarted;
+    const bool has = !cursor->scanning && cursor->position > 0 && !reply.restarted && !behind;
     REJOIN_TRY(note_seen(request, has ? static_cast<int64_t>(cursor->position) : -1));
     return reply;
   }
@@ -409,20 +424,6 @@ class PostgresTenantStore final : public TenantStore {
     return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
   }
 
-  // Removes log rows that every device has which was seen lately. The row at the floor stays, so that a cursor that
-  // stands there is still known.
-  Status compact(Work& work, int64_t now_ms) {
-    REJOIN_ASSIGN(Rows rows, db_.query("SELECT coalesce(min(acknowledged), 0) FROM rejoin.device WHERE tenant = "
-                                       "rejoin.tenant_id() AND last_seen > $1",
-                                       Params().integer(now_ms - kForgetDeviceMs)));
-    const int64_t floor = std::min(rows.integer(0, 0), work.state.tail);
-    if (floor <= work.state.floor) return {};
-    db_.send("DELETE FROM rejoin.log WHERE tenant = rejoin.tenant_id() AND seq < $1", Params().integer(floor));
-    work.state.floor = floor;
-    forget_views(work, now_ms - kForgetDeviceMs);
-    return {};
-  }
-
   // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one
   // that is not seen holds nothing back.
   Status note_seen(const sync::PullRequest& request, int64_t position) {
@@ -445,7 +446,9 @@ class PostgresTenantStore final : public TenantStore {
         "UPDATE rejoin.device SET acknowledged = greatest(acknowledged, $3), last_seen = $4 WHERE tenant = "
         "rejoin.tenant_id() AND device = $1 AND site = $2",
         Params().text(request.device).bytea(request.site.view()).integer(position).integer(now));
-    return work.commit();
+    REJOIN_TRY(work.commit());
+    forget_a_little(work, now);
+    return {};
   }
 
   Connection& db_;

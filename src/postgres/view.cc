@@ -133,6 +133,16 @@ void note_hidden(Work& work, uint64_t view, const Keys& keys) {
         Params().integer(work.state.id).integer(at_rest(view)).integer(table).array(array_of(list)));
 }
 
+void forget_shown(Work& work, const Table& table, const Array& keys) {
+  work.db().send(
+      "DELETE FROM rejoin.shown AS s USING (SELECT x.place FROM rejoin.view AS v CROSS JOIN unnest($3::bytea[]) AS "
+      "u(k) "
+      "CROSS JOIN LATERAL (SELECT y.ctid AS place FROM rejoin.shown AS y WHERE y.tenant = $1::integer AND y.view = "
+      "v.view AND y.tbl = $2::integer AND y.k = u.k OFFSET 0) AS x WHERE v.tenant = $1::integer) AS p WHERE s.ctid = "
+      "p.place",
+      Params().integer(work.state.id).integer(table.id).array(keys));
+}
+
 void forget_views(Work& work, int64_t before_ms) {
   work.db().send(
       "DELETE FROM rejoin.shown s USING rejoin.view v WHERE v.tenant = $1::integer AND v.used < $2 AND s.tenant = "

@@ -31,6 +31,8 @@ Result<bool> is_known(Work& work, uint64_t view, int64_t since_ms = 0);
 void note_shown(Work& work, uint64_t view, const Keys& keys);
 void note_hidden(Work& work, uint64_t view, const Keys& keys);
 void note_used(Work& work, uint64_t view, bool whole);
+// Queues: no view was given these keys.
+void forget_shown(Work& work, const Table& table, const Array& keys);
 // Queues: views that nobody has used since `before_ms` are forgotten.
 void forget_views(Work& work, int64_t before_ms);
 

@@ -34,8 +34,10 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
         "true)",
         Params().text(tenant.name));
     db.send(
-        std::string("SELECT id::int8, last, tail, floor, (SELECT catalog FROM rejoin.meta) FROM rejoin.tenant WHERE "
-                    "name = $1") +
+        // An older schema lacks the last three.
+        std::string("SELECT id::int8, last, tail, floor, (SELECT catalog FROM rejoin.meta), coalesce((to_jsonb(t) ->> "
+                    "'horizon')::int8, 0), coalesce((to_jsonb(t) ->> 'purged')::int8, 0), (to_jsonb(t) ->> "
+                    "'looked')::int8 FROM rejoin.tenant AS t WHERE name = $1") +
             (merging ? " FOR NO KEY UPDATE" : ""),
         Params().text(tenant.name));
     // From the last one that is known on: if it is another, this is not the database that it was.
@@ -74,6 +76,9 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
     work.state.last = static_cast<crdt::Hlc>(state.integer(0, 1));
     work.state.tail = state.integer(0, 2);
     work.state.floor = state.integer(0, 3);
+    work.state.horizon = static_cast<crdt::Hlc>(state.integer(0, 5));
+    work.state.purged = state.integer(0, 6);
+    if (!state.is_null(0, 7)) work.state.looked_ms = state.integer(0, 7);
     work.saved_ = work.state;
     const Rows& sites = (*all)[4];
     if (known_sites > 0 &&

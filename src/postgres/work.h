@@ -40,6 +40,7 @@ struct Tenant {
   bool catalog_renewed = false;  // ... or for this very request, which is done once more for that reason
   int met_otherwise = 0;         // for so many merges nothing is hoped for; postgres/merge.h
   bool grown = false;            // a commit made the log longer; whoever wants to know sets it back
+  int64_t forgotten = 0;         // deletions that were forgotten; likewise
 };
 
 // The row of rejoin.tenant.
@@ -48,6 +49,10 @@ struct State {
   crdt::Hlc last = 0;  // newest stamp given or merged
   int64_t tail = 0;    // newest log position
   int64_t floor = 0;   // log positions up to here may be gone
+  // postgres/purge.h; of a schema before version 4 nothing is known of it, for nothing was forgotten.
+  crdt::Hlc horizon = 0;             // no stamp of a row that was forgotten is above it; 0: nothing was forgotten
+  int64_t purged = 0;                // log positions up to which a reader may have missed deletions
+  std::optional<int64_t> looked_ms;  // when all records were last looked through; nothing: never, or not here
 };
 
 class Work {

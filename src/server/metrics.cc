@@ -62,6 +62,9 @@ struct Metrics::Impl {
   prom::Counter& left_out = counters("rejoin_tables_left_out_total",
                                      "Times that a table could not be read for a page, because a policy of it fails")
                                 .Add({});
+  prom::Counter& forgotten = counters("rejoin_postgres_deletions_forgotten_total",
+                                      "Rows deleted so long ago that PostgreSQL was rid of their records")
+                                 .Add({});
   prom::Histogram& push_rows = histograms("rejoin_sync_push_rows", "Rows of a push").Add({}, kRows);
   prom::Histogram& pull_rows = histograms("rejoin_sync_pull_rows", "Rows of a pulled page").Add({}, kRows);
   prom::Histogram& store_seconds =
@@ -158,6 +161,8 @@ void Metrics::exchange(const sync::ServeStats& stats, bool pushed, bool pulled, 
   left_out(stats.tables_left_out);
   for (Code code : stats.refused) impl_->refused.Add({{"reason", std::string(code_name(code))}}).Increment();
 }
+
+void Metrics::forgot(int64_t deletions) { impl_->forgotten.Increment(static_cast<double>(deletions)); }
 
 void Metrics::left_out(uint64_t tables) { impl_->left_out.Increment(static_cast<double>(tables)); }
 

@@ -31,6 +31,8 @@ class Metrics {
   void error(Code code);
   // Tables that a page was read without.
   void left_out(uint64_t tables);
+  // Deletions that PostgreSQL does not keep any longer.
+  void forgot(int64_t deletions);
   // `scope` is "device" or "tenant".
   void rate_limited(std::string_view scope);
   // `outcome` is one of those of net::HttpHandlers::handshake.

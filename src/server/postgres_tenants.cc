@@ -319,6 +319,7 @@ Status PostgresTenants::lease(DatabaseWork kind, const std::string& name, Entry&
   }
   if (held) give_back(pool, std::move(held));
   const bool has_grown = known && std::exchange(known->tenant.grown, false);
+  const int64_t forgotten = known ? std::exchange(known->tenant.forgotten, 0) : 0;
   {
     std::lock_guard lock(mutex_);
     if (known) {
@@ -329,6 +330,7 @@ Status PostgresTenants::lease(DatabaseWork kind, const std::string& name, Entry&
     entry.freed.notify_one();
   }
   if (has_grown && grown) grown(name);
+  if (forgotten > 0 && forgot) forgot(forgotten);
   return outcome;
 }
 

@@ -131,6 +131,7 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Log& log
   impl->tenants->worked = [self](StoreWork kind, std::chrono::steady_clock::duration time) {
     self->metrics.store(kind, time);
   };
+  impl->tenants->forgot = [self](int64_t deletions) { self->metrics.forgot(deletions); };
   impl->tenants->grown = [self](const std::string& tenant) { self->live.grown(tenant); };
   impl->live.start(
       routes,

@@ -43,6 +43,8 @@ class Tenants {
   // Told how long a call of a store took. Set, and told, like `grown`.
   using Worked = std::function<void(StoreWork kind, std::chrono::steady_clock::duration time)>;
   Worked worked;
+  // Told how many deletions PostgreSQL has forgotten beside a request. Set, and told, like `grown`.
+  std::function<void(int64_t deletions)> forgot;
 };
 
 }  // namespace rejoin::server

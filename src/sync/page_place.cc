@@ -36,7 +36,7 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
       start.restarted = true;
     }
   }
-  if (start.seen_otherwise) {
+  if (start.seen_otherwise || asked.behind) {
     start.from_start = true;
     start.from.clear();
   }
@@ -44,7 +44,7 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     start.cursor = Cursor();
     start.cursor.scanning = true;
     start.cursor.view = asked.view;
-    start.cursor.own = asked.own || place->own || start.seen_otherwise;
+    start.cursor.own = asked.own || place->own || start.seen_otherwise || asked.behind;
     start.cursor.position = static_cast<uint64_t>(tail);
     REJOIN_ASSIGN(const auto token, token_of(tail));
     start.cursor.token = static_cast<uint64_t>(token.value_or(0));

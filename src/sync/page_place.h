@@ -21,6 +21,7 @@ struct PageAsked {
   uint64_t view = 0;       // what it may see now, as a digest; 0: everything
   bool view_lost = false;  // it is not known here (any more) what such a reader was given
   bool own = false;        // a scan brings it its own writes too
+  bool behind = false;     // it has missed deletions that are forgotten here: only a scan of all says what is left
 };
 
 struct PageStart {
