@@ -9,7 +9,8 @@ import time
 import unittest
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop")]
-from support import PostgresStoreTest, REJOIN  # noqa: E402
+from http_peer import metrics  # noqa: E402
+from support import PostgresStoreTest, REJOIN, Server, plain, rows  # noqa: E402
 
 TODOS = "CREATE TABLE todos(id text PRIMARY KEY, title text);"
 
@@ -44,6 +45,29 @@ class CompactTest(PostgresStoreTest):
         self.assertIn("some until " + told["horizon"] + " are forgotten", self.pg("status").out)
         self.sql("INSERT INTO todos VALUES('a', 'anew')")
         self.assertEqual(self.compact("--tenant", "main"), {"tenants": 1, "log_rows": 1, "deletions": 0, "dry_run": False})
+        self.assertIn("sound", self.pg("doctor").out)
+
+    def test_a_server_forgets_by_itself_and_counts(self):
+        self.tracked(TODOS + "INSERT INTO todos VALUES('a', 'x'), ('b', 'x'), ('c', 'x')", "public.todos", "--tenant", "acme")
+        phone = self.database("phone.db", TODOS)
+        with Server(self.path("server"), *self.at_store()) as server:
+            token = server.token("phone")
+
+            def sync(title):
+                db = plain(phone)
+                db.execute("INSERT OR REPLACE INTO todos VALUES('mine', ?)", (title,))
+                db.close()
+                self.ok("sync", phone, server.url, "--token", token)
+
+            sync("first")
+            self.sql("DELETE FROM todos WHERE id IN ('a', 'b')")
+            # Deletions are old at once, and the day that the servers wait after an upgrade is over.
+            self.sql("SET rejoin.all_tenants = 'on'; UPDATE rejoin.meta SET keep_days = 0; UPDATE rejoin.tenant SET looked = 0")
+            for title in ("second", "third", "fourth"):
+                sync(title)
+            self.assertEqual(rows(phone), [("c", "x"), ("mine", "fourth")])
+            self.assertEqual((self.status()["tables"][0]["records"], self.status()["tables"][0]["alive"]), (2, 2))
+            self.assertEqual(metrics(server)["rejoin_postgres_deletions_forgotten_total"], 2)
         self.assertIn("sound", self.pg("doctor").out)
 
     def test_what_makes_no_sense_is_refused(self):

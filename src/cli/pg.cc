@@ -274,8 +274,9 @@ void add_pg(Commands& commands) {
   auto arguments = std::make_shared<PgArguments>();
   CLI::App* command = commands.add(
       "pg", "Make a PostgreSQL database a server's store",
-      "init installs the schema rejoin, track and untrack say which ordinary tables are synced, compact forgets what "
-      "every device has, status and doctor look.\n"
+      "init installs the schema rejoin, track and untrack say which ordinary tables are synced, status and doctor "
+      "look,\n"
+      "compact forgets what every device has.\n"
       "Run it under the role that owns the tables; the server needs a role that may read and write them, no more.",
       "rejoin pg init --postgres postgres://owner@localhost/app --role app_sync\n"
       "rejoin pg track public.todos --postgres postgres://owner@localhost/app\n"

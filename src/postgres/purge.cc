@@ -11,7 +11,7 @@
 namespace rejoin::postgres {
 namespace {
 
-constexpr int64_t kDayMs = int64_t{24} * 3600 * 1000;
+constexpr int64_t kMsPerDay = int64_t{24} * 3600 * 1000;
 constexpr int64_t kAgainMs = int64_t{3600} * 1000;  // after a look that somebody was in the way of
 constexpr int64_t kRecordsAtOnce = 16'384;          // beside a request
 constexpr int64_t kMostGone = 8'192;                // deletions that one chunk forgets: bounds the time of its lock
@@ -31,7 +31,7 @@ Result<Readers> readers(Work& work, int64_t now_ms, std::optional<int64_t> keep_
   Readers out;
   out.keep_days = keep_days;
   if (!keep_days && !meta.back().empty() && !meta.back().is_null(0, 0)) out.keep_days = meta.back().integer(0, 0);
-  const int64_t before = now_ms - out.keep_days.value_or(kKeepDays) * kDayMs;
+  const int64_t before = now_ms - out.keep_days.value_or(kKeepDays) * kMsPerDay;
   REJOIN_ASSIGN(Rows rows, work.db().query("SELECT count(*), count(*) FILTER (WHERE last_seen > $2), "
                                            "coalesce(min(acknowledged) FILTER (WHERE last_seen > $2), 0) FROM "
                                            "rejoin.device WHERE tenant = $1::integer",
@@ -226,7 +226,7 @@ Result<int64_t> compact_log(Work& work, int64_t now_ms, std::optional<int64_t> k
   REJOIN_ASSIGN(Rows gone, work.db().query("DELETE FROM rejoin.log WHERE tenant = rejoin.tenant_id() AND seq < $1",
                                            Params().integer(floor)));
   work.state.floor = floor;
-  forget_views(work, now_ms - read_by.keep_days.value_or(kKeepDays) * kDayMs);
+  forget_views(work, now_ms - read_by.keep_days.value_or(kKeepDays) * kMsPerDay);
   return static_cast<int64_t>(gone.affected());
 }
 
@@ -265,7 +265,7 @@ Result<Purged> purge_some(Connection& db, Tenant& tenant, const Purge& purge, Pu
 }
 
 Status purge_a_little(Connection& db, Tenant& tenant, std::optional<int64_t> looked_ms, int64_t now_ms) {
-  if (!looked_ms || (now_ms >= *looked_ms && now_ms < *looked_ms + kDayMs)) return {};
+  if (!looked_ms || (now_ms >= *looked_ms && now_ms < *looked_ms + kMsPerDay)) return {};
   const Purge purge{now_ms, {}, false, kRecordsAtOnce};
   constexpr const char* kPlace =
       "SELECT coalesce(look_tbl, 0)::int8, coalesce(look_k, ''), looked FROM rejoin.tenant WHERE id = "
@@ -298,7 +298,7 @@ Status purge_a_little(Connection& db, Tenant& tenant, std::optional<int64_t> loo
               .integer(found.next.table)
               .bytea(found.next.key)
               .integer(found.outcome.more ? *looked_ms
-                       : found.blocked    ? now_ms - kDayMs + kAgainMs
+                       : found.blocked    ? now_ms - kMsPerDay + kAgainMs
                                           : now_ms));
   REJOIN_TRY(work.commit());
   tenant.forgotten += found.outcome.deletions;
