@@ -555,6 +555,19 @@ class TerminalTest(FolderTest):
         self.assertRegex(plain_text, r"\r(merging|reading|writing)[^\r]* \d+ s\r")
         self.assertIn("1 row changed there", plain_text)
 
+    def test_what_is_done_does_not_stand_behind_what_was_under_way(self):
+        path = self.database(track=())
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+
+        def heard(text):
+            if text and db.in_transaction:
+                db.execute("ROLLBACK")
+
+        shown = self.on_terminal("track", path, "todos", heard=heard)
+        db.close()
+        self.assertTrue(shown.endswith("\r\x1b[2Ktracking todos (0 rows)\r\n"), shown)
+
     def test_whoever_waits_for_another_program_is_told(self):
         with Server(self.path("s")) as server:
             token = server.token("a", "--schema")

@@ -94,6 +94,17 @@ class StartTest(FolderTest):
         self.assertTrue(done.err.startswith("error: "), done)
         return done
 
+    def test_a_data_folder_belongs_to_one_server_at_a_time(self):
+        with Server(self.path("s")) as first:
+            token = first.token("a")
+            second = self.refused_any("serve", "--data", self.path("s"), "--listen", "127.0.0.1:0")
+            self.assertEqual(second.code, 5)
+            self.assertIn(self.path("s"), second.err)
+            self.assertEqual(sync_json(first, HELLO, token).status, 200)
+            first.stop(signal.SIGKILL)
+            with Server(self.path("s")) as next_one:
+                self.assertEqual(sync_json(next_one, HELLO, token).status, 200)
+
     def test_the_secret_is_the_owners_and_outlives_a_restart(self):
         with Server(self.path("s")) as server:
             token = server.token("a")

@@ -13,6 +13,7 @@ Result<int> run_compact(const std::string& file, std::optional<int64_t> keep_day
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(file, OpenMode::write));
   Progress progress("compacting", output.json());
   REJOIN_ASSIGN(int64_t removed, database->replica().compact(keep_days));
+  progress.end();
   if (output.json())
     output.document({{"removed", removed}});
   else

@@ -24,6 +24,7 @@ Result<int> run_doctor(const std::string& file, Output& output) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(file, OpenMode::read));
   Progress progress("examining " + file, output.json());
   REJOIN_ASSIGN(std::string report, database->replica().doctor());
+  progress.end();
   boost::system::error_code error;
   boost::json::value findings = boost::json::parse(report, error);
   if (error || !findings.is_array()) return fail(Code::internal, "the report is not a JSON array; please report this");

@@ -132,6 +132,7 @@ Result<int> track(postgres::Connection& db, const PgArguments& arguments, Output
     Progress progress("recording the rows of " + table, output.json());
     const auto result =
         postgres::track(db, request, system_random(), [&](int64_t rows) { progress.set(static_cast<uint64_t>(rows)); });
+    progress.end();
     if (!result.ok()) return explained(result.error(), db, table);
     const postgres::Tracked& done = *result;
     fresh = fresh || !done.already;

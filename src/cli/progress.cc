@@ -79,7 +79,9 @@ Progress::Progress(std::string what, bool quiet) {
   impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 
-Progress::~Progress() {
+Progress::~Progress() { end(); }
+
+void Progress::end() {
   if (!impl_) return;
   {
     std::lock_guard lock(g_shown_mutex);
@@ -92,6 +94,7 @@ Progress::~Progress() {
   impl_->wake.notify_all();
   impl_->thread.join();
   if (impl_->drawn) std::fputs("\r\x1b[2K", stderr), std::fflush(stderr);
+  impl_.reset();
 }
 
 void Progress::set(uint64_t done, uint64_t total) {

@@ -24,6 +24,9 @@ class Progress {
   void add(uint64_t more);
   void rename(std::string what);
 
+  // The job is done: the line goes now, before anything else is printed.
+  void end();
+
   // Something that holds up whatever is under way, told again and again while it lasts: in place of the name of the
   // Progress that there is, else once as a line, if stderr is a terminal. `first`: it begins.
   static void held_up(const std::string& why, bool first);

@@ -8,8 +8,10 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "cli/command.h"
+#include "cli/data_lock.h"
 #include "cli/hints.h"
 #include "cli/in_flag.h"
 #include "cli/interrupt.h"
@@ -23,6 +25,7 @@
 #include "cli/terminal.h"
 #include "cli/units.h"
 #include "server/json_log.h"
+#include "server/secret.h"
 #include "server/server.h"
 
 namespace rejoin::cli {
@@ -133,6 +136,11 @@ Result<int> run_serve(const ServeArguments& arguments, const std::vector<std::st
   // Before the server's threads start. A server in a terminal without anything to reload ends with the terminal.
   StopSignal stop(!arguments.operations.tls_cert.empty() || !is_terminal(2));
   REJOIN_ASSIGN(server::Settings settings, settings_of(arguments));
+  std::optional<DataLock> lock;
+  if (arguments.postgres.url.empty()) {
+    REJOIN_TRY(server::make_folder(arguments.data));
+    REJOIN_ASSIGN(lock, DataLock::take(arguments.data));
+  }
   std::string format = !arguments.log_format.empty() ? arguments.log_format : is_terminal(2) ? "text" : "json";
   std::unique_ptr<Log> log;
   if (format == "text") {

@@ -59,6 +59,7 @@ Result<int> run_track(const TrackArguments& arguments, Output& output) {
     REJOIN_ASSIGN(uint64_t rows, count_rows(*database, name));
     Progress progress("tracking " + name + " (" + counted(rows, "row") + ")", output.json());
     Status status = database->replica().track(name, options);
+    progress.end();
     if (!status.ok()) {
       // With --all a table that cannot be synced is news, not a failure.
       if (!arguments.all || status.error().code != Code::untrackable) {

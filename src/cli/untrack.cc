@@ -27,6 +27,7 @@ Result<int> run_untrack(const UntrackArguments& arguments, Output& output) {
   for (const std::string& name : names) {
     Progress progress("untracking " + name, output.json());
     REJOIN_TRY(database->replica().untrack(name));
+    progress.end();
     untracked.emplace_back(name);
     if (!output.json()) output.line("no longer tracking " + name + " (its rows stay; its history is gone)");
   }
