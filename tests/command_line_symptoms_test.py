@@ -148,6 +148,10 @@ class SymptomsTest(FolderTest):
     def test_a_missing_file_was_named_twice(self):
         self.assertEqual(self.refused(6, "contract", "show", self.path("none")).err.count(self.path("none")), 1)
 
+    def test_two_stores_at_once_were_called_none(self):
+        for more, env in ((("--postgres", "postgres://localhost/x"), {}), ((), {"REJOIN_POSTGRES": "postgres://localhost/x"})):
+            self.assertIn("not both", self.refused(2, "admin", "tenants", "--data", self.path("s"), *more, env=env).err)
+
     def test_a_missing_action_did_not_say_which_there_are(self):
         for command, words in (("pg", "init, track, untrack, status or doctor"), ("admin", "tenants, devices"), ("contract", "show, diff, check or push"),
                                ("live", "send or listen")):

@@ -159,6 +159,14 @@ class CommandTest(PostgresTest):
         self.pg(db, "track", 'public."Odd Name"')
         self.pg(db, "untrack", "Odd Name")
 
+    def test_a_mistyped_table_is_told_which_one_may_be_meant(self):
+        name = self.fresh(TODOS + "CREATE TABLE lists(id text PRIMARY KEY)")
+        owner = ("--postgres", PG.url("owner", name))
+        self.assertIn("Did you mean 'todos'?", self.refused(6, "pg", "track", "todo", *owner).err)
+        self.assertIn("Did you mean 'public.lists'?", self.refused(6, "pg", "track", "public.list", *owner).err)
+        self.assertIn("Did you mean 'todos'?", self.refused(6, "pg", "untrack", "tods", *owner).err)
+        self.assertNotIn("mean", self.refused(6, "pg", "untrack", "lists", *owner).err)
+
     def test_options_of_other_actions_are_mistakes(self):
         db = self.fresh()
         for arguments, word in ((("status", "todos"), "a table's name"), (("status", "--role", "x"), "--role"), (("doctor", "--as", "x"), "--as"),

@@ -34,7 +34,10 @@ Status check(const AdminArguments& arguments) {
     return fail(Code::bad_argument,
                 "write rejoin admin tenants, rejoin admin devices --tenant NAME, or rejoin admin device forget DEVICE "
                 "--tenant NAME");
-  if (arguments.data.empty() == arguments.url.empty())
+  if (!arguments.data.empty() && !arguments.url.empty())
+    return fail(Code::bad_argument,
+                "a server has one store: give --data DIR or --postgres URL (REJOIN_POSTGRES is one too), not both");
+  if (arguments.data.empty() && arguments.url.empty())
     return fail(Code::bad_argument, "name the server's store: --data DIR for the embedded one, or --postgres URL");
   if (arguments.action == "tenants") {
     if (!arguments.tenant.empty())

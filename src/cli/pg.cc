@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/open.h"
 #include "cli/progress.h"
+#include "cli/suggest.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
 #include "postgres/admin.h"
@@ -50,6 +51,21 @@ Status check(const PgArguments& arguments) {
   if (arguments.url.empty())
     return fail(Code::bad_argument, "name the database with --postgres URL, or set REJOIN_POSTGRES");
   return {};
+}
+
+// " Did you mean …?" among the tables that there are, or those that are synced; as the word has it with or without a
+// schema. Empty when the database does not tell.
+std::string table_meant(postgres::Connection& db, const std::string& word, bool synced) {
+  const std::string among = synced ? " AND c.oid IN (SELECT relation FROM rejoin.tracked)" : "";
+  const auto rows = db.query(
+      "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(c.relname) FROM pg_class c "
+      "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' "
+      "AND n.nspname NOT IN ('information_schema', 'rejoin')" +
+      among + " ORDER BY 1 LIMIT 1000");
+  std::vector<std::string> names;
+  const int column = word.find('.') == std::string::npos ? 1 : 0;
+  for (size_t i = 0; rows.ok() && i < rows->size(); ++i) names.push_back(rows->text(i, column));
+  return did_you_mean(word, names);
 }
 
 // With the cure that PostgreSQL's own words lack.
@@ -101,7 +117,11 @@ Status check_tables(postgres::Connection& db, const PgArguments& arguments) {
   REJOIN_ASSIGN(const postgres::Catalog catalog, postgres::load_catalog(db));
   for (const std::string& table : arguments.tables) {
     const auto wanted = postgres::describe_table(db, table, arguments.tenant_column);
-    if (!wanted.ok()) return explained(wanted.error(), db, table);
+    if (!wanted.ok()) {
+      Error error = explained(wanted.error(), db, table);
+      if (error.code == Code::not_found) error.message += "." + table_meant(db, table, false);
+      return error;
+    }
     for (const postgres::Table& known : catalog.tables) {
       if (known.sql != wanted->sql) continue;
       const bool other =
@@ -158,7 +178,11 @@ Result<int> track(postgres::Connection& db, const PgArguments& arguments, Output
 
 Result<int> untrack(postgres::Connection& db, const PgArguments& arguments, Output& output) {
   for (const std::string& table : arguments.tables) {
-    if (const Status done = postgres::untrack(db, table); !done.ok()) return explained(done.error(), db, table);
+    if (const Status done = postgres::untrack(db, table); !done.ok()) {
+      Error error = explained(done.error(), db, table);
+      if (error.code == Code::not_tracked) error.message += "." + table_meant(db, table, true);
+      return error;
+    }
     if (!output.json()) output.line("no longer synced: " + table);
   }
   if (output.json()) {
