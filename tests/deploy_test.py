@@ -157,6 +157,26 @@ class BackupTest(FolderTest):
         mine = [title for title in self.titles(b) if not title.startswith("busy")]
         self.assertEqual(mine, ["1", "2", "3", "4"])
 
+    def test_a_server_that_starts_with_nothing_gets_back_what_a_device_has(self):
+        a, b, c = (self.database(name) for name in ("a.db", "b.db", "c.db"))
+        with Server(self.path("s")) as server:
+            self.add(a, "1")
+            self.add(b, "2")
+            for _ in range(2):
+                for path, name in ((a, "a"), (b, "b")):
+                    self.sync(path, server, server.token(name, "--schema"))
+            port = server.port
+        shutil.rmtree(self.path("s"))
+        os.remove(b)  # never comes back
+        with Server(self.path("s"), "--recover", port=port) as server:
+            self.sync(a, server, server.token("a", "--schema"))
+        with Server(self.path("s"), port=port) as server:
+            self.sync(c, server, server.token("c"))
+            self.add(a, "3")
+            self.sync(a, server, server.token("a"))
+            self.sync(c, server, server.token("c"))
+        self.assertEqual(self.titles(c), ["1", "2", "3"])
+
     def test_a_damaged_backup_is_noticed(self):
         with Server(self.path("s")) as server:
             a = self.database("a.db")
@@ -203,6 +223,7 @@ class BackupTest(FolderTest):
                 self.sync(a, server, token)
                 saved = self.backup("save", "--postgres", app, "--data", self.path("s"), "--to", self.path("backups"))
                 self.add(a, "3")
+                postgres.psql("INSERT INTO todos(id, title) VALUES('by SQL', 'x'); UPDATE todos SET priority = 7 WHERE id = '1'", "owner", "app")
                 self.sync(a, server, token)  # after the backup
             self.backup("check", "--from", saved, "--postgres", postgres.url("owner"))
             postgres.psql("CREATE TABLE theirs(id integer); ALTER TABLE theirs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY", "owner", "app")
@@ -220,8 +241,10 @@ class BackupTest(FolderTest):
                 self.add(a, "4")
                 self.sync(a, server, token)
                 self.sync(b, server, server.token("b"))
-            self.assertEqual(self.titles(b), ["1", "2", "3", "4"])
-            self.assertEqual(postgres.psql("SELECT string_agg(id, ' ' ORDER BY id) FROM todos", database="app"), "1 2 3 4")
+            self.assertEqual(self.titles(b), ["1", "2", "3", "4", "x"])
+            everything = "1/7 2/0 3/0 4/0 by SQL/0"
+            self.assertEqual(postgres.psql("SELECT string_agg(id || '/' || coalesce(priority, 0), ' ' ORDER BY id COLLATE \"C\") FROM todos", database="app"), everything)
+            self.ok("pg", "doctor", "--postgres", app)
 
 
 if __name__ == "__main__":

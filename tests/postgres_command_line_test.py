@@ -96,7 +96,7 @@ class CommandTest(PostgresTest):
         self.assertEqual(self.pg(db, "track", "public.todos", "--as", "tasks", "--json").json,
                          {"tracked": [{"relation": "public.todos", "table": "tasks", "rows": 2, "columns": 0, "already": False}]})
         told = self.pg(db, "status", "--json").json
-        self.assertEqual(told["tables"], [{"table": "tasks", "relation": "public.todos", "tenant_column": "", "tenant": "main", "alive": 2, "records": 2, "unannounced": []}])
+        self.assertEqual(told["tables"], [{"table": "tasks", "relation": "public.todos", "tenant_column": "", "tenant": "main", "alive": 2, "records": 2, "unborn": 0, "unannounced": []}])
         self.assertEqual((told["tenants"], told["devices"], told["outbox"]), (1, 0, 0))
         self.assertEqual(self.pg(db, "doctor", "--json").json, {"sound": True, "findings": []})
         self.assertEqual(self.pg(db, "untrack", "tasks", "--json").json, {"untracked": ["tasks"]})
@@ -398,6 +398,7 @@ class ServeTest(PostgresTest):
             PG.back_up()
             PG.start()
             # These are new to the tenant, and are forgotten with the backup.
+            PG.psql("INSERT INTO todos(id, title) VALUES('s', 'by SQL'); UPDATE todos SET done = 7 WHERE id = 'p'", database=db)
             sync("laptop", "INSERT INTO todos VALUES('l', 'by the laptop', 0)")
             sync("tablet", "INSERT INTO todos VALUES('t', 'by the tablet', 0)")
             sync("phone", "INSERT INTO todos VALUES('p2', 'by the phone, too', 0)")
@@ -412,7 +413,8 @@ class ServeTest(PostgresTest):
         # Sites are told apart by small numbers without a gap, also by a server that starts anew.
         numbers = PG.rows("SELECT array_agg(id ORDER BY id) FROM rejoin.site", database=db)
         self.assertEqual(numbers[0][0], list(range(len(numbers[0][0]))))
-        self.assertEqual([r[0] for r in rows(paths["late"])], ["l", "p", "p2", "t", "t1", "t2", "w"])
+        self.assertEqual([r[0] for r in rows(paths["late"])], ["l", "p", "p2", "s", "t", "t1", "t2", "w"])
+        self.assertIn(("p", "by the phone", 7), self.todos(db))
         for path in paths.values():
             self.assertEqual(rows(path), self.todos(db))
         writers = {key: self.ok("explain", paths["late"], "todos", key, "--json").json["columns"]["title"]["written"]["site"] for key in ("l", "p", "t", "w")}

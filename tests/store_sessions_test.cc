@@ -175,6 +175,150 @@ TEST_P(StoreSessions, WhatAStoreLostByARestoreComesBackFromTheDevices) {
   EXPECT_EQ(world->rows("SELECT id, title, done FROM todos WHERE id NOT LIKE 'zafter%' ORDER BY id"), before);
 }
 
+// Inserts, edits and deletions of plain SQL, and what a device made of them: one device pushes and hears that its chain
+// is unknown, the other has only read and hears that its cursor is.
+TEST_P(StoreSessions, WhatPlainSqlWroteAndARestoreLostComesBackFromTheDevicesThatHaveIt) {
+  write(a, "a", 5);
+  world->run("INSERT INTO todos VALUES('s0', 'by SQL', 0), ('deleted', 'x', 0)");
+  settle();
+  world->back_up();
+  world->run(
+      "INSERT INTO todos VALUES('s1', 'by SQL', 1), ('s2', 'by SQL', 2); UPDATE todos SET title = 'by SQL, too' WHERE "
+      "id "
+      "= 'a1'; UPDATE todos SET done = 7 WHERE id = 's0'; DELETE FROM todos WHERE id = 'deleted'");
+  settle();
+  a.peer.run("UPDATE todos SET title = 'edited' WHERE id = 's1'; DELETE FROM todos WHERE id = 's2'");
+  settle();
+  const std::string before = world->rows(kTodos);
+  world->go_back();
+  settle();
+  settle();
+  EXPECT_EQ(world->rows(kTodos), before);
+  expect_same();
+  EXPECT_EQ(rejected(a) + rejected(b), 0) << plain_rows(a.peer, "SELECT key, reason FROM rejoin_rejections");
+}
+
+TEST_P(StoreSessions, AReaderAloneBringsBackWhatARestoreLost) {
+  write(a, "a", 5);
+  settle();
+  world->back_up();
+  world->run("INSERT INTO todos VALUES('s1', 'by SQL', 1); UPDATE todos SET title = 'by SQL, too' WHERE id = 'a1'");
+  world->sync(b);
+  const std::string before = world->rows(kTodos);
+  world->go_back();
+  world->sync(b);
+  EXPECT_EQ(world->rows(kTodos), before);
+  world->sync(a);
+  expect_same();
+}
+
+// As far as the store can say it: a device does not send back what the store has said that it has.
+TEST_P(StoreSessions, OnlyWhatARestoreMayHaveLostIsSentBack) {
+  write(b, "b", 300);
+  world->run("INSERT INTO todos SELECT 's' || id, 'by SQL', 0 FROM todos");
+  settle();
+  a.peer.run("INSERT INTO todos VALUES('a', 'x', 0)");
+  settle();
+  world->back_up();
+  world->run("INSERT INTO todos VALUES('later', 'by SQL', 0)");
+  world->sync(a);
+  a.peer.run("INSERT INTO todos VALUES('a2', 'x', 0)");
+  world->sync(a);
+  world->go_back();
+  EXPECT_EQ(world->sync(a).rows_pushed, 3u);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos WHERE id IN ('a', 'a2', 'later')"), 3);
+  settle();
+  expect_same();
+}
+
+TEST_P(StoreSessions, AStartOverThatIsCutGoesOnBringingBackWhatWasLost) {
+  write(a, "a", 30);
+  settle();
+  world->back_up();
+  world->run("INSERT INTO todos SELECT 's' || id, 'by SQL', 0 FROM todos");
+  settle();
+  write(a, "later", 1);
+  settle();
+  const std::string before = world->rows(kTodos);
+  world->go_back();
+  small_pages(150);
+  a.options.attempts = 1;
+  int cuts = 0;
+  for (; cuts < 200; ++cuts) {
+    a.fault = [&](uint64_t number) {
+      return number == 2 ? (cuts % 2 ? Fault::lose_request : Fault::lose_response) : Fault::none;
+    };
+    a.peer.clock().set(system_clock().now_ms());
+    if (!a.sync(world->node()).error) break;
+  }
+  a.fault = nullptr;
+  EXPECT_GT(cuts, 3);
+  world->sync(a);
+  EXPECT_EQ(world->rows(kTodos), before);
+  settle();
+  expect_same();
+}
+
+// A stamp that was given once is not given again with another value: not even while what has it waits for the rest of
+// its transaction.
+TEST_P(StoreSessions, AStampThatDevicesKnowIsNotGivenTwiceAfterARestore) {
+  write(a, "a", 40);
+  settle();
+  // Ahead of the clock the store counts on from what it knows.
+  b.peer.clock().set(system_clock().now_ms() + 200'000);
+  b.peer.run("INSERT INTO todos VALUES('ahead', 'x', 0)");
+  b.must_sync(world->node());
+  world->back_up();
+  world->run("UPDATE todos SET title = 'first' WHERE id = 'a1'");
+  world->sync(a);
+  a.peer.run("UPDATE todos SET done = 3 WHERE id = 'a7'");
+  world->sync(a);
+  world->go_back();
+  small_pages(800);
+  a.options.attempts = 1;
+  a.fault = [](uint64_t number) { return number >= 2 ? Fault::lose_request : Fault::none; };
+  EXPECT_TRUE(a.sync(world->node()).error);
+  EXPECT_GT(world->kept("staged"), 0);
+  world->run("UPDATE todos SET title = 'second' WHERE id = 'a1'");
+  world->sync(b);
+  a.fault = nullptr;
+  settle();
+  settle();
+  expect_same();
+  EXPECT_EQ(world->rows("SELECT title FROM todos WHERE id = 'a1'"), "second\n");
+}
+
+TEST_P(StoreSessions, NothingIsTakenBackToAServerThatIsAnotherOne) {
+  world->run("INSERT INTO todos VALUES('s1', 'by SQL', 1)");
+  write(a, "a", 5);
+  settle();
+  a.peer.run("UPDATE todos SET done = 3 WHERE id = 's1'");
+  settle();
+  world = StoreWorld::make(GetParam(), kTables);
+  world->sync(a);
+  world->sync(a);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 5);
+  EXPECT_EQ(rejected(a), 0) << plain_rows(a.peer, "SELECT key, reason FROM rejoin_rejections");
+}
+
+// --recover: b never comes back, and neither does the old server.
+TEST_P(StoreSessions, AServerThatStartsEmptyGetsBackWhatADeviceHasThatMayRelay) {
+  world->run("INSERT INTO todos VALUES('s1', 'by SQL', 1), ('s2', 'by SQL', 1)");
+  write(a, "a", 5);
+  write(b, "b", 5);
+  settle();
+  a.peer.run("UPDATE todos SET title = 'edited' WHERE id IN ('b1', 's1'); DELETE FROM todos WHERE id IN ('b2', 's2')");
+  settle();
+  const std::string before = world->rows(kTodos);
+  world = StoreWorld::make(GetParam(), kTables);
+  a.caller.may_relay = true;
+  small_pages(800);
+  world->sync(a);
+  EXPECT_EQ(world->rows(kTodos), before);
+  expect_shows(a);
+  EXPECT_EQ(rejected(a), 0) << plain_rows(a.peer, "SELECT key, reason FROM rejoin_rejections");
+}
+
 TEST_P(StoreSessions, AClockTenYearsAheadNeitherWinsNorBlocks) {
   write(a, "x", 3);
   settle();

@@ -127,6 +127,11 @@ std::string response_text(const sync::SyncResponse& response) {
     if (response.error->retry_after_ms > 0)
       lines.add("try again in", duration_text(static_cast<int64_t>(response.error->retry_after_ms)));
   }
+  if (response.restored) {
+    for (const crdt::SiteId& site : response.restored->sites) lines.add("is the site", to_hex(site.view()));
+    lines.add("has of its own what is until",
+              response.restored->through == 0 ? "(not said)" : iso8601(crdt::ms_of_hlc(response.restored->through)));
+  }
   if (response.ack) {
     lines.add("acknowledges", token_text(response.ack->nonce) + " (" + counted(response.ack->rows, "row") + ")");
     lines.add("next token", token_text(response.ack->next_chain_token));
@@ -174,6 +179,11 @@ json::object response_json(const sync::SyncResponse& response) {
                    {"restarted", response.page->restarted},
                    {"next_cursor", position_json(response.page->next_cursor)},
                    {"frame", frame_json(response.page->frame)}};
+  if (response.restored) {
+    json::array sites;
+    for (const crdt::SiteId& site : response.restored->sites) sites.emplace_back(to_hex(site.view()));
+    out["restored"] = {{"site", std::move(sites)}, {"through", response.restored->through}};
+  }
   return out;
 }
 

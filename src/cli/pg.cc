@@ -232,6 +232,7 @@ Result<int> status(postgres::Connection& db, Output& output) {
                         {"tenant", owner(t.name)},
                         {"alive", t.alive},
                         {"records", t.records},
+                        {"unborn", t.unborn},
                         {"unannounced", std::move(unannounced)}});
     }
     output.document({{"version", now.version},
@@ -252,8 +253,9 @@ Result<int> status(postgres::Connection& db, Output& output) {
               (now.horizon_ms ? "; some until " + iso8601(now.horizon_ms) + " are forgotten" : ""));
   for (const auto& t : now.tables) {
     std::string line = "  " + t.relation + (t.relation == "public." + t.name ? "" : " as " + t.name) + ": " +
-                       counted(static_cast<uint64_t>(t.alive), "row") + ", " + std::to_string(t.records - t.alive) +
-                       " deleted";
+                       counted(static_cast<uint64_t>(t.alive), "row") + ", " +
+                       std::to_string(t.records - t.alive - t.unborn) + " deleted";
+    if (t.unborn > 0) line += ", edits of " + counted(static_cast<uint64_t>(t.unborn), "row") + " that never came";
     line += t.tenant_column.empty() ? ", of tenant " + owner(t.name) : ", tenant in " + t.tenant_column;
     output.line(line);
     for (const std::string& name : t.unannounced)

@@ -42,7 +42,7 @@ struct ServeArguments {
   std::string schema;
   server::PostgresSettings postgres;
   bool unprepared = false;
-  bool dev = false;
+  bool dev = false, recover = false;
   std::string max_body = "32M", max_value = "8M", request_timeout = "2m", drift = "5m";
   uint64_t max_rows = 1 << 20;
   size_t max_connections = 1024;
@@ -80,6 +80,7 @@ Result<server::Settings> values_of(const ServeArguments& arguments) {
     settings.http.queue_per_lane = 256;
   }
   settings.dev = arguments.dev;
+  settings.recover = arguments.recover;
   if (Status listen = parse_listen(arguments.listen, settings.http); !listen.ok())
     return in_flag("--listen", listen.error());
   REJOIN_ASSIGN(settings.http.max_body, in_flag("--max-body", parse_size(arguments.max_body)));
@@ -218,6 +219,8 @@ void add_serve(Commands& commands) {
                    "auto: tokens with the claim may create tables; fixed: nobody may. auto, and fixed with --postgres")
       ->type_name("auto|fixed")
       ->check(CLI::IsMember({"auto", "fixed"}));
+  command->add_flag("--recover", arguments->recover,
+                    "After data was lost: every device may push what others wrote, and does once; switch it off again");
   command->add_flag("--dev", arguments->dev, "Accept requests without a token, as tenant 'dev'; loopback only");
   command->add_option("--max-body", arguments->max_body, "Largest request, after decompression (32M)")
       ->type_name("SIZE");

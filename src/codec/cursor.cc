@@ -10,7 +10,7 @@ namespace rejoin::codec {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-constexpr uint8_t kScanning = 0x80, kOwn = 0x40, kView = 0x20, kWas = 0x10, kOne = 0x08, kLeftOut = 0x04;
+constexpr uint8_t kScanning = 0x80, kOwn = 0x40, kView = 0x20, kWas = 0x10, kOne = 0x08, kLeftOut = 0x04, kBack = 0x02;
 constexpr size_t kCheckBytes = 4;
 
 void put_check(Bytes& out) {
@@ -24,7 +24,7 @@ Bytes encode_cursor(const Cursor& cursor) {
   Bytes out;
   put_u8(out, static_cast<uint8_t>(kVersion | (cursor.scanning ? kScanning : 0) | (cursor.own ? kOwn : 0) |
                                    (cursor.view ? kView : 0) | (cursor.was ? kWas : 0) | (cursor.one ? kOne : 0) |
-                                   (cursor.left_out.empty() ? 0 : kLeftOut)));
+                                   (cursor.left_out.empty() ? 0 : kLeftOut) | (cursor.back ? kBack : 0)));
   put_varint(out, cursor.position);
   put_varint(out, cursor.token);
   put_varint(out, cursor.horizon);
@@ -33,6 +33,7 @@ Bytes encode_cursor(const Cursor& cursor) {
   if (cursor.was) put_varint(out, cursor.was);
   if (!cursor.left_out.empty()) put_varint(out, cursor.left_out.size());
   for (uint64_t table : cursor.left_out) put_varint(out, table);
+  if (cursor.back) put_varint(out, cursor.back), put_varint(out, cursor.since);
   out.append(cursor.key);
   put_check(out);
   return out;
@@ -46,7 +47,7 @@ std::optional<Cursor> decode_cursor(BytesView in) {
   if (again != in) return std::nullopt;
   ByteReader reader(body);
   uint8_t head = reader.u8();
-  if ((head & ~(kScanning | kOwn | kView | kWas | kOne | kLeftOut)) != kVersion) return std::nullopt;
+  if ((head & ~(kScanning | kOwn | kView | kWas | kOne | kLeftOut | kBack)) != kVersion) return std::nullopt;
   Cursor cursor;
   cursor.scanning = (head & kScanning) != 0;
   cursor.position = reader.varint();
@@ -65,7 +66,10 @@ std::optional<Cursor> decode_cursor(BytesView in) {
         cursor.left_out.end())
       return std::nullopt;
   }
-  if ((cursor.view != 0) != ((head & kView) != 0) || (cursor.was != 0) != ((head & kWas) != 0)) return std::nullopt;
+  if (head & kBack) cursor.back = reader.varint(), cursor.since = reader.varint();
+  if ((cursor.view != 0) != ((head & kView) != 0) || (cursor.was != 0) != ((head & kWas) != 0) ||
+      (cursor.back != 0) != ((head & kBack) != 0))
+    return std::nullopt;
   cursor.key = reader.take(reader.left());
   if (!reader.ok()) return std::nullopt;
   return cursor;

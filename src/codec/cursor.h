@@ -21,13 +21,16 @@ struct Cursor {
   uint64_t view = 0;      // what the reader may see, as a digest; 0: everything
   uint64_t was = 0;       // scan: the view before this one
   bool one = false;       // scan: of `table` only, which was left out before
+  uint64_t back = 0;      // scan of a device: 1 + local id of a site of its server's, which may have lost what it wrote
+  uint64_t since = 0;     // ... after this stamp
   std::vector<uint64_t> left_out = {};  // local ids of tables that could not be read lately, ascending
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };
 
 // u8 version (1) | scanning << 7 | own << 6 | (1 << 5 if there is a view) | (1 << 4 if there was one) | one << 3 | (1
-// << 2 if tables are left out), varints (view, was, the number of tables and their ids only if they are there), key
-// bytes, and a 4-byte check (low half of XXH3-64), so that a mangled cursor is refused.
+// << 2 if tables are left out) | (1 << 1 if there is `back`), varints (view, was, the number of tables and their ids,
+// back and since, only if they are there), key bytes, and a 4-byte check (low half of XXH3-64), so that a mangled
+// cursor is refused.
 Bytes encode_cursor(const Cursor& cursor);
 // An empty string is the beginning. Nothing when malformed.
 std::optional<Cursor> decode_cursor(BytesView in);

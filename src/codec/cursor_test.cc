@@ -18,6 +18,8 @@ RC_GTEST_PROP(CursorRoundTrip, any_cursor_comes_back, ()) {
                 *rc::gen::arbitrary<uint64_t>(), *rc::gen::arbitrary<uint64_t>(), *rc::gen::arbitrary<std::string>()};
   cursor.view = *rc::gen::arbitrary<uint64_t>();
   cursor.one = *rc::gen::arbitrary<bool>();
+  cursor.back = *rc::gen::arbitrary<uint64_t>();
+  if (cursor.back != 0) cursor.since = *rc::gen::arbitrary<uint64_t>();
   for (uint64_t id : *rc::gen::arbitrary<std::set<uint64_t>>()) cursor.left_out.push_back(id);
   RC_ASSERT(decode_cursor(encode_cursor(cursor)) == cursor);
 }

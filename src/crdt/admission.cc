@@ -1,16 +1,8 @@
 #include "crdt/admission.h"
 
-#include <algorithm>
-
 #include "base/clock.h"
 
 namespace rejoin::crdt {
-
-Hlc newest_stamp(const RowRecord& record) {
-  Hlc newest = std::max(record.live.hlc, record.birth.hlc);
-  for (const CellGroup& group : record.groups) newest = std::max(newest, group.stamp.hlc);
-  return newest;
-}
 
 bool may_be_forgotten(const RowRecord& record) {
   return record.live.bottom() || (!record.alive && record.birth.bottom());

@@ -8,8 +8,6 @@
 
 namespace rejoin::crdt {
 
-Hlc newest_stamp(const RowRecord& record);
-
 // Does `record` say too little to tell the row from one that was forgotten? Nothing of it is here, or edits and
 // deletions only: no birth, without which the row cannot have come whole.
 bool may_be_forgotten(const RowRecord& record);

@@ -119,6 +119,20 @@ void join_few(std::vector<CellGroup>& mine, const std::vector<CellGroup>& theirs
   if (!outcome.won.empty() || !outcome.dropped.empty()) tidy(mine);
 }
 
+bool among(std::span<const uint32_t> sites, uint32_t site) {
+  return std::find(sites.begin(), sites.end(), site) != sites.end();
+}
+
+template <class Wanted>
+RowRecord part_of(const RowRecord& record, const Wanted& wanted) {
+  auto stays = [&](Stamp s) { return s.bottom() || wanted(s); };
+  RowRecord part = record;
+  if (!stays(record.live)) part.live = {}, part.alive = false;
+  if (!stays(record.birth)) part.birth = {};
+  std::erase_if(part.groups, [&](const CellGroup& g) { return !stays(g.stamp); });
+  return part;
+}
+
 }  // namespace
 
 Stamp RowRecord::stamp_of(uint32_t column) const {
@@ -188,19 +202,28 @@ void join(RowRecord& mine, const RowRecord& theirs, const SiteTable& sites, Join
   outcome.dropped -= outcome.won;
 }
 
-bool only_of_site(const RowRecord& record, uint32_t site) {
-  auto own = [&](Stamp s) { return s.bottom() || s.site == site; };
-  return own(record.live) && own(record.birth) &&
-         std::all_of(record.groups.begin(), record.groups.end(), [&](const CellGroup& g) { return own(g.stamp); });
+bool only_of_site(const RowRecord& record, uint32_t site) { return only_of_sites(record, std::span(&site, 1)); }
+
+RowRecord part_of_site(const RowRecord& record, uint32_t site) { return part_of_sites(record, std::span(&site, 1)); }
+
+bool only_of_sites(const RowRecord& record, std::span<const uint32_t> sites) {
+  auto theirs = [&](Stamp s) { return s.bottom() || among(sites, s.site); };
+  return theirs(record.live) && theirs(record.birth) &&
+         std::all_of(record.groups.begin(), record.groups.end(), [&](const CellGroup& g) { return theirs(g.stamp); });
 }
 
-RowRecord part_of_site(const RowRecord& record, uint32_t site) {
-  auto own = [&](Stamp s) { return s.bottom() || s.site == site; };
-  RowRecord part = record;
-  if (!own(record.live)) part.live = {}, part.alive = false;
-  if (!own(record.birth)) part.birth = {};
-  std::erase_if(part.groups, [&](const CellGroup& g) { return !own(g.stamp); });
-  return part;
+RowRecord part_of_sites(const RowRecord& record, std::span<const uint32_t> sites) {
+  return part_of(record, [&](Stamp s) { return among(sites, s.site); });
+}
+
+RowRecord part_of_others(const RowRecord& record, std::span<const uint32_t> sites) {
+  return part_of(record, [&](Stamp s) { return !among(sites, s.site); });
+}
+
+Hlc newest_stamp(const RowRecord& record) {
+  Hlc newest = std::max(record.live.hlc, record.birth.hlc);
+  for (const CellGroup& group : record.groups) newest = std::max(newest, group.stamp.hlc);
+  return newest;
 }
 
 RowRecord restrict_record(const RowRecord& record, const ColumnSet& columns, bool with_life) {

@@ -4,6 +4,7 @@
 // register, and cells older than the birth are bottom.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "base/bytes.h"
@@ -72,6 +73,13 @@ RowRecord restrict_record(const RowRecord& record, const ColumnSet& columns, boo
 bool only_of_site(const RowRecord& record, uint32_t site);
 // What this site wrote of the record: a partial record, whose join with the other sites' parts is the whole.
 RowRecord part_of_site(const RowRecord& record, uint32_t site);
+// The same of several sites.
+bool only_of_sites(const RowRecord& record, std::span<const uint32_t> sites);
+RowRecord part_of_sites(const RowRecord& record, std::span<const uint32_t> sites);
+// What all the others wrote of it.
+RowRecord part_of_others(const RowRecord& record, std::span<const uint32_t> sites);
+// The greatest stamp of the record.
+Hlc newest_stamp(const RowRecord& record);
 
 // At rest, in <table>__rejoin.rec (docs/formats-record.md has it byte by byte):
 //   flags u8: 1 alive, 2 live written, 4 birth written, 8 birth is live, 16 base group, 32 hidden, 64 groups

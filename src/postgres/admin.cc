@@ -130,7 +130,9 @@ Result<StoreStatus> status(Connection& db) {
   db.send("BEGIN READ ONLY");
   db.send("SELECT set_config('rejoin.all_tenants', 'on', true)");
   db.send(
-      "SELECT tbl::int8, count(*), count(*) FILTER (WHERE get_byte(rec, 0) & 1 = 1) FROM rejoin.record GROUP BY tbl");
+      "SELECT tbl::int8, count(*), count(*) FILTER (WHERE get_byte(rec, 0) & 1 = 1), count(*) FILTER (WHERE "
+      "get_byte(rec, "
+      "0) & 2 = 0) FROM rejoin.record GROUP BY tbl");
   db.send(
       "SELECT (SELECT count(*) FROM rejoin.tenant), (SELECT count(*) FROM rejoin.device), (SELECT count(*) FROM "
       "rejoin.outbox), (SELECT count(*) FROM rejoin.log), (SELECT (to_jsonb(m) ->> 'keep_days')::int8 FROM rejoin.meta "
@@ -144,7 +146,8 @@ Result<StoreStatus> status(Connection& db) {
     if (t.tenant) s.tenant_column = t.tenant->name;
     s.unannounced = t.unannounced;
     for (size_t i = 0; i < all[2].size(); ++i)
-      if (all[2].integer(i, 0) == t.id) s.records = all[2].integer(i, 1), s.alive = all[2].integer(i, 2);
+      if (all[2].integer(i, 0) == t.id)
+        s.records = all[2].integer(i, 1), s.alive = all[2].integer(i, 2), s.unborn = all[2].integer(i, 3);
     out.tables.push_back(std::move(s));
   }
   out.tenants = all[3].integer(0, 0);

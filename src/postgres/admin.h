@@ -73,6 +73,8 @@ Result<Compacted> compact(Connection& db, const CompactRequest& request, Clock& 
 struct TableStatus {
   std::string name, relation, tenant_column;
   int64_t records = 0, alive = 0;
+  // Records of rows that were never inserted here: edits that wait for their row, which may be lost.
+  int64_t unborn = 0;
   std::vector<std::string> unannounced;
 };
 struct StoreStatus {

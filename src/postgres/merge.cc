@@ -1,6 +1,7 @@
 #include "postgres/merge.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <map>
 #include <unordered_map>
@@ -10,6 +11,7 @@
 #include "postgres/fold.h"
 #include "postgres/merge_incoming.h"
 #include "postgres/merge_plan.h"
+#include "sync/chain.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -148,21 +150,30 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   codec::BlockCursor cursor = reader.rows(index, site_map_, column_map);
   const bool may_push = options_.persona.may_push(*table);
   const int64_t only = options_.only_site ? work_.sites().find(*options_.only_site) : -1;
+  const std::array<uint32_t, 2> allowed{Work::kOwnSite, static_cast<uint32_t>(only)};
   while (cursor.next()) {
     ++outcome_.rows_seen;
     auto row = std::make_unique<Incoming>();
     row->table = table;
     row->key = cursor.key();
     row->newest = cursor.newest();
-    if (row->newest > limit_)
-      return fail(Code::clock_ahead, "a change to \"" + table->name + "\" " +
-                                         crdt::key_json(row->key, table->key.size()) + " is stamped " +
-                                         iso8601(crdt::ms_of_hlc(row->newest)) +
-                                         ", further ahead of this clock than allowed; set the sender's clock");
     row->theirs = cursor.record();
-    if (options_.only_site && !crdt::only_of_site(row->theirs, static_cast<uint32_t>(only))) {
+    if (row->newest > limit_) {
+      crdt::RowRecord others = crdt::part_of_others(row->theirs, std::span(allowed).first(1));
+      if (others == row->theirs || crdt::newest_stamp(others) > limit_)
+        return fail(Code::clock_ahead, "a change to \"" + table->name + "\" " +
+                                           crdt::key_json(row->key, table->key.size()) + " is stamped " +
+                                           iso8601(crdt::ms_of_hlc(row->newest)) +
+                                           ", further ahead of this clock than allowed; set the sender's clock");
+      refuse(*row, Code::clock_ahead, sync::kOwnStampAhead);
+      if (others == crdt::RowRecord()) continue;
+      row->theirs = std::move(others);
+      row->newest = crdt::newest_stamp(row->theirs);
+    }
+    // A device speaks for itself, and for this tenant, which may have lost what it wrote (docs/adr/0012).
+    if (options_.only_site && !crdt::only_of_sites(row->theirs, allowed)) {
       row->whole = row->theirs;
-      row->theirs = crdt::part_of_site(row->theirs, static_cast<uint32_t>(only));
+      row->theirs = crdt::part_of_sites(row->theirs, allowed);
     }
     row->unknown = !lacking.empty();
     if (!may_push) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "codec/cursor.h"
+#include "codec/newest_stamp.h"
 #include "contract/contract.h"
 #include "postgres/admin.h"
 #include "postgres/fold.h"
@@ -40,6 +41,20 @@ class PostgresTenantStore final : public TenantStore {
 
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
     return with_schema([&] { return try_pull(request); });
+  }
+
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] { send_chain(device, site); }));
+    sync::Restored out{{work.sites()[Work::kOwnSite]}, 0};
+    const std::optional<sync::Chain> chain = read_chain(work.along[0]);
+    // Another request may have begun the chain anew meanwhile.
+    if (chain && sync::is_unknown(*chain, token)) {
+      out.through = sync::stamped_through(chain->token);
+      db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
+               Params().text(device).bytea(site.view()));
+    }
+    REJOIN_TRY(work.commit());
+    return out;
   }
 
   Result<std::string> contract_fingerprint() override {
@@ -199,11 +214,6 @@ class PostgresTenantStore final : public TenantStore {
       case sync::Link::stale:
         return sync::stale_chain();
       case sync::Link::unknown:
-        if (chunk.chain) {
-          // The device knows a later token than this store gave out: the store went back in time.
-          forget_device(request.device, request.site);
-          REJOIN_TRY(work.commit());
-        }
         return sync::unknown_chain();
       case sync::Link::next:
         break;
@@ -227,9 +237,10 @@ class PostgresTenantStore final : public TenantStore {
     REJOIN_ASSIGN(options.persona, Persona::of(work, as_, request.who, request.site));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_frame(work, chunk.reader, request.frame, *chunk.stream, options));
+    keep_clock_ahead(work, chunk);
     REJOIN_TRY(tell_rows(work, options.persona, reply.outcome.refused));
     const uint64_t counter = (chunk.chain ? chunk.chain->counter : 0) + 1;
-    reply.next_chain_token = sync::make_chain_token(tenant_.random, counter);
+    reply.next_chain_token = sync::make_chain_token(tenant_.random, counter, work.state.last);
     db_.send(
         "INSERT INTO rejoin.device(tenant, device, site, counter, token, nonce, reply, last_seen) VALUES "
         "(rejoin.tenant_id(), $1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, device, site) DO UPDATE SET counter = "
@@ -246,6 +257,14 @@ class PostgresTenantStore final : public TenantStore {
     // Another may come behind it in the same transaction.
     db_.start();
     return reply;
+  }
+
+  // A stamp that this store gave before it was restored is not given once more, also when what has it only waits for
+  // the rest of its transaction, or was refused.
+  static void keep_clock_ahead(Work& work, const Chunk& chunk) {
+    const crdt::Hlc given = codec::newest_stamp_of(chunk.reader, work.sites()[Work::kOwnSite]);
+    if (given <= crdt::hlc_of_ms(chunk.request.now_ms + chunk.request.drift_ms))
+      work.state.last = std::max(work.state.last, given);
   }
 
   Status finish(Work& work, int64_t now_ms) {
@@ -339,30 +358,7 @@ class PostgresTenantStore final : public TenantStore {
     return work.commit();
   }
 
-  // The device knows a later token than this store gave out: the store went back in time, and its chain starts anew. A
-  // device that starts over would otherwise be taken for a copy of what is remembered.
-  Status forget_unknown(const sync::PullRequest& request) {
-    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
-    const Status status = check_chain(request);
-    if (status.ok() || status.error().code != Code::unknown_chain) return status;
-    forget_device(request.device, request.site);
-    REJOIN_TRY(work.commit());
-    return status;
-  }
-
-  void forget_device(const std::string& device, const crdt::SiteId& site) {
-    db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
-             Params().text(device).bytea(site.view()));
-  }
-
   Result<sync::PullReply> try_pull(const sync::PullRequest& request) {
-    Result<sync::PullReply> reply = read_pull(request);
-    if (reply.ok() || reply.error().code != Code::unknown_chain) return reply;
-    REJOIN_TRY(forget_unknown(request));
-    return reply;
-  }
-
-  Result<sync::PullReply> read_pull(const sync::PullRequest& request) {
     auto cursor = codec::decode_cursor(request.cursor);
     if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
     PageNotes notes;

@@ -64,6 +64,10 @@ Result<sync::PullReply> DiscreetStore::pull(const sync::PullRequest& request) {
   return reply;
 }
 
+Result<sync::Restored> DiscreetStore::restored(const std::string& device, const crdt::SiteId& site, BytesView token) {
+  return look(inner_.restored(device, site, token));
+}
+
 Result<std::string> DiscreetStore::contract_fingerprint() { return look(inner_.contract_fingerprint()); }
 
 Result<std::string> DiscreetStore::contract_json() { return look(inner_.contract_json()); }

@@ -284,6 +284,19 @@ Result<sync::SyncResponse> response_from_json(std::string_view text, const sync:
   if (Fields wrong(top.find("error"), "error", &error); wrong.present())
     response.error = sync::WireError{code_of(wrong.number("code")), wrong.text("message", limits.text_bytes),
                                      wrong.number("retry_after_ms")};
+  if (Fields restored(top.find("restored"), "restored", &error); restored.present()) {
+    sync::Restored& out = response.restored.emplace();
+    out.through = restored.number("through");
+    if (const json::array* sites = restored.list("site"))
+      for (const json::value& item : *sites) {
+        const json::object holder{{"site", item}};
+        const json::value one(holder);
+        const Bytes site = Fields(&one, "restored", &error).bytes("site", 16);
+        if (error) return *error;
+        if (site.size() != 16) return fail(Code::corrupt, "restored.site must be 16 bytes in base64");
+        out.sites.push_back(crdt::SiteId::from(site));
+      }
+  }
   if (error) return *error;
   return response;
 }
@@ -368,6 +381,14 @@ std::string response_to_json(const sync::SyncResponse& response) {
   }
   if (response.error)
     out["error"] = error_object(response.error->code, response.error->message, response.error->retry_after_ms);
+  if (response.restored) {
+    json::object restored;
+    json::array sites;
+    for (const crdt::SiteId& site : response.restored->sites) sites.emplace_back(base64(site.view()));
+    if (!sites.empty()) restored["site"] = std::move(sites);
+    if (response.restored->through) restored["through"] = response.restored->through;
+    out["restored"] = std::move(restored);
+  }
   return json::serialize(out);
 }
 

@@ -31,6 +31,8 @@ TEST(MessageJson, ResponseComesBack) {
   response.ack = sync::Ack{Bytes(16, 'n'), "next", {{"t", "k", "[1]", Code::forbidden, "why", Bytes("\0row", 4)}}, 3};
   response.page = sync::PageMessage{"frame", "cursor", true, true, 2, {{"t", false, {"k", "l"}}, {"u", true, {}}}};
   response.error = sync::WireError{Code::busy, "later", 10};
+  response.restored =
+      sync::Restored{{crdt::SiteId::from("0123456789abcdef"), crdt::SiteId::from("fedcba9876543210")}, 9};
   const Result<sync::SyncResponse> back = response_from_json(response_to_json(response), kLimits);
   ASSERT_TRUE(back.ok()) << back.error().message;
   EXPECT_EQ(sync::encode_response(*back), sync::encode_response(response));

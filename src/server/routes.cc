@@ -245,11 +245,11 @@ Status Routes::authenticate(const HttpRequest& request, Context& context) const 
       return fail(Code::unauthorized, "the access token's tenant cannot be used: " + name.error().message);
     context.tenant = claims.tenant;
     context.expires_s = claims.expires_s;
-    context.caller = {claims.device, claims.relay, claims.schema, identity_of(claims, settings_)};
+    context.caller = {claims.device, claims.relay || settings_.recover, claims.schema, identity_of(claims, settings_)};
     return {};
   }
   context.tenant = "dev";
-  context.caller = {"", false, true, identity_of({}, settings_)};  // the device is named by its hello
+  context.caller = {"", settings_.recover, true, identity_of({}, settings_)};  // the device is named by its hello
   return {};
 }
 

@@ -49,6 +49,7 @@ struct Settings {
   RateLimit device_rate, tenant_rate;     // of requests to the sync route
   QuotaSettings quotas;                   // of what is pushed
   LiveSettings live;
+  bool recover = false;          // every device may push what others wrote, until all that was lost is back
   size_t open_tenants = 64;      // database handles that are kept open
   AuditSettings audit;           // of the embedded store
   int busy_timeout_ms = 10'000;  // how long a request waits for another process that writes the same tenant

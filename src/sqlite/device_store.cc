@@ -2,6 +2,7 @@
 
 #include "codec/changeset.h"
 #include "codec/cursor.h"
+#include "codec/newest_stamp.h"
 #include "contract/contract.h"
 #include "sqlite/anew.h"
 #include "sqlite/apply.h"
@@ -122,9 +123,11 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     bool may_relay = false;
     int64_t through = 0;
     std::optional<crdt::SiteId> server;
+    std::optional<uint32_t> given_back;
     {
       REJOIN_ASSIGN(Statement * s,
-                    peer("SELECT nonce, frozen, may_relay, frozen_through, site FROM main.rejoin_peer WHERE url=?1"));
+                    peer("SELECT nonce, frozen, may_relay, frozen_through, site, push_cursor FROM main.rejoin_peer "
+                         "WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       may_relay = s->integer(2) != 0;
@@ -135,6 +138,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       }
       through = s->integer(3);
       if (s->blob(4).size() == 16) server = crdt::SiteId::from(s->blob(4));
+      const auto read_from = codec::decode_cursor(s->blob(5));
+      if (read_from && read_from->back != 0) given_back = static_cast<uint32_t>(read_from->back - 1);
       // What was exported is frozen for good: later stamps must be above it, whatever the clock says.
       frame = s->blob(1);
       crdt::Hlc exported = newest_own_stamp(frame, ctx_.sites[work.state.site]);
@@ -159,7 +164,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     if (is_server() && is_last(frame)) REJOIN_TRY(note_sent(ctx_, through));
     REJOIN_TRY(forget_rejections(ctx_, frame));
     REJOIN_TRY(settle_discarded(work, frame, refused));
-    REJOIN_TRY(note_refused(work, refused, frame, may_relay));
+    REJOIN_TRY(note_refused(work, refused, frame, {may_relay, given_back}));
     REJOIN_TRY(evict_what_can_leave(work));
     REJOIN_TRY(work.commit());
     return anew > 0;
@@ -196,8 +201,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_TRY(raise_late_columns(work));
     REJOIN_ASSIGN(int64_t again, retry_rejections(work));
     // Changes of other sites were passed over while this device might not relay: they are looked for again.
-    if (facts.may_relay)
-      REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL, frozen_cursor=NULL WHERE url=?1 AND may_relay=0"));
+    if (facts.may_relay) {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT may_relay FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      const bool before = s->integer(0) != 0;
+      s->reset();
+      if (!before) REJOIN_TRY(push_from_start(false, {}));
+    }
     {
       REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET may_relay=?3, max_frame_bytes=?4, "
                                         "max_value_bytes=?5, schema=coalesce(?6, schema) WHERE url=?1"));
@@ -232,20 +243,22 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_TRY(fold(work));
     REJOIN_TRY(sqlite::take_new_identity(work));
     // Read from the start: only cells of the new site go out, so nothing known is sent again.
-    REJOIN_TRY(run("UPDATE main.rejoin_peer SET push_cursor=NULL WHERE url=?1"));
+    REJOIN_TRY(push_from_start(false, {}));
     return work.commit();
   }
 
-  Status start_over() override {
+  Status start_over(const std::optional<sync::Restored>& server) override {
     REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(push_from_start(true, server));
     REJOIN_TRY(
-        run("UPDATE main.rejoin_peer SET push_cursor=NULL, pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, "
-            "nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+        run("UPDATE main.rejoin_peer SET pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, nonce=NULL, "
+            "frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
   }
 
-  Status restart_pull() override {
+  Status restart_pull(const std::optional<sync::Restored>& server) override {
     REJOIN_ASSIGN(Work work, begin());
+    if (server) REJOIN_TRY(push_from_start(false, server));
     REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url=?1"));
     return work.commit();
   }
@@ -290,6 +303,40 @@ class SqliteDeviceStore final : public sync::DeviceStore {
  private:
   // Not another file.
   bool is_server() const { return !url_.starts_with("replica:"); }
+
+  // The next chunk starts a scan of everything; the frozen one is sent before. If `server` is the one that this file
+  // knows, the scan takes back to it what it wrote and may have lost; one that was doing so goes on doing so.
+  // `always`: start the scan even if there is nothing of the server's here to take back.
+  Status push_from_start(bool always, const std::optional<sync::Restored>& server) {
+    codec::Cursor start;
+    bool known = false;
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT push_cursor, site FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      if (const auto before = codec::decode_cursor(s->blob(0)); before && before->back != 0)
+        start.back = before->back, start.since = before->since;
+      const BytesView site = s->blob(1);
+      const int64_t id = site.size() == 16 ? ctx_.sites.find(crdt::SiteId::from(site)) : -1;
+      known = server && id >= 0 &&
+              std::any_of(server->sites.begin(), server->sites.end(),
+                          [&](const crdt::SiteId& own) { return own.view() == site; });
+      if (known && start.back != 0) start.since = std::min<uint64_t>(start.since, server->through);
+      if (known && start.back == 0) start.back = static_cast<uint64_t>(id) + 1, start.since = server->through;
+    }
+    if (server && !known && !always) return {};
+    // What this file has of another server's is nothing that this one has.
+    if (server && !known) start = {};
+    if (server && !known) REJOIN_TRY(run("UPDATE main.rejoin_peer SET site=NULL WHERE url=?1"));
+    REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=?2, frozen_cursor=?2 WHERE url=?1"));
+    Use use(*s);
+    const Bytes place = codec::encode_cursor(start);
+    if (start.back == 0)
+      s->bind_null(2);
+    else
+      s->bind_blob(2, place);
+    return s->run("starting to push from the beginning");
+  }
 
   Result<int64_t> pushed_through() {
     REJOIN_ASSIGN(Statement * s, peer("SELECT pushed FROM main.rejoin_peer WHERE url=?1"));
@@ -406,28 +453,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   }
 
   static crdt::Hlc newest_own_stamp(BytesView frame, const crdt::SiteId& own) {
-    crdt::Hlc newest = 0;
     auto reader = codec::ChangesetReader::open(frame);
-    if (!reader.ok()) return 0;
-    std::vector<uint32_t> sites;
-    uint32_t mine = ~uint32_t{0};
-    for (uint32_t i = 0; i < reader->sites().size(); ++i) {
-      sites.push_back(i);
-      if (reader->sites()[i] == own) mine = i;
-    }
-    for (size_t b = 0; b < reader->blocks().size(); ++b) {
-      std::vector<uint32_t> columns(reader->tables()[reader->blocks()[b].table].columns.size());
-      for (uint32_t i = 0; i < columns.size(); ++i) columns[i] = i;
-      codec::BlockCursor cursor = reader->rows(b, sites, columns);
-      while (cursor.next()) {
-        const crdt::RowRecord& r = cursor.record();
-        for (crdt::Stamp s : {r.live, r.birth})
-          if (!s.bottom() && s.site == mine) newest = std::max(newest, s.hlc);
-        for (const auto& g : r.groups)
-          if (g.stamp.site == mine) newest = std::max(newest, g.stamp.hlc);
-      }
-    }
-    return newest;
+    return reader.ok() ? codec::newest_stamp_of(*reader, own) : 0;
   }
 
   Context& ctx_;

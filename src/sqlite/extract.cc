@@ -83,7 +83,7 @@ class TableExtract {
     life |= whole;
     send_.clear();
     for (const crdt::CellGroup& g : record_.groups) {
-      if (request_.only_site && g.stamp.site != site_) continue;
+      if (!goes(g.stamp)) continue;
       if (whole || !columns) {
         send_ |= g.columns;
       } else {
@@ -94,8 +94,7 @@ class TableExtract {
     }
     send_ &= present_;
     if (whole && skip_site_ != kNoSite && all_from_skipped()) return {};
-    life = life && !record_.live.bottom() &&
-           (!request_.only_site || record_.live.site == site_ || record_.birth.site == site_);
+    life = life && !record_.live.bottom() && (goes(record_.live) || (!record_.birth.bottom() && goes(record_.birth)));
     if (send_.empty() && !life) return {};
     values_.clear();
     if (!send_.empty()) {
@@ -113,8 +112,9 @@ class TableExtract {
         if (send_.empty() && !life) return {};
       }
     }
-    // Its receiver takes no birth of another site's from this one, and would say so where it is news.
-    if (request_.only_site && record_.birth.site != site_) record_.birth = {};
+    // Its receiver takes neither of other sites' from this one, and would say so where it is news.
+    if (request_.only_site && !is_mine_to_tell(record_.birth)) record_.birth = {};
+    if (request_.only_site && !is_mine_to_tell(record_.live)) record_.live = {}, record_.alive = false;
     if (!named_) writer_.begin_table(wire_table(*table_)), named_ = true;
     writer_.add(key, record_, send_, life, values_);
     return {};
@@ -122,9 +122,16 @@ class TableExtract {
 
   // In a scan: rows of which every stamp is this site's are left out, it has them.
   void skip_site(uint32_t site) { skip_site_ = site; }
+  // In a scan: what this site wrote after `since` goes, as it has lost it; what it wrote before does not.
+  void give_back(uint32_t site, crdt::Hlc since) { back_site_ = site, since_ = since; }
 
  private:
   static constexpr uint32_t kNoSite = ~uint32_t{0};
+
+  bool is_mine_to_tell(crdt::Stamp s) const { return s.site == site_ || s.site == back_site_; }
+  bool goes(crdt::Stamp s) const {
+    return s.site == back_site_ ? s.hlc > since_ : !request_.only_site || s.site == site_;
+  }
 
   bool all_from_skipped() const {
     auto from_it = [&](crdt::Stamp s) { return s.bottom() || s.site == skip_site_; };
@@ -174,6 +181,8 @@ class TableExtract {
   bool named_ = false;
   bool rejections_ = false;
   uint32_t skip_site_ = kNoSite;
+  uint32_t back_site_ = kNoSite;
+  crdt::Hlc since_ = 0;
   crdt::ColumnSet present_, send_;
   std::optional<RowReader> rows_, shadow_;
   crdt::RowRecord record_;
@@ -185,10 +194,11 @@ Result<bool> scan(Work& work, const PageRequest& request, Cursor& cursor, codec:
   Context& ctx = work.ctx();
   RoomyCache cache(ctx.db);
   TableExtract extract(work, request, writer, page);
-  if (request.skip_origin && !cursor.own) {
-    int64_t skipped = ctx.sites.find(*request.skip_origin);
-    if (skipped >= 0) extract.skip_site(static_cast<uint32_t>(skipped));
-  }
+  const int64_t skipped = request.skip_origin && !cursor.own ? ctx.sites.find(*request.skip_origin) : -1;
+  if (cursor.back != 0)
+    extract.give_back(static_cast<uint32_t>(cursor.back - 1), cursor.since);
+  else if (skipped >= 0)
+    extract.skip_site(static_cast<uint32_t>(skipped));
   for (const auto& table : ctx.catalog.tables) {
     if (table->id < cursor.table) continue;
     if (table->id > cursor.table) cursor.table = table->id, cursor.key.clear();
@@ -351,6 +361,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
       next.table = 0;
       next.key.clear();
       next.own = false;
+      next.back = next.since = 0;
       through = next.position;
     }
     page.more = more || static_cast<int64_t>(next.position) < tail;

@@ -9,6 +9,7 @@
 #include "sqlite/key_reader.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/visibility.h"
+#include "sync/store.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -101,11 +102,34 @@ Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
   return {};
 }
 
+// No table of the layout: files of which no identity has changed do without, and older builds pass it over.
+Status note_former(Context& ctx, uint32_t site) {
+  REJOIN_TRY(exec(ctx.db, "CREATE TABLE IF NOT EXISTS main.rejoin_identity(site INTEGER PRIMARY KEY)"));
+  return exec(ctx.db, "INSERT OR IGNORE INTO main.rejoin_identity(site) VALUES(" + std::to_string(site) + ")");
+}
+
 }  // namespace
+
+Result<std::vector<uint32_t>> own_sites(Work& work) {
+  std::vector<uint32_t> out{work.state.site};
+  REJOIN_ASSIGN(
+      const auto there,
+      query_int(work.ctx().db, "SELECT 1 FROM main.sqlite_master WHERE type='table' AND name='rejoin_identity'"));
+  if (!there) return out;
+  REJOIN_ASSIGN(Statement former,
+                prepare(work.ctx().db, "SELECT site FROM main.rejoin_identity ORDER BY site DESC LIMIT " +
+                                           std::to_string(sync::kMostOwnSites - 1)));
+  for (;;) {
+    REJOIN_ASSIGN(const bool row, former.step());
+    if (!row) return out;
+    out.push_back(static_cast<uint32_t>(former.integer(0)));
+  }
+}
 
 Status take_new_identity(Work& work) {
   Context& ctx = work.ctx();
   uint32_t old = work.state.site;
+  REJOIN_TRY(note_former(ctx, old));
   REJOIN_ASSIGN(uint32_t fresh, intern_site(ctx, greater_site(ctx.random, ctx.sites[old])));
   // What is folded and unsent moves; what is not folded yet will get the new id anyhow.
   REJOIN_ASSIGN(int64_t sent, acknowledged(ctx));

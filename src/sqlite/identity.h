@@ -8,6 +8,8 @@ namespace rejoin::sqlite {
 // A new site id. Writes that no server has acknowledged move to it with their times; everything else stays with the old
 // one.
 Status take_new_identity(Work& work);
+// The site that this replica is, and those that it was, the latest first.
+Result<std::vector<uint32_t>> own_sites(Work& work);
 // Gives unacknowledged local writes honest stamps: those above `limit` become max(min(own, limit), last + 1),
 // restarting from last_remote. Writes up to log position `after` are left alone.
 Status restamp_unsent(Work& work, int64_t after, crdt::Hlc limit);

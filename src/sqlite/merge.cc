@@ -8,12 +8,14 @@
 #include "sqlite/discard.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
+#include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/rejections.h"
 #include "sqlite/row_state.h"
+#include "sync/chain.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -68,6 +70,13 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   REJOIN_ASSIGN(has_rejections_, has_rejections(ctx_));
   REJOIN_ASSIGN(has_discarded_, has_discarded(ctx_));
   REJOIN_ASSIGN(origin_, intern_site(ctx_, options_.origin ? *options_.origin : reader.info().source));
+  if (options_.refuse_ahead || options_.only_site) {
+    REJOIN_ASSIGN(ours_, own_sites(work_));
+  }
+  if (options_.only_site) {
+    allowed_ = ours_;
+    allowed_.push_back(static_cast<uint32_t>(ctx_.sites.find(*options_.only_site)));  // no site's when unknown
+  }
   if (!options_.referee) {
     REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
     horizon_ = horizon.hlc;
@@ -154,17 +163,23 @@ Status Merge::row(Block& b) {
   }
   if (has_rejections_ && options_.referee) REJOIN_TRY(follow(b));
   const crdt::RowRecord* theirs = foreign || discarded ? &b.own_part : &b.cursor.record();
-  if (b.cursor.newest() > limit_) {
-    if (options_.refuse_ahead) {
+  crdt::Hlc newest = b.cursor.newest();
+  if (newest > limit_ && !options_.refuse_ahead)
+    return park(b,
+                "its time " + iso8601(crdt::ms_of_hlc(newest)) + " lies too far in the future; it will be merged then",
+                crdt::ms_of_hlc(newest) - options_.drift_ms);
+  if (newest > limit_) {
+    crdt::RowRecord others = crdt::part_of_others(*theirs, ours_);
+    if (others == *theirs || crdt::newest_stamp(others) > limit_)
       return fail(Code::clock_ahead, "a change to \"" + b.table.name + "\" " + crdt::key_json(key, b.table.key.size()) +
-                                         " is stamped " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) +
+                                         " is stamped " + iso8601(crdt::ms_of_hlc(newest)) +
                                          ", further ahead of this clock (" + iso8601(ctx_.clock.now_ms()) +
                                          ") than allowed; set the sender's clock");
-    }
-    return park(b,
-                "its time " + iso8601(crdt::ms_of_hlc(b.cursor.newest())) +
-                    " lies too far in the future; it will be merged then",
-                crdt::ms_of_hlc(b.cursor.newest()) - options_.drift_ms);
+    REJOIN_TRY(refuse(b, Code::clock_ahead, sync::kOwnStampAhead));
+    b.own_part = std::move(others);
+    theirs = &b.own_part;
+    newest = crdt::newest_stamp(*theirs);
+    foreign = false;
   }
   for (size_t i = 0; i < values.size(); ++i) {
     b.chunk_bytes += values[i].bytes.size();
@@ -221,10 +236,10 @@ Status Merge::row(Block& b) {
       crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch);
       REJOIN_TRY(note_losers(b, b.before, was_visible));
     }
-    newest_ = std::max(newest_, b.cursor.newest());
+    newest_ = std::max(newest_, newest);
     return leave_unknown_columns(b);
   }
-  newest_ = std::max(newest_, b.cursor.newest());
+  newest_ = std::max(newest_, newest);
   if (!crdt::decode_key(key, b.table.key.size(), b.row.key, b.key_scratch))
     return fail(Code::corrupt,
                 "a key of table \"" + b.table.name + "\" in the changeset is damaged; nothing was merged");
@@ -262,12 +277,11 @@ Status Merge::leave_unknown_columns(Block& b) {
   return park(b, kLacksColumns, 0);
 }
 
-// A device speaks for itself only: of a row that carries other sites' changes too, its own part is taken, into
-// b.own_part. False when all is its own.
+// A device speaks for itself, and for this replica, which may have lost what it wrote (docs/adr/0012). Of a row that
+// carries other sites' changes too, that part is taken, into b.own_part. False when there are none.
 Result<bool> Merge::leave_out_foreign(Block& b) {
-  const auto own = static_cast<uint32_t>(ctx_.sites.find(*options_.only_site));  // an index of no site when unknown
-  if (crdt::only_of_site(b.cursor.record(), own)) return false;
-  b.own_part = crdt::part_of_site(b.cursor.record(), own);
+  if (crdt::only_of_sites(b.cursor.record(), allowed_)) return false;
+  b.own_part = crdt::part_of_sites(b.cursor.record(), allowed_);
   return true;
 }
 

@@ -59,6 +59,8 @@ class Merge {
   crdt::Hlc newest_ = 0;
   uint32_t origin_ = 0;
   std::vector<uint32_t> site_map_;
+  std::vector<uint32_t> ours_;     // the sites that this replica is and was
+  std::vector<uint32_t> allowed_;  // whose changes the frame may carry, when not everybody's
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false;

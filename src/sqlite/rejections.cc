@@ -1,5 +1,7 @@
 #include "sqlite/rejections.h"
 
+#include <array>
+
 #include "codec/changeset.h"
 #include "codec/merged_list.h"
 #include "sqlite/discard.h"
@@ -93,10 +95,11 @@ Status join_held(Context& ctx, Rejection& rejection, const crdt::RowRecord& mine
 
 }  // namespace
 
-Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, bool may_relay) {
+Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, const Relayed& relayed) {
   if (rows.empty()) return {};
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(Versions versions, versions_in(ctx, frame, rows));
+  const std::array<uint32_t, 2> pushed{work.state.site, relayed.site.value_or(work.state.site)};
   for (const sync::RefusedRow& row : rows) {
     Rejection rejection{row};
     if (const Table* table = ctx.catalog.find(row.table)) {
@@ -104,7 +107,9 @@ Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, Bytes
       rejection.versions = versions[{row.table, row.key}];
       // It came in an earlier chunk of the transaction: all that could be pushed was.
       if (rejection.versions == crdt::RowRecord())
-        rejection.versions = may_relay ? mine.record : crdt::part_of_site(mine.record, work.state.site);
+        rejection.versions = relayed.all ? mine.record : crdt::part_of_sites(mine.record, pushed);
+      const bool of_server = relayed.site && crdt::only_of_site(rejection.versions, *relayed.site);
+      if (of_server && (row.code == Code::forbidden || row.code == Code::before_horizon)) continue;
       rejection.versions.hidden = false;
       if (!shares_versions(mine.record, rejection.versions)) continue;
       REJOIN_TRY(join_held(ctx, rejection, mine.record));

@@ -11,9 +11,15 @@
 
 namespace rejoin::sqlite {
 
+// What beside its own writes a device pushed.
+struct Relayed {
+  bool all = false;                   // everybody's
+  std::optional<uint32_t> site = {};  // this site's: the server's, to which it went back
+};
 // Rows of a frame that a server has refused. `frame`: what was pushed last. Rows of which nothing that was refused is
-// here any more, because it was discarded while it was on its way, are not listed.
-Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, bool may_relay);
+// here any more, because it was discarded while it was on its way, are not listed; nor are those that only went back to
+// the server and that this device may not write, or of which the server says that they may have been deleted.
+Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, BytesView frame, const Relayed& relayed);
 // Rows that were not sent whole: values above `max_value_bytes` stay here although the rest goes; the row is listed
 // until release_rejection().
 Status note_held(Work& work, const std::vector<sync::RefusedRow>& rows, uint64_t max_value_bytes);

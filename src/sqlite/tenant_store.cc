@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "codec/changeset.h"
 #include "codec/cursor.h"
+#include "codec/newest_stamp.h"
 #include "contract/contract.h"
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
@@ -9,6 +11,7 @@
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
+#include "sqlite/identity.h"
 #include "sqlite/impl.h"
 #include "sqlite/purge.h"
 #include "sqlite/row_state.h"
@@ -40,12 +43,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     crdt::Hlc horizon = 0;
     {
       REJOIN_ASSIGN(Work made, Work::write_if_missing(ctx_));
-      if (const Status status = check_chain(request); !status.ok()) {
-        if (status.error().code != Code::unknown_chain) return status.error();
-        REJOIN_TRY(made.commit());
-        REJOIN_TRY(forget_unknown(request));
-        return status.error();
-      }
+      REJOIN_TRY(check_chain(request));
       REJOIN_ASSIGN(const Horizon known, read_horizon(ctx_));
       horizon = known.hlc;
       REJOIN_ASSIGN(const bool behind, missed_deletions(request.device, request.site, request.cursor));
@@ -75,6 +73,21 @@ class SqliteTenantStore final : public sync::TenantStore {
         !cursor->scanning && cursor->position > 0 && !page.restarted && page_request.cursor == request.cursor;
     REJOIN_TRY(note_seen(request, has ? static_cast<int64_t>(cursor->position) : -1));
     return reply;
+  }
+
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
+    REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
+    sync::Restored out;
+    REJOIN_ASSIGN(const std::vector<uint32_t> own, own_sites(work));
+    for (const uint32_t id : own) out.sites.push_back(ctx_.sites[id]);
+    REJOIN_ASSIGN(const std::optional<sync::Chain> chain, load_chain(device, site));
+    // Another request may have begun the chain anew meanwhile.
+    if (chain && sync::is_unknown(*chain, token)) {
+      out.through = sync::stamped_through(chain->token);
+      REJOIN_TRY(forget_device(device, site));
+    }
+    REJOIN_TRY(work.commit());
+    return out;
   }
 
   Result<std::string> contract_fingerprint() override {
@@ -195,7 +208,6 @@ class SqliteTenantStore final : public sync::TenantStore {
       case sync::Link::stale:
         return sync::stale_chain();
       case sync::Link::unknown:
-        if (chain) REJOIN_TRY(forget_device(work, request.device, request.site));
         return sync::unknown_chain();
       case sync::Link::next:
         break;
@@ -213,8 +225,9 @@ class SqliteTenantStore final : public sync::TenantStore {
     REJOIN_ASSIGN(options.stale, missed_deletions(request.device, request.site, request.cursor));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
+    REJOIN_TRY(keep_clock_ahead(work, request));
     REJOIN_TRY(tell_rows(work, request.who, reply.outcome.refused));
-    reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1);
+    reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1, work.state.last);
     {
       REJOIN_ASSIGN(
           Statement * s,
@@ -236,6 +249,15 @@ class SqliteTenantStore final : public sync::TenantStore {
     REJOIN_TRY(compact_if_worthwhile(work));
     REJOIN_TRY(work.commit());
     return reply;
+  }
+
+  // A stamp that this store gave before it was restored is not given once more, also when what has it only waits for
+  // the rest of its transaction, or was refused.
+  Status keep_clock_ahead(Work& work, const sync::PushRequest& request) {
+    REJOIN_ASSIGN(const auto reader, codec::ChangesetReader::open(request.frame, request.limits));
+    const crdt::Hlc given = codec::newest_stamp_of(reader, ctx_.sites[work.state.site]);
+    if (given <= crdt::hlc_of_ms(request.now_ms + request.drift_ms)) work.state.last = std::max(work.state.last, given);
+    return {};
   }
 
   Result<std::string> read_published() {
@@ -277,23 +299,12 @@ class SqliteTenantStore final : public sync::TenantStore {
 
   // The device knows a later token than this store gave out: the store is the one that went back in time. The chain
   // starts anew.
-  Status forget_device(Work& work, const std::string& device, const crdt::SiteId& site) {
-    {
-      REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM main.rejoin_device WHERE device=?1 AND site=?2"));
-      Use use(*s);
-      s->bind_text(1, device);
-      s->bind_blob(2, site.view());
-      REJOIN_TRY(s->run("forgetting a device's chain"));
-    }
-    return work.commit();
-  }
-
-  // A device that starts over would otherwise be taken for a copy of what is remembered.
-  Status forget_unknown(const sync::PullRequest& request) {
-    REJOIN_ASSIGN(Work work, Work::write(ctx_));
-    const Status status = check_chain(request);
-    if (status.ok() || status.error().code != Code::unknown_chain) return status;
-    return forget_device(work, request.device, request.site);
+  Status forget_device(const std::string& device, const crdt::SiteId& site) {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM main.rejoin_device WHERE device=?1 AND site=?2"));
+    Use use(*s);
+    s->bind_text(1, device);
+    s->bind_blob(2, site.view());
+    return s->run("forgetting a device's chain");
   }
 
   static bool has_column(const Table& table, const std::string& name) {

@@ -5,10 +5,12 @@ namespace {
 
 // Of an outcome at rest: what was said before rows came with the server's values has none of them.
 constexpr uint8_t kWithServerRows = 2;
+// Counter and random bytes; behind them a stamp.
+constexpr size_t kLeastTokenBytes = 16;
 
 Link link_of_token(const Chain& known, BytesView token) {
   if (token == known.token) return Link::next;
-  const uint64_t theirs = token.size() == 16 ? load_be64(token.data()) : 0;
+  const uint64_t theirs = token.size() >= kLeastTokenBytes ? load_be64(token.data()) : 0;
   return theirs < known.counter ? Link::stale : Link::unknown;
 }
 
@@ -19,6 +21,8 @@ Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce) {
   if (!known->nonce.empty() && known->nonce == nonce) return Link::repeat;
   return link_of_token(*known, token);
 }
+
+bool is_unknown(const Chain& known, BytesView token) { return link_of_token(known, token) == Link::unknown; }
 
 Error stale_chain() {
   return fail(Code::stale_chain,
@@ -45,10 +49,16 @@ Status check_pull(const Chain* known, BytesView token) {
   }
 }
 
-Bytes make_chain_token(Random& random, uint64_t counter) {
+Bytes make_chain_token(Random& random, uint64_t counter, crdt::Hlc last) {
   Bytes token;
   put_be64(token, counter);
-  return token + random.bytes(8);
+  token += random.bytes(8);
+  put_be64(token, last);
+  return token;
+}
+
+crdt::Hlc stamped_through(BytesView token) {
+  return token.size() == kLeastTokenBytes + 8 ? load_be64(token.data() + kLeastTokenBytes) : 0;
 }
 
 Bytes encode_outcome(const ApplyOutcome& o) {

@@ -26,16 +26,27 @@ enum class Link {
 
 // `known`: nothing when the store has no chain of this device and site. `taken`: another device brought this site.
 Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce);
-// The same for a pull, which has no nonce: ok, stale_chain or unknown_chain. An empty token is not checked.
+// Did the store of this chain never give the token?
+bool is_unknown(const Chain& known, BytesView token);
+// The same as link_of() for a pull, which has no nonce: ok, stale_chain or unknown_chain. An empty token is not
+// checked.
 Status check_pull(const Chain* known, BytesView token);
+
+// Why a row is refused (clock_ahead) that brings back a stamp of the store's own which its clock does not admit now.
+inline constexpr const char* kOwnStampAhead =
+    "it has a stamp that this server gave when its clock was ahead of what it is now, so what was stamped so is not "
+    "taken; write it again. What others wrote of the row was taken";
 
 // The errors that stale and unknown are answered with.
 Error stale_chain();
 Error unknown_chain();
 
-// be64 counter, 8 random bytes. The counter tells an old token (a copied device) from one that this store never gave
-// out (this store was restored).
-Bytes make_chain_token(Random& random, uint64_t counter);
+// be64 counter, 8 random bytes, be64 `last`: the newest stamp that the store has given or merged. The counter tells an
+// old token (a copied device) from one that this store never gave out (this store was restored). Older builds made
+// tokens without a stamp.
+Bytes make_chain_token(Random& random, uint64_t counter, crdt::Hlc last);
+// A store that has this token still has everything that it stamped up to here; 0: not known.
+crdt::Hlc stamped_through(BytesView token);
 
 // At rest, beside the chain: what a repeated push is answered with.
 Bytes encode_outcome(const ApplyOutcome& outcome);

@@ -71,6 +71,7 @@ ServerFacts DeviceSession::facts_for_push() const {
 Instruction DeviceSession::next_request() {
   if (done_) return *done_;
   SyncRequest request;
+  restored_.reset();
   nonce_.clear();
   push_more_ = false;
   auto state = store_.state();
@@ -102,6 +103,7 @@ Instruction DeviceSession::next_request() {
 }
 
 Instruction DeviceSession::take(SyncResponse response) {
+  restored_ = response.restored;
   const bool new_facts = !facts_known_ || facts_.may_relay != response.facts.may_relay ||
                          facts_.max_frame_bytes != response.facts.max_frame_bytes ||
                          facts_.max_value_bytes != response.facts.max_value_bytes ||
@@ -138,7 +140,7 @@ Instruction DeviceSession::take(SyncResponse response) {
       if (taken.error().code != Code::gap) return react(taken.error(), 0);
       // Our place in the server's stream does not fit what it sent: read it anew from the beginning.
       if (++pull_restarts_ > kMostPullRestarts) return finish(taken.error());
-      return after_store(store_.restart_pull(), taken.error());
+      return after_store(store_.restart_pull({}), taken.error());
     }
   if (response.error)
     return react(Error{response.error->code, response.error->message},
@@ -176,7 +178,8 @@ Status DeviceSession::take_page(const PageMessage& page) {
       return fail(Code::internal,
                   "the server forgets our place in its changes again and again; see its log, it may be failing to "
                   "write or be restored in a loop");
-    REJOIN_TRY(store_.restart_pull());
+    REJOIN_TRY(store_.restart_pull(restored_));
+    push_more_ |= restored_.has_value();
   }
   page_more_ = page.more;
   if (page.frame.empty() && page.evicted.empty() && page.next_cursor == cursor_) return {};
@@ -207,7 +210,7 @@ Instruction DeviceSession::react(const Error& error, int64_t retry_after_ms) {
       return after_store(store_.take_new_identity(chain_token_), error);
     case Code::unknown_chain:
       if (++start_overs_ > kMostStartOvers) break;
-      return after_store(store_.start_over(), error);
+      return after_store(store_.start_over(restored_), error);
     case Code::too_large:
       if (nonce_.empty()) break;
       return react_to_too_large(error);

@@ -114,6 +114,7 @@ class DeviceSession {
   bool push_more_ = false;
   bool page_more_ = true;
   Bytes cursor_;
+  std::optional<Restored> restored_;  // what the answer said of the server
 
   Reactions since_progress_;
   int identities_ = 0;

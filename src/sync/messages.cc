@@ -241,6 +241,27 @@ void read_request(pbf_reader reader, Decoder& d, SyncRequest& request) {
   if (!hello) d.refuse(Code::corrupt, "the request has no hello");
 }
 
+void read_restored(pbf_reader reader, Decoder& d, Restored& restored) {
+  while (!d.failed() && reader.next()) {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kLength): {
+        const BytesView id = d.bytes(reader, 16, "site");
+        if (id.size() != 16 || restored.sites.size() >= kMostOwnSites)
+          d.refuse(Code::corrupt,
+                   "restored.site must have 16 bytes, and there may be " + std::to_string(kMostOwnSites));
+        else
+          restored.sites.push_back(crdt::SiteId::from(id));
+        break;
+      }
+      case tag_and_type(2, kVarint):
+        restored.through = reader.get_uint64();
+        break;
+      default:
+        d.other(reader, 3, "Restored");
+    }
+  }
+}
+
 void read_response(pbf_reader reader, Decoder& d, SyncResponse& response) {
   bool facts = false;
   while (!d.failed() && reader.next()) {
@@ -271,8 +292,12 @@ void read_response(pbf_reader reader, Decoder& d, SyncResponse& response) {
         d.once(response.error.has_value(), "error");
         read_error(reader.get_message(), d, response.error.emplace());
         break;
+      case tag_and_type(8, kLength):
+        d.once(response.restored.has_value(), "restored");
+        read_restored(reader.get_message(), d, response.restored.emplace());
+        break;
       default:
-        d.other(reader, 8, "SyncResponse");
+        d.other(reader, 9, "SyncResponse");
     }
   }
 }
@@ -381,6 +406,11 @@ Bytes encode_response(const SyncResponse& response) {
         });
     });
   if (response.error) add_message(bytes, out, 7, [&](pbf_writer& error) { write_error(*response.error, error); });
+  if (response.restored)
+    add_message(bytes, out, 8, [&](pbf_writer& restored) {
+      for (const crdt::SiteId& site : response.restored->sites) add_bytes(restored, 1, site.view());
+      add_uint(restored, 2, response.restored->through);
+    });
   return bytes;
 }
 

@@ -81,6 +81,7 @@ struct SyncResponse {
   std::optional<Ack> ack;
   std::optional<PageMessage> page;
   std::optional<WireError> error;
+  std::optional<Restored> restored;  // with unknown_chain and with a page that says `restarted`
 };
 
 // What a decoder accepts. Defaults suit a device; a server sets `frame_bytes` to its own limit.

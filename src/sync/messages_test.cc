@@ -36,6 +36,7 @@ SyncResponse full_response() {
       PageMessage{"page", "cursor", true,
                   true,   3,        {{"todos", false, {"\x30key", ""}}, {"lists", true, {}, 1'700'000'000'000 << 16}}};
   response.error = WireError{Code::clock_ahead, "a message", 1500};
+  response.restored = Restored{{some_site(), crdt::SiteId::from("fedcba9876543210")}, 1'700'000'000'000 << 16};
   return response;
 }
 
@@ -77,7 +78,9 @@ TEST(Messages, ResponseSurvivesItsEncoding) {
   EXPECT_EQ(back->facts.now_ms, 1'700'000'000'123);
   EXPECT_TRUE(back->facts.may_relay);
   EXPECT_TRUE(back->need_contract);
-  ASSERT_TRUE(back->ack && back->page && back->error);
+  ASSERT_TRUE(back->ack && back->page && back->error && back->restored);
+  EXPECT_EQ(back->restored->sites, full_response().restored->sites);
+  EXPECT_EQ(back->restored->through, full_response().restored->through);
   EXPECT_EQ(back->ack->refused.at(0).code, Code::too_large);
   EXPECT_EQ(back->ack->refused.at(0).key, "\x30key");
   EXPECT_EQ(back->ack->refused.at(0).server, Bytes("RJC1\0row", 8));

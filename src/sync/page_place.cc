@@ -28,7 +28,9 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     start.seen_otherwise = place->view != asked.view || asked.view_lost;
     const auto position = static_cast<int64_t>(place->position);
     REJOIN_ASSIGN(const auto token, token_of(position));
-    const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == place->token;
+    // A log that ends before what an earlier page has seen, which may be one entry that was not folded yet, went back.
+    const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == place->token &&
+                       place->horizon <= static_cast<uint64_t>(tail) + 1;
     if (position >= 0 && position < floor && position <= tail) {
       start.from_start = true;  // compacted away
     } else if (!known && !(place->scanning && position == 0 && place->token == 0)) {
@@ -45,6 +47,8 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     start.cursor.scanning = true;
     start.cursor.view = asked.view;
     start.cursor.own = asked.own || place->own || start.seen_otherwise || asked.behind;
+    start.cursor.back = place->back;
+    start.cursor.since = place->since;
     start.cursor.position = static_cast<uint64_t>(tail);
     REJOIN_ASSIGN(const auto token, token_of(tail));
     start.cursor.token = static_cast<uint64_t>(token.value_or(0));

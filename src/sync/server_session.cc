@@ -51,7 +51,9 @@ struct Exchange {
     want.limits.value_bytes = settings.max_value_bytes;
     want.limits.rows = settings.max_frame_rows;
     want.who = &caller.who;
-    REJOIN_ASSIGN(PushReply reply, store.push(want));
+    Result<PushReply> answer = store.push(want);
+    if (!answer.ok() && answer.error().code == Code::unknown_chain) REJOIN_TRY(restored(push.chain_token));
+    REJOIN_ASSIGN(PushReply reply, std::move(answer));
     stats.rows_pushed = reply.outcome.rows_seen;
     stats.rows_changed = reply.outcome.rows_changed;
     stats.rows_parked = reply.outcome.rows_parked;
@@ -59,6 +61,11 @@ struct Exchange {
     for (const RefusedRow& row : reply.outcome.refused) stats.refused.push_back(row.code);
     response.ack =
         Ack{push.nonce, std::move(reply.next_chain_token), std::move(reply.outcome.refused), reply.outcome.rows_seen};
+    return {};
+  }
+
+  Status restored(BytesView token) {
+    REJOIN_ASSIGN(response.restored, store.restored(caller.device, request.hello.site, token));
     return {};
   }
 
@@ -84,7 +91,10 @@ struct Exchange {
       restarted = true;
       reply = store.pull(want);
     }
+    if (!reply.ok() && reply.error().code == Code::unknown_chain) REJOIN_TRY(restored(want.chain_token));
     if (!reply.ok()) return reply.error();
+    // Its chain may have gone on since: what its token says is not what it said when something was lost.
+    if (reply->restarted) REJOIN_TRY(restored({}));
     stats.rows_pulled = reply->rows;
     stats.tables_left_out = reply->left_out.size();
     response.page = PageMessage{std::move(reply->frame),

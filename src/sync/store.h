@@ -63,6 +63,13 @@ struct PendingPush {
   bool more = false;  // further changes wait behind this chunk
 };
 
+// What is left in a server that has lost what it had (restored, failed over, replaced, or told to forget a device).
+struct Restored {
+  std::vector<crdt::SiteId> sites;  // the server's own: the present one, then those that it had before
+  crdt::Hlc through = 0;            // what it wrote itself up to this stamp it still has; 0: not known
+};
+inline constexpr size_t kMostOwnSites = 64;
+
 // What a server told in a reply, for the store to keep.
 struct ServerFacts {
   int64_t now_ms = 0;
@@ -104,10 +111,12 @@ class DeviceStore {
   // The file was copied or restored: a new site id, a new chain; unsent writes are kept with their times. Nothing when
   // `refused_token` is not the chain's token any more: another process has pushed meanwhile, on the same file.
   virtual Status take_new_identity(BytesView refused_token) = 0;
-  // The server has lost what it had acknowledged: everything is pushed and pulled again.
-  virtual Status start_over() = 0;
-  // The server no longer knows the pull cursor (restored, or compacted): pull from the beginning.
-  virtual Status restart_pull() = 0;
+  // The server has lost what it had acknowledged: everything is pushed and pulled again, with what this file has of the
+  // server's own writing, if `server` is the one that it knows. Nothing: not said.
+  virtual Status start_over(const std::optional<Restored>& server) = 0;
+  // The server no longer knows the pull cursor: pull from the beginning. `server`: and it may have lost what it wrote
+  // itself, which is pushed as by start_over().
+  virtual Status restart_pull(const std::optional<Restored>& server) = 0;
   // Unacknowledged writes that are stamped after the server's clock get honest stamps; the frozen chunk is thawed.
   virtual Status restamp(int64_t server_now_ms) = 0;
   // Kept for rejoin_status(): the outcome of a session; `error` is empty when it succeeded.
@@ -162,11 +171,15 @@ struct PullReply {
 class TenantStore {
  public:
   virtual ~TenantStore() = default;
-  // Takes a chunk, durably, together with the device's place in its chain. Errors: stale_chain, unknown_chain,
-  // clock_ahead (a stamp beyond now + drift; nothing was taken), forbidden, corrupt, gap, too_large.
+  // Takes a chunk, durably, together with the device's place in its chain. Cells of the store's own site come back with
+  // it after a restore; they are taken of everybody. Errors: stale_chain, unknown_chain, clock_ahead (a stamp beyond
+  // now + drift; nothing was taken), forbidden, corrupt, gap, too_large.
   virtual Result<PushReply> push(const PushRequest& request) = 0;
   // Errors: stale_chain, unknown_chain, bad_argument (the cursor).
   virtual Result<PullReply> pull(const PullRequest& request) = 0;
+  // For a device that knows more than this store. If `token` is unknown its place in its chain is forgotten, so that,
+  // starting over without a token, it is not taken for a copy.
+  virtual Result<Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) = 0;
   virtual Result<std::string> contract_fingerprint() = 0;
   virtual Result<std::string> contract_json() = 0;
   // Is this fingerprint one that the tenant has seen (its own, or an ancestor's)? A caller that `may_create` is asked

@@ -9,6 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "codec/changeset.h"
+#include "crdt/key.h"
 #include "postgres/catalog.h"
 #include "tests/support/model_run.h"
 #include "tests/support/postgres_oracle.h"
@@ -65,10 +67,12 @@ class Run {
   void run() {
     for (size_t i = 0; i < script_.steps.size() && results_.size() == 0; ++i) {
       const ModelStep& step = script_.steps[i];
-      if (step.op == ModelOp::sync) {
+      if (step.restores()) {
+        step.op == ModelOp::back_up ? back_up() : go_back();
+      } else if (step.op == ModelOp::sync) {
         size_t with = 0;
         while (with < static_cast<size_t>(step.table) && i + with + 1 < script_.steps.size() &&
-               script_.steps[i + with + 1].sql())
+               script_.steps[i + with + 1].sql() && !script_.steps[i + with + 1].restores())
           ++with;
         sync(step, std::span(script_.steps).subspan(i + 1, with));
         i += with;
@@ -92,6 +96,8 @@ class Run {
     int64_t written = 0;
     bool ranged = false;  // it was committed while an exchange ran
     bool kept = false;    // that exchange may have folded it already
+    // It was folded before PostgreSQL went back to when it was not: it may have had this stamp as well.
+    int64_t also_lo = INT64_MAX, also_hi = 0;
   };
 
   LoopbackDevice& device(int who) { return *devices_[static_cast<size_t>(who)]; }
@@ -148,6 +154,8 @@ class Run {
       ModelWrite& write = oracle_.at(p.place);
       if (p.ranged && !state.waits) write.hi = std::max(write.lo, state.last);
       if (state.waits && !p.ranged && !p.kept) write.lo = write.hi = std::max(p.written, state.last + 1);
+      write.lo = std::min(write.lo, p.also_lo);
+      write.hi = std::max(write.hi, p.also_hi);
     }
     if (!state.waits) pending.clear();
   }
@@ -168,6 +176,7 @@ class Run {
       }
       const std::string tenant = write.row.tenant;
       p.place = oracle_.add(std::move(write));
+      by_sql_.insert(p.place);
       pending_[tenant].push_back(p);
     }
     writes.clear();
@@ -270,6 +279,102 @@ class Run {
   int version() {
     if (version_ == 0) version_ = static_cast<int>(world_.sql.number("SELECT current_setting('server_version_num')"));
     return version_;
+  }
+
+  // ---- PostgreSQL goes back to a backup
+
+  // As it is when nobody writes. Generated columns are left out.
+  static constexpr std::pair<const char*, const char*> kSaved[] = {{"item", "*"},
+                                                                   {"line", "*"},
+                                                                   {"person", "*"},
+                                                                   {"task", "*"},
+                                                                   {"note", "org, id, title, pages, serial, shout"},
+                                                                   {"rejoin.tenant", "*"},
+                                                                   {"rejoin.site", "*"},
+                                                                   {"rejoin.record", "*"},
+                                                                   {"rejoin.log", "*"},
+                                                                   {"rejoin.outbox", "*"},
+                                                                   {"rejoin.device", "*"},
+                                                                   {"rejoin.stream", "*"},
+                                                                   {"rejoin.staged", "*"},
+                                                                   {"rejoin.contract", "*"}};
+  static std::string saved_name(std::string table) {
+    std::replace(table.begin(), table.end(), '.', '_');
+    return "saved." + table;
+  }
+
+  void end_sql() {
+    end_truncation();
+    for (size_t s = 0; s < open_.size(); ++s) end(s, true);
+    for (const std::string& tenant : tenants_) before_exchange(tenant);
+  }
+
+  void back_up() {
+    end_sql();
+    note("back_up");
+    std::string sql = "DROP SCHEMA IF EXISTS saved CASCADE; CREATE SCHEMA saved";
+    for (const auto& [table, columns] : kSaved)
+      sql += "; CREATE TABLE " + saved_name(table) + " AS SELECT " + columns + " FROM " + table;
+    world_.sql.run(sql);
+    saved_ = Saved{oracle_.size(), pending_};
+  }
+
+  void go_back() {
+    if (!saved_) return;
+    end_sql();
+    note("go_back");
+    std::map<ModelRow, std::set<int64_t>> held;
+    for (int d = 0; d < kModelDevices; ++d) end_device(d, true), look_at_stamps(d, held);
+    for (size_t place : by_sql_) {
+      if (place < saved_->writes) continue;
+      const ModelWrite& write = oracle_.at(place);
+      const std::set<int64_t>& stamps = held[write.row];
+      const auto first = stamps.lower_bound(write.lo);
+      // What no device had heard of is lost.
+      if (first == stamps.end() || *first > write.hi)
+        oracle_.forget(place);
+      else if (write.lo != write.hi)
+        disputed_.insert(write.row);  // whose stamp it is cannot be told
+    }
+    pending_ = saved_->pending;
+    for (auto& entry : pending_)
+      for (Pending& p : entry.second) p.also_lo = oracle_.at(p.place).lo, p.also_hi = oracle_.at(p.place).hi;
+    std::string sql = "BEGIN; SET LOCAL session_replication_role = replica";
+    for (const auto& entry : kSaved) sql += std::string("; DELETE FROM ") + entry.first;
+    for (const auto& [table, columns] : kSaved)
+      sql += std::string("; INSERT INTO ") + table +
+             (std::string(columns) == "*" ? "" : "(" + std::string(columns) + ")") +
+             " OVERRIDING SYSTEM VALUE SELECT * FROM " + saved_name(table);
+    world_.sql.run(sql + "; COMMIT");
+  }
+
+  // The stamps of PostgreSQL's own site that the device has, by row.
+  void look_at_stamps(int who, std::map<ModelRow, std::set<int64_t>>& held) {
+    auto server = world_.server(tenant_of(who)).store().restored("", {}, {});
+    EXPECT_TRUE(server.ok());
+    const Bytes all = device(who).peer.changeset();
+    if (all.empty() || !server.ok()) return;
+    auto reader = codec::ChangesetReader::open(all);
+    ASSERT_TRUE(reader.ok()) << reader.error().message;
+    std::vector<uint32_t> sites;
+    for (const crdt::SiteId& site : reader->sites()) sites.push_back(site == server->sites[0] ? 1 : 0);
+    for (size_t b = 0; b < reader->blocks().size(); ++b) {
+      const codec::WireTable& table = reader->tables()[reader->blocks()[b].table];
+      const auto known = std::find(kModelTables.begin(), kModelTables.end(), table.name);
+      std::vector<uint32_t> columns(table.columns.size());
+      for (uint32_t i = 0; i < columns.size(); ++i) columns[i] = i;
+      codec::BlockCursor rows = reader->rows(b, sites, columns);
+      while (rows.next()) {
+        std::set<int64_t>& stamps = held[{tenant_of(who), static_cast<int>(known - kModelTables.begin()),
+                                          key_of_json(crdt::key_json(rows.key(), table.key.size()))}];
+        const auto add = [&](crdt::Stamp s) {
+          if (!s.bottom() && s.site == 1) stamps.insert(static_cast<int64_t>(s.hlc));
+        };
+        add(rows.record().live);
+        add(rows.record().birth);
+        for (const crdt::CellGroup& group : rows.record().groups) add(group.stamp);
+      }
+    }
   }
 
   // ---- devices
@@ -553,6 +658,12 @@ class Run {
   std::array<std::pair<bool, std::vector<ModelWrite>>, kModelDevices> device_open_;
   ModelOracle oracle_;
   std::map<std::string, std::vector<Pending>> pending_;
+  std::set<size_t> by_sql_;  // writes of plain SQL, by their places in the oracle
+  struct Saved {
+    size_t writes = 0;  // how many there were
+    std::map<std::string, std::vector<Pending>> pending;
+  };
+  std::optional<Saved> saved_;
   std::set<ModelRow> disputed_;
   int64_t moment_ = 0;
   int version_ = 0;

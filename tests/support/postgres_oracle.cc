@@ -50,6 +50,8 @@ size_t ModelOracle::add(ModelWrite write) {
   return writes_.size() - 1;
 }
 
+void ModelOracle::forget(size_t place) { std::erase(by_row_[writes_[place].row], place); }
+
 std::set<ModelRow> ModelOracle::rows() const {
   std::set<ModelRow> out;
   for (const auto& entry : by_row_) out.insert(entry.first);

@@ -42,6 +42,9 @@ class ModelOracle {
   // The write's place, for stamps that are known later.
   size_t add(ModelWrite write);
   ModelWrite& at(size_t place) { return writes_[place]; }
+  size_t size() const { return writes_.size(); }
+  // Nobody knows of it any more.
+  void forget(size_t place);
   // What is wrong about the row, as it shows (nothing: not there); empty when all is well, or nothing can be said.
   // `judged`: of which columns.
   std::string judge(const ModelRow& row, const ModelCells* shown, const std::vector<bool>& judged) const;

@@ -158,6 +158,17 @@ ModelScript generate_model(uint64_t seed) {
     }
     out.steps.push_back(step);
   }
+  // One in three goes back to a backup.
+  Dice more{SeededRandom(seed ^ 0x9e3779b97f4a7c15)};
+  if (more.below(3) == 0 && out.steps.size() > 2) {
+    const int size = static_cast<int>(out.steps.size());
+    const int from = more.below(size - 1), to = from + 1 + more.below(size - from - 1);
+    const auto at = [&](int place, ModelOp op) {
+      out.steps.insert(out.steps.begin() + place, {kModelDevices, op, 0, 0, 0, 0, 0});
+    };
+    at(to + 1, ModelOp::go_back);
+    at(from, ModelOp::back_up);
+  }
   return out;
 }
 

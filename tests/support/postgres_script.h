@@ -47,11 +47,14 @@ enum class ModelOp {
   truncate,
   move,   // to the other tenant
   track,  // once more
+  // nobody
+  back_up,
+  go_back,  // everything is as it was at back_up
 };
-inline constexpr std::array<const char*, 23> kModelOps{
-    "insert", "update",      "remove",   "upsert",  "rekey",    "shift", "update_all", "remove_all",
-    "begin",  "commit",      "rollback", "replace", "restore",  "retry", "discard",    "compact",
-    "sync",   "insert_many", "copy",     "merge",   "truncate", "move",  "track"};
+inline constexpr std::array<const char*, 25> kModelOps{
+    "insert", "update",   "remove",   "upsert",  "rekey", "shift",   "update_all", "remove_all", "begin",
+    "commit", "rollback", "replace",  "restore", "retry", "discard", "compact",    "sync",       "insert_many",
+    "copy",   "merge",    "truncate", "move",    "track", "back_up", "go_back"};
 
 // What may befall a sync, as ModelStep::to says it.
 inline constexpr std::array<const char*, 6> kModelFaults{"none",           "lose_request", "lose_response",
@@ -66,6 +69,7 @@ struct ModelStep {
   int set = 0;  // bits of columns
   int v = 0;    // what the values are made of
   bool sql() const { return who >= kModelDevices; }
+  bool restores() const { return op == ModelOp::back_up || op == ModelOp::go_back; }
 };
 
 struct ModelScript {
