@@ -398,6 +398,18 @@ TEST_P(ForgettingConformance, InSmallPagesAndChunks) {
   expect_same();
 }
 
+TEST_P(ForgettingConformance, WhoWasAwayLosesATableThatItMayNotReadAnyMore) {
+  forget_k_while_b_is_away();
+  b.caller.who.tables.set("t", {false, false});
+  b.caller.who.view = 1;
+  b.must_sync(server->node());
+  EXPECT_EQ(b.peer.rows(kAll), "");
+  b.caller.who = {};
+  settle();
+  EXPECT_EQ(b.peer.rows("SELECT id FROM t ORDER BY id"), "'l'\n'm'\n");
+  expect_same();
+}
+
 // A device that got the row in a file edits it: the server takes that, for the insert may be on its way.
 TEST_P(ForgettingConformance, AStaleEditIsListedAlsoWhereOthersEditsCameBefore) {
   a.peer.run("INSERT INTO t VALUES('k', 'old', 1), ('l', 'old', 1)");

@@ -320,9 +320,10 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   Context& ctx = work.ctx();
   Page page;
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
-  REJOIN_ASSIGN(const sync::PageStart start,
-                sync::start_page({request.cursor, request.who ? request.who->view : 0, false, request.own}, tail,
-                                 work.state.floor, [&](int64_t position) { return batch_token(ctx, position); }));
+  REJOIN_ASSIGN(
+      const sync::PageStart start,
+      sync::start_page({request.cursor, request.who ? request.who->view : 0, false, request.own, request.behind}, tail,
+                       work.state.floor, [&](int64_t position) { return batch_token(ctx, position); }));
   const Cursor& cursor = start.cursor;
   page.restarted = start.restarted;
   if (start.seen_otherwise) {

@@ -45,6 +45,7 @@ struct PageRequest {
   std::optional<crdt::SiteId> only_site;    // only local writes, and only cells of this site (a push without `relay`)
   std::optional<crdt::SiteId> skip_origin;  // leave out what came from this replica
   bool own = false;                         // with an empty cursor: but not in the scan that begins
+  bool behind = false;  // it has missed deletions that are forgotten here: a scan begins that leaves nothing out
   const sync::Identity* who = nullptr;      // who reads: sees some tables only
   uint64_t max_value_bytes = ~uint64_t{0};  // rows with larger values are left out and reported
   bool pass_on = false;                     // with what is kept aside because this database lacks its table or columns

@@ -46,18 +46,17 @@ class SqliteTenantStore final : public sync::TenantStore {
       REJOIN_TRY(check_chain(request));
       REJOIN_ASSIGN(const Horizon known, read_horizon(ctx_));
       horizon = known.hlc;
-      REJOIN_ASSIGN(const bool behind, missed_deletions(request.device, request.site, request.cursor));
+      REJOIN_ASSIGN(page_request.behind, missed_deletions(request.device, request.site, request.cursor));
       REJOIN_TRY(made.commit());
-      if (behind && request.pushing) {
+      if (page_request.behind && request.pushing) {
         // What it has of forgotten rows is judged first.
         reply.next_cursor = request.cursor;
         reply.more = true;
         return reply;
       }
-      if (behind) page_request.cursor.clear(), page_request.own = true;
     }
     REJOIN_ASSIGN(Page page, extract_page(ctx_, page_request));
-    if (page_request.cursor.empty() && page_request.own && horizon != 0) {
+    if (horizon != 0 && (page_request.behind || (request.cursor.empty() && request.own))) {
       // The pages name every row that there is.
       for (const auto& table : ctx_.catalog.tables)
         if (sync::right_of(request.who, table->name).pull) page.evicted.push_back({table->name, true, {}, horizon});
@@ -69,8 +68,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     reply.restarted = page.restarted;
     reply.evicted = std::move(page.evicted);
     // Only a cursor that this store gave out says what the device has.
-    const bool has =
-        !cursor->scanning && cursor->position > 0 && !page.restarted && page_request.cursor == request.cursor;
+    const bool has = !cursor->scanning && cursor->position > 0 && !page.restarted && !page_request.behind;
     REJOIN_TRY(note_seen(request, has ? static_cast<int64_t>(cursor->position) : -1));
     return reply;
   }
