@@ -251,8 +251,8 @@ class Run {
     // Beside one that was deleted since its snapshot: which it is cannot be told.
     if (twice) return end(at, false);
     std::vector<ModelWrite> writes = writes_between(before, after, anew(step, tenant, before, after));
-    for (ModelWrite& write : writes) write.lo = write.hi = now << 16;
     pass();
+    for (ModelWrite& write : writes) write.lo = write.hi = now << 16, write.until = (moment_ << 16) + 0xffff;
     if (session.open && step.op == ModelOp::truncate) {
       truncating_ = at;
       before_truncation_ = before;
@@ -312,6 +312,8 @@ class Run {
   void back_up() {
     end_sql();
     note("back_up");
+    // From before a tenant's first device it would come back as another.
+    for (const std::string& tenant : tenants_) EXPECT_TRUE(world_.server(tenant).store().restored("", {}, {}).ok());
     std::string sql = "DROP SCHEMA IF EXISTS saved CASCADE; CREATE SCHEMA saved";
     for (const auto& [table, columns] : kSaved)
       sql += "; CREATE TABLE " + saved_name(table) + " AS SELECT " + columns + " FROM " + table;
@@ -331,9 +333,9 @@ class Run {
       const std::set<int64_t>& stamps = held[write.row];
       const auto first = stamps.lower_bound(write.lo);
       // What no device had heard of is lost.
-      if (first == stamps.end() || *first > write.hi)
+      if (first == stamps.end() || *first > std::max(write.hi, write.until))
         oracle_.forget(place);
-      else if (write.lo != write.hi)
+      else if (write.lo != write.hi || write.hi > write.until)
         disputed_.insert(write.row);  // whose stamp it is cannot be told
     }
     pending_ = saved_->pending;

@@ -29,6 +29,7 @@ struct ModelWrite {
   std::map<int, std::string> cells;  // by column; of an insert all
   int64_t lo = 0, hi = 0;            // its stamp
   int64_t order = 0;                 // of writes with one stamp the later
+  int64_t until = 0;                 // of plain SQL: when its statement was over, as a stamp
   bool before(const ModelWrite& other) const;
 };
 
