@@ -241,7 +241,7 @@ class BackupTest(FolderTest):
                 self.add(a, "4")
                 self.sync(a, server, token)
                 self.sync(b, server, server.token("b"))
-            self.assertEqual(self.titles(b), ["1", "2", "3", "4", "x"])
+            self.assertEqual(self.titles(b), ["1", "2", "3", "4", "by SQL"])
             everything = "1/7 2/0 3/0 4/0 by SQL/0"
             self.assertEqual(postgres.psql("SELECT string_agg(id || '/' || coalesce(priority, 0), ' ' ORDER BY id COLLATE \"C\") FROM todos", database="app"), everything)
             self.ok("pg", "doctor", "--postgres", app)

@@ -318,7 +318,7 @@ TEST_F(RejectedRows, APullThatHasToBeginAnewStillBringsWhatWasGivenUp) {
   EXPECT_EQ(discard(a), 1);
   // Its first page has come.
   a.peer.run("UPDATE rejoin_peer SET pull_all=0");
-  ASSERT_TRUE(sqlite::make_device_store(a.peer.rejoin(), a.url)->restart_pull().ok());
+  ASSERT_TRUE(sqlite::make_device_store(a.peer.rejoin(), a.url)->restart_pull({}).ok());
   a.must_sync(server);
   EXPECT_EQ(all(a), "'t'|'short'|0\n");
 }
