@@ -6,108 +6,17 @@
 #include "codec/changeset.h"
 #include "codec/cursor.h"
 #include "contract/contract.h"
+#include "tests/support/store_device.h"
 #include "tests/support/store_world.h"
 
 namespace rejoin::testing {
 namespace {
 
-const std::vector<StoreTable> kTables{
-    {"todos", "id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0",
-     "id text PRIMARY KEY, title text, done bigint DEFAULT 0"},
-    {"notes", "a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b)", "a text, b bigint, body bytea, PRIMARY KEY(a, b)"}};
-const std::string kSchema =
-    "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0);"
-    "CREATE TABLE notes(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b));";
-const std::vector<std::string> kNames{"todos", "notes"};
+using Device = StoreDevice;
+const auto& kTables = kStoreTables;
+const std::string& kSchema = kStoreSchema;
+const std::vector<std::string>& kNames = kStoreNames;
 const std::string kTodos = "SELECT id, title, done FROM todos ORDER BY id";
-
-template <class T>
-Code code_of(const Result<T>& result) {
-  return result.ok() ? Code::ok : result.error().code;
-}
-Code code_of(const Status& status) { return status.ok() ? Code::ok : status.error().code; }
-
-// A device at the level of the store's calls: what its session would send, spelled out.
-struct Device {
-  explicit Device(const std::string& device, const std::string& schema = kSchema,
-                  const std::vector<std::string>& tracked = kNames)
-      : name(device), peer(schema, tracked), random(++seeds) {
-    peer.clock().set(system_clock().now_ms());
-  }
-
-  crdt::SiteId site() { return crdt::SiteId::from(peer.site()); }
-  void write(const std::string& prefix, int count) {
-    peer.run("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<" + std::to_string(count) +
-             ") INSERT INTO todos SELECT '" + prefix + "'||i, 'title of row number '||i, i%2 FROM n");
-  }
-  // The next page of its changes, from where the last one ended.
-  Bytes frame(uint64_t max_bytes = ~uint64_t{0}, bool own_only = true) {
-    sqlite::PageRequest want;
-    want.cursor = position;
-    want.max_bytes = max_bytes;
-    if (own_only) want.only_site = site();
-    auto page = peer.rejoin().page(want);
-    EXPECT_TRUE(page.ok()) << page.error().message;
-    position = page->next;
-    more = page->more;
-    return page->frame;
-  }
-  // A push of it, with a nonce of its own.
-  sync::PushRequest request(BytesView frame) {
-    sync::PushRequest r;
-    r.device = name;
-    r.site = site();
-    r.chain_token = token;
-    r.nonce = random.bytes(16);
-    r.frame = frame;
-    r.now_ms = system_clock().now_ms();
-    r.drift_ms = 60'000;
-    return r;
-  }
-  Result<sync::PushReply> push(sync::TenantStore& store, BytesView frame) { return push(store, request(frame)); }
-  Result<sync::PushReply> push(sync::TenantStore& store, const sync::PushRequest& request) {
-    auto reply = store.push(request);
-    if (reply.ok()) token = reply->next_chain_token;
-    return reply;
-  }
-  sync::PullRequest pull(uint64_t max_bytes = 1 << 20) {
-    sync::PullRequest r;
-    r.device = name;
-    r.site = site();
-    r.cursor = cursor;
-    r.max_bytes = max_bytes;
-    return r;
-  }
-  // Takes one page. The number of rows in it.
-  uint64_t take(sync::TenantStore& store, uint64_t max_bytes = 1 << 20) {
-    auto reply = store.pull(pull(max_bytes));
-    EXPECT_TRUE(reply.ok()) << reply.error().message;
-    if (!reply.ok()) return 0;
-    restarted |= reply->restarted;
-    if (!reply->frame.empty()) peer.apply(reply->frame);
-    cursor = reply->next_cursor;
-    more = reply->more;
-    return reply->rows;
-  }
-  // Takes pages until there are no more.
-  uint64_t take_all(sync::TenantStore& store, uint64_t max_bytes = 1 << 20) {
-    uint64_t rows = 0;
-    pages = 0;
-    do {
-      rows += take(store, max_bytes);
-    } while (more && ++pages < 10'000);
-    EXPECT_FALSE(more) << "the pages do not end";
-    return rows;
-  }
-
-  static inline uint64_t seeds = 0;
-  std::string name;
-  Peer peer;
-  SeededRandom random;
-  Bytes token, cursor, position;
-  bool more = false, restarted = false;
-  int pages = 0;
-};
 
 class StoreConformance : public ::testing::TestWithParam<StoreKind> {
  protected:
@@ -769,96 +678,6 @@ TEST_P(StoreConformance, AStoreThatWentBackKnowsNeitherLaterTokensNorLaterCursor
   a.position.clear();
   ASSERT_TRUE(a.push(store(), a.frame()).ok());
   EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 3 + 3 + 1 + 5 + 2);
-}
-
-// What a device has of the store's own writing, as it takes it back: by its records' numbers of `site`.
-Bytes taken_back(Device& device, const crdt::SiteId& site, crdt::Hlc through) {
-  codec::Cursor from;
-  for (int64_t id = 0; id < device.peer.number("SELECT count(*) FROM rejoin_site"); ++id)
-    if (device.peer.number("SELECT site = x'" + to_hex(site.view()) +
-                           "' FROM rejoin_site WHERE id = " + std::to_string(id)))
-      from.back = static_cast<uint64_t>(id) + 1;
-  EXPECT_NE(from.back, 0u) << "it has nothing of that site";
-  from.since = through;
-  sqlite::PageRequest want;
-  want.cursor = codec::encode_cursor(from);
-  want.only_site = device.site();
-  auto page = device.peer.rejoin().page(want);
-  EXPECT_TRUE(page.ok()) << page.error().message;
-  return page->frame;
-}
-
-TEST_P(StoreConformance, AStoreThatWentBackSaysUpToWhereItHasItsOwnWritesAndTakesTheLaterOnes) {
-  Device a("a");
-  const crdt::SiteId was = store().restored("a", a.site(), {})->sites.at(0);
-  world->run("INSERT INTO todos VALUES('kept', 'before the push', 0)");
-  a.take_all(store());
-  a.write("a", 2);
-  push_all(a);
-  world->back_up();
-  world->run("INSERT INTO todos VALUES('lost', 'by SQL', 0); UPDATE todos SET done = 5 WHERE id = 'a1'");
-  a.take_all(store());
-  a.write("b", 1);
-  push_all(a);
-  world->go_back();
-  const Bytes late = a.token;
-  auto knows = store().restored("a", a.site(), late);
-  ASSERT_TRUE(knows.ok()) << knows.error().message;
-  EXPECT_GT(knows->through, 0u);
-  // Its place was forgotten: nothing is known of it a second time.
-  EXPECT_EQ(store().restored("a", a.site(), late)->through, 0u);
-  EXPECT_EQ(store().restored("a", a.site(), late)->sites, knows->sites);
-  EXPECT_EQ(std::count(knows->sites.begin(), knows->sites.end(), was), 1);
-  const Bytes frame = taken_back(a, was, knows->through);
-  auto reader = codec::ChangesetReader::open(frame);
-  ASSERT_TRUE(reader.ok());
-  uint64_t rows = 0;
-  for (const auto& block : reader->blocks()) rows += block.rows;
-  EXPECT_EQ(rows, 4u) << "what it still has went back, too";  // a1, a2, b1, lost
-  a.token.clear();
-  auto reply = a.push(store(), frame);
-  ASSERT_TRUE(reply.ok()) << reply.error().message;
-  EXPECT_EQ(reply->outcome.refused.size(), 0u);
-  EXPECT_EQ(world->rows(kTodos),
-            "a1|title of row number 1|5\na2|title of row number 2|0\nb1|title of row number 1|1\n"
-            "kept|before the push|0\nlost|by SQL|0\n");
-  expect_shows(a);
-}
-
-// Its clock was ahead when it gave them, and is not now: what others wrote must not wait for that.
-TEST_P(StoreConformance, StampsOfItsOwnThatAreAheadOfItsClockKeepNothingElseOut) {
-  Device a("a"), b("b");
-  const crdt::SiteId was = store().restored("a", a.site(), {})->sites.at(0);
-  b.write("x", 1);
-  push_all(b);
-  a.take_all(store());
-  a.peer.clock().set(system_clock().now_ms());
-  a.peer.run("UPDATE todos SET done = 8 WHERE id = 'x1'; INSERT INTO todos VALUES('mine', 'unsent', 0)");
-  ASSERT_TRUE(a.peer.rejoin().fold().ok());
-  world->back_up();
-  const auto later = [] { std::this_thread::sleep_for(std::chrono::milliseconds(5)); };
-  later();
-  const int64_t between = system_clock().now_ms();
-  later();
-  world->run("INSERT INTO todos VALUES('lost', 'by SQL', 0); UPDATE todos SET title = 'by SQL' WHERE id = 'x1'");
-  a.take_all(store());
-  world->go_back();
-  const Bytes frame = taken_back(a, was, 0);
-  sync::PushRequest request = a.request(frame);
-  request.drift_ms = between - system_clock().now_ms();
-  request.now_ms = system_clock().now_ms();
-  auto reply = a.push(store(), request);
-  ASSERT_TRUE(reply.ok()) << reply.error().message;
-  EXPECT_EQ(world->rows(kTodos), "mine|unsent|0\nx1|title of row number 1|8\n");
-  ASSERT_EQ(reply->outcome.refused.size(), 2u);
-  for (const sync::RefusedRow& row : reply->outcome.refused) EXPECT_EQ(row.code, Code::clock_ahead) << row.key_json;
-  // A stamp of anybody else's there still refuses the whole.
-  b.peer.clock().set(system_clock().now_ms());
-  b.write("y", 1);
-  const Bytes ahead = b.frame();
-  request = b.request(ahead);
-  request.drift_ms = between - system_clock().now_ms();
-  EXPECT_EQ(code_of(store().push(request)), Code::clock_ahead);
 }
 
 // ---- contracts

@@ -1,0 +1,124 @@
+// A store that went back to a backup: what it says of itself, and that it takes back what it wrote itself and lost.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "codec/changeset.h"
+#include "codec/cursor.h"
+#include "tests/support/store_device.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::string kRows = "SELECT id, title, done FROM todos ORDER BY id";
+
+class StoreGoesBack : public ::testing::TestWithParam<StoreKind> {
+ protected:
+  StoreGoesBack() : world(StoreWorld::make(GetParam(), kStoreTables)) {}
+  sync::TenantStore& store() { return world->store(); }
+  void push_all(StoreDevice& device) {
+    const Bytes frame = device.frame();
+    auto reply = device.push(store(), frame);
+    ASSERT_TRUE(reply.ok()) << reply.error().message;
+    EXPECT_EQ(reply->outcome.refused.size(), 0u);
+  }
+  std::unique_ptr<StoreWorld> world;
+};
+
+// What a device has of the store's own writing, as it takes it back: by its records' numbers of `site`.
+Bytes taken_back(StoreDevice& device, const crdt::SiteId& site, crdt::Hlc through) {
+  codec::Cursor from;
+  for (int64_t id = 0; id < device.peer.number("SELECT count(*) FROM rejoin_site"); ++id)
+    if (device.peer.number("SELECT site = x'" + to_hex(site.view()) +
+                           "' FROM rejoin_site WHERE id = " + std::to_string(id)))
+      from.back = static_cast<uint64_t>(id) + 1;
+  EXPECT_NE(from.back, 0u) << "it has nothing of that site";
+  from.since = through;
+  sqlite::PageRequest want;
+  want.cursor = codec::encode_cursor(from);
+  want.only_site = device.site();
+  auto page = device.peer.rejoin().page(want);
+  EXPECT_TRUE(page.ok()) << page.error().message;
+  return page->frame;
+}
+
+TEST_P(StoreGoesBack, AStoreThatWentBackSaysUpToWhereItHasItsOwnWritesAndTakesTheLaterOnes) {
+  StoreDevice a("a");
+  const crdt::SiteId was = store().restored("a", a.site(), {})->sites.at(0);
+  world->run("INSERT INTO todos VALUES('kept', 'before the push', 0)");
+  a.take_all(store());
+  a.write("a", 2);
+  push_all(a);
+  world->back_up();
+  world->run("INSERT INTO todos VALUES('lost', 'by SQL', 0); UPDATE todos SET done = 5 WHERE id = 'a1'");
+  a.take_all(store());
+  a.write("b", 1);
+  push_all(a);
+  world->go_back();
+  const Bytes late = a.token;
+  auto knows = store().restored("a", a.site(), late);
+  ASSERT_TRUE(knows.ok()) << knows.error().message;
+  EXPECT_GT(knows->through, 0u);
+  // Its place was forgotten: nothing is known of it a second time.
+  EXPECT_EQ(store().restored("a", a.site(), late)->through, 0u);
+  EXPECT_EQ(store().restored("a", a.site(), late)->sites, knows->sites);
+  EXPECT_EQ(std::count(knows->sites.begin(), knows->sites.end(), was), 1);
+  const Bytes frame = taken_back(a, was, knows->through);
+  auto reader = codec::ChangesetReader::open(frame);
+  ASSERT_TRUE(reader.ok());
+  uint64_t rows = 0;
+  for (const auto& block : reader->blocks()) rows += block.rows;
+  EXPECT_EQ(rows, 4u) << "what it still has went back, too";  // a1, a2, b1, lost
+  a.token.clear();
+  auto reply = a.push(store(), frame);
+  ASSERT_TRUE(reply.ok()) << reply.error().message;
+  EXPECT_EQ(reply->outcome.refused.size(), 0u);
+  EXPECT_EQ(world->rows(kRows),
+            "a1|title of row number 1|5\na2|title of row number 2|0\nb1|title of row number 1|1\n"
+            "kept|before the push|0\nlost|by SQL|0\n");
+  EXPECT_EQ(plain_rows(a.peer, kRows), world->rows(kRows));
+  a.peer.expect_sound();
+  world->expect_sound();
+}
+
+// Its clock was ahead when it gave them, and is not now: what others wrote must not wait for that.
+TEST_P(StoreGoesBack, StampsOfItsOwnThatAreAheadOfItsClockKeepNothingElseOut) {
+  StoreDevice a("a"), b("b");
+  const crdt::SiteId was = store().restored("a", a.site(), {})->sites.at(0);
+  b.write("x", 1);
+  push_all(b);
+  a.take_all(store());
+  a.peer.clock().set(system_clock().now_ms());
+  a.peer.run("UPDATE todos SET done = 8 WHERE id = 'x1'; INSERT INTO todos VALUES('mine', 'unsent', 0)");
+  ASSERT_TRUE(a.peer.rejoin().fold().ok());
+  world->back_up();
+  const auto later = [] { std::this_thread::sleep_for(std::chrono::milliseconds(5)); };
+  later();
+  const int64_t between = system_clock().now_ms();
+  later();
+  world->run("INSERT INTO todos VALUES('lost', 'by SQL', 0); UPDATE todos SET title = 'by SQL' WHERE id = 'x1'");
+  a.take_all(store());
+  world->go_back();
+  const Bytes frame = taken_back(a, was, 0);
+  sync::PushRequest request = a.request(frame);
+  request.drift_ms = between - system_clock().now_ms();
+  request.now_ms = system_clock().now_ms();
+  auto reply = a.push(store(), request);
+  ASSERT_TRUE(reply.ok()) << reply.error().message;
+  EXPECT_EQ(world->rows(kRows), "mine|unsent|0\nx1|title of row number 1|8\n");
+  ASSERT_EQ(reply->outcome.refused.size(), 2u);
+  for (const sync::RefusedRow& row : reply->outcome.refused) EXPECT_EQ(row.code, Code::clock_ahead) << row.key_json;
+  // A stamp of anybody else's there still refuses the whole.
+  b.peer.clock().set(system_clock().now_ms());
+  b.write("y", 1);
+  const Bytes ahead = b.frame();
+  request = b.request(ahead);
+  request.drift_ms = between - system_clock().now_ms();
+  EXPECT_EQ(code_of(store().push(request)), Code::clock_ahead);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreGoesBack, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
+                         [](const auto& of) { return of.param == StoreKind::embedded ? "embedded" : "postgres"; });
+
+}  // namespace
+}  // namespace rejoin::testing
