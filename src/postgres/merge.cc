@@ -791,7 +791,16 @@ void Merge::keep(std::vector<Plan>& plans) {
     crdt::RowRecord& record = plan.stored.record;
     if (record.alive) plan.stored.held.clear();
     if (!plan.echoed.empty()) {
-      record.write(plan.echoed, echo);
+      crdt::ColumnSet made = plan.echoed, filled;
+      // A row of this site's that comes back without what others wrote of it: a DEFAULT in its place is as old as the
+      // row, and gives way to them.
+      if (plan.action == Plan::insert && record.birth.site == Work::kOwnSite && !record.birth.bottom())
+        made.each([&](uint32_t c) {
+          if (record.stamp_of(c).bottom()) filled.add(c);
+        });
+      made -= filled;
+      record.write(filled, record.birth);
+      record.write(made, echo);
       crdt::canonicalise(record, work_.sites());
       work_.state.last = echo.hlc;
       log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.echoed);

@@ -631,7 +631,8 @@ class Run {
     for (int d = 0; d < kModelDevices; ++d) {
       EXPECT_EQ(difference(text(comparable(rows_of_device(d))), text(comparable(of_tenant(truth, tenant_of(d))))), "")
           << "device " << d << " (-) and PostgreSQL (+)";
-      device(d).peer.expect_sound();
+      // What refers to a row that was given up waits for it.
+      if (!went_back_ || disputed_.empty()) device(d).peer.expect_sound();
       EXPECT_EQ(look_at_rejections(d), 0u);
     }
     std::set<ModelRow> rows = oracle_.rows();
