@@ -16,8 +16,6 @@
 namespace rejoin::postgres {
 namespace {
 
-constexpr const char* kNotTaken =
-    "PostgreSQL did not take the row: a policy or a trigger kept it out, or its key is another tenant's";
 constexpr const char* kWaits =
     "SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = current_setting('rejoin.tenant'))";
 constexpr size_t kChunkRows = 10'000;
@@ -217,12 +215,6 @@ void Merge::refuse(const Incoming& row, Code code, const std::string& reason) {
   outcome_.refused.push_back(std::move(out));
 }
 
-// Row-level security hides a row from UPDATE and DELETE without a word.
-void Merge::refuse_not_taken(const Incoming& row) {
-  if (options_.persona.on()) return refuse(row, Code::forbidden, kRoleMayNot);
-  refuse(row, Code::refused, kNotTaken);
-}
-
 // What triggers make of a row may depend on how it was, and callers have policies in the way. Where others write much,
 // hopes are given up for a while: a vain one costs the work twice.
 Merge::Hope Merge::most_hope(Rows_ rows) const {
@@ -278,20 +270,6 @@ Status Merge::merge_rows(Rows_ rows, Hope hope, int round) {
   }
   refuse_by(*rows[0], error);
   return {};
-}
-
-void Merge::refuse_by(const Incoming& row, const SqlError& error) {
-  if (options_.persona.on() && error.state == "42501") {
-    refuse(row, Code::forbidden, kRoleMayNot);
-    return;
-  }
-  // "Failing row contains …": with columns that devices don't see.
-  const bool whole_row = error.state == "23502" || error.state == "23514";
-  refuse(row, error.state == "42501" ? Code::forbidden : Code::refused,
-         error.state.empty()
-             ? error.message
-             : "PostgreSQL refused the row: " + error.message +
-                   (error.detail.empty() || whole_row ? "" : " (" + error.detail + ")") + " [" + error.state + "]");
 }
 
 // Refused: PostgreSQL did not take one of the rows. Otherwise: something is not as was hoped. The savepoint holds what

@@ -9,11 +9,33 @@
 namespace rejoin::postgres {
 namespace {
 
+constexpr const char* kNotTaken =
+    "PostgreSQL did not take the row: a policy or a trigger kept it out, or its key is another tenant's";
 constexpr int kMostPasses = 8;           // over rows that wait for each other
 constexpr size_t kMostWritten = 20'000;  // rows, over all attempts
 constexpr int kMostGenerations = 64;     // of children of orphans
 
 }  // namespace
+
+// Row-level security hides a row from UPDATE and DELETE without a word.
+void Merge::refuse_not_taken(const Incoming& row) {
+  if (options_.persona.on()) return refuse(row, Code::forbidden, kRoleMayNot);
+  refuse(row, Code::refused, kNotTaken);
+}
+
+void Merge::refuse_by(const Incoming& row, const SqlError& error) {
+  if (options_.persona.on() && error.state == "42501") {
+    refuse(row, Code::forbidden, kRoleMayNot);
+    return;
+  }
+  // "Failing row contains …": with columns that devices don't see.
+  const bool whole_row = error.state == "23502" || error.state == "23514";
+  refuse(row, error.state == "42501" ? Code::forbidden : Code::refused,
+         error.state.empty()
+             ? error.message
+             : "PostgreSQL refused the row: " + error.message +
+                   (error.detail.empty() || whole_row ? "" : " (" + error.detail + ")") + " [" + error.state + "]");
+}
 
 // All at once, as they are. Gives why PostgreSQL did not take them.
 Result<std::optional<SqlError>> Merge::try_together(Rows_ rows) {
