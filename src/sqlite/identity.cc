@@ -103,7 +103,7 @@ Status rewrite_own_stamps(Work& work, int64_t after, uint32_t own, F&& change) {
 }
 
 // No table of the layout: files of which no identity has changed do without, and older builds pass it over.
-Status note_former(Context& ctx, uint32_t site) {
+Status note_former_site(Context& ctx, uint32_t site) {
   REJOIN_TRY(exec(ctx.db, "CREATE TABLE IF NOT EXISTS main.rejoin_identity(site INTEGER PRIMARY KEY)"));
   return exec(ctx.db, "INSERT OR IGNORE INTO main.rejoin_identity(site) VALUES(" + std::to_string(site) + ")");
 }
@@ -129,7 +129,7 @@ Result<std::vector<uint32_t>> own_sites(Work& work) {
 Status take_new_identity(Work& work) {
   Context& ctx = work.ctx();
   uint32_t old = work.state.site;
-  REJOIN_TRY(note_former(ctx, old));
+  REJOIN_TRY(note_former_site(ctx, old));
   REJOIN_ASSIGN(uint32_t fresh, intern_site(ctx, greater_site(ctx.random, ctx.sites[old])));
   // What is folded and unsent moves; what is not folded yet will get the new id anyhow.
   REJOIN_ASSIGN(int64_t sent, acknowledged(ctx));
