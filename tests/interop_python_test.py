@@ -175,36 +175,6 @@ class PythonTest(FolderTest):
             a.execute("SELECT rejoin_track('i', '{\"allow\":1}')").fetchone()
         a.execute("SELECT rejoin_track('i', '{\"allow_integer_key\":true}')").fetchone()
 
-    def test_a_statement_that_merged_what_lies_in_a_table_ended_halfway_without_a_reason(self):
-        notes = ("CREATE TABLE notes(id TEXT PRIMARY KEY, name TEXT UNIQUE); CREATE TABLE counts(n); INSERT INTO counts VALUES(0);"
-                 "CREATE TRIGGER i AFTER INSERT ON notes BEGIN UPDATE counts SET n = n + 1; END;")
-        changesets = []
-        for n, sql in enumerate(("('1', 'same'), ('2', 'a')", "('3', 'same'), ('4', 'b')", "('5', 'b')")):
-            db = extended(self.database(f"{n}.db", notes, ("notes",)))
-            db.execute("INSERT INTO notes VALUES" + sql)
-            changesets += db.execute("SELECT rejoin_changeset(0)").fetchone()
-            time.sleep(0.002)  # another millisecond: the first claim of a name wins
-        whole = "WITH news AS MATERIALIZED (SELECT c FROM inbox ORDER BY id) SELECT rejoin_apply(c) FROM news"
-        reads_on = {"SELECT rejoin_apply(c) FROM inbox": 1, "SELECT sum(rejoin_apply(c)) FROM inbox": 1,
-                    "SELECT rejoin_apply(c) FROM (SELECT c FROM inbox ORDER BY id LIMIT 9) WHERE c NOT NULL": 1,
-                    "SELECT rejoin_apply((SELECT c FROM inbox WHERE id = i.id)) FROM inbox AS i": 0,
-                    "SELECT rejoin_apply((SELECT c FROM inbox LIMIT 1)), rejoin_apply((SELECT c FROM inbox LIMIT 1 OFFSET 1))": 0}
-        for begin in ("", "BEGIN"):
-            for n, (statement, merged) in enumerate(reads_on.items()):
-                db = extended(self.database(f"{begin}{n}-inbox.db", notes + "CREATE TABLE inbox(id INTEGER PRIMARY KEY, c BLOB)", ("notes",)))
-                db.executemany("INSERT INTO inbox(c) VALUES(?)", [(c,) for c in changesets])
-                db.execute(begin)
-                with self.assertRaisesRegex(sqlite3.Error, "rejoin_apply: .*halfway.* MATERIALIZED"):
-                    db.execute(statement).fetchall()
-                self.assertEqual(db.in_transaction, bool(begin))
-                # The changeset of which a row waits was not merged at all, the one before was.
-                self.assertEqual(db.execute("SELECT id FROM notes ORDER BY id").fetchall(), [("1",), ("2",)][:2 * merged])
-                self.assertEqual(db.execute("SELECT count(*) FROM rejoin_parked").fetchone(), (0,))
-                db.execute(whole).fetchall()
-                self.assertEqual(db.execute("SELECT id FROM notes ORDER BY id").fetchall(), [("1",), ("2",), ("4",)])
-                self.assertEqual(db.execute("SELECT count(*) FROM rejoin_parked").fetchone(), (2,))
-                db.close()
-
     def test_untrack_leaves_nothing_behind(self):
         path = self.database()
         a = extended(path)

@@ -3,7 +3,6 @@
 #include <new>
 
 #include "sqlite/fold.h"
-#include "sqlite/reading_caller.h"
 #include "sqlite/triggers.h"
 
 namespace rejoin::sqlite {
@@ -68,7 +67,6 @@ Status Enforcement::begin(const Table& table) {
   const bool triggers = triggers_for(table);
   if (off_ && triggers_ == triggers) return {};
   REJOIN_TRY(end());
-  REJOIN_TRY(caller_outlives_expiry(ctx_.db));
   off_.emplace(ctx_.db, !triggers);
   triggers_ = triggers;
   if (!triggers) return {};

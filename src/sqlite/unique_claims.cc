@@ -1,7 +1,6 @@
 #include "sqlite/unique_claims.h"
 
 #include "sqlite/key_reader.h"
-#include "sqlite/reading_caller.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -56,8 +55,6 @@ Result<Trial> try_row(Context& ctx, const Table& table, const BaseWriter::Row& r
     if (table.columns[c].present && table.columns[c].not_null && row.values[c].type == crdt::ValueType::null)
       trial.refused = "NOT NULL constraint failed: " + table.name + "." + table.columns[c].name;
   if (!trial.refused.empty()) return trial;
-  // The triggers that keep the application's apart from the merge may have changed the schema in this transaction.
-  if (ctx.knows_nested) REJOIN_TRY(caller_outlives_rollback(ctx.db));
   Attempt attempt(ctx);
   REJOIN_TRY(attempt.begin());
   BaseWriter writer(ctx, table);
