@@ -119,7 +119,7 @@ TEST_F(PostgresGroupCommit, AStaleOrUnknownChainIsToldToItsPushingDeviceOnly) {
   b.token = replies[1]->next_chain_token;
   // A copy of a's file goes on from where a was; b goes on; c knows a token that was never given.
   a.token = old;
-  c.token = sync::make_chain_token(system_random(), 7, 0);
+  c.token = sync::make_chain_token(system_random(), 7);
   for (PushingDevice* d : {&a, &b, &c}) d->write("third");
   replies = push({a.request(), b.request(), c.request()});
   ASSERT_FALSE(replies[0].ok());

@@ -49,7 +49,7 @@ class PostgresTenantStore final : public TenantStore {
     const std::optional<sync::Chain> chain = read_chain(work.along[0]);
     // Another request may have begun the chain anew meanwhile.
     if (chain && sync::is_unknown(*chain, token)) {
-      out.through = sync::stamped_through(chain->token);
+      out.through = sync::stamped_through(chain->reply);
       db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
                Params().text(device).bytea(site.view()));
     }
@@ -240,7 +240,7 @@ class PostgresTenantStore final : public TenantStore {
     keep_clock_ahead(work, chunk);
     REJOIN_TRY(tell_rows(work, options.persona, reply.outcome.refused));
     const uint64_t counter = (chunk.chain ? chunk.chain->counter : 0) + 1;
-    reply.next_chain_token = sync::make_chain_token(tenant_.random, counter, work.state.last);
+    reply.next_chain_token = sync::make_chain_token(tenant_.random, counter);
     db_.send(
         "INSERT INTO rejoin.device(tenant, device, site, counter, token, nonce, reply, last_seen) VALUES "
         "(rejoin.tenant_id(), $1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, device, site) DO UPDATE SET counter = "
@@ -252,7 +252,7 @@ class PostgresTenantStore final : public TenantStore {
             .integer(static_cast<int64_t>(counter))
             .bytea(reply.next_chain_token)
             .bytea(request.nonce)
-            .bytea(sync::encode_outcome(reply.outcome))
+            .bytea(sync::encode_outcome(reply.outcome, work.state.last))
             .integer(request.now_ms));
     // Another may come behind it in the same transaction.
     db_.start();

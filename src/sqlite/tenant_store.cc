@@ -81,7 +81,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     REJOIN_ASSIGN(const std::optional<sync::Chain> chain, load_chain(device, site));
     // Another request may have begun the chain anew meanwhile.
     if (chain && sync::is_unknown(*chain, token)) {
-      out.through = sync::stamped_through(chain->token);
+      out.through = sync::stamped_through(chain->reply);
       REJOIN_TRY(forget_device(device, site));
     }
     REJOIN_TRY(work.commit());
@@ -225,7 +225,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
     REJOIN_TRY(keep_clock_ahead(work, request));
     REJOIN_TRY(tell_rows(work, request.who, reply.outcome.refused));
-    reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1, work.state.last);
+    reply.next_chain_token = sync::make_chain_token(ctx_.random, counter + 1);
     {
       REJOIN_ASSIGN(
           Statement * s,
@@ -234,7 +234,7 @@ class SqliteTenantStore final : public sync::TenantStore {
               "?3, ?4, ?5, ?6, ?7) "
               "ON CONFLICT(device, site) DO UPDATE SET counter=?3, token=?4, nonce=?5, reply=?6, last_seen=?7"));
       Use use(*s);
-      Bytes outcome = sync::encode_outcome(reply.outcome);
+      Bytes outcome = sync::encode_outcome(reply.outcome, work.state.last);
       s->bind_text(1, request.device);
       s->bind_blob(2, request.site.view());
       s->bind(3, static_cast<int64_t>(counter + 1));

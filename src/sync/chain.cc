@@ -5,12 +5,11 @@ namespace {
 
 // Of an outcome at rest: what was said before rows came with the server's values has none of them.
 constexpr uint8_t kWithServerRows = 2;
-// Counter and random bytes; behind them a stamp.
-constexpr size_t kLeastTokenBytes = 16;
+constexpr size_t kTokenBytes = 16;
 
 Link link_of_token(const Chain& known, BytesView token) {
   if (token == known.token) return Link::next;
-  const uint64_t theirs = token.size() >= kLeastTokenBytes ? load_be64(token.data()) : 0;
+  const uint64_t theirs = token.size() == kTokenBytes ? load_be64(token.data()) : 0;
   return theirs < known.counter ? Link::stale : Link::unknown;
 }
 
@@ -49,19 +48,13 @@ Status check_pull(const Chain* known, BytesView token) {
   }
 }
 
-Bytes make_chain_token(Random& random, uint64_t counter, crdt::Hlc last) {
+Bytes make_chain_token(Random& random, uint64_t counter) {
   Bytes token;
   put_be64(token, counter);
-  token += random.bytes(8);
-  put_be64(token, last);
-  return token;
+  return token + random.bytes(kTokenBytes - token.size());
 }
 
-crdt::Hlc stamped_through(BytesView token) {
-  return token.size() == kLeastTokenBytes + 8 ? load_be64(token.data() + kLeastTokenBytes) : 0;
-}
-
-Bytes encode_outcome(const ApplyOutcome& o) {
+Bytes encode_outcome(const ApplyOutcome& o, crdt::Hlc last) {
   Bytes out;
   put_varint(out, o.rows_seen);
   put_varint(out, o.rows_changed);
@@ -76,12 +69,14 @@ Bytes encode_outcome(const ApplyOutcome& o) {
     put_bytes(out, r.reason);
     put_bytes(out, r.server);
   }
+  put_be64(out, o.staged ? 0 : last);
   return out;
 }
 
-ApplyOutcome decode_outcome(BytesView in) {
+namespace {
+
+ApplyOutcome read_outcome(ByteReader& r) {
   ApplyOutcome o;
-  ByteReader r(in);
   o.rows_seen = r.varint();
   o.rows_changed = r.varint();
   o.rows_parked = r.varint();
@@ -98,6 +93,20 @@ ApplyOutcome decode_outcome(BytesView in) {
     o.refused.push_back(std::move(row));
   }
   return o;
+}
+
+}  // namespace
+
+ApplyOutcome decode_outcome(BytesView in) {
+  ByteReader r(in);
+  return read_outcome(r);
+}
+
+crdt::Hlc stamped_through(BytesView outcome) {
+  ByteReader r(outcome);
+  (void)read_outcome(r);
+  const crdt::Hlc last = r.be64();
+  return r.ok() ? last : 0;
 }
 
 }  // namespace rejoin::sync

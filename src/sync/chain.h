@@ -41,15 +41,16 @@ inline constexpr const char* kOwnStampAhead =
 Error stale_chain();
 Error unknown_chain();
 
-// be64 counter, 8 random bytes, be64 `last`: the newest stamp that the store has given or merged. The counter tells an
-// old token (a copied device) from one that this store never gave out (this store was restored). Older builds made
-// tokens without a stamp.
-Bytes make_chain_token(Random& random, uint64_t counter, crdt::Hlc last);
-// A store that has this token still has everything that it stamped up to here; 0: not known.
-crdt::Hlc stamped_through(BytesView token);
+// be64 counter, 8 random bytes. The counter tells an old token (a copied device) from one that this store never gave
+// out (this store was restored).
+Bytes make_chain_token(Random& random, uint64_t counter);
 
-// At rest, beside the chain: what a repeated push is answered with.
-Bytes encode_outcome(const ApplyOutcome& outcome);
+// At rest, beside the chain: what a repeated push is answered with, and `last`, the newest stamp that the store had
+// given or merged then.
+Bytes encode_outcome(const ApplyOutcome& outcome, crdt::Hlc last);
 ApplyOutcome decode_outcome(BytesView in);
+// A store that has this outcome still has everything that it stamped up to here. 0: not known, as while a push is
+// staged (it may be one that brings back what an earlier restore lost), or when an older build wrote it.
+crdt::Hlc stamped_through(BytesView outcome);
 
 }  // namespace rejoin::sync
