@@ -117,6 +117,25 @@ TEST_P(StoreGoesBack, StampsOfItsOwnThatAreAheadOfItsClockKeepNothingElseOut) {
   EXPECT_EQ(code_of(store().push(request)), Code::clock_ahead);
 }
 
+// A tenant's file that was made by copying a device's file has that device's site among its former ones.
+TEST(StoreGoesBackEmbedded, AClockThatIsAheadIsTheDevicesAlsoWhereTheServersFileIsACopyOfItsOwn) {
+  auto world = StoreWorld::make(StoreKind::embedded, kStoreTables);
+  StoreDevice a("a");
+  a.write("x", 1);
+  ASSERT_TRUE(a.push(world->store(), a.frame()).ok());
+  world->run(
+      "CREATE TABLE IF NOT EXISTS rejoin_identity(site INTEGER PRIMARY KEY);"
+      "INSERT INTO rejoin_identity SELECT id FROM rejoin_site WHERE site = x'" +
+      to_hex(a.site().view()) + "'");
+  a.peer.clock().set(system_clock().now_ms() + 3'600'000);
+  a.write("y", 1);
+  const Bytes ahead = a.frame();
+  sync::PushRequest request = a.request(ahead);
+  request.now_ms = system_clock().now_ms();
+  request.drift_ms = 60'000;
+  EXPECT_EQ(code_of(world->store().push(request)), Code::clock_ahead);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, StoreGoesBack, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
                          [](const auto& of) { return of.param == StoreKind::embedded ? "embedded" : "postgres"; });
 

@@ -77,6 +77,8 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
     allowed_ = ours_;
     allowed_.push_back(static_cast<uint32_t>(ctx_.sites.find(*options_.only_site)));  // no site's when unknown
   }
+  // The file may be a copy of the device's own: what that stamps is not from here.
+  if (options_.origin) std::erase(ours_, origin_);
   if (!options_.referee) {
     REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
     horizon_ = horizon.hlc;
