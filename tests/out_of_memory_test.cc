@@ -1,7 +1,7 @@
 // Allocations fail, SQLite's and C++'s: an operation completes or changes nothing, and the next try completes. An
 // allocation is known by the calls that led to it; what has the same path fails in the same way.
 //
-//   REJOIN_FAULT_PATHS=all   the first and the last allocation of every path (else 25 allocations, spread evenly)
+//   REJOIN_FAULT_PATHS=all   the first and the last allocation of every path (else at most 25, spread evenly)
 //   REJOIN_FAULT_STRIDE=n    every n-th allocation
 #include <execinfo.h>
 #include <gtest/gtest.h>
