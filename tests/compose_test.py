@@ -50,7 +50,8 @@ class ComposeTest(FolderTest):
         commands = [line[3:] for line in lines if line.startswith("#   ")]
         script, up = "\n".join(commands[:-1]), commands[-1]
         self.assertEqual(up.strip(), "docker compose -f deploy/compose.yaml up --build --detach")
-        subprocess.run(["bash", "-euc", script], cwd=self.folder, check=True, capture_output=True)
+        # Whatever the umask of whoever types them.
+        subprocess.run(["bash", "-euc", script], cwd=self.folder, check=True, capture_output=True, umask=0o077)
 
     def test_all_that_it_names_is_there(self):
         self.secrets()
