@@ -59,6 +59,16 @@ class Booted:
         if not os.path.exists("/lib/systemd/systemd"):
             raise AssertionError("there is no systemd here; scripts/setup --slow installs it")
         self.folder = tempfile.mkdtemp(prefix="rejoin-booted-", dir="/tmp")
+        self.group = self.log = self.process = None
+        try:
+            self.start()
+            wait_for(self.running)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
         given, root = os.path.join(self.folder, "given"), os.path.join(self.folder, "root")
         os.mkdir(root)
         os.chmod(self.folder, 0o755)
@@ -75,19 +85,14 @@ class Booted:
             at = next((words[1] for words in map(str.split, mounts) if words[2] == "cgroup2"), None)
         if at is None:
             raise AssertionError("no control groups (cgroup2) are mounted on this machine")
-        self.group = os.path.join(at, f"rejoin-test-{os.getpid()}")
-        os.mkdir(self.group)
+        group = os.path.join(at, f"rejoin-test-{os.getpid()}")
+        os.mkdir(group)
+        self.group = group
         self.log = open(os.path.join(self.folder, "log"), "w+b")
 
         self.process = subprocess.Popen(["bash", "-c", 'echo $$ >"$1" && shift && exec "$@"', "bash", os.path.join(self.group, "cgroup.procs"),
                                          "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--cgroup", "--net", "--uts", "--kill-child",
                                          "bash", "-c", BEFORE, "bash", root, given], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        try:
-            wait_for(self.running)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
 
     def running(self):
         if self.process.poll() is not None:
@@ -115,9 +120,12 @@ class Booted:
         return self.call("systemctl", "show", "--value", "--property", name, unit).stdout.strip()
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()  # its namespaces' processes, which --kill-child ends, and mounts go too
-        self.log.close()
+        """Of what there is: the start may have failed at any place."""
+        if self.process:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()  # its namespaces' processes, which --kill-child ends, and mounts go too
+        if self.log:
+            self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
         def gone():
@@ -128,4 +136,5 @@ class Booted:
             except OSError:  # while the last of them die
                 return False
 
-        wait_for(gone)
+        if self.group:
+            wait_for(gone)
