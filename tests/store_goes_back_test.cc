@@ -136,6 +136,18 @@ TEST(StoreGoesBackEmbedded, AClockThatIsAheadIsTheDevicesAlsoWhereTheServersFile
   EXPECT_EQ(code_of(world->store().push(request)), Code::clock_ahead);
 }
 
+// All rows from before tracking have one stamp, the least: it is below every bound, whenever they were lost.
+TEST(StoreGoesBackTo, ATimeBeforeATableWasTrackedGetsBackTheRowsThatWereThere) {
+  Peer server(kStoreSchema + "INSERT INTO todos VALUES('from before', 'x', 0)", kStoreNames);
+  const crdt::SiteId was = crdt::SiteId::from(server.site());
+  StoreDevice a("a");
+  a.peer.apply(server.changeset());
+  auto reader = codec::ChangesetReader::open(taken_back(a, was, crdt::hlc_of_ms(system_clock().now_ms())));
+  ASSERT_TRUE(reader.ok());
+  ASSERT_EQ(reader->blocks().size(), 1u);
+  EXPECT_EQ(reader->blocks()[0].rows, 1u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, StoreGoesBack, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
                          [](const auto& of) { return of.param == StoreKind::embedded ? "embedded" : "postgres"; });
 

@@ -130,7 +130,9 @@ class TableExtract {
 
   bool is_mine_to_tell(crdt::Stamp s) const { return s.site == site_ || s.site == back_site_; }
   bool goes(crdt::Stamp s) const {
-    return s.site == back_site_ ? s.hlc > since_ : !request_.only_site || s.site == site_;
+    if (s.site != back_site_) return !request_.only_site || s.site == site_;
+    // The stamp from before tracking is everywhere the same, and says nothing of when the row came.
+    return s.hlc > since_ || s.hlc <= crdt::kBeforeTrackingHlc;
   }
 
   bool all_from_skipped() const {
