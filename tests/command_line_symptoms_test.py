@@ -153,11 +153,11 @@ class SymptomsTest(FolderTest):
             self.assertIn("not both", self.refused(2, "admin", "tenants", "--data", self.path("s"), *more, env=env).err)
 
     def test_a_missing_action_did_not_say_which_there_are(self):
-        for command, words in (("pg", "init, track, untrack, status or doctor"), ("admin", "tenants, devices"), ("contract", "show, diff, check or push"),
+        for command, words in (("pg", "init, track, untrack, compact, status or doctor"), ("admin", "tenants, devices"), ("contract", "show, diff, check or push"),
                                ("live", "send or listen")):
             self.assertIn(words, self.refused(2, command).err)
         wrong = self.refused(2, "pg", "tarck").err
-        self.assertIn("init, track, untrack, status or doctor, not 'tarck'. Did you mean 'track'?", wrong)
+        self.assertIn("init, track, untrack, compact, status or doctor, not 'tarck'. Did you mean 'track'?", wrong)
 
     def test_dropping_a_table_was_called_no_dropping_of_an_index(self):
         db = extended(self.with_rows())

@@ -319,6 +319,46 @@ TEST_P(StoreSessions, AServerThatStartsEmptyGetsBackWhatADeviceHasThatMayRelay) 
   EXPECT_EQ(rejected(a), 0) << plain_rows(a.peer, "SELECT key, reason FROM rejoin_rejections");
 }
 
+// Nothing tells it that the server went back: it had these rows from another device.
+TEST_P(StoreSessions, WhoMayRelayFromNowOnPushesWhatTheServerItselfHadWritten) {
+  write(a, "a", 5);
+  settle();
+  world->back_up();
+  write(b, "b", 2);
+  world->run("INSERT INTO todos VALUES('s1', 'by SQL', 1)");
+  world->sync(b), world->sync(b);
+  const std::string before = world->rows(kTodos);
+  a.peer.apply(b.peer.changeset());
+  world->go_back();
+  world->sync(a);
+  EXPECT_EQ(todos(), 5);
+  a.caller.may_relay = true;
+  small_pages(150);
+  world->sync(a);
+  EXPECT_EQ(world->rows(kTodos), before);
+  expect_shows(a);
+  // Once.
+  EXPECT_EQ(world->sync(a).rows_pushed, 0u);
+}
+
+TEST_P(StoreSessions, AServerThatIsRecoveredAtAnotherAddressGetsWhatADeviceHasThatMayRelay) {
+  write(a, "a", 5);
+  settle();
+  world->back_up();
+  write(b, "b", 5);
+  settle();
+  const std::string before = world->rows(kTodos);
+  world->go_back();
+  world->sync(a), world->sync(a);
+  EXPECT_EQ(todos(), 5);
+  a.url = "http://moved";
+  a.caller.may_relay = true;
+  world->sync(a);
+  EXPECT_EQ(world->rows(kTodos), before);
+  expect_shows(a);
+  EXPECT_EQ(rejected(a), 0) << plain_rows(a.peer, "SELECT key, reason FROM rejoin_rejections");
+}
+
 TEST_P(StoreSessions, AClockTenYearsAheadNeitherWinsNorBlocks) {
   write(a, "x", 3);
   settle();

@@ -202,12 +202,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_ASSIGN(int64_t again, retry_rejections(work));
     // Changes of other sites were passed over while this device might not relay: they are looked for again.
     if (facts.may_relay) {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT may_relay FROM main.rejoin_peer WHERE url=?1"));
-      Use use(*s);
-      REJOIN_TRY(s->step());
-      const bool before = s->integer(0) != 0;
-      s->reset();
-      if (!before) REJOIN_TRY(push_from_start(false, {}));
+      REJOIN_ASSIGN(const bool before, may_relay());
+      if (!before) REJOIN_TRY(push_from_start(false, {}, true));
     }
     {
       REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET may_relay=?3, max_frame_bytes=?4, "
@@ -238,7 +234,12 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     }
     if (refused_token.empty()) {
       REJOIN_ASSIGN(bool moved, take_over_moved_server());
-      if (moved) return work.commit();
+      if (moved) {
+        // The place that the pushes had reached came along: who may relay here has not relayed up to it.
+        REJOIN_ASSIGN(const bool relays, may_relay());
+        if (relays) REJOIN_TRY(push_from_start(false, {}, true));
+        return work.commit();
+      }
     }
     REJOIN_TRY(fold(work));
     REJOIN_TRY(sqlite::take_new_identity(work));
@@ -306,36 +307,48 @@ class SqliteDeviceStore final : public sync::DeviceStore {
 
   // The next chunk starts a scan of everything; the frozen one is sent before. If `server` is the one that this file
   // knows, the scan takes back to it what it wrote and may have lost; one that was doing so goes on doing so.
-  // `always`: start the scan even if there is nothing of the server's here to take back.
-  Status push_from_start(bool always, const std::optional<sync::Restored>& server) {
+  // `always`: start the scan even if there is nothing of the server's here to take back. `own`: a scan of everybody's
+  // rows goes to the server with its own, too, of whatever time.
+  Status push_from_start(bool always, const std::optional<sync::Restored>& server, bool own = false) {
     codec::Cursor start;
     bool known = false;
     {
       REJOIN_ASSIGN(Statement * s, peer("SELECT push_cursor, site FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
-      if (const auto before = codec::decode_cursor(s->blob(0)); before && before->back != 0)
-        start.back = before->back, start.since = before->since;
+      start.own = own;
+      if (const auto before = codec::decode_cursor(s->blob(0))) {
+        start.own |= before->own;
+        if (before->back != 0) start.back = before->back, start.since = before->since;
+      }
       const BytesView site = s->blob(1);
       const int64_t id = site.size() == 16 ? ctx_.sites.find(crdt::SiteId::from(site)) : -1;
       known = server && id >= 0 &&
               std::any_of(server->sites.begin(), server->sites.end(),
-                          [&](const crdt::SiteId& own) { return own.view() == site; });
+                          [&](const crdt::SiteId& its) { return its.view() == site; });
       if (known && start.back != 0) start.since = std::min<uint64_t>(start.since, server->through);
       if (known && start.back == 0) start.back = static_cast<uint64_t>(id) + 1, start.since = server->through;
+      if (start.own) start.since = 0;
     }
     if (server && !known && !always) return {};
     // What this file has of another server's is nothing that this one has.
-    if (server && !known) start = {};
+    if (server && !known) start.back = start.since = 0;
     if (server && !known) REJOIN_TRY(run("UPDATE main.rejoin_peer SET site=NULL WHERE url=?1"));
     REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=?2, frozen_cursor=?2 WHERE url=?1"));
     Use use(*s);
     const Bytes place = codec::encode_cursor(start);
-    if (start.back == 0)
+    if (start == codec::Cursor())
       s->bind_null(2);
     else
       s->bind_blob(2, place);
     return s->run("starting to push from the beginning");
+  }
+
+  Result<bool> may_relay() {
+    REJOIN_ASSIGN(Statement * s, peer("SELECT may_relay FROM main.rejoin_peer WHERE url=?1"));
+    Use use(*s);
+    REJOIN_TRY(s->step());
+    return s->integer(0) != 0;
   }
 
   Result<int64_t> pushed_through() {
