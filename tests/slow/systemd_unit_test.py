@@ -124,12 +124,21 @@ class SystemdUnitTest(FolderTest):
         wait_for(lambda: subject() == "subject=CN = two")
         self.assertEqual(machine.property("rejoin", "MainPID"), pid)
 
-    def test_wrong_settings_are_told_once_not_every_two_seconds(self):
+    def test_wrong_settings_are_told_once_not_again_and_again(self):
         machine = self.machine({"/etc/rejoin/rejoin.toml": b'rate-devise = "20/s"\n'})
         machine.call("systemctl", "start", "rejoin", check=False)
         wait_for(lambda: "rate-device" in machine.call("journalctl", "--unit=rejoin", "--output=cat", "--no-pager").stdout)
         wait_for(lambda: machine.property("rejoin", "ActiveState") == "failed")
         self.assertEqual(machine.property("rejoin", "NRestarts"), "0")
+
+    def test_what_is_cured_from_elsewhere_needs_no_start_by_hand(self):
+        """As when PostgreSQL has no schema yet (the same exit status): here a key that somebody brings later."""
+        machine = self.machine({"/etc/rejoin/rejoin.toml": b'jwt-key = "/etc/rejoin/issuer.pem"\n'})
+        machine.call("systemctl", "start", "rejoin", check=False)
+        wait_for(lambda: int(machine.property("rejoin", "NRestarts")) > 0)
+        self.assertEqual(machine.property("rejoin", "ExecMainStatus"), "6")
+        machine.call("bash", "-c", "openssl genpkey -algorithm RSA 2>/dev/null | openssl pkey -pubout -out /etc/rejoin/issuer.pem")
+        self.answers(machine)
 
 
 if __name__ == "__main__":
