@@ -95,9 +95,13 @@ class ConfigTest(FolderTest):
 
     def test_a_mistyped_variable_is_told_what_it_may_be_meant_to_be(self):
         wrong = {"REJOIN_LOG_LEVLE": "debug", "REJOIN_DATA_DIR": "x"}
-        # Other commands' own, another program's, and what Kubernetes says of a service with this name.
+        # Other commands' own, another program's, and what Kubernetes says of services called rejoin and rejoin-postgres.
         right = {"REJOIN_TOKEN": "x", "REJOIN_SECRET": "x" * 64, "REJOIN_CONFIG": "", "REJOIN_WEATHER": "fine", "REJOIN_SERVICE_PORT": "8427",
-                 "REJOIN_PORT": "tcp://10.0.0.1:8427", "REJOIN_PORT_8427_TCP": "tcp://10.0.0.1:8427"}
+                 "REJOIN_PORT": "tcp://10.0.0.1:8427", "REJOIN_PORT_8427_TCP": "tcp://10.0.0.1:8427",
+                 "REJOIN_POSTGRES_SERVICE_HOST": "10.0.0.2", "REJOIN_POSTGRES_SERVICE_PORT": "5432", "REJOIN_POSTGRES_SERVICE_PORT_SQL": "5432",
+                 "REJOIN_POSTGRES_PORT": "tcp://10.0.0.2:5432", "REJOIN_POSTGRES_PORT_5432_TCP": "tcp://10.0.0.2:5432",
+                 "REJOIN_POSTGRES_PORT_5432_TCP_ADDR": "10.0.0.2", "REJOIN_POSTGRES_PORT_5432_TCP_PORT": "5432", "REJOIN_POSTGRES_PORT_5432_TCP_PROTO": "tcp",
+                 "REJOIN_LISTEN_PORT_53_UDP_ADDR": "10.0.0.3"}
         told = self.refused(2, "serve", env={**wrong, **right}).err
         for name, meant in (("REJOIN_LOG_LEVLE", "REJOIN_LOG_LEVEL"), ("REJOIN_DATA_DIR", "REJOIN_DATA")):
             self.assertIn(f"{name} is no setting and changes nothing. Did you mean {meant}?", told)

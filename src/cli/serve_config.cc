@@ -51,6 +51,23 @@ std::string variable_meant(const std::string& name, const std::vector<std::strin
   return near.empty() ? "" : " Did you mean " + std::string(kPrefix) + near.front() + "?";
 }
 
+// Kubernetes tells every container of the services beside it:
+// https://kubernetes.io/docs/concepts/services-networking/service/ Of one called `rejoin-postgres`:
+// REJOIN_POSTGRES_SERVICE_HOST, REJOIN_POSTGRES_PORT_5432_TCP_ADDR and their like.
+bool tells_of_service(std::string_view name, std::string_view value) {
+  if (name.find("_SERVICE_HOST") != name.npos || name.find("_SERVICE_PORT") != name.npos) return true;
+  for (std::string_view protocol : {"tcp://", "udp://", "sctp://"})
+    if (value.starts_with(protocol)) return true;
+  static constexpr std::string_view kPort = "_PORT_";
+  for (size_t at = name.find(kPort); at != name.npos; at = name.find(kPort, at + 1)) {
+    const size_t number = at + kPort.size(), end = name.find_first_not_of("0123456789", number);
+    if (end == name.npos || end == number) continue;
+    for (std::string_view protocol : {"_TCP", "_UDP", "_SCTP"})
+      if (name.substr(end).starts_with(protocol)) return true;
+  }
+  return false;
+}
+
 bool is_flag(const CLI::Option& option) { return option.get_items_expected_max() == 0; }
 bool takes_several(const CLI::Option& option) {
   return option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
@@ -128,10 +145,10 @@ std::vector<std::string> doubtful_variables(CLI::App& command) {
   for (const CLI::Option* option : settings_of(command)) known.push_back(variable_of(name_of(*option)));
   for (char** variable = environ; *variable; ++variable) {
     const std::string_view text = *variable;
-    const std::string name(text.substr(0, text.find('=')));
+    const size_t equals = std::min(text.find('='), text.size());
+    const std::string name(text.substr(0, equals));
     if (!name.starts_with(kPrefix) || std::find(known.begin(), known.end(), name) != known.end()) continue;
-    // Kubernetes tells of a service `rejoin` in this way.
-    if (name.starts_with("REJOIN_SERVICE_") || text.substr(name.size()).starts_with("=tcp://")) continue;
+    if (tells_of_service(name, text.substr(std::min(equals + 1, text.size())))) continue;
     if (const std::string meant = variable_meant(name, known); !meant.empty())
       out.push_back("the variable " + name + " is no setting and changes nothing." + meant);
   }
