@@ -100,10 +100,22 @@ class StartTest(FolderTest):
             second = self.refused_any("serve", "--data", self.path("s"), "--listen", "127.0.0.1:0")
             self.assertEqual(second.code, 5)
             self.assertIn(self.path("s"), second.err)
+            self.assertIn("most likely rejoin serve", second.err)
             self.assertEqual(sync_json(first, HELLO, token).status, 200)
             first.stop(signal.SIGKILL)
             with Server(self.path("s")) as next_one:
                 self.assertEqual(sync_json(next_one, HELLO, token).status, 200)
+
+    def test_a_data_folder_that_cannot_be_held_is_not_served(self):
+        os.makedirs(self.path("s"))
+        os.chmod(self.folder, 0o755)
+        binary, somebody = shutil.copy(REJOIN, self.path("rejoin")), 65534 if os.getuid() == 0 else os.getuid()
+        os.chown(self.path("s"), somebody, -1)
+        os.chmod(self.path("s"), 0o300)  # may be written to and entered, but not opened
+        done = subprocess.run([binary, "serve", "--data", self.path("s"), "--dev", "--listen", "127.0.0.1:0"], capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=60, user=somebody if os.getuid() == 0 else None)
+        self.assertEqual(done.returncode, 3, done)
+        self.assertIn("cannot open the data folder", done.stderr)
 
     def test_the_secret_is_the_owners_and_outlives_a_restart(self):
         with Server(self.path("s")) as server:

@@ -156,6 +156,7 @@ Result<int> run_serve(const ServeArguments& arguments, const std::vector<std::st
   // Its own keys, or its PostgreSQL's roles and passwords: no token would help.
   if (!started.ok()) return output.error(started.error(), doubts);
   for (const std::string& doubt : doubts) log->write(LogLevel::warning, "unknown_variable", {{"message", doubt}});
+  if (lock && !lock->doubt().empty()) log->write(LogLevel::warning, "not_locked", {{"message", lock->doubt()}});
   const std::unique_ptr<server::Server> running = std::move(*started);
   bool ipv6 = settings.http.address.find(':') != std::string::npos;
   const std::string scheme = settings.http.tls_cert_file.empty() ? "http://" : "https://";
