@@ -4,7 +4,6 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
-#include <limits>
 
 #include "cli/command.h"
 #include "cli/open.h"
@@ -130,7 +129,7 @@ void add_changes(Commands& commands) {
   command->add_option("TABLE", arguments->table, "Only this table");
   command->add_option("--since", arguments->since, "Only what came after this position (the SEQ column)")
       ->type_name("SEQ")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 62));  // below what the library makes of larger ones
   command->add_option("--limit", arguments->limit, "At most this many lines (100 unless told)")
       ->type_name("N")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));

@@ -225,12 +225,15 @@ void add_serve(Commands& commands) {
   command->add_flag("--dev", arguments->dev, "Accept requests without a token, as tenant 'dev'; loopback only");
   command->add_option("--max-body", arguments->max_body, "Largest request, after decompression (32M)")
       ->type_name("SIZE");
-  command->add_option("--max-rows", arguments->max_rows, "Most rows of a request (1048576)")->type_name("N");
+  command->add_option("--max-rows", arguments->max_rows, "Most rows of a request (1048576)")
+      ->type_name("N")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));
   command
       ->add_option("--max-value", arguments->max_value, "Largest text or blob; a row with a larger one is refused (8M)")
       ->type_name("SIZE");
   command->add_option("--max-connections", arguments->max_connections, "Most connections at once (1024)")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(CLI::Range(1, 10'000'000));
   command->add_option("--request-timeout", arguments->request_timeout, "How long a request may take (2m)")
       ->type_name("TIME");
   command->add_option("--drift", arguments->drift, "How far ahead of the server's clock a device's may be (5m)")
