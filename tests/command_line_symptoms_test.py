@@ -122,6 +122,10 @@ class SymptomsTest(FolderTest):
             self.assertIn(f"{flag} takes a number from 1 to ", self.refused(2, "serve", "--print-config", flag, value).err)
         self.assertNotIn("INT", self.ok("serve", "--help").out + self.ok("changes", "--help").out)
 
+    def test_an_option_without_its_value_was_told_the_type_of_the_library(self):
+        for command, flag, named in (("changes", "--limit", "N"), ("serve", "--log-level", "LEVEL"), ("serve", "--drift", "TIME")):
+            self.assertIn(f"{flag} needs a value: {named}\n", self.refused(2, command, *(() if command == "serve" else ("a.db",)), flag).err)
+
     def test_a_mistyped_option_was_named_together_with_its_value(self):
         self.assertIn("not expected here: --tables. Did you mean '--table'?", self.refused(2, "token", "--tenant", "t", "--device", "d", "--tables", "x=read").err)
 

@@ -18,6 +18,11 @@ namespace rejoin::cli {
 namespace {
 
 // Help for people: what it does, how to call it, one aligned list, an example. Lines end before column 100.
+// Without the "{one,of,these}" and "INT in [1 - 9]" that the library adds to ours.
+std::string own_type(const std::string& type) {
+  return type.substr(0, std::min({type.find(":{"), type.find(":UINT"), type.find(":INT")}));
+}
+
 class HelpFormatter : public CLI::Formatter {
  public:
   std::string make_usage(const CLI::App* app, std::string name) const override {
@@ -31,7 +36,7 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option(const CLI::Option* option, bool is_positional) const override {
     std::string name = is_positional ? option->get_name(true) : option->get_name(false, true);
     for (size_t at = name.find(','); at != std::string::npos; at = name.find(',', at + 2)) name.insert(at + 1, " ");
-    if (!is_positional && option->get_type_size() != 0) name += " " + type_of(*option);
+    if (!is_positional && option->get_type_size() != 0) name += " " + own_type(option->get_type_name());
     return entry(name, option->get_description());
   }
   std::string make_option_usage(const CLI::Option* option) const override {
@@ -40,12 +45,6 @@ class HelpFormatter : public CLI::Formatter {
   }
 
  private:
-  // Without the "{one,of,these}" and "INT in [1 - 9]" that the library adds to ours.
-  static std::string type_of(const CLI::Option& option) {
-    std::string type = option.get_type_name();
-    return type.substr(0, std::min({type.find(":{"), type.find(":UINT"), type.find(":INT")}));
-  }
-
   static std::string entry(const std::string& name, const std::string& text) {
     static constexpr size_t kIndent = 26, kWidth = 100;
     std::string line = "  " + name, out;
@@ -138,8 +137,9 @@ int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** ar
   // --drift: 1 required TIME missing
   static constexpr std::string_view kOneRequired = ": 1 required ", kMissing = " missing";
   if (const size_t at = message.find(kOneRequired); at != std::string::npos && message.ends_with(kMissing))
-    message = message.substr(0, at) + " needs a value: " +
-              message.substr(at + kOneRequired.size(), message.size() - at - kOneRequired.size() - kMissing.size());
+    message =
+        message.substr(0, at) + " needs a value: " +
+        own_type(message.substr(at + kOneRequired.size(), message.size() - at - kOneRequired.size() - kMissing.size()));
   // ACTION is required: init, track, …
   static constexpr std::string_view kRequired = " is required";
   if (message.ends_with(kRequired))
