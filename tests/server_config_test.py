@@ -81,8 +81,24 @@ class ConfigTest(FolderTest):
         self.refused_any("serve", "--config", self.folder)
         self.assertIn("--drift", self.refused(2, "serve", "--data", self.path("s"), "--drift", "").err)
         self.assertFalse(os.path.exists(self.path("s")))  # refused before anything is made
-        for value in ("loud", "x"):
-            self.assertIn("--log-level", self.refused(2, "serve", "--data", self.path("s"), env={"REJOIN_LOG_LEVEL": value}).err)
+
+    def test_a_wrong_value_is_told_by_where_it_came_from(self):
+        for name, value in (("drift", "5x"), ("log-level", "loud"), ("max-rows", "0"), ("rate-device", "3")):
+            variable = "REJOIN_" + name.upper().replace("-", "_")
+            for more in (("--print-config",), ("--data", self.path("s"))):
+                told = self.refused(2, "serve", *more, env={variable: value}).err
+                self.assertTrue(told.startswith("error: " + variable), told)
+                self.assertNotIn("--" + name, told)
+                file = self.config(f'{name} = "{value}"')
+                told = self.refused(2, "serve", *more, "--config", file).err
+                self.assertIn("c.toml", told.splitlines()[0])
+                self.assertIn(", line 1", told.splitlines()[0])
+                # The command line's is the one in force.
+                told = self.refused(2, "serve", *more, f"--{name}", value, env={variable: value}).err
+                self.assertIn("--" + name, told)
+        told = self.refused(2, "serve", "--print-config", "--max-body", "1M", env={"REJOIN_MAX_VALUE": "1M"}).err
+        self.assertIn("REJOIN_MAX_VALUE 1M does not fit into half of --max-body 1M", told)
+        self.assertFalse(os.path.exists(self.path("s")))
 
     def test_print_config_refuses_what_serve_refuses(self):
         for flag, value in (("--listen", "nonsense"), ("--max-body", "x"), ("--drift", "soon"), ("--rate-device", "3"), ("--quota-tenant-rows", "x"),

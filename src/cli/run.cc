@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -17,12 +18,12 @@
 namespace rejoin::cli {
 namespace {
 
-// Help for people: what it does, how to call it, one aligned list, an example. Lines end before column 100.
 // Without the "{one,of,these}" and "INT in [1 - 9]" that the library adds to ours.
 std::string own_type(const std::string& type) {
   return type.substr(0, std::min({type.find(":{"), type.find(":UINT"), type.find(":INT")}));
 }
 
+// Help for people: what it does, how to call it, one aligned list, an example. Lines end before column 100.
 class HelpFormatter : public CLI::Formatter {
  public:
   std::string make_usage(const CLI::App* app, std::string name) const override {
@@ -71,6 +72,13 @@ std::vector<std::string> command_names(CLI::App& app) {
 bool asks_for_json(int argc, char** argv) {
   for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i)
     if (std::strcmp(argv[i], "--json") == 0) return true;
+  return false;
+}
+
+// Is this option on the command line?
+bool writes(const std::string& option, int argc, char** argv) {
+  for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i)
+    if (const std::string_view word = argv[i]; word.substr(0, word.find('=')) == option) return true;
   return false;
 }
 
@@ -130,6 +138,14 @@ int usage_error(CLI::App& app, const CLI::ParseError& error, int argc, char** ar
       value != std::string::npos && range != std::string::npos && range > value)
     message = message.substr(0, value) + " takes a number from " + message.substr(range + kRange.size()) + ", not '" +
               message.substr(value + kValue.size(), range - value - kValue.size()) + "'";
+  // --log-level: …, when nobody wrote that, but REJOIN_LOG_LEVEL=…
+  for (const CLI::App* sub : app.get_subcommands())
+    for (const CLI::Option* option : sub->get_options())
+      for (const std::string& name : option->get_lnames())
+        if (const std::string word = "--" + name;
+            !option->get_envname().empty() && std::getenv(option->get_envname().c_str()) &&
+            (message.starts_with(word + ":") || message.starts_with(word + " ")) && !writes(word, argc, argv))
+          message.replace(0, word.size(), option->get_envname());
   // --token excludes --token-file
   static constexpr std::string_view kExcludes = " excludes ";
   if (const size_t at = message.find(kExcludes); message.starts_with("--") && at != std::string::npos)

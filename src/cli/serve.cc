@@ -251,7 +251,8 @@ void add_serve(Commands& commands) {
     REJOIN_TRY(apply_config(*command, arguments->config));
     const std::vector<std::string> doubts = doubtful_variables(*command);
     if (arguments->config.print) {
-      REJOIN_TRY(values_of(*arguments));
+      if (Result<server::Settings> values = values_of(*arguments); !values.ok())
+        return named_by_source(*command, arguments->config, values.error());
       print_config(*command, arguments->config, output);
       for (const std::string& doubt : doubts) output.warning(doubt);
       return kOk;
@@ -261,7 +262,7 @@ void add_serve(Commands& commands) {
     std::vector<std::string> hints = doubts;
     if (done.error().code != Code::unauthorized)  // it lacks a key, which no token gives it
       for (std::string& hint : hints_for(done.error().code)) hints.push_back(std::move(hint));
-    return output.error(done.error(), hints);
+    return output.error(named_by_source(*command, arguments->config, done.error()), hints);
   });
 }
 

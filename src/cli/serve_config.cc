@@ -104,27 +104,31 @@ bool has_password(const std::string& value) {
 
 struct Shown {
   std::vector<std::string> values;
-  std::string source;  // "command line", "REJOIN_…", "file", "default"
+  std::string source;  // as source_of
 };
 
-Shown shown(CLI::App& command, CLI::Option& option, const ConfigArguments& arguments) {
-  const std::string name = name_of(option);
+constexpr std::string_view kCommandLine = "command line", kDefault = "default";
+
+// One of these two, "REJOIN_…", or the file and the line.
+std::string source_of(CLI::App& command, const CLI::Option& option, const ConfigArguments& arguments) {
+  if (option.count() == 0) return std::string(kDefault);
   const std::vector<CLI::Option*>& given = command.parse_order();
+  if (std::find(given.begin(), given.end(), &option) != given.end()) return std::string(kCommandLine);
+  if (const auto line = arguments.lines.find(name_of(option)); line != arguments.lines.end())
+    return arguments.file + ", line " + std::to_string(line->second);
+  return option.get_envname();
+}
+
+Shown shown(CLI::App& command, CLI::Option& option, const ConfigArguments& arguments) {
   if (option.count() == 0) {
     option.capture_default_str();
     std::string text = option.get_default_str();
     if (is_flag(option)) text = "false";
     if (takes_several(option)) text.clear();
-    return {text.empty() ? std::vector<std::string>() : std::vector<std::string>{text}, "default"};
+    return {text.empty() ? std::vector<std::string>() : std::vector<std::string>{text}, std::string(kDefault)};
   }
-  Shown out{option.results(), ""};
+  Shown out{option.results(), source_of(command, option, arguments)};
   if (is_flag(option) && !out.values.empty()) out.values = {option.as<bool>() ? "true" : "false"};
-  if (std::find(given.begin(), given.end(), &option) != given.end())
-    out.source = "command line";
-  else if (const auto line = arguments.lines.find(name); line != arguments.lines.end())
-    out.source = arguments.file + ", line " + std::to_string(line->second);
-  else
-    out.source = option.get_envname();
   return out;
 }
 
@@ -138,6 +142,21 @@ void add_config_options(CLI::App& command, ConfigArguments& arguments) {
       ->type_name("FILE")
       ->envname("REJOIN_CONFIG");
   command.add_flag("--print-config", arguments.print, "Print the settings in force as such a file, and exit");
+}
+
+Error named_by_source(CLI::App& command, const ConfigArguments& arguments, Error error) {
+  if (error.code != Code::bad_argument) return error;
+  for (const CLI::Option* option : settings_of(command)) {
+    const std::string name = name_of(*option), word = "--" + name, source = source_of(command, *option, arguments);
+    if (source == kCommandLine || source == kDefault) continue;
+    const std::string better = source == option->get_envname() ? source : "'" + name + "' (" + source + ")";
+    std::string& text = error.message;
+    for (size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+      const char next = at + word.size() < text.size() ? text[at + word.size()] : ' ';
+      if (next != '-' && (next < 'a' || next > 'z')) text.replace(at, word.size(), better);
+    }
+  }
+  return error;
 }
 
 std::vector<std::string> doubtful_variables(CLI::App& command) {

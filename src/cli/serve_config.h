@@ -26,6 +26,10 @@ void add_config_options(CLI::App& command, ConfigArguments& arguments);
 // cure; and those of read_config.
 Status apply_config(CLI::App& command, ConfigArguments& arguments);
 
+// An error in what options were given calls them --drift: here by where the value came from, REJOIN_DRIFT or the file's
+// line, if that was not the command line.
+Error named_by_source(CLI::App& command, const ConfigArguments& arguments, Error error);
+
 // The variables REJOIN_… that are no setting, and that no other command reads either, but look like one: a sentence for
 // each, which names what may be meant.
 std::vector<std::string> doubtful_variables(CLI::App& command);
