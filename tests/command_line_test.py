@@ -512,11 +512,11 @@ class TerminalTest(FolderTest):
     """What only a terminal sees, through a pseudo-terminal."""
 
     def on_terminal(self, *arguments, env=None, heard=None):
-        """What it shows; `heard` is called with all of it so far, again and again."""
+        """What it shows; `heard` is called with all of it so far, again and again. self.process is what runs, then what has ended."""
         import pty
         parent, child = pty.openpty()
-        process = subprocess.Popen([REJOIN, *arguments], stdin=child, stdout=child, stderr=child,
-                                   env={**os.environ, "TERM": "xterm", **(env or {})})
+        self.process = subprocess.Popen([REJOIN, *arguments], stdin=child, stdout=child, stderr=child,
+                                        env={**os.environ, "TERM": "xterm", **(env or {})})
         os.close(child)
         out = b""
         while True:
@@ -530,7 +530,7 @@ class TerminalTest(FolderTest):
             if heard:
                 heard(out.decode(errors="replace"))
         os.close(parent)
-        process.wait()
+        self.process.wait()
         return out.decode(errors="replace")
 
     def test_colours_on_a_terminal_and_not_with_no_color(self):
@@ -571,14 +571,16 @@ class TerminalTest(FolderTest):
     def test_whoever_waits_for_another_program_is_told(self):
         with Server(self.path("s")) as server:
             token = server.token("a", "--schema")
-            for name, command in (("a.db", lambda path: ("sync", path, server.url, "--token", token)), ("b.db", lambda path: ("restore", path, "todos", "1"))):
+            sync, restore = (lambda path: ("sync", path, server.url, "--token", token)), (lambda path: ("restore", path, "todos", "1"))
+            # With EXCLUSIVE nobody reads either, not even the schema.
+            for name, command, mode in (("a.db", sync, "IMMEDIATE"), ("b.db", restore, "IMMEDIATE"), ("c.db", sync, "EXCLUSIVE"), ("d.db", restore, "EXCLUSIVE")):
                 path = self.database(name)
                 db = sqlite3.connect(path, isolation_level=None)
                 db.execute("INSERT INTO todos(id, title) VALUES('1', 'x')")
-                if name == "b.db":
+                if command is restore:
                     db.execute("DELETE FROM todos")
-                db.execute("BEGIN IMMEDIATE")
-                words = f"waiting for another program that writes '{path}', 5.0 s at most"
+                db.execute(f"BEGIN {mode}")
+                words = f"waiting for another program that writes '{path}', for up to 5.0 s each time"
 
                 def heard(text):
                     if words.split("'")[0] in text and db.in_transaction:
@@ -588,7 +590,22 @@ class TerminalTest(FolderTest):
                 self.assertFalse(db.in_transaction, shown)
                 self.assertNotIn("error", shown)
                 db.close()
-        self.assertIn(words, shown)  # whole where no line is redrawn
+                if command is restore:  # which redraws no line
+                    self.assertEqual(shown.count(words), 1, shown)
+
+    def test_ctrl_c_ends_the_wait_for_a_program_that_lets_nobody_read(self):
+        a, b = self.database("a.db"), self.database("b.db")
+        db, stopped = sqlite3.connect(b, isolation_level=None), []
+        db.execute("BEGIN EXCLUSIVE")
+
+        def heard(text):
+            if "waiting for another program" in text and not stopped:
+                stopped.append(self.process.send_signal(signal.SIGINT))
+
+        shown = self.on_terminal("merge", a, b, heard=heard, env={"COLUMNS": "200"})
+        db.close()
+        self.assertEqual(self.process.returncode, 130, shown)
+        self.assertIn(f"stopped while another program wrote to '{b}'", shown)
 
     def test_a_long_sync_shows_how_far_it_is(self):
         path = self.database()

@@ -4,8 +4,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <deque>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -16,7 +16,6 @@
 #include "cli/units.h"
 #include "contract/contract.h"
 #include "sqlite/functions.h"
-#include "sqlite/lock_wait.h"
 #include "sqlite/query.h"
 
 namespace rejoin::cli {
@@ -42,23 +41,20 @@ std::optional<uint64_t> room_beside(const std::string& path) {
 }
 
 // Whoever waits for another program should know it, and be able to stop it.
-void tell_of_locks(sqlite::Database& database, const std::string& path, int most_ms) {
+std::function<bool(int)> tell_of_locks(const std::string& path, int most_ms) {
   static constexpr int kSoon = 1'000;
-  static std::deque<sqlite::LockWait> waits;  // of all files that this process opens: they outlive the connections
-  waits.emplace_back(database.handle(), [path, most_ms, told = false](int waited_ms) mutable {
-    if (waited_ms < kSoon) told = false;
+  return [path, most_ms, told = false](int waited_ms) mutable {
     if (waited_ms >= kSoon)
-      Progress::held_up(
-          "waiting for another program that writes '" + printable(path) + "', " + duration_text(most_ms) + " at most",
-          !std::exchange(told, true));
+      Progress::held_up("waiting for another program that writes '" + printable(path) + "', for up to " +
+                            duration_text(most_ms) + " each time",
+                        !std::exchange(told, true));
     return waited_ms < most_ms && !interrupted();
-  });
+  };
 }
 
 Result<std::unique_ptr<sqlite::Database>> open_checked(const std::string& path,
                                                        const sqlite::DatabaseOptions& options) {
   REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, sqlite::Database::open(path, options));
-  tell_of_locks(*database, path, options.busy_timeout_ms);
   REJOIN_TRY(sqlite::register_functions(database->handle(), database->replica()));
   return database;
 }
@@ -79,6 +75,7 @@ Result<std::unique_ptr<sqlite::Database>> open_database(const std::string& path,
   options.create = mode == OpenMode::create;
   options.wal = !exists;  // an existing file keeps the journal mode that its owner chose
   options.read_only = !writable;
+  options.while_locked = tell_of_locks(path, options.busy_timeout_ms);
   return in_file(path, open_checked(path, options));
 }
 
@@ -87,6 +84,8 @@ Error in_file(const std::string& path, const Error& error) {
   const std::string& said = error.message;
   const std::string name = "'" + path + "'";
   auto says = [&](const char* words) { return said.find(words) != std::string::npos; };
+  if (error.code == Code::busy && says("locked") && interrupted())
+    return fail(Code::interrupted, "stopped while another program wrote to " + name);
   if (error.code == Code::busy && says("locked"))
     return fail(Code::busy, name + " is locked: another program writes to it; try again when that is done");
   if (error.code == Code::read_only && !says(name.c_str()))

@@ -49,7 +49,10 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, const 
   int rc = sqlite3_open_v2(path.c_str(), &raw, flags | SQLITE_OPEN_EXRESCODE, nullptr);
   std::unique_ptr<Database> database(new Database(path, raw));
   if (rc != SQLITE_OK) return open_error(path, raw, rc, "open");
-  sqlite3_busy_timeout(raw, options.busy_timeout_ms);
+  if (options.while_locked)
+    database->lock_wait_ = std::make_unique<LockWait>(raw, options.while_locked);
+  else
+    sqlite3_busy_timeout(raw, options.busy_timeout_ms);
 
   std::string setup;
   if (!options.read_only && options.wal) setup += "PRAGMA journal_mode=WAL;";

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "sqlite/lock_wait.h"
 #include "sqlite/replica.h"
 
 struct sqlite3;
@@ -21,6 +23,7 @@ struct DatabaseOptions {
   bool wal = true;         // journal_mode=WAL (kept as it is for read_only)
   bool full_sync = false;  // synchronous=FULL: a commit survives loss of power; otherwise NORMAL
   int busy_timeout_ms = 5'000;
+  std::function<bool(int waited_ms)> while_locked = {};  // in place of busy_timeout_ms: see LockWait
 };
 
 // Owns the connection; one thread at a time.
@@ -49,6 +52,7 @@ class Database {
   Database(std::string path, sqlite3* db) : path_(std::move(path)), db_(db) {}
   std::string path_;
   sqlite3* db_;
+  std::unique_ptr<LockWait> lock_wait_;
   std::unique_ptr<Replica> replica_;
   std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
 };
