@@ -60,8 +60,8 @@ Result<int> run_token(const TokenArguments& arguments, Output& output) {
     return kOk;
   }
   output.line(token);
-  // A person who looks at the token; scripts only want the token.
-  if (is_terminal(2) && fresh)
+  // Scripts too: whose folder is mistyped has a token that no server takes.
+  if (fresh)
     output.hint("'" + arguments.data +
                 "' had no secret and has a new one now: the token is good for a server that runs " +
                 "with this folder only");
