@@ -286,6 +286,14 @@ class SymptomsTest(FolderTest):
             self.assertIn("is full", done.err)
             os.remove(os.path.join(folder, "fill"))
             self.ok("merge", path, self.path("other.db"))
+            # What was begun there and cannot be whole does not stay behind.
+            large, kept, new = self.with_rows("large.db"), os.listdir(folder), os.path.join(folder, "new.db")
+            db = plain(large)
+            db.execute("UPDATE todos SET title = hex(zeroblob(3000000)) WHERE rowid = 1")
+            db.close()
+            done = self.refused(5, "merge", large, new, "--create")
+            self.assertIn("is full", done.err)
+            self.assertEqual(os.listdir(folder), kept)
         finally:
             subprocess.run(["umount", "-l", folder], check=True)
 

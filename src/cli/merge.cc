@@ -32,6 +32,28 @@ struct End {
   std::unique_ptr<sqlite::Database> database;
 };
 
+// A file that this merge makes goes again if the merge fails before it has everything; one that was stopped keeps its
+// whole pages.
+class MadeFile {
+ public:
+  MadeFile(const std::string& path, bool may_make) : path_(path) {
+    std::error_code ignored;
+    ours_ = may_make && !std::filesystem::exists(std::filesystem::symlink_status(path, ignored));
+  }
+  MadeFile(const MadeFile&) = delete;
+  MadeFile& operator=(const MadeFile&) = delete;
+  ~MadeFile() {
+    if (!ours_ || interrupted()) return;
+    std::error_code ignored;
+    for (const char* end : {"", "-wal", "-shm", "-journal"}) std::filesystem::remove(path_ + end, ignored);
+  }
+  void keep() { ours_ = false; }
+
+ private:
+  const std::string& path_;
+  bool ours_;
+};
+
 Result<uint64_t> rows_of(sqlite::Database& database) {
   REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tables, database.replica().tables());
   uint64_t rows = 0;
@@ -127,6 +149,7 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
     return fail(Code::bad_argument, "'" + arguments.a + "' and '" + arguments.b + "' are the same file; name two");
   catch_interrupts();
   std::optional<Progress> progress(std::in_place, "merging " + arguments.a + " and " + arguments.b, output.json());
+  MadeFile made(arguments.b, arguments.create);
   End a{arguments.a, nullptr}, b{arguments.b, nullptr};
   REJOIN_ASSIGN(a.database, open_database(a.path, OpenMode::write));
   REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tracked, in_file(a.path, a.database->replica().tables()));
@@ -146,6 +169,7 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
                                        shell_word(arguments.b) + " --all), or let them be made as they are in " +
                                        arguments.a + ": --create");
   REJOIN_ASSIGN(Moved there, pull(a, b, page_bytes, *progress));
+  made.keep();
   progress->set(0);
   REJOIN_ASSIGN(Moved back, pull(b, a, page_bytes, *progress));
   progress.reset();  // its line goes before the result's comes
