@@ -75,10 +75,11 @@ class TableExtract {
   Status add(BytesView key, BytesView stored, bool whole, bool life, const crdt::ColumnSet* columns) {
     if (!crdt::decode_record(stored, ctx_.sites.size(), record_))
       return fail(Code::corrupt, "the record of a row in \"" + table_->name + "\" is damaged; run rejoin doctor");
-    bool rejected = false;
+    refused_.reset();
     if (rejections_) {
-      REJOIN_ASSIGN(rejected, is_rejected(ctx_, table_->name, key));
+      REJOIN_ASSIGN(refused_, refused_versions(ctx_, table_->name, key));
     }
+    const bool rejected = refused_.has_value();
     whole |= rejected;
     life |= whole;
     send_.clear();
@@ -93,7 +94,7 @@ class TableExtract {
       }
     }
     send_ &= present_;
-    if (whole && skip_site_ != kNoSite && all_from_skipped()) return {};
+    if (whole && !rejected && skip_site_ != kNoSite && all_from_skipped()) return {};
     life = life && !record_.live.bottom() && (goes(record_.live) || (!record_.birth.bottom() && goes(record_.birth)));
     if (send_.empty() && !life) return {};
     values_.clear();
@@ -128,11 +129,20 @@ class TableExtract {
  private:
   static constexpr uint32_t kNoSite = ~uint32_t{0};
 
-  bool is_mine_to_tell(crdt::Stamp s) const { return s.site == site_ || s.site == back_site_; }
+  bool is_mine_to_tell(crdt::Stamp s) const { return s.site == site_ || s.site == back_site_ || was_refused(s); }
   bool goes(crdt::Stamp s) const {
+    if (was_refused(s)) return true;
     if (s.site != back_site_) return !request_.only_site || s.site == site_;
     // The stamp from before tracking is everywhere the same, and says nothing of when the row came.
     return s.hlc > since_ || s.hlc <= crdt::kBeforeTrackingHlc;
+  }
+
+  // A part of the row that went back to the server, and was refused: it goes again with the rest.
+  bool was_refused(crdt::Stamp s) const {
+    if (!refused_ || s.bottom()) return false;
+    return s == refused_->live || s == refused_->birth ||
+           std::any_of(refused_->groups.begin(), refused_->groups.end(),
+                       [&](const crdt::CellGroup& g) { return s == g.stamp; });
   }
 
   bool all_from_skipped() const {
@@ -188,6 +198,7 @@ class TableExtract {
   crdt::ColumnSet present_, send_;
   std::optional<RowReader> rows_, shadow_;
   crdt::RowRecord record_;
+  std::optional<crdt::RowRecord> refused_;  // of it, if it is listed
   std::vector<crdt::ValueRef> values_;
 };
 

@@ -187,6 +187,19 @@ Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key) {
   return s->step("looking for a rejection");
 }
 
+Result<std::optional<crdt::RowRecord>> refused_versions(Context& ctx, std::string_view table, BytesView key) {
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("SELECT versions, held FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
+  Use use(*s);
+  s->bind_text(1, table);
+  s->bind_blob(2, key);
+  REJOIN_ASSIGN(bool row, s->step("reading a rejection"));
+  if (!row) return std::optional<crdt::RowRecord>();
+  crdt::RowRecord versions;
+  if (s->integer(1) != 0 || !crdt::decode_record(s->blob(0), ctx.sites.size(), versions)) versions = {};
+  return std::optional(std::move(versions));
+}
+
 Status release_rejection(Context& ctx, std::string_view table, BytesView key) {
   REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_rejections SET held=0 WHERE table_name=?1 AND k=?2"));
   Use use(*s);

@@ -28,6 +28,8 @@ Status note_not_taken(Context& ctx, const std::vector<sync::RefusedRow>& rows);
 Status release_rejection(Context& ctx, std::string_view table, BytesView key);
 Result<bool> has_rejections(Context& ctx);
 Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key);
+// What was refused of a row; a record without versions when it is listed for something else. Nothing: it is not listed.
+Result<std::optional<crdt::RowRecord>> refused_versions(Context& ctx, std::string_view table, BytesView key);
 // The server has taken what is in this frame: its rows are not listed any more.
 Status forget_rejections(Context& ctx, BytesView frame);
 // News of a listed row from the server that refused it: what it is said to have follows.
