@@ -92,7 +92,7 @@ TEST_P(StoreGoesBack, StampsOfItsOwnThatAreAheadOfItsClockKeepNothingElseOut) {
   a.peer.run("UPDATE todos SET done = 8 WHERE id = 'x1'; INSERT INTO todos VALUES('mine', 'unsent', 0)");
   ASSERT_TRUE(a.peer.rejoin().fold().ok());
   world->back_up();
-  const auto later = [] { std::this_thread::sleep_for(std::chrono::milliseconds(5)); };
+  const auto later = [] { std::this_thread::sleep_for(std::chrono::milliseconds(500)); };  // longer than a push waits
   later();
   const int64_t between = system_clock().now_ms();
   later();
