@@ -10,7 +10,7 @@ import unittest
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop")]
 from http_peer import metrics  # noqa: E402
-from support import PostgresStoreTest, REJOIN, Server, plain, rows  # noqa: E402
+from support import PostgresStoreTest, REJOIN, Run, Server, plain, rows  # noqa: E402
 
 TODOS = "CREATE TABLE todos(id text PRIMARY KEY, title text);"
 
@@ -69,6 +69,50 @@ class CompactTest(PostgresStoreTest):
             self.assertEqual((self.status()["tables"][0]["records"], self.status()["tables"][0]["alive"]), (2, 2))
             self.assertEqual(metrics(server)["rejoin_postgres_deletions_forgotten_total"], 2)
         self.assertIn("sound", self.pg("doctor").out)
+
+    def test_who_comes_late_after_a_restore_keeps_what_the_server_lost_and_forgot(self):
+        self.tracked(TODOS + "INSERT INTO todos VALUES('gone', 'x')", "public.todos")
+        device, other = (self.database(name, TODOS, ("todos",)) for name in ("device.db", "other.db"))
+
+        def sync(server, path, *sql):
+            for statement in sql:
+                db = plain(path)
+                db.execute(statement)
+                db.close()
+            return Run("sync", path, server.url, "--token", server.token(os.path.basename(path), tenant="main"))
+
+        def serve():
+            return Server(self.path("server"), *self.at_store())
+
+        with serve() as server:
+            sync(server, device, "INSERT INTO todos VALUES('before', 'x')")
+            sync(server, other, "INSERT INTO todos VALUES('other', 'x')")
+        self.postgres.stop()
+        self.postgres.back_up()
+        self.postgres.start()
+        with serve() as server:
+            self.sql("INSERT INTO todos VALUES('by SQL', 'x')")
+            sync(server, device)
+            sync(server, device, "INSERT INTO todos VALUES('by the device', 'x')")
+            sync(server, device)
+        self.postgres.stop()
+        self.postgres.go_back()
+        self.postgres.start()
+        with serve() as server:
+            self.sql("DELETE FROM todos WHERE id = 'gone'")
+            sync(server, other)
+            time.sleep(0.1)  # deletions of this very moment are kept
+            self.compact("--keep-days", 0)
+            for _ in range(2):
+                sync(server, device)
+        shown = [row[0] for row in rows(device)]
+        for key in ("by SQL", "by the device"):
+            self.assertIn(key, shown)
+        self.assertNotIn("gone", shown)
+        db = plain(device)
+        listed = db.execute("SELECT key, code FROM rejoin_rejections ORDER BY key").fetchall()
+        db.close()
+        self.assertEqual(listed, [('["by SQL"]', "before_horizon"), ('["by the device"]', "before_horizon")])
 
     def test_what_makes_no_sense_is_refused(self):
         self.tracked(TODOS, "public.todos")

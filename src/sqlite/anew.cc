@@ -57,7 +57,7 @@ Status write_anew_later(Context& ctx, const Table& table, BytesView key) {
 }  // namespace
 
 Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
-                           const std::optional<crdt::SiteId>& server) {
+                           const std::optional<crdt::SiteId>& server, std::optional<crdt::Hlc> lost_since) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(const crdt::Hlc horizon, told_horizon(ctx, refused));
   if (horizon == 0) return int64_t{0};
@@ -96,7 +96,8 @@ Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
       // The log of a file that was never sent may have been compacted.
       const bool never_sent =
           unsent.contains({table->name, row.key}) || (mine.sent == 0 && state.record.birth.site == work.state.site);
-      held = !before && !never_sent && !news.contains({table->name, row.key});
+      held = !before && !never_sent && !news.contains({table->name, row.key}) &&
+             !(lost_since && crdt::newest_stamp(state.record) > *lost_since);
       const bool old = state.record.visible() && state.record.birth.hlc <= horizon;
       // Sent under a former name: whether it was deleted there is known when all is pulled.
       if (!before && !never_sent && old && announced.contains({table->name, row.key}))

@@ -124,6 +124,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     int64_t through = 0;
     std::optional<crdt::SiteId> server;
     std::optional<uint32_t> given_back;
+    std::optional<crdt::Hlc> lost_since;
     {
       REJOIN_ASSIGN(Statement * s,
                     peer("SELECT nonce, frozen, may_relay, frozen_through, site, push_cursor FROM main.rejoin_peer "
@@ -140,6 +141,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       if (s->blob(4).size() == 16) server = crdt::SiteId::from(s->blob(4));
       const auto read_from = codec::decode_cursor(s->blob(5));
       if (read_from && read_from->back != 0) given_back = static_cast<uint32_t>(read_from->back - 1);
+      if (read_from && read_from->since != 0) lost_since = read_from->since;
       // What was exported is frozen for good: later stamps must be above it, whatever the clock says.
       frame = s->blob(1);
       crdt::Hlc exported = newest_own_stamp(frame, ctx_.sites[work.state.site]);
@@ -158,13 +160,13 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     if (std::any_of(refused.begin(), refused.end(),
                     [](const sync::RefusedRow& row) { return row.code == Code::before_horizon; })) {
       REJOIN_TRY(fold(work));
-      REJOIN_ASSIGN(anew, write_anew(work, refused, server));
+      REJOIN_ASSIGN(anew, write_anew(work, refused, server, lost_since));
     }
     // A chunk of a larger transaction waits there: what is refused of it comes with the last one's acknowledgement.
     if (is_server() && is_last(frame)) REJOIN_TRY(note_sent(ctx_, through));
     REJOIN_TRY(forget_rejections(ctx_, frame));
     REJOIN_TRY(settle_discarded(work, frame, refused));
-    REJOIN_TRY(note_refused(work, refused, frame, {may_relay, given_back}));
+    REJOIN_TRY(note_refused(work, refused, frame, {may_relay, given_back, lost_since}));
     REJOIN_TRY(evict_what_can_leave(work));
     REJOIN_TRY(work.commit());
     return anew > 0;
@@ -326,9 +328,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       known = server && id >= 0 &&
               std::any_of(server->sites.begin(), server->sites.end(),
                           [&](const crdt::SiteId& its) { return its.view() == site; });
-      if (known && start.back != 0) start.since = std::min<uint64_t>(start.since, server->through);
-      if (known && start.back == 0) start.back = static_cast<uint64_t>(id) + 1, start.since = server->through;
-      if (start.own) start.since = 0;
+      if (known) {
+        // At least 1 where the chain is unknown, which is below everything: a horizon is not the last word then.
+        const uint64_t marked = always || start.since != 0 ? 1 : 0;
+        uint64_t since = start.own ? 0 : server->through;
+        if (start.back != 0) since = std::min<uint64_t>(since, start.since);
+        if (start.back == 0) start.back = static_cast<uint64_t>(id) + 1;
+        start.since = std::max(since, marked);
+      }
     }
     if (server && !known && !always) return {};
     // What this file has of another server's is nothing that this one has.

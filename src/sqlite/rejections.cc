@@ -109,7 +109,8 @@ Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, Bytes
       if (rejection.versions == crdt::RowRecord())
         rejection.versions = relayed.all ? mine.record : crdt::part_of_sites(mine.record, pushed);
       const bool of_server = relayed.site && crdt::only_of_site(rejection.versions, *relayed.site);
-      if (of_server && (row.code == Code::forbidden || row.code == Code::before_horizon)) continue;
+      const bool lost = relayed.lost_since && crdt::newest_stamp(mine.record) > *relayed.lost_since;
+      if (of_server && (row.code == Code::forbidden || (row.code == Code::before_horizon && !lost))) continue;
       rejection.versions.hidden = false;
       if (!shares_versions(mine.record, rejection.versions)) continue;
       REJOIN_TRY(join_held(ctx, rejection, mine.record));

@@ -13,8 +13,9 @@ namespace rejoin::sqlite {
 
 // What beside its own writes a device pushed.
 struct Relayed {
-  bool all = false;                   // everybody's
-  std::optional<uint32_t> site = {};  // this site's: the server's, to which it went back
+  bool all = false;                          // everybody's
+  std::optional<uint32_t> site = {};         // this site's: the server's, to which it went back
+  std::optional<crdt::Hlc> lost_since = {};  // what the server has lost after a restore is stamped later
 };
 // Rows of a frame that a server has refused. `frame`: what was pushed last. Rows of which nothing that was refused is
 // here any more, because it was discarded while it was on its way, are not listed; nor are those that only went back to
