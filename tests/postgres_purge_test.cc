@@ -94,6 +94,23 @@ TEST_F(PostgresPurge, AnyNodeGoesOnWhereTheLookOfAnotherEnded) {
   EXPECT_EQ(sql->rows("SELECT looked, look_tbl, look_k FROM rejoin.tenant"), looked);
 }
 
+// A new tenant's day begins by PostgreSQL's clock.
+TEST_F(PostgresPurge, ANodeWhoseClockIsBehindTheDatabaseDoesNotForgetBeforeTheDayIsOver) {
+  leave_deletions(30);
+  sql->run("UPDATE rejoin.tenant SET looked = " + std::to_string(server->now_ms() + 3'000));
+  for (int i = 0; i < 2; ++i) {
+    a.peer.run("UPDATE t SET v = v + 1 WHERE id = 'mine'");
+    sync();
+  }
+  EXPECT_EQ(server->records(), 81);
+  pass(2);
+  for (int i = 0; i < 2; ++i) {
+    a.peer.run("UPDATE t SET v = v + 1 WHERE id = 'mine'");
+    sync();
+  }
+  EXPECT_EQ(server->records(), 51);
+}
+
 TEST_F(PostgresPurge, ADryRunCountsAndChangesNothing) {
   leave_deletions(30);
   const std::string look = "SELECT horizon, purged, floor, tail FROM rejoin.tenant";

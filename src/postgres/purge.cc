@@ -265,7 +265,8 @@ Result<Purged> purge_some(Connection& db, Tenant& tenant, const Purge& purge, Pu
 }
 
 Status purge_a_little(Connection& db, Tenant& tenant, std::optional<int64_t> looked_ms, int64_t now_ms) {
-  if (!looked_ms || (now_ms >= *looked_ms && now_ms < *looked_ms + kMsPerDay)) return {};
+  // PostgreSQL's clock says when a tenant was made, this node's what is now.
+  if (!looked_ms || (now_ms > *looked_ms - kMsPerDay && now_ms < *looked_ms + kMsPerDay)) return {};
   const Purge purge{now_ms, {}, false, kRecordsAtOnce};
   constexpr const char* kPlace =
       "SELECT coalesce(look_tbl, 0)::int8, coalesce(look_k, ''), looked FROM rejoin.tenant WHERE id = "
