@@ -1,6 +1,7 @@
 // A store that went back to a backup: what it says of itself, and that it takes back what it wrote itself and lost.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "codec/changeset.h"
@@ -146,6 +147,52 @@ TEST(StoreGoesBackTo, ATimeBeforeATableWasTrackedGetsBackTheRowsThatWereThere) {
   ASSERT_TRUE(reader.ok());
   ASSERT_EQ(reader->blocks().size(), 1u);
   EXPECT_EQ(reader->blocks()[0].rows, 1u);
+}
+
+// A device that only read since the backup. Its place lies beyond what the store forgot since.
+TEST_P(StoreGoesBack, WhoReadWhatWasLostHearsOfADeletionThatIsForgottenSince) {
+  StoreDevice reader("reader"), other("other");
+  other.write("a", 3);
+  push_all(other);
+  reader.take_all(store());
+  reader.write("r", 1);
+  push_all(reader);
+  world->back_up();
+  for (int i = 0; i < 6; ++i) world->run("INSERT INTO todos VALUES('lost" + std::to_string(i) + "', 'by SQL', 0)");
+  reader.take_all(store());
+  const Bytes lost = reader.cursor;
+  world->go_back();
+  world->run("DELETE FROM todos WHERE id = 'a1'");
+  other.cursor.clear();
+  other.take_all(store()), other.take_all(store());
+  for (const char* device : {"reader", "other"}) world->age_device(device);
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  world->forget_deletions();
+  // Of it nothing is left here, and its former readers are told to let it go.
+  sync::PullRequest request = reader.pull();
+  auto page = store().pull(request);
+  ASSERT_TRUE(page.ok()) << page.error().message;
+  EXPECT_TRUE(page->restarted);
+  const auto all_older = [](const sync::EvictedRows& rows) { return rows.table == "todos" && rows.horizon != 0; };
+  EXPECT_TRUE(std::any_of(page->evicted.begin(), page->evicted.end(), all_older));
+  // An edit of it is judged, and not taken for one that waits for its insert.
+  reader.peer.run("UPDATE todos SET done = 7 WHERE id = 'a1'");
+  const Bytes frame = reader.frame();
+  sync::PushRequest push = reader.request(frame);
+  push.cursor = lost;
+  auto reply = reader.push(store(), push);
+  ASSERT_TRUE(reply.ok()) << reply.error().message;
+  ASSERT_EQ(reply->outcome.refused.size(), 1u);
+  EXPECT_EQ(reply->outcome.refused[0].code, Code::before_horizon);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos WHERE id = 'a1'"), 0);
+  // Once it has read everything it is where all are.
+  reader.take_all(store());
+  const Bytes now = reader.cursor;
+  EXPECT_EQ(reader.take_all(store()), 0u);
+  page = store().pull(reader.pull());
+  ASSERT_TRUE(page.ok()) << page.error().message;
+  EXPECT_EQ(page->evicted.size(), 0u);
+  EXPECT_EQ(reader.cursor, now);
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, StoreGoesBack, ::testing::Values(StoreKind::embedded, StoreKind::postgres),

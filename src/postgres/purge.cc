@@ -7,6 +7,7 @@
 #include "codec/merged_list.h"
 #include "crdt/admission.h"
 #include "postgres/view.h"
+#include "sync/page_place.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -230,16 +231,22 @@ Result<int64_t> compact_log(Work& work, int64_t now_ms, std::optional<int64_t> k
   return static_cast<int64_t>(gone.affected());
 }
 
-Result<bool> missed_deletions(Work& work, const std::string& device, const crdt::SiteId& site, BytesView cursor) {
+void send_place(Connection& db, const std::string& device, const crdt::SiteId& site, BytesView cursor) {
+  const auto place = codec::decode_cursor(cursor);
+  db.send(
+      "SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2 AND "
+      "acknowledged < 0), (SELECT token FROM rejoin.log WHERE tenant = rejoin.tenant_id() AND seq >= $3 ORDER BY seq "
+      "LIMIT 1)",
+      Params().text(device).bytea(site.view()).integer(place ? static_cast<int64_t>(place->position) : 0));
+}
+
+bool missed_deletions(const Work& work, const Rows& place, BytesView cursor) {
   if (work.state.horizon == 0) return false;
-  if (!cursor.empty()) {
-    const auto place = codec::decode_cursor(cursor);
-    return place && static_cast<int64_t>(place->position) < work.state.purged;
-  }
-  REJOIN_ASSIGN(Rows rows, work.db().query("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = $1::integer AND "
-                                           "device = $2 AND site = $3 AND acknowledged < 0)",
-                                           Params().integer(work.state.id).text(device).bytea(site.view())));
-  return rows.integer(0, 0) != 0;
+  const bool marked = place.integer(0, 0) != 0;
+  if (cursor.empty()) return marked;
+  const auto at = codec::decode_cursor(cursor);
+  const auto token = place.is_null(0, 1) ? std::nullopt : std::optional<int64_t>(place.integer(0, 1));
+  return at && sync::missed_deletions(*at, token, {work.state.tail, work.state.floor, work.state.purged}, marked);
 }
 
 Result<Purged> purge_some(Connection& db, Tenant& tenant, const Purge& purge, PurgePlace& place) {

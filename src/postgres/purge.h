@@ -16,8 +16,10 @@ inline constexpr int64_t kLongestKeepDays = 100 * 366;
 // that a cursor that stands there is still known. How many went.
 Result<int64_t> compact_log(Work& work, int64_t now_ms, std::optional<int64_t> keep_days = {});
 
-// Has this device missed deletions that are forgotten here? `cursor`: where it reads on; empty: not said.
-Result<bool> missed_deletions(Work& work, const std::string& device, const crdt::SiteId& site, BytesView cursor);
+// Has this device missed deletions that are forgotten here? `cursor`: where it reads on; empty: not said. Of what is
+// asked first, in one result, the second tells.
+void send_place(Connection& db, const std::string& device, const crdt::SiteId& site, BytesView cursor);
+bool missed_deletions(const Work& work, const Rows& place, BytesView cursor);
 
 // Where a look through all records stands.
 struct PurgePlace {

@@ -174,19 +174,21 @@ class PostgresTenantStore final : public TenantStore {
     std::optional<sync::Chain> chain = std::nullopt;
     sync::Link link = {};
     const Rows* stream = nullptr;
+    bool stale = false;
   };
   static Result<Chunk> open(const sync::PushRequest& request) {
     if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
     REJOIN_ASSIGN(codec::ChangesetReader reader, codec::ChangesetReader::open(request.frame, request.limits));
     return Chunk{request, std::move(reader)};
   }
-  static constexpr size_t kKnown = 3;  // results
+  static constexpr size_t kKnown = 4;  // results
   void send_known(const Chunk& chunk) {
     send_chain(chunk.request.device, chunk.request.site);
     // A site belongs to the device that brought it first.
     db_.send("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = $1)",
              Params().bytea(chunk.request.site.view()));
     send_stream(db_, chunk.reader.info().source);
+    send_place(db_, chunk.request.device, chunk.request.site, chunk.request.cursor);
   }
   // `at`: the place of the first result.
   static void read_known(Chunk& chunk, const Work& work, size_t at) {
@@ -195,6 +197,7 @@ class PostgresTenantStore final : public TenantStore {
     chunk.link =
         sync::link_of(chunk.chain ? &*chunk.chain : nullptr, taken, chunk.request.chain_token, chunk.request.nonce);
     chunk.stream = &work.along[at + 2];
+    chunk.stale = missed_deletions(work, work.along[at + 3], chunk.request.cursor);
   }
   static sync::PushReply repeated(const sync::Chain& chain) {
     sync::PushReply reply;
@@ -233,7 +236,7 @@ class PostgresTenantStore final : public TenantStore {
     options.now_ms = request.now_ms;
     options.drift_ms = request.drift_ms;
     options.limits = request.limits;
-    REJOIN_ASSIGN(options.stale, missed_deletions(work, request.device, request.site, request.cursor));
+    options.stale = chunk.stale;
     REJOIN_ASSIGN(options.persona, Persona::of(work, as_, request.who, request.site));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_frame(work, chunk.reader, request.frame, *chunk.stream, options));
@@ -319,7 +322,7 @@ class PostgresTenantStore final : public TenantStore {
   Status read_news(Work& look, const sync::PullRequest& request, const std::set<int64_t>& readable,
                    sync::PullReply& reply, PageNotes& notes, bool& behind) {
     REJOIN_TRY(check_chain(request));
-    REJOIN_ASSIGN(behind, missed_deletions(look, request.device, request.site, request.cursor));
+    behind = missed_deletions(look, look.along[0], request.cursor);
     if (behind && request.pushing) {
       // What it has of forgotten rows is judged first.
       reply.next_cursor = request.cursor;
@@ -366,8 +369,9 @@ class PostgresTenantStore final : public TenantStore {
     REJOIN_TRY(recheck(request, *cursor, notes.failing, readable));
     sync::PullReply reply;
     bool current, behind = false;
+    const auto ask_place = [&] { send_place(db_, request.device, request.site, request.cursor); };
     {
-      REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+      REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look, ask_place));
       current = look.state.id != 0 && !look.outbox_waits;
       if (current) REJOIN_TRY(read_news(look, request, readable, reply, notes, behind));
       REJOIN_TRY(look.commit());
@@ -377,7 +381,7 @@ class PostgresTenantStore final : public TenantStore {
       REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
       REJOIN_TRY(fold(work));
       REJOIN_TRY(work.commit());
-      REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+      REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look, ask_place));
       REJOIN_TRY(read_news(look, request, readable, reply, notes, behind));
       REJOIN_TRY(look.commit());
     }

@@ -17,6 +17,7 @@
 #include "sqlite/row_state.h"
 #include "sqlite/track.h"
 #include "sync/chain.h"
+#include "sync/page_place.h"
 #include "sync/published.h"
 
 namespace rejoin::sqlite {
@@ -46,7 +47,7 @@ class SqliteTenantStore final : public sync::TenantStore {
       REJOIN_TRY(check_chain(request));
       REJOIN_ASSIGN(const Horizon known, read_horizon(ctx_));
       horizon = known.hlc;
-      REJOIN_ASSIGN(page_request.behind, missed_deletions(request.device, request.site, request.cursor));
+      REJOIN_ASSIGN(page_request.behind, missed_deletions(made, request.device, request.site, request.cursor));
       REJOIN_TRY(made.commit());
       if (page_request.behind && request.pushing) {
         // What it has of forgotten rows is judged first.
@@ -220,7 +221,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     options.refuse_unknown = true;
     options.limits = request.limits;
     options.who = request.who;
-    REJOIN_ASSIGN(options.stale, missed_deletions(request.device, request.site, request.cursor));
+    REJOIN_ASSIGN(options.stale, missed_deletions(work, request.device, request.site, request.cursor));
     sync::PushReply reply;
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
     REJOIN_TRY(keep_clock_ahead(work, request));
@@ -337,19 +338,32 @@ class SqliteTenantStore final : public sync::TenantStore {
   }
 
   // Has this device missed deletions that are forgotten here?
-  Result<bool> missed_deletions(const std::string& device, const crdt::SiteId& site, BytesView cursor) {
+  Result<bool> missed_deletions(Work& work, const std::string& device, const crdt::SiteId& site, BytesView cursor) {
     REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
     if (horizon.hlc == 0) return false;
-    if (!cursor.empty()) {
-      const auto place = codec::decode_cursor(cursor);
-      return place && static_cast<int64_t>(place->position) < horizon.position;
+    bool marked = false;
+    {
+      REJOIN_ASSIGN(Statement * s,
+                    ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE device=?1 AND site=?2 AND acknowledged<0"));
+      Use use(*s);
+      s->bind_text(1, device);
+      s->bind_blob(2, site.view());
+      REJOIN_ASSIGN(marked, s->step("reading a device"));
     }
-    REJOIN_ASSIGN(Statement * s,
-                  ctx_.statement("SELECT 1 FROM main.rejoin_device WHERE device=?1 AND site=?2 AND acknowledged<0"));
-    Use use(*s);
-    s->bind_text(1, device);
-    s->bind_blob(2, site.view());
-    return s->step("reading a device");
+    if (cursor.empty()) return marked;
+    const auto place = codec::decode_cursor(cursor);
+    if (!place) return false;
+    std::optional<int64_t> token;  // of the batch that holds the place
+    {
+      REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT token FROM main.rejoin_batch WHERE last_seq>=?1 ORDER BY "
+                                                  "last_seq LIMIT 1"));
+      Use use(*s);
+      s->bind(1, static_cast<int64_t>(place->position));
+      REJOIN_ASSIGN(const bool row, s->step("reading a batch"));
+      if (row) token = s->integer(0);
+    }
+    REJOIN_ASSIGN(const int64_t tail, log_tail(ctx_));
+    return sync::missed_deletions(*place, token, {tail, work.state.floor, horizon.position}, marked);
   }
 
   // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one

@@ -13,6 +13,14 @@ Bytes name_of(Cursor cursor) {
   return codec::encode_cursor(cursor);
 }
 
+// A log that ends before what an earlier page has seen, which may be one entry that was not folded yet, went back.
+bool is_known(const Cursor& place, std::optional<int64_t> token, int64_t tail) {
+  return static_cast<int64_t>(place.position) >= 0 && token && static_cast<uint64_t>(*token) == place.token &&
+         place.horizon <= static_cast<uint64_t>(tail) + 1;
+}
+
+bool is_before_all(const Cursor& place) { return place.scanning && place.position == 0 && place.token == 0; }
+
 }  // namespace
 
 Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor, const BatchToken& token_of) {
@@ -28,12 +36,9 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     start.seen_otherwise = place->view != asked.view || asked.view_lost;
     const auto position = static_cast<int64_t>(place->position);
     REJOIN_ASSIGN(const auto token, token_of(position));
-    // A log that ends before what an earlier page has seen, which may be one entry that was not folded yet, went back.
-    const bool known = position >= 0 && token && static_cast<uint64_t>(*token) == place->token &&
-                       place->horizon <= static_cast<uint64_t>(tail) + 1;
     if (position >= 0 && position < floor && position <= tail) {
       start.from_start = true;  // compacted away
-    } else if (!known && !(place->scanning && position == 0 && place->token == 0)) {
+    } else if (!is_known(*place, token, tail) && !is_before_all(*place)) {
       start.from_start = true;
       start.restarted = true;
     }
@@ -54,6 +59,13 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     start.cursor.token = static_cast<uint64_t>(token.value_or(0));
   }
   return start;
+}
+
+bool missed_deletions(const Cursor& place, std::optional<int64_t> token, const LogState& log, bool marked) {
+  const auto position = static_cast<int64_t>(place.position);
+  if (position < log.purged) return true;
+  if (position < log.floor && position <= log.tail) return marked;
+  return !is_known(place, token, log.tail) && !is_before_all(place);
 }
 
 Bytes end_page(Cursor next, uint64_t through, bool more, codec::FrameInfo& info) {

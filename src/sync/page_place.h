@@ -37,6 +37,15 @@ struct PageStart {
 // Errors: bad_argument (nobody made this cursor).
 Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor, const BatchToken& token_of);
 
+// Has a reader that stands at this place missed deletions that its store has forgotten? `token`: of the batch that
+// holds the position; `purged`: whoever stands before this position may have; `marked`: the store has noted so of the
+// device, which tells of a place that was compacted away. A place that the store never gave out is another history's:
+// what was deleted in this one its reader has not heard.
+struct LogState {
+  int64_t tail = 0, floor = 0, purged = 0;
+};
+bool missed_deletions(const codec::Cursor& place, std::optional<int64_t> token, const LogState& log, bool marked);
+
 // Ends a page that has brought everything up to `through`, with `next` as the reader's place; `info` has the horizon.
 // The cursor for the next page. Pages belong to one stream until they reach the tail that it has seen.
 Bytes end_page(codec::Cursor next, uint64_t through, bool more, codec::FrameInfo& info);

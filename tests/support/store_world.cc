@@ -64,6 +64,10 @@ class EmbeddedWorld final : public StoreWorld {
   void age_device(const std::string& device) override {
     peer().run("UPDATE rejoin_device SET last_seen=0 WHERE device='" + device + "'");
   }
+  void forget_deletions() override {
+    const auto gone = peer().rejoin().compact(0);
+    EXPECT_TRUE(gone.ok()) << gone.error().message;
+  }
   void expect_sound() override { peer().expect_sound(); }
 
  private:
@@ -116,6 +120,11 @@ class PostgresStoreWorld final : public StoreWorld {
   }
   void age_device(const std::string& device) override {
     run("UPDATE rejoin.device SET last_seen = 0 WHERE device = '" + device + "'");
+  }
+  void forget_deletions() override {
+    const auto done =
+        postgres::compact(world_->sql.connection(), {"", 0, false}, system_clock(), system_random(), nullptr);
+    EXPECT_TRUE(done.ok()) << done.error().message;
   }
   void expect_sound() override { world_->expect_sound(); }
 

@@ -48,6 +48,8 @@ class StoreWorld {
   virtual void lengthen_log() = 0;
   // The device was seen too long ago to hold anything back.
   virtual void age_device(const std::string& device) = 0;
+  // Forgets everything that is deleted by now, as the commands do.
+  virtual void forget_deletions() = 0;
   virtual void expect_sound() = 0;
 };
 
