@@ -21,6 +21,11 @@
 namespace rejoin::sqlite {
 namespace {
 
+bool is_start(BytesView cursor) {
+  const auto place = codec::decode_cursor(cursor);
+  return place && !place->scanning && place->position == 0 && place->key.empty();
+}
+
 class SqliteDeviceStore final : public sync::DeviceStore {
  public:
   SqliteDeviceStore(Replica& replica, std::string url) : ctx_(replica.impl().ctx), url_(std::move(url)) {}
@@ -66,9 +71,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
         push.nonce = s->blob(1);
         push.frame = s->blob(2);
         push.through = static_cast<uint64_t>(s->integer(3));
-        // What was written since it was frozen waits behind it; without a cursor, all is looked for again.
+        // What was written since it was frozen waits behind it, or everything is looked for again.
         REJOIN_ASSIGN(int64_t tail, log_tail(ctx_));
-        push.more = s->integer(4) != 0 || s->integer(3) < tail || s->is_null(8);
+        push.more = s->integer(4) != 0 || s->integer(3) < tail || is_start(s->blob(8));
       }
       request.cursor = s->blob(5);
       if (!s->integer(6)) request.only_site = ctx_.sites[work.state.site];
