@@ -124,6 +124,20 @@ TEST_P(ForgettingConformance, WhatADeviceOnlyHeldFromBeforeLeavesIt) {
   expect_same();
 }
 
+// It starts over without a place, which would tell.
+TEST_P(ForgettingConformance, AreKnownOfADeviceThatTheServerWasToldToForget) {
+  forget_k_while_b_is_away();
+  server->forget_devices();
+  b.peer.run("UPDATE t SET v = 'late' WHERE id IN ('k', 'l')");
+  b.must_sync(server->node());
+  EXPECT_EQ(b.peer.rows("SELECT key, code FROM rejoin_rejections"), "'[\"k\"]'|'before_horizon'\n");
+  EXPECT_EQ(server->records(), 2);
+  ASSERT_TRUE(b.peer.rejoin().discard_all().ok());
+  settle();
+  EXPECT_EQ(server->rows({"id", "v"}), "'l'|'late'\n'm'|'old'\n");
+  expect_same();
+}
+
 TEST_P(ForgettingConformance, SoDoesWhatItWroteItself) {
   b.peer.run("INSERT INTO t VALUES('k', 'of b', 1), ('n', 'of b', 1)");
   settle();

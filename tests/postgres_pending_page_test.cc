@@ -33,8 +33,9 @@ class UnfoldedStore final : public sync::TenantStore {
     if (Status done = look->commit(); !done.ok()) return done.error();
     return reply;
   }
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
-    return store_->restored(device, site, token);
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override {
+    return store_->restored(device, site, token, cursor);
   }
   Result<std::string> contract_fingerprint() override { return store_->contract_fingerprint(); }
   Result<std::string> contract_json() override { return store_->contract_json(); }

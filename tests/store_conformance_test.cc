@@ -118,7 +118,7 @@ TEST_P(StoreConformance, ATokenThatWasNeverGivenIsUnknownAndTheChainBeginsAnew) 
     EXPECT_EQ(code_of(a.push(store(), second)), Code::unknown_chain);
     EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 1);
     // Asking about a token that is known forgets nothing.
-    for (const Bytes& asked : {mine, token}) EXPECT_EQ(code_of(store().restored("a", a.site(), asked)), Code::ok);
+    for (const Bytes& asked : {mine, token}) EXPECT_EQ(code_of(store().restored("a", a.site(), asked, {})), Code::ok);
     a.token.clear();
     ASSERT_TRUE(a.push(store(), first).ok());  // everything again
   }
@@ -652,7 +652,7 @@ TEST_P(StoreConformance, AStoreThatWentBackKnowsNeitherLaterTokensNorLaterCursor
   sync::PullRequest late_pull = d.pull();
   late_pull.chain_token = d.token;
   EXPECT_EQ(code_of(store().pull(late_pull)), Code::unknown_chain);
-  EXPECT_EQ(code_of(store().restored("d", d.site(), d.token)), Code::ok);
+  EXPECT_EQ(code_of(store().restored("d", d.site(), d.token, {})), Code::ok);
   d.token.clear();
   d.position.clear();
   EXPECT_EQ(code_of(d.push(store(), d.frame())), Code::ok);
@@ -673,7 +673,7 @@ TEST_P(StoreConformance, AStoreThatWentBackKnowsNeitherLaterTokensNorLaterCursor
   ASSERT_TRUE(reply.ok()) << reply.error().message;
   EXPECT_TRUE(reply->restarted);
   // Everything again, from the beginning of the chain.
-  EXPECT_EQ(code_of(store().restored("a", a.site(), a.token)), Code::ok);
+  EXPECT_EQ(code_of(store().restored("a", a.site(), a.token, {})), Code::ok);
   a.token.clear();
   a.position.clear();
   ASSERT_TRUE(a.push(store(), a.frame()).ok());

@@ -12,6 +12,7 @@
 #include "postgres/store.h"
 #include "postgres/streams.h"
 #include "sync/chain.h"
+#include "sync/page_place.h"
 #include "sync/published.h"
 
 namespace rejoin::postgres {
@@ -43,16 +44,25 @@ class PostgresTenantStore final : public TenantStore {
     return with_schema([&] { return try_pull(request); });
   }
 
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override {
     REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge, [&] { send_chain(device, site); }));
     sync::Restored out{{work.sites()[Work::kOwnSite]}, 0};
     const std::optional<sync::Chain> chain = read_chain(work.along[0]);
     // Another request may have begun the chain anew meanwhile.
-    if (chain && sync::is_unknown(*chain, token)) {
+    const bool anew = !token.empty() && (!chain || sync::is_unknown(*chain, token));
+    if (anew && chain) {
       out.through = sync::stamped_through(chain->reply);
-      db_.send("DELETE FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND device = $1 AND site = $2",
-               Params().text(device).bytea(site.view()));
+      db_.send(
+          "UPDATE rejoin.device SET counter = 0, token = '', nonce = NULL WHERE tenant = rejoin.tenant_id() AND device "
+          "= $1 AND site = $2",
+          Params().text(device).bytea(site.view()));
     }
+    if (anew && work.state.horizon != 0 && sync::is_before(cursor, work.state.purged))
+      db_.send(
+          "INSERT INTO rejoin.device(tenant, device, site, counter, token, acknowledged) VALUES (rejoin.tenant_id(), "
+          "$1, $2, 0, '', -1) ON CONFLICT (tenant, device, site) DO UPDATE SET acknowledged = -1",
+          Params().text(device).bytea(site.view()));
     REJOIN_TRY(work.commit());
     return out;
   }

@@ -16,8 +16,9 @@ class AuditedStore final : public sync::TenantStore {
       : inner_(inner), tenant_(std::move(tenant)), sink_(sink) {}
   Result<sync::PushReply> push(const sync::PushRequest& request) override;
   Result<sync::PullReply> pull(const sync::PullRequest& request) override { return inner_.pull(request); }
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
-    return inner_.restored(device, site, token);
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override {
+    return inner_.restored(device, site, token, cursor);
   }
   Result<std::string> contract_fingerprint() override { return inner_.contract_fingerprint(); }
   Result<std::string> contract_json() override { return inner_.contract_json(); }

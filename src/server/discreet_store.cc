@@ -64,8 +64,9 @@ Result<sync::PullReply> DiscreetStore::pull(const sync::PullRequest& request) {
   return reply;
 }
 
-Result<sync::Restored> DiscreetStore::restored(const std::string& device, const crdt::SiteId& site, BytesView token) {
-  return look(inner_.restored(device, site, token));
+Result<sync::Restored> DiscreetStore::restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                               BytesView cursor) {
+  return look(inner_.restored(device, site, token, cursor));
 }
 
 Result<std::string> DiscreetStore::contract_fingerprint() { return look(inner_.contract_fingerprint()); }

@@ -22,7 +22,8 @@ class DiscreetStore final : public sync::TenantStore {
   DiscreetStore(sync::TenantStore& inner, const Tell& tell) : inner_(inner), tell_(tell) {}
   Result<sync::PushReply> push(const sync::PushRequest& request) override;
   Result<sync::PullReply> pull(const sync::PullRequest& request) override;
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override;
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override;
   Result<std::string> contract_fingerprint() override;
   Result<std::string> contract_json() override;
   Result<bool> knows_contract(const std::string& fingerprint, bool may_create) override;

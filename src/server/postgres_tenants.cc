@@ -217,9 +217,10 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
     return call<sync::PullReply>(DatabaseWork::pull, [&](postgres::TenantStore& store) { return store.pull(request); });
   }
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
-    return call<sync::Restored>(DatabaseWork::pull,
-                                [&](postgres::TenantStore& store) { return store.restored(device, site, token); });
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override {
+    return call<sync::Restored>(
+        DatabaseWork::pull, [&](postgres::TenantStore& store) { return store.restored(device, site, token, cursor); });
   }
   Result<std::string> contract_fingerprint() override {
     return call<std::string>(DatabaseWork::contract,

@@ -29,8 +29,9 @@ class TimedStore final : public sync::TenantStore {
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
     return timed(StoreWork::pull, [&] { return inner_.pull(request); });
   }
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
-    return timed(StoreWork::pull, [&] { return inner_.restored(device, site, token); });
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override {
+    return timed(StoreWork::pull, [&] { return inner_.restored(device, site, token, cursor); });
   }
   Result<std::string> contract_fingerprint() override {
     return timed(StoreWork::contract, [&] { return inner_.contract_fingerprint(); });

@@ -74,17 +74,26 @@ class SqliteTenantStore final : public sync::TenantStore {
     return reply;
   }
 
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override {
     REJOIN_ASSIGN(Work work, Work::write(ctx_, true));
     sync::Restored out;
     REJOIN_ASSIGN(const std::vector<uint32_t> own, own_sites(work));
     for (const uint32_t id : own) out.sites.push_back(ctx_.sites[id]);
     REJOIN_ASSIGN(const std::optional<sync::Chain> chain, load_chain(device, site));
     // Another request may have begun the chain anew meanwhile.
-    if (chain && sync::is_unknown(*chain, token)) {
+    const bool anew = !token.empty() && (!chain || sync::is_unknown(*chain, token));
+    if (anew && chain) {
       out.through = sync::stamped_through(chain->reply);
-      REJOIN_TRY(forget_device(device, site));
+      REJOIN_TRY(of_device("UPDATE main.rejoin_device SET counter=0, token=x'', nonce=NULL WHERE device=?1 AND site=?2",
+                           device, site));
     }
+    REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
+    if (anew && horizon.hlc != 0 && sync::is_before(cursor, horizon.position))
+      REJOIN_TRY(
+          of_device("INSERT INTO main.rejoin_device(device, site, counter, token, last_seen, acknowledged) "
+                    "VALUES(?1, ?2, 0, x'', 0, -1) ON CONFLICT(device, site) DO UPDATE SET acknowledged=-1",
+                    device, site));
     REJOIN_TRY(work.commit());
     return out;
   }
@@ -296,14 +305,12 @@ class SqliteTenantStore final : public sync::TenantStore {
     return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
   }
 
-  // The device knows a later token than this store gave out: the store is the one that went back in time. The chain
-  // starts anew.
-  Status forget_device(const std::string& device, const crdt::SiteId& site) {
-    REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM main.rejoin_device WHERE device=?1 AND site=?2"));
+  Status of_device(const char* sql, const std::string& device, const crdt::SiteId& site) {
+    REJOIN_ASSIGN(Statement * s, ctx_.statement(sql));
     Use use(*s);
     s->bind_text(1, device);
     s->bind_blob(2, site.view());
-    return s->run("forgetting a device's chain");
+    return s->run("beginning a device's chain anew");
   }
 
   static bool has_column(const Table& table, const std::string& name) {

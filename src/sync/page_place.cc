@@ -68,6 +68,11 @@ bool missed_deletions(const Cursor& place, std::optional<int64_t> token, const L
   return !is_known(place, token, log.tail) && !is_before_all(place);
 }
 
+bool is_before(BytesView cursor, int64_t purged) {
+  const std::optional<Cursor> place = codec::decode_cursor(cursor);
+  return place && !cursor.empty() && static_cast<int64_t>(place->position) < purged;
+}
+
 Bytes end_page(Cursor next, uint64_t through, bool more, codec::FrameInfo& info) {
   next.horizon = through < info.horizon ? info.horizon : 0;
   info.next = name_of(next);

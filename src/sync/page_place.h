@@ -45,6 +45,8 @@ struct LogState {
   int64_t tail = 0, floor = 0, purged = 0;
 };
 bool missed_deletions(const codec::Cursor& place, std::optional<int64_t> token, const LogState& log, bool marked);
+// Does a cursor, but none at all, stand before this position?
+bool is_before(BytesView cursor, int64_t purged);
 
 // Ends a page that has brought everything up to `through`, with `next` as the reader's place; `info` has the horizon.
 // The cursor for the next page. Pages belong to one stream until they reach the tail that it has seen.

@@ -52,7 +52,7 @@ struct Exchange {
     want.limits.rows = settings.max_frame_rows;
     want.who = &caller.who;
     Result<PushReply> answer = store.push(want);
-    if (!answer.ok() && answer.error().code == Code::unknown_chain) REJOIN_TRY(restored(push.chain_token));
+    if (!answer.ok() && answer.error().code == Code::unknown_chain) REJOIN_TRY(restored(push.chain_token, want.cursor));
     REJOIN_ASSIGN(PushReply reply, std::move(answer));
     stats.rows_pushed = reply.outcome.rows_seen;
     stats.rows_changed = reply.outcome.rows_changed;
@@ -64,8 +64,8 @@ struct Exchange {
     return {};
   }
 
-  Status restored(BytesView token) {
-    REJOIN_ASSIGN(response.restored, store.restored(caller.device, request.hello.site, token));
+  Status restored(BytesView token, BytesView cursor) {
+    REJOIN_ASSIGN(response.restored, store.restored(caller.device, request.hello.site, token, cursor));
     return {};
   }
 
@@ -91,10 +91,10 @@ struct Exchange {
       restarted = true;
       reply = store.pull(want);
     }
-    if (!reply.ok() && reply.error().code == Code::unknown_chain) REJOIN_TRY(restored(want.chain_token));
+    if (!reply.ok() && reply.error().code == Code::unknown_chain) REJOIN_TRY(restored(want.chain_token, want.cursor));
     if (!reply.ok()) return reply.error();
     // Its chain may have gone on since: what its token says is not what it said when something was lost.
-    if (reply->restarted) REJOIN_TRY(restored({}));
+    if (reply->restarted) REJOIN_TRY(restored({}, {}));
     stats.rows_pulled = reply->rows;
     stats.tables_left_out = reply->left_out.size();
     response.page = PageMessage{std::move(reply->frame),

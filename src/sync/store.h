@@ -177,9 +177,11 @@ class TenantStore {
   virtual Result<PushReply> push(const PushRequest& request) = 0;
   // Errors: stale_chain, unknown_chain, bad_argument (the cursor).
   virtual Result<PullReply> pull(const PullRequest& request) = 0;
-  // For a device that knows more than this store. If `token` is unknown its place in its chain is forgotten, so that,
-  // starting over without a token, it is not taken for a copy.
-  virtual Result<Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) = 0;
+  // For a device that knows more than this store. If `token` is unknown its chain begins anew, so that, starting over
+  // without a token, it is not taken for a copy. `cursor`: where it read on until now; that it has missed deletions
+  // which are forgotten here is kept, for a start tells nothing of it.
+  virtual Result<Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                    BytesView cursor) = 0;
   virtual Result<std::string> contract_fingerprint() = 0;
   virtual Result<std::string> contract_json() = 0;
   // Is this fingerprint one that the tenant has seen (its own, or an ancestor's)? A caller that `may_create` is asked

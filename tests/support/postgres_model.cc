@@ -313,7 +313,7 @@ class Run {
     end_sql();
     note("back_up");
     // From before a tenant's first device it would come back as another.
-    for (const std::string& tenant : tenants_) EXPECT_TRUE(world_.server(tenant).store().restored("", {}, {}).ok());
+    for (const std::string& tenant : tenants_) EXPECT_TRUE(world_.server(tenant).store().restored("", {}, {}, {}).ok());
     std::string sql = "DROP SCHEMA IF EXISTS saved CASCADE; CREATE SCHEMA saved";
     for (const auto& [table, columns] : kSaved)
       sql += "; CREATE TABLE " + saved_name(table) + " AS SELECT " + columns + " FROM " + table;
@@ -353,7 +353,7 @@ class Run {
 
   // The stamps of PostgreSQL's own site that the device has, by row.
   void look_at_stamps(int who, std::map<ModelRow, std::set<int64_t>>& held) {
-    auto server = world_.server(tenant_of(who)).store().restored("", {}, {});
+    auto server = world_.server(tenant_of(who)).store().restored("", {}, {}, {});
     EXPECT_TRUE(server.ok());
     const Bytes all = device(who).peer.changeset();
     if (all.empty() || !server.ok()) return;
