@@ -101,6 +101,7 @@ class Oracle {
     Version version;
     uint64_t write = 0;
   };
+  static bool none(const Open& open) { return open.write == 0 && open.version.hlc == 0; }
   struct OpenCell {
     Open version;
     Value value;
