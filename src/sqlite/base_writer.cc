@@ -3,6 +3,8 @@
 #include <cctype>
 #include <cmath>
 
+#include "sqlite/enforcement.h"
+
 namespace rejoin::sqlite {
 
 namespace {
@@ -49,6 +51,13 @@ int BaseWriter::bind_key(Statement& s, const Row& row, int at) {
   return at;
 }
 
+Result<Statement*> BaseWriter::compile(Result<Statement*> statement) {
+  if (statement.ok() || !triggers_ || (sqlite3_errcode(ctx_.db) & 0xff) != SQLITE_ERROR) return statement;
+  // A function that this connection lacks, a table that is gone.
+  reason_ = std::string("a trigger of the application's does not work here: ") + sqlite3_errmsg(ctx_.db);
+  return static_cast<Statement*>(nullptr);
+}
+
 Result<Wrote> BaseWriter::run(Statement& s) {
   ctx_.writing = triggers_ ? table_.id : 0;
   int rc = sqlite3_step(s.get());
@@ -60,7 +69,7 @@ Result<Wrote> BaseWriter::run(Statement& s) {
     return Wrote::refused;
   }
   if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
-      (rc & 0xff) == SQLITE_MISMATCH) {
+      (rc & 0xff) == SQLITE_MISMATCH || (triggers_ && (rc & 0xff) == SQLITE_ERROR)) {
     reason_ = sqlite3_errmsg(ctx_.db);
     s.reset();
     if (!sqlite3_get_autocommit(ctx_.db)) return Wrote::refused;
@@ -91,10 +100,14 @@ void BaseWriter::bind_row(Statement& s, const Row& row) {
 
 Result<Wrote> BaseWriter::insert(const Row& row) {
   if (!insert_) {
-    REJOIN_ASSIGN(insert_, insert_statement("INSERT OR ABORT", table_.quoted()));
+    REJOIN_ASSIGN(insert_, compile(insert_statement("INSERT OR ABORT", table_.quoted())));
+    if (!insert_) return Wrote::refused;
   }
   bind_row(*insert_, row);
-  return run(*insert_);
+  REJOIN_ASSIGN(const Wrote wrote, run(*insert_));
+  // RAISE(FAIL) leaves the row behind.
+  if (wrote == Wrote::refused && triggers_ && sqlite3_changes(ctx_.db) > 0) REJOIN_TRY(erase_without_triggers(row));
+  return wrote;
 }
 
 Result<Wrote> BaseWriter::replace(const Row& row) {
@@ -121,7 +134,8 @@ Result<Statement*> BaseWriter::update_statement(const crdt::ColumnSet& columns, 
 Result<Wrote> BaseWriter::update(const Row& row, const crdt::ColumnSet& columns) {
   if (columns.empty()) return Wrote::done;
   if (!update_ || !(update_columns_ == columns)) {
-    REJOIN_ASSIGN(update_, update_statement(columns, false));
+    REJOIN_ASSIGN(update_, compile(update_statement(columns, false)));
+    if (!update_) return Wrote::refused;
     update_columns_ = columns;
   }
   int at = 1;
@@ -130,13 +144,40 @@ Result<Wrote> BaseWriter::update(const Row& row, const crdt::ColumnSet& columns)
   return run(*update_);
 }
 
-Status BaseWriter::erase(const Row& row) {
-  REJOIN_ASSIGN(Statement * s, ctx_.statement("DELETE FROM " + table_.quoted() + " WHERE " + table_.key_match()));
+Result<Statement*> BaseWriter::erase_statement() {
+  return ctx_.statement("DELETE FROM " + table_.quoted() + " WHERE " + table_.key_match());
+}
+
+Result<bool> BaseWriter::is_there(const Row& row) {
+  REJOIN_ASSIGN(Statement * s, ctx_.statement("SELECT 1 FROM " + table_.quoted() + " WHERE " + table_.key_match()));
+  Use use(*s);
   bind_key(*s, row, 1);
-  ctx_.writing = triggers_ ? table_.id : 0;
+  return s->step("looking for a row of " + table_.name);
+}
+
+Status BaseWriter::erase_without_triggers(const Row& row) {
+  EnforcementOff off(ctx_.db, true);
+  REJOIN_ASSIGN(Statement * s, erase_statement());
+  bind_key(*s, row, 1);
+  ctx_.writing = table_.id;
   Status status = s->run("deleting a row of " + table_.name);
   ctx_.writing = 0;
   return status;
+}
+
+Status BaseWriter::erase(const Row& row) {
+  // One that rolls back would take what was merged along.
+  if (!triggers_ || !table_.triggers_roll_back) {
+    REJOIN_ASSIGN(Statement * s, compile(erase_statement()));
+    if (s) {
+      bind_key(*s, row, 1);
+      REJOIN_ASSIGN(const Wrote wrote, run(*s));
+      if (wrote == Wrote::done) return {};
+    }
+  }
+  // What is decided for the row is decided for all replicas: the table must not show it any more.
+  REJOIN_ASSIGN(const bool there, is_there(row));
+  return there ? erase_without_triggers(row) : Status();
 }
 
 Status BaseWriter::copy_to_shadow(const Row& row) {

@@ -32,6 +32,7 @@ class BaseWriter {
   Result<Wrote> replace(const Row& row);
   // Sets `columns` of a row that is there.
   Result<Wrote> update(const Row& row, const crdt::ColumnSet& columns);
+  // Also where the application's triggers refuse it, or cannot run: then they are left out.
   Status erase(const Row& row);
   // Copies the row into the shadow table.
   Status copy_to_shadow(const Row& row);
@@ -47,7 +48,12 @@ class BaseWriter {
  private:
   Result<Statement*> insert_statement(const char* verb, const std::string& into);
   void bind_row(Statement& s, const Row& row);
+  // Compiles a statement that writes to the application's table, and its triggers. Nothing: these can't be here.
+  Result<Statement*> compile(Result<Statement*> statement);
   Result<Wrote> run(Statement& s);
+  Result<Statement*> erase_statement();
+  Result<bool> is_there(const Row& row);
+  Status erase_without_triggers(const Row& row);
   int bind_key(Statement& s, const Row& row, int at);
   Result<Statement*> update_statement(const crdt::ColumnSet& columns, bool shadow);
 

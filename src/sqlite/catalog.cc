@@ -268,9 +268,10 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
 
 namespace {
 
-// Of the application's triggers, in lower case: the tables that they are on, and all names that they mention.
+// Of the application's triggers, in lower case: the tables that they are on, all names that they mention, and the
+// tables on which one is that names ROLLBACK.
 struct AppTriggers {
-  std::set<std::string> on, names;
+  std::set<std::string> on, names, rolling_back;
 };
 
 Result<AppTriggers> read_app_triggers(sqlite3* db) {
@@ -282,7 +283,9 @@ Result<AppTriggers> read_app_triggers(sqlite3* db) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
       out.on.insert(lower_name(s.text(0)));
-      out.names.merge(all_names(s.text(1)));
+      std::set<std::string> names = all_names(s.text(1));
+      if (names.contains("rollback")) out.rolling_back.insert(lower_name(s.text(0)));
+      out.names.merge(std::move(names));
     }
   }
   return out;
@@ -311,6 +314,7 @@ Result<Catalog> load_catalog(sqlite3* db) {
     table->allow_integer_key = s.integer(2) != 0;
     table->keep_deleted = s.integer(3) != 0;
     table->app_triggers = triggers.on.contains(lower_name(table->name));
+    table->triggers_roll_back = triggers.rolling_back.contains(lower_name(table->name));
     table->in_triggers = triggers.names.contains(lower_name(table->name));
     std::vector<Column> declared = std::move(table->columns);
     table->columns.clear();

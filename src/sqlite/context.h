@@ -44,8 +44,9 @@ struct Context {
   // Tables that were written while a transaction was open in which SQLite still misses parents: not settled yet
   // (sqlite/fold.h).
   std::set<uint64_t> unsettled;
-  bool knows_nested = false;  // the function that asks for it is registered
-  UuidSequence uuids;         // of rejoin_uuid()
+  bool triggers_tried = false;  // rows that wait for what the application's triggers need were tried here
+  bool knows_nested = false;    // the function that asks for it is registered
+  UuidSequence uuids;           // of rejoin_uuid()
   // Prepared statements by their text. Cleared when the connection closes or the schema changes.
   std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
   Catalog catalog;

@@ -299,6 +299,18 @@ class TableFold {
   Bytes scratch_;
 };
 
+// What a trigger needs, a function perhaps, may be here, while it was not where the rows came in.
+Status try_triggers_once(Context& ctx) {
+  if (ctx.triggers_tried) return {};
+  ctx.triggers_tried = true;
+  for (const auto& table : ctx.catalog.tables) {
+    if (!table->app_triggers) continue;
+    REJOIN_ASSIGN(const int64_t hidden, count_hidden(ctx, *table));
+    if (hidden > 0) ctx.unsettled.insert(table->id);
+  }
+  return {};
+}
+
 bool misses_parents(sqlite3* db) {
   int now = 0, highest = 0;
   return sqlite3_db_status(db, SQLITE_DBSTATUS_DEFERRED_FKS, &now, &highest, 0) == SQLITE_OK && now != 0;
@@ -346,6 +358,7 @@ Status end_batch(Context& ctx, int64_t last_seq, int64_t origin_site) {
 
 Status fold(Work& work) {
   Context& ctx = work.ctx();
+  REJOIN_TRY(try_triggers_once(ctx));
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   if (tail <= work.state.folded) {
     if (ctx.unsettled.empty()) return {};

@@ -1,0 +1,125 @@
+// P9: whatever the application's triggers refuse, ignore, roll back or can't do here, a merge ends, the other rows
+// arrive, nothing is damaged, and without the trigger all is as everywhere.
+#include <gtest/gtest.h>
+
+#include "sqlite/api.h"
+#include "tests/support/peer.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::string kSchema =
+    "CREATE TABLE parents(id TEXT PRIMARY KEY); CREATE TABLE other(id TEXT PRIMARY KEY, v);"
+    "CREATE TABLE t(id TEXT PRIMARY KEY, v, u UNIQUE, p TEXT REFERENCES parents)";
+const std::vector<std::string> kTracked{"parents", "other", "t"};
+
+struct Refusal {
+  std::string when, operation, does;
+};
+
+std::vector<Refusal> refusals() {
+  std::vector<Refusal> out;
+  for (const char* when : {"BEFORE", "AFTER"})
+    for (const char* operation : {"INSERT", "UPDATE", "DELETE"})
+      for (const char* does : {"SELECT RAISE(ABORT, 'no')", "SELECT RAISE(FAIL, 'no')", "SELECT RAISE(ROLLBACK, 'no')",
+                               "SELECT RAISE(IGNORE)", "SELECT function_of_the_application()",
+                               "INSERT INTO gone VALUES(1)", "SELECT json('{')"})
+        out.push_back({when, operation, does});
+  return out;
+}
+
+class RefusingTriggers : public ::testing::TestWithParam<Refusal> {
+ protected:
+  RefusingTriggers() : a(kSchema, kTracked), b(kSchema, kTracked) {
+    a.run("INSERT INTO t(id, v) VALUES('1', 1), ('2', 1), ('3', 1); INSERT INTO other VALUES('o', 1)");
+    exchange(a, b);
+  }
+  void create_trigger() {
+    const auto& [when, operation, does] = GetParam();
+    const std::string row = operation == "DELETE" ? "OLD" : "NEW";
+    b.run("CREATE TRIGGER refuses " + when + " " + operation + " ON t WHEN " + row + ".id <> '3' BEGIN " + does +
+          "; END");
+  }
+  // What refuses no insert and no deletion lets everything else through, too.
+  void expect_all_goes_on() {
+    b.expect_sound(true);
+    a.run("UPDATE other SET v = v + 1; UPDATE t SET v = 7 WHERE id = '3'");
+    exchange(a, b);
+    EXPECT_EQ(b.rows("SELECT v FROM other"), a.rows("SELECT v FROM other"));
+    if (GetParam().does.find("json") != std::string::npos || GetParam().does.find("RAISE") != std::string::npos) {
+      EXPECT_EQ(b.rows("SELECT v FROM t WHERE id = '3'"), "7\n");
+    }
+    b.expect_sound(true);
+    b.run("DROP TRIGGER refuses");
+    a.run("UPDATE t SET v = 8 WHERE id = '3'");
+    exchange(a, b), exchange(a, b);
+    EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), a.rows("SELECT * FROM t ORDER BY id"));
+    EXPECT_EQ(b.rows("SELECT table_name, key FROM rejoin_parked"), a.rows("SELECT table_name, key FROM rejoin_parked"));
+    a.expect_sound(true), b.expect_sound(true);
+  }
+
+  Peer a, b;
+};
+
+TEST_P(RefusingTriggers, OfAMergedWriteBlockNothing) {
+  create_trigger();
+  a.run(
+      "INSERT INTO t(id, v) VALUES('4', 1), ('5', 1); UPDATE t SET v = 2 WHERE id = '1'; DELETE FROM t WHERE id = '2'");
+  exchange(a, b);
+  EXPECT_EQ(b.number("SELECT count(*) FROM t WHERE id = '2'"), 0) << "a deletion that everybody has";
+  a.run("UPDATE t SET v = v + 1; DELETE FROM t WHERE id IN ('1', '4')");
+  exchange(a, b);
+  EXPECT_EQ(b.number("SELECT count(*) FROM t WHERE id IN ('1', '2', '4')"), 0);
+  expect_all_goes_on();
+}
+
+// What was shown must go: another replica's row came to the UNIQUE value first.
+TEST_P(RefusingTriggers, OfARowThatMustBeHiddenBlockNothing) {
+  a.run("INSERT INTO t(id, u) VALUES('first', 'x')");
+  b.clock().advance(1000);
+  b.run("INSERT INTO t(id, u) VALUES('second', 'x')");
+  create_trigger();
+  b.fetch(a);
+  EXPECT_EQ(b.number("SELECT count(*) FROM t WHERE id = 'second'"), 0);
+  expect_all_goes_on();
+}
+
+// A row without its parent, which a program wrote with foreign keys off.
+TEST_P(RefusingTriggers, OfARowThatTheFoldHidesBlockNothing) {
+  b.run("PRAGMA foreign_keys = OFF; INSERT INTO t(id, p) VALUES('orphan', 'nobody')");
+  create_trigger();
+  EXPECT_FALSE(b.changeset().empty());
+  EXPECT_EQ(b.number("SELECT count(*) FROM t WHERE id = 'orphan'"), 0);
+  expect_all_goes_on();
+}
+
+// The command line merged; the application comes later.
+TEST(TriggersThatNeedTheApplication, ShowTheirRowsOnceItsFunctionsAreThere) {
+  Peer a(kSchema, kTracked), b(kSchema +
+                                   "; CREATE TABLE seen(n); CREATE TRIGGER look AFTER INSERT ON t BEGIN INSERT "
+                                   "INTO seen VALUES(function_of_the_application()); END",
+                               kTracked);
+  a.run("INSERT INTO t(id, v) VALUES('1', 1)");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT * FROM t"), "");
+  EXPECT_EQ(b.rows("SELECT key, reason FROM rejoin_parked"),
+            "'[\"1\"]'|'a trigger of the application's does not work here: no such function: "
+            "function_of_the_application'\n");
+  const auto one = [](sqlite3_context* c, int, sqlite3_value**) { sqlite3_result_int(c, 1); };
+  ASSERT_EQ(sqlite3_create_function_v2(b.handle(1), "function_of_the_application", 0, SQLITE_UTF8, nullptr, one,
+                                       nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  EXPECT_TRUE(b.rejoin(1).fold().ok());
+  EXPECT_EQ(b.rows("SELECT id FROM t", 1), "'1'\n");
+  EXPECT_EQ(b.rows("SELECT n FROM seen", 1), "1\n");
+  b.expect_sound();
+}
+
+INSTANTIATE_TEST_SUITE_P(Everywhere, RefusingTriggers, ::testing::ValuesIn(refusals()), [](const auto& of) {
+  std::string name = of.param.when + "_" + of.param.operation + "_" + of.param.does;
+  std::erase_if(name, [](char c) { return c != '_' && !std::isalnum(static_cast<unsigned char>(c)); });
+  return name;
+});
+
+}  // namespace
+}  // namespace rejoin::testing
