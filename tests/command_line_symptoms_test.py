@@ -248,6 +248,27 @@ class SymptomsTest(FolderTest):
         for path in (*paths.values(), os.path.join(data, "tenants", "acme.db")):
             self.assertEqual([r[:2] for r in rows(path)], [("1", "after"), ("2", "after")])
 
+    def test_a_reader_of_a_restored_server_was_told_of_refused_rows_that_nothing_lists(self):
+        data, tenant = self.path("server"), self.path("server", "tenants", "acme.db")
+        phone, reader = self.with_rows("phone.db", ("1",)), self.database("reader.db")
+        with Server(data) as server:
+            self.ok("sync", phone, server.url, "--token", server.token("phone", "--schema"))
+            token, port = server.token("reader", "--table", "*=read"), server.port
+            self.ok("sync", reader, server.url, "--token", token)
+        shutil.copytree(data, data + ".backup")
+        db = plain(tenant)
+        db.execute("INSERT INTO todos(id, title) VALUES('2', 'by the server')")
+        db.close()
+        with Server(data, port=port) as server:
+            self.ok("sync", reader, server.url, "--token", token)
+        self.assertEqual(len(rows(reader)), 2)
+        shutil.rmtree(data)
+        os.rename(data + ".backup", data)
+        with Server(data, port=port) as server:
+            told = self.ok("sync", reader, server.url, "--token", token, "--json").json
+            self.assertEqual((told["refused"], told["rejected"]), (1, 0))
+            self.assertIn("nothing", self.ok("status", reader).out)
+
     def test_another_tenant_at_the_same_address_got_nothing(self):
         a = self.with_rows("a.db", ("1", "2"))
         with Server(self.path("server")) as server:

@@ -151,7 +151,8 @@ Result<int> run_sync(const SyncArguments& arguments, Output& output) {
                    !arguments.credentials.token_file.empty() || !arguments.token_command.empty());
   connection.token = report.token;
   if (remember) REJOIN_TRY(sqlite::store_connection(replica, connection));
-  int refused = report.totals.rows_refused > 0 ? kRefused : kOk;
+  // What a device brings back of a restored server's own and may not write is no write of its own: nothing lists it.
+  const int refused = report.totals.rows_refused > 0 && report.rejected > 0 ? kRefused : kOk;
   if (output.json()) {
     boost::json::object document = to_json(report);
     if (report.not_migrated)
