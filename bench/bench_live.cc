@@ -3,11 +3,13 @@
 //     bench_live idle    URL SECRET_FILE TENANT CONNECTIONS          opens them, prints {"ready": …}, stays until its
 //     input
 //                                                                    ends
-//     bench_live latency URL SECRET_FILE TENANT CONNECTIONS COMMITS  a device pushes one row COMMITS times; each time
-//     until
-//                                                                    every connection has the page
+//     bench_live latency URL SECRET_FILE TENANT CONNECTIONS COMMITS [POSTGRES]
+//                                                                    a device pushes one row COMMITS times, or with
+//                                                                    the database's address an INSERT does it; each
+//                                                                    time until every connection has the page
 //
-// Latency is from before the push is sent until a connection has its page. Prints JSON: milliseconds (p50, p99, worst).
+// Latency is from before the push or INSERT is sent until a connection has its page. Prints JSON: milliseconds (p50,
+// p99, worst).
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -22,6 +24,7 @@
 #include <mutex>
 
 #include "bench/support/load_device.h"
+#include "postgres/connection.h"
 #include "sync/live_messages.h"
 
 namespace rejoin::bench {
@@ -111,7 +114,7 @@ class Reader {
 int main_of(int argc, char** argv) {
   const std::vector<std::string> a(argv, argv + argc);
   const std::string what = argc > 1 ? a[1] : "";
-  if (!(what == "idle" && argc == 6) && !(what == "latency" && argc == 7))
+  if (!(what == "idle" && argc == 6) && !(what == "latency" && (argc == 7 || argc == 8)))
     die("see the top of bench/bench_live.cc for how to call it");
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
@@ -151,7 +154,18 @@ int main_of(int argc, char** argv) {
   }
   const size_t commits = std::stoul(a[6]);
   std::mutex mutex;
-  std::vector<double> times, pushes;
+  std::vector<double> times, alone;
+  std::unique_ptr<postgres::Connection> sql;
+  if (argc == 8) {
+    auto opened = postgres::Connection::open(a[7]);
+    if (!opened.ok()) die(opened.error().message);
+    sql = std::move(*opened);
+  }
+  const auto write = [&] {
+    if (!sql) return void(writer.push(1));
+    const auto done = sql->query("INSERT INTO todos(id, title) VALUES (gen_random_uuid(), 'by plain SQL')");
+    if (!done.ok()) die(done.error().message);
+  };
   std::atomic<int64_t> begun = 0;
   std::atomic<size_t> arrived = 0;
   std::atomic<bool> over = false;
@@ -173,13 +187,14 @@ int main_of(int argc, char** argv) {
   for (size_t i = 0; i < commits; ++i) {
     arrived = 0;
     begun = now();
-    writer.push(1);
-    pushes.push_back(static_cast<double>(now() - begun) / 1e6);
+    write();
+    alone.push_back(static_cast<double>(now() - begun) / 1e6);
     for (int wait = 0; arrived < connections; ++wait) {
       if (wait > 100'000) die("a page did not arrive");
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    // At any moment between two looks of the server's.
+    std::this_thread::sleep_for(std::chrono::microseconds(5000 + system_random().u64() % 50'000 * (sql != nullptr)));
   }
   over = true;
   receiver.join();
@@ -190,8 +205,9 @@ int main_of(int argc, char** argv) {
   std::printf(
       "{\"connections\": %zu, \"commits\": %zu, \"pages\": %zu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"worst_ms\": "
       "%.3f, "
-      "\"push_p50_ms\": %.3f}\n",
-      connections, commits, times.size(), at(times, 0.5), at(times, 0.99), at(times, 1), at(pushes, 0.5));
+      "\"by\": \"%s\", \"alone_p50_ms\": %.3f}\n",
+      connections, commits, times.size(), at(times, 0.5), at(times, 0.99), at(times, 1), sql ? "plain SQL" : "a push",
+      at(alone, 0.5));
   return 0;
 }
 

@@ -5,6 +5,7 @@
 //                                                                       again
 //     bench_server idle  URL SECRET_FILE TENANTS DEVICES SECONDS        devices that have everything ask for news
 //     bench_server sql   POSTGRES CONNECTIONS ROWS SECONDS              INSERT … SELECT unnest … ON CONFLICT DO UPDATE
+//     bench_server query POSTGRES CONNECTIONS SQL SECONDS               this query, again and again
 //
 // A pushed change is half the time a new row, half the time one column of an old one. Prints JSON: requests, rows,
 // seconds, milliseconds per request (p50, p99).
@@ -79,6 +80,15 @@ struct Sql {
   std::vector<std::string> keys;
 };
 
+std::unique_ptr<Sql> connect(const std::string& url) {
+  auto db = postgres::Connection::open(url);
+  if (!db.ok()) die(db.error().message);
+  auto s = std::make_unique<Sql>();
+  s->db = std::move(*db);
+  s->random = SeededRandom(system_random().u64());
+  return s;
+}
+
 uint64_t upsert(Sql& s, size_t rows) {
   postgres::Array ids = postgres::Array::texts(), titles = ids, done = postgres::Array::integers(), priority = done;
   std::vector<std::string> chosen;
@@ -110,16 +120,17 @@ int main_of(int argc, char** argv) {
   if (what == "sql" && argc == 6) {
     const size_t rows = std::stoul(a[4]);
     run(
-        std::stoi(a[3]), std::stod(a[5]),
-        [&](int) {
-          auto db = postgres::Connection::open(a[2]);
-          if (!db.ok()) die(db.error().message);
-          auto s = std::make_unique<Sql>();
-          s->db = std::move(*db);
-          s->random = SeededRandom(system_random().u64());
-          return s;
-        },
-        [&](Sql& s) { return upsert(s, rows); });
+        std::stoi(a[3]), std::stod(a[5]), [&](int) { return connect(a[2]); }, [&](Sql& s) { return upsert(s, rows); });
+    return 0;
+  }
+  if (what == "query" && argc == 6) {
+    const auto ask = [&](Sql& s) {
+      const auto rows = s.db->query(a[4], {});
+      if (!rows.ok()) die(rows.error().message);
+      return static_cast<uint64_t>(rows->size());
+    };
+    run(
+        std::stoi(a[3]), std::stod(a[5]), [&](int) { return connect(a[2]); }, ask);
     return 0;
   }
   if ((what == "push" && argc == 8) || ((what == "pull" || what == "idle") && argc == 7)) {

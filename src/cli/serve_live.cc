@@ -33,7 +33,7 @@ void add_live_options(CLI::App& command, LiveArguments& arguments) {
       ->type_name("TIME");
   command
       .add_option("--live-outbox-poll", arguments.outbox_poll,
-                  "How often PostgreSQL is looked at for writes by plain SQL (500ms)")
+                  "How often PostgreSQL is looked at for writes by plain SQL while somebody follows (25ms)")
       ->type_name("TIME");
   command.add_option("--rate-live-messages", arguments.messages, "Most messages of a device to topics (20/s:40)")
       ->type_name("RATE");

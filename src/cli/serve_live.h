@@ -12,7 +12,7 @@ namespace rejoin::cli {
 struct LiveArguments {
   size_t connections = 10'000;
   size_t per_device = 4;
-  std::string heartbeat = "30s", queue = "256K", poll = "5s", outbox_poll = "500ms";
+  std::string heartbeat = "30s", queue = "256K", poll = "5s", outbox_poll = "25ms";
   std::string messages = "20/s:40";
 };
 

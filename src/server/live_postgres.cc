@@ -29,6 +29,10 @@ constexpr milliseconds kProof{30'000};
 constexpr milliseconds kPatience{2'000};
 constexpr milliseconds kQueryTime{10'000};
 constexpr milliseconds kFirstRetry{250}, kLongestRetry{10'000};
+// Looks into the outbox take no more than this part of a connection's time.
+constexpr int kLooksPart = 20;
+// What was told of so long ago and is still there waits for something else, which more looks don't hasten.
+constexpr milliseconds kTold{1'000};
 // When notifications do come through, the look at the logs is only for those that were lost.
 constexpr int kSeldom = 6;
 // Of the connections for a database per tenant, those that nobody needed for so long are closed.
@@ -307,7 +311,12 @@ class PostgresFeed final : public LiveFeed {
       if (captured || grown || fresh) heard_.changed(tenant, since);
     }
     d.tails = std::move(tails);
-    if (outbox) d.outbox_at = now + outbox_poll_;
+    if (outbox) {
+      const SteadyClock::time_point done = SteadyClock::now();
+      const bool waits = d.captured != SteadyClock::time_point() && now - d.captured > kTold;
+      d.outbox_at =
+          std::max(now + std::max(outbox_poll_, waits ? kTold / 2 : outbox_poll_), done + (done - now) * kLooksPart);
+    }
     if (logs) d.logs_looked = now, d.logs_at = now + poll_ * (d.comes_through ? kSeldom : 1);
     return {};
   }

@@ -27,13 +27,13 @@ struct PostgresSettings {
 
 // Live connections. docs/live.md.
 struct LiveSettings {
-  size_t connections = 10'000;   // at most; 0: none are taken
-  size_t per_device = 4;         // a newer one of the same device takes the oldest one's place
-  uint64_t queue = 256 << 10;    // bytes on the way to one reader; with more it has to wait for further pages
-  int64_t stall_ms = 60'000;     // a reader that takes nothing for so long is cut
-  int64_t outbox_poll_ms = 500;  // how often PostgreSQL is asked for writes by plain SQL
-  int64_t poll_ms = 5'000;       // how often for all else that nobody told of, like other processes' writes
-  RateLimit messages{20, 40};    // of one device, to topics
+  size_t connections = 10'000;  // at most; 0: none are taken
+  size_t per_device = 4;        // a newer one of the same device takes the oldest one's place
+  uint64_t queue = 256 << 10;   // bytes on the way to one reader; with more it has to wait for further pages
+  int64_t stall_ms = 60'000;    // a reader that takes nothing for so long is cut
+  int64_t outbox_poll_ms = 25;  // how often PostgreSQL is asked for writes by plain SQL
+  int64_t poll_ms = 5'000;      // how often for all else that nobody told of, like other processes' writes
+  RateLimit messages{20, 40};   // of one device, to topics
 };
 
 struct Settings {
