@@ -5,6 +5,7 @@
 
 #include "sqlite/alter_session.h"
 #include "sqlite/columns.h"
+#include "sqlite/displaced.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
 #include "sqlite/track.h"
@@ -116,12 +117,17 @@ Status follow_columns(Context& ctx, std::set<uint64_t>& changed) {
 }
 
 // UNIQUE indexes may have come or gone, too.
-Status follow_triggers(Context& ctx) {
+Status follow_triggers(Work& work) {
+  Context& ctx = work.ctx();
   REJOIN_ASSIGN(const CaptureTriggers present, capture_triggers(ctx.db));
-  std::vector<uint64_t> differ;
-  for (const auto& t : ctx.catalog.tables)
-    if (!has_triggers(present, *t)) differ.push_back(t->id);
+  std::vector<uint64_t> differ, unlogged;
+  for (const auto& t : ctx.catalog.tables) {
+    if (has_triggers(present, *t)) continue;
+    differ.push_back(t->id);
+    if (lacks_suspects(present, *t)) unlogged.push_back(t->id);
+  }
   for (const uint64_t id : differ) REJOIN_TRY(renew_triggers(ctx, id));
+  for (const uint64_t id : unlogged) REJOIN_TRY(log_displaced(work, id));
   return {};
 }
 
@@ -136,7 +142,7 @@ Status adopt_schema_changes(Work& work) {
   std::set<uint64_t> changed;
   REJOIN_TRY(follow_tables(work, changed));
   REJOIN_TRY(follow_columns(ctx, changed));
-  REJOIN_TRY(follow_triggers(ctx));
+  REJOIN_TRY(follow_triggers(work));
   ctx.catalog_checked = ctx.catalog_main;
   for (const uint64_t id : changed) REJOIN_TRY(replay_parked_of(work, id));
   return settle_all_hidden(work);

@@ -1,5 +1,6 @@
 #include "sqlite/triggers.h"
 
+#include <algorithm>
 #include <set>
 
 #include "sqlite/declaration.h"
@@ -240,6 +241,15 @@ bool has_triggers(const CaptureTriggers& present, const Table& table) {
   size_t count = 0;
   for (auto it = present.lower_bound(prefix); it != present.end() && it->first.starts_with(prefix); ++it) ++count;
   return count == wanted;
+}
+
+bool lacks_suspects(const CaptureTriggers& present, const Table& table) {
+  std::vector<std::string> wanted;
+  add_suspect_triggers(table, trigger_prefix(table.id), wanted);
+  return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& sql) {
+    const size_t from = sql.find('"') + 1;
+    return !present.contains(sql.substr(from, sql.find('"', from) - from));
+  });
 }
 
 std::vector<std::string> names_in_triggers(const CaptureTriggers& present, const Table& table) {

@@ -24,6 +24,8 @@ using CaptureTriggers = std::map<std::string, std::string>;
 Result<CaptureTriggers> capture_triggers(sqlite3* db);
 // Are the capture triggers that exist those that the table needs (as its columns and UNIQUE indexes are now)?
 bool has_triggers(const CaptureTriggers& present, const Table& table);
+// Is there a UNIQUE index through which an OR REPLACE may displace rows that none of them logs?
+bool lacks_suspects(const CaptureTriggers& present, const Table& table);
 // What the triggers call the columns, by id: SQLite has kept that right through every RENAME COLUMN. "" where they
 // don't tell.
 std::vector<std::string> names_in_triggers(const CaptureTriggers& present, const Table& table);
