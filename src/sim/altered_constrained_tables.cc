@@ -37,6 +37,7 @@ TableSpec shelves() {
                   {"note", Kind::text, Value::text("none")}},
                  as_keys("s")};
   spec.unique = {{{0}}};
+  spec.late = {{{3}, true, -1, "late_note"}};
   spec.constrained = true;
   spec.alters = {{AlterSpec::rename, "ALTER TABLE shelves RENAME COLUMN name TO title", 0, 2},
                  {AlterSpec::add, "ALTER TABLE shelves ADD COLUMN note TEXT DEFAULT 'none'", 3},
@@ -62,6 +63,7 @@ TableSpec books() {
        {"rack", Kind::text, {}, some_keys("s", true), true}},
       as_keys("b")};
   spec.unique = {{{1}}};
+  spec.late = {{{0, 2}, false, -1, "late_low"}};
   spec.references = {{0, "shelves", OnDelete::cascade}};
   spec.low = 2, spec.high = 3;
   spec.constrained = true;
@@ -84,6 +86,7 @@ TableSpec loans() {
        {"body", Kind::any, {}},
        {"volume", Kind::text, {}, some_keys("b", true), true}},
       as_keys("o")};
+  spec.late = {{{0}, false, -1, "late_book"}};
   spec.references = {{0, "books", OnDelete::set_null}};
   spec.constrained = true;
   spec.alters = {{AlterSpec::rename, "ALTER TABLE loans RENAME COLUMN book TO volume", 0, 2}};

@@ -11,23 +11,25 @@ void rename_in_constraints(TableSpec& spec, int from, int to) {
   auto rename = [&](int& column) {
     if (column == from) column = to;
   };
-  for (UniqueSpec& unique : spec.unique) {
-    for (int& column : unique.columns) rename(column);
-    rename(unique.where_zero);
+  for (auto* indexes : {&spec.unique, &spec.late}) {
+    for (UniqueSpec& unique : *indexes) {
+      for (int& column : unique.columns) rename(column);
+      rename(unique.where_zero);
+    }
   }
   for (ReferenceSpec& f : spec.references) rename(f.column);
   rename(spec.low), rename(spec.high);
 }
 
-TableSpec make(const TableSpec& spec, int version) {
+TableSpec make(const TableSpec& spec, const TableVersion& version) {
   TableSpec out = spec;
-  out.version = version;
+  out.version = version.changes;
   for (const AlterSpec& alter : spec.alters) {
     // Before its turn the column that it brings is not there.
     int column = alter.kind == AlterSpec::add ? alter.column : alter.kind == AlterSpec::rename ? alter.to : -1;
     if (column >= 0) out.columns[static_cast<size_t>(column)].absent = true;
   }
-  for (int i = 0; i < version; ++i) {
+  for (int i = 0; i < version.changes; ++i) {
     const AlterSpec& alter = spec.alters[static_cast<size_t>(i)];
     if (alter.kind == AlterSpec::rename_table) {
       out.name = alter.name, ++out.name_number;
@@ -43,18 +45,32 @@ TableSpec make(const TableSpec& spec, int version) {
     out.columns[static_cast<size_t>(alter.to)].absent = false;
     rename_in_constraints(out, alter.column, alter.to);
   }
+  for (size_t i = 0; i < out.late.size(); ++i)
+    if (version.late >> i & 1) out.unique.push_back(out.late[i]);
   return out;
 }
 
 }  // namespace
 
-const TableSpec& spec_at(int table, int version) {
+const TableSpec& spec_at(int table, const TableVersion& version) {
   const TableSpec& spec = table_specs()[static_cast<size_t>(table)];
-  if (spec.alters.empty()) return spec;
-  static std::map<std::pair<int, int>, std::unique_ptr<TableSpec>> all;
+  if (version == TableVersion() && spec.alters.empty()) return spec;
+  static std::map<std::pair<int, TableVersion>, std::unique_ptr<TableSpec>> all;
   auto& at = all[{table, version}];
   if (!at) at = std::make_unique<TableSpec>(make(spec, version));
   return *at;
+}
+
+std::string create_late_index(const TableSpec& spec, size_t which) {
+  const UniqueSpec& unique = spec.late[which];
+  std::string columns;
+  auto name = [&](int column) { return quoted(spec.columns[static_cast<size_t>(column)].name); };
+  for (int column : unique.columns) {
+    if (spec.columns[static_cast<size_t>(column)].absent) return "";
+    columns += (columns.empty() ? "" : ", ") + name(column) + (unique.nocase ? " COLLATE NOCASE" : "");
+  }
+  return "CREATE UNIQUE INDEX " + unique.name + " ON " + quoted(spec.name) + "(" + columns + ")" +
+         (unique.where_zero < 0 ? "" : " WHERE " + name(unique.where_zero) + " = 0");
 }
 
 std::optional<TableName> table_named(std::string_view name) {

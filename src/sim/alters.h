@@ -1,7 +1,8 @@
 // Tables whose names and columns change while replicas talk: each replica has done the first so many of a table's
-// changes.
+// changes. And it has some of the UNIQUE indexes that come late.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -11,15 +12,23 @@
 
 namespace rejoin::sim {
 
-// How many of each table's changes a replica has made; tables left out: none.
-using TableVersions = std::map<int, int>;
+struct TableVersion {
+  int changes = 0;    // how many a replica has made
+  uint32_t late = 0;  // a bit for each of TableSpec::late that it has
+  friend auto operator<=>(const TableVersion&, const TableVersion&) = default;
+};
+// Tables left out: as they were created.
+using TableVersions = std::map<int, TableVersion>;
 
 // The table as it is then. Columns keep their places; those that are not there are `absent`.
-const TableSpec& spec_at(int table, int version);
+const TableSpec& spec_at(int table, const TableVersion& version);
 inline const TableSpec& spec_at(int table, const TableVersions& versions) {
   auto at = versions.find(table);
-  return spec_at(table, at == versions.end() ? 0 : at->second);
+  return spec_at(table, at == versions.end() ? TableVersion() : at->second);
 }
+
+// CREATE UNIQUE INDEX for one of `spec.late`. Empty: a column of it is not there.
+std::string create_late_index(const TableSpec& spec, size_t which);
 
 // A table by one of the names that it has in the course of its changes: the table's index, and which name, from 0.
 using TableName = std::pair<int, int>;

@@ -68,6 +68,8 @@ CANARY(nocase_is_binary, constraints)
 CANARY(partial_index_has_all, constraints)
 CANARY(orphans_are_shown, constraints)
 CANARY(stand_ins_are_hidden, constraints)
+CANARY(late_indexes_hide_nothing, constraints)
+CANARY(late_indexes_are_made_over_anything, constraints)
 
 CANARY(unknown_columns_are_lost, alters)
 CANARY(former_names_are_forgotten, alters)

@@ -36,6 +36,7 @@ TableSpec lists() {
                   {"code", Kind::integer, {}, {number(0), number(1)}}},
                  keys("l")};
   spec.unique = {{{0}, true}, {{1, 2}}};
+  spec.late = {{{1}, false, -1, "late_region"}, {{2}, false, -1, "late_code"}};
   spec.constrained = true;
   return spec;
 }
@@ -55,6 +56,7 @@ TableSpec entries() {
                   {"high", Kind::integer, number(9), {number(9), number(5), number(3), Value::null()}}},
                  keys("e")};
   spec.unique = {{{1}, false, 2}};
+  spec.late = {{{0, 3}, false, -1, "late_low"}, {{0}, false, 2, "late_open"}};
   spec.references = {{0, "lists", OnDelete::cascade}};
   spec.low = 3, spec.high = 4;
   spec.constrained = true;
@@ -73,6 +75,7 @@ TableSpec notes() {
                   {"list", Kind::text, {}, {text("l0"), text("l1"), Value::null(), Value::null()}},
                   {"body", Kind::any, {}}},
                  keys("n")};
+  spec.late = {{{0}, false, -1, "late_entry"}, {{1, 2}, false, -1, "late_up"}};
   spec.references = {
       {0, "entries", OnDelete::set_null}, {1, "notes", OnDelete::cascade}, {2, "lists", OnDelete::restrict}};
   spec.constrained = true;

@@ -31,8 +31,10 @@ class Generator {
       script_.tables.push_back(first_altered() + below(first_constrained() - first_altered()));
     else
       choose_tables();
-    for (int t : script_.tables)
+    for (int t : script_.tables) {
       if (!spec(t).alters.empty()) altered_.push_back(t);
+      if (!spec(t).late.empty()) indexed_.push_back(t);
+    }
     // Changes of tables take long; one replica for each of three versions, and one more, are enough.
     if (!altered_.empty()) script_.replicas = std::min(script_.replicas, subject == Subject::both ? 3 : 4);
     // A few keys only, the same for all, or nobody would ever write to the same row.
@@ -300,7 +302,9 @@ class Generator {
       } else if (k < 32) {
         add_world();
       } else if (k < 37) {
-        script_.steps.push_back(!altered_.empty() ? alter(r, c) : fill(at(Op::restore, r, c)));
+        script_.steps.push_back(!altered_.empty()                 ? alter(r, c)
+                                : !indexed_.empty() && chance(40) ? index(r, c)
+                                                                  : fill(at(Op::restore, r, c)));
       } else if (k < 42) {
         statement_on(r, (c + 1) % 3);
       } else {
@@ -318,6 +322,24 @@ class Generator {
     return step;
   }
 
+  // A UNIQUE index that others may not have comes or goes.
+  Step index(int replica, int connection_number) {
+    Step step = at(Op::index, replica, connection_number);
+    step.table = indexed_[static_cast<size_t>(below(static_cast<int>(indexed_.size())))];
+    step.number = below(static_cast<int>(spec(step.table).late.size()));
+    return step;
+  }
+  // Often somebody writes to the table before Rejoin has noticed.
+  void add_index(int replica, int connection_number) {
+    script_.steps.push_back(index(replica, connection_number));
+    const int table = script_.steps.back().table;
+    if (!chance(40)) return;
+    Step step = at(chance(60) ? Op::replace : random_statement(), replica, connection());
+    do step = fill(step);
+    while (step.table != table);
+    script_.steps.push_back(std::move(step));
+  }
+
   // Something that concerns Rejoin, time or another replica.
   void add_world() {
     int a = 0, b = 0, k = below(100);
@@ -325,6 +347,9 @@ class Generator {
     Step step;
     if (!altered_.empty() && chance(25)) {
       step = alter(a, connection());
+    } else if (!indexed_.empty() && chance(12)) {
+      const int c = below(3);
+      return add_index(a, c);
     } else if (k < 40) {
       step = at(Op::sync, a, connection() & 1), step.peer = b;
     } else if (k < 50) {
@@ -381,6 +406,7 @@ class Generator {
   Script script_;
   Topology topology_ = Topology::mesh;
   std::vector<int> altered_;  // tables that change
+  std::vector<int> indexed_;  // those with UNIQUE indexes that come late
   int keys_ = 4;
 };
 

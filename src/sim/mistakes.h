@@ -32,6 +32,9 @@ struct Mistakes {
   bool partial_index_has_all = false;
   bool orphans_are_shown = false;
   bool stand_ins_are_hidden = false;
+  // of UNIQUE indexes that come late
+  bool late_indexes_hide_nothing = false;
+  bool late_indexes_are_made_over_anything = false;
   // of tables that change
   bool unknown_columns_are_lost = false;
   bool former_names_are_forgotten = false;

@@ -65,6 +65,8 @@ class Oracle {
 
   // --- tables with constraints: the engine settles which rows show whenever it has folded or merged.
   void settle();
+  // Makes one of TableSpec::late, or drops it. constraint: rows that are shown hold one value.
+  Outcome toggle_index(int table, size_t which);
   const std::map<std::pair<int, Key>, Parked>& parked() const { return parked_; }
   // Has it written what was not observed since?
   bool pending() const { return !open_.empty(); }

@@ -9,7 +9,7 @@ namespace rejoin::sim {
 
 void Oracle::alter(int table) {
   changes();
-  const AlterSpec& change = spec(table).alters[static_cast<size_t>(versions_[table]++)];
+  const AlterSpec& change = spec(table).alters[static_cast<size_t>(versions_[table].changes++)];
   if (change.kind == AlterSpec::create_index || change.kind == AlterSpec::drop_index) return;
   if (change.kind == AlterSpec::rename_table) {
     // What waited for the name.

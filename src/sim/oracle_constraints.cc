@@ -1,5 +1,7 @@
 // The oracle's part about tables with constraints: a statement is run on what the application sees, and what it did
 // there, row by row, is written to the records.
+#include <set>
+
 #include "sim/oracle.h"
 
 namespace rejoin::sim {
@@ -39,6 +41,21 @@ Outcome Oracle::constrained(const Step& step, int64_t now_ms) {
       }
     }
   }
+  return Outcome::done;
+}
+
+Outcome Oracle::toggle_index(int table, size_t which) {
+  const TableSpec& now = spec(table);
+  const uint32_t bit = uint32_t{1} << which;
+  if (!(versions_[table].late & bit) && !mistakes_.late_indexes_are_made_over_anything) {
+    std::set<Key> taken;
+    for (const auto& [key, row] : shown_.rows.at(table)) {
+      Key tuple = claimed(now.late[which], row, mistakes_);
+      if (!tuple.empty() && !taken.insert(std::move(tuple)).second) return Outcome::constraint;
+    }
+  }
+  changes();
+  versions_[table].late ^= bit;
   return Outcome::done;
 }
 

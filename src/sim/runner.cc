@@ -31,6 +31,8 @@ void run_step(World& world, Mail& mail, const Step& step) {
       return world.compact(step);
     case Op::alter:
       return world.alter(step);
+    case Op::index:
+      return world.index(step);
     case Op::clock:
       d.clock_offset = std::clamp(d.clock_offset + step.number, -kMaxOffset, kMaxOffset);
       d.db->clock().set(1'700'000'000'000 + d.clock_offset);

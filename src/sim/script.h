@@ -37,6 +37,7 @@ enum class Op {
   fold,
   compact,  // number: for how many days deletions are kept from then on; 0: as before
   alter,    // the table's next change; number 1: by plain SQL where that will do, 2: between begin and commit
+  index,    // number: which of TableSpec::late is made, or dropped where it is; connections 1 and 2: by plain SQL
   // the world
   clock,    // number: the replica's clock moves by so many milliseconds
   send,     // a changeset for `peer`, since what that one has acknowledged, is put in the mail

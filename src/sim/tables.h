@@ -36,7 +36,8 @@ struct AlterSpec {
 struct UniqueSpec {
   std::vector<int> columns;
   bool nocase = false;
-  int where_zero = -1;  // partial: of the rows in which this column is 0
+  int where_zero = -1;    // partial: of the rows in which this column is 0
+  std::string name = {};  // of one that comes late
 };
 
 enum class OnDelete { cascade, set_null, restrict };
@@ -60,6 +61,8 @@ struct TableSpec {
   std::vector<ReferenceSpec> references = {};
   int low = -1, high = -1;  // CHECK (low <= high)
   bool constrained = false;
+  // UNIQUE indexes that a replica makes and drops when it likes, whatever the others do.
+  std::vector<UniqueSpec> late = {};
   std::vector<AlterSpec> alters = {};
   int version = 0;      // how many of them are made (sim/alters.h)
   int name_number = 0;  // and how often it was renamed

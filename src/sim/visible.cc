@@ -17,9 +17,10 @@ Version claim_version(const UniqueSpec& unique, const Row& row) {
 
 const std::vector<UniqueSpec>& unique_indexes(int table, const TableSpec& spec, const Mistakes& mistakes) {
   if (mistakes.renamed_columns_claim_nothing) return table_specs()[static_cast<size_t>(table)].unique;
+  if (mistakes.late_indexes_hide_nothing) return spec_at(table, TableVersion{spec.version, 0}).unique;
   const bool dropped =
       spec.version > 0 && spec.alters[static_cast<size_t>(spec.version) - 1].kind == AlterSpec::drop_index;
-  return (dropped && mistakes.dropped_indexes_stay ? spec_at(table, spec.version - 1) : spec).unique;
+  return (dropped && mistakes.dropped_indexes_stay ? spec_at(table, TableVersion{spec.version - 1, 0}) : spec).unique;
 }
 
 // All but the first of those that claim one value.

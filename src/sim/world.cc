@@ -150,7 +150,7 @@ void World::track(int i) {
 
 void World::begin() {
   for (int i = 0; i < script_.replicas && !failed(); ++i) {
-    devices_.push_back({nullptr, {Oracle({}, "", {}), {}}, -1, {Oracle({}, "", {}), {}}, false, {}, 0});
+    devices_.push_back({nullptr, {Oracle({}, "", {}), {}, {}}, -1, {Oracle({}, "", {}), {}, {}}, false, {}, 0});
     const bool rows =
         std::any_of(script_.before.begin(), script_.before.end(), [&](const Step& s) { return s.replica == i; });
     create(i, rows ? Begin::with_rows : Begin::empty);
@@ -166,7 +166,7 @@ void World::begin() {
 }
 
 int World::add_device() {
-  devices_.push_back({nullptr, {Oracle({}, "", {}), {}}, -1, {Oracle({}, "", {}), {}}, false, {}, 0});
+  devices_.push_back({nullptr, {Oracle({}, "", {}), {}, {}}, -1, {Oracle({}, "", {}), {}, {}}, false, {}, 0});
   int i = devices() - 1;
   create(i, Begin::empty_and_altered);
   if (!failed()) track(i);
@@ -237,12 +237,24 @@ void World::check_parked(int i, int connection, const Oracle& model) {
 void World::settle(int i, int c) {
   if (!constrained() || failed()) return;
   if (device(i).owner < 0) return observe(i);
+  device(i).now.unnoticed.clear();
   device(i).now.model.settle();
   check_rows(i, c);
 }
 
+// It is a deletion all the same, but nobody can say what of, so the oracle leaves it out
+// (tests/app_schema_merge_test.cc has it).
+bool World::loses_values(const Step& step) {
+  Device& d = device(step.replica);
+  if (step.op != Op::replace && step.op != Op::rekey_or_replace) return false;
+  if (script_.recursive || !d.now.unnoticed.count(step.table)) return false;
+  if (d.owner < 0) observe(step.replica);
+  return d.now.unnoticed.count(step.table) > 0;
+}
+
 void World::statement(const Step& written) {
   Device& d = device(written.replica);
+  if (loses_values(written)) return;
   auto known = std::find(script_.tables.begin(), script_.tables.end(), written.table);
   if (known == script_.tables.end()) return;
   // What it would say to a table that another connection is changing is SQLite's own business.
@@ -448,6 +460,57 @@ void World::alter(const Step& step) {
   check_rows(step.replica, c, step.table);
 }
 
+void World::index(const Step& step) {
+  Device& d = device(step.replica);
+  const int c = step.connection;
+  if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
+  const bool plainly = c > 0, another = d.owner >= 0 && d.owner != c;
+  if (!plainly && !another) {
+    // What shows decides whether it can be made, and Rejoin settles that first.
+    if (unforeseeable(step.replica)) return;
+    fold(step);
+    if (failed()) return;
+  }
+  const TableSpec& spec = d.now.model.spec(step.table);
+  if (spec.late.empty()) return;
+  const size_t which = static_cast<size_t>(step.number) % spec.late.size();
+  const bool drops =
+      d.now.model.versions().contains(step.table) && (d.now.model.versions().at(step.table).late >> which & 1);
+  const std::string sql = drops ? "DROP INDEX " + spec.late[which].name : create_late_index(spec, which);
+  if (sql.empty()) return;
+  const std::string what = name_of(step.replica) + ": " + sql;
+  int rc = SQLITE_OK;
+  Status status;
+  // Else SQLite may say that an index is there which another connection has dropped since.
+  if (plainly && !another) (void)d.db->run(c, "SELECT 1 FROM sqlite_schema");
+  if (plainly)
+    rc = d.db->run(c, sql);
+  else
+    status = d.db->replica(c).alter(sql);
+  if (another) {
+    if (!plainly && status) return fail("busy", what + " worked while another connection writes");
+    if (!plainly) return expect_busy(step.replica, what, status.error().code);
+    // It may not have seen a change of the schema, and cannot look now.
+    if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED && (rc & 0xff) != SQLITE_ERROR)
+      fail("busy", what + " while another connection writes gave code " + std::to_string(rc));
+    return;
+  }
+  const bool expected = d.now.model.toggle_index(step.table, which) == Outcome::done;
+  const bool worked = plainly ? rc == SQLITE_OK : status.ok();
+  if (worked != expected)
+    return fail("index", what + (expected ? " was refused: " : " worked over rows that it forbids") +
+                             (worked    ? ""
+                              : plainly ? d.db->last_error(c)
+                                        : status.error().message));
+  if (!worked && (plainly ? (rc & 0xff) != SQLITE_CONSTRAINT : status.error().code != Code::bad_argument))
+    return fail("index", what + " was refused otherwise: " + (plainly ? d.db->last_error(c) : status.error().message));
+  if (worked && d.owner == c) d.wrote = true;
+  // What plain SQL does is noticed later.
+  if (plainly && worked && !drops) d.now.unnoticed.insert(step.table);
+  if (!plainly) settle(step.replica, c);
+  check_rows(step.replica, c, step.table);
+}
+
 void World::alter_all(int i) {
   Step step;
   step.op = Op::alter, step.replica = i;
@@ -488,6 +551,7 @@ void World::observe(int i) {
     return fail("state", name_of(i) + ": " + wrong + "\nits state:\n" + print(state->rows) + "kept aside:\n" +
                              print(state->aside));
   if (constrained()) {
+    d.now.unnoticed.clear();
     d.now.model.settle();
     check_rows(i, 0);
   }

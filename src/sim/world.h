@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ struct Position {
 struct Memory {
   Oracle model;
   std::map<int, Position> from;
+  std::set<int> unnoticed;  // tables with a UNIQUE index that plain SQL has made since Rejoin's last use
 };
 
 struct Device {
@@ -91,6 +93,7 @@ class World {
   std::vector<std::pair<int, Key>> forget(int device);
   void fold(const Step& step);
   void alter(const Step& step);
+  void index(const Step& step);
   // Every table in its last form, on one device.
   void alter_all(int device);
 
@@ -139,6 +142,8 @@ class World {
   bool unforeseeable(int device) {
     return (constrained() || altering()) && this->device(device).owner >= 0 && pending(device);
   }
+  // Would rows be displaced through an index that Rejoin has not noticed, and their values be lost?
+  bool loses_values(const Step& step);
   bool pending(int device) { return this->device(device).now.model.pending(); }
   // Makes sure that the model can say what a merge must give. False: it cannot, because a transaction is open.
   bool prepare_merge(int device, const std::vector<const Said*>& contents);
