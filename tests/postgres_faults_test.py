@@ -9,6 +9,7 @@ import unittest
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__))]
 import postgres_command_line_test as base  # noqa: E402
+from http_peer import wait_for  # noqa: E402
 from pgbouncer import PgBouncer  # noqa: E402
 from private_postgres import Session  # noqa: E402
 from support import Run, Server, rows  # noqa: E402
@@ -84,6 +85,49 @@ class FaultsTest(base.PostgresTest):
                 self.assertEqual(base.PG.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'"), "0")
                 other.run("ROLLBACK;")
             self.goes_on(server, phone, db)
+
+    def waiting(self):
+        return int(base.PG.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
+
+    def lose_the_standby(self):
+        """From now on commits wait for one that does not come."""
+        base.PG.psql("ALTER ROLE admin SET synchronous_commit = local; CREATE TABLE IF NOT EXISTS probe(n integer); "
+                     "ALTER SYSTEM SET synchronous_standby_names = 'away'; SELECT pg_reload_conf()")
+        self.addCleanup(self.need_no_standby)
+        # PostgreSQL takes it up a little later.
+        while True:
+            with subprocess.Popen(base.PG.psql_command(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as probe:
+                probe.stdin.write("SET synchronous_commit = on; INSERT INTO probe VALUES(1);")
+                probe.stdin.close()
+                wait_for(lambda p=probe: p.poll() is not None or self.waiting())
+                if probe.poll() is None:
+                    base.PG.psql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+                    return
+
+    def need_no_standby(self):
+        base.PG.psql("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
+        wait_for(lambda: not self.waiting())
+
+    def test_a_synchronous_standby_that_is_away(self):
+        """Nothing is acknowledged that it does not have, and retries do not use up PostgreSQL's connections."""
+        db = self.fresh()
+        phone = self.device()
+        with self.serve(db, "--request-timeout", "1s", "--postgres-connections", "2") as server:
+            self.start(server, phone)
+            self.lose_the_standby()
+            self.told_to_come_again(server, phone, "longer than this server allows", code=4)
+            self.assertEqual(self.waiting(), 1)
+            self.assertEqual(self.todos(db)[0], ("t1", "buy milk", 0))  # nobody is shown it
+            self.assertIn("standby", self.log_of(server))
+            other = self.device("other.db")
+            theirs = ("sync", other, server.url, "--token", server.token("other", tenant="other"))
+            self.assertEqual(Run(*theirs, "--retries", "0").code, 4)
+            self.told_to_come_again(server, phone, "takes no more requests")
+            self.assertIn("2 of them by a COMMIT", self.log_of(server))
+            self.assertEqual(self.waiting(), 2)
+            self.need_no_standby()
+            self.goes_on(server, phone, db)
+            self.ok(*theirs)
 
     def test_a_database_that_is_read_only(self):
         db = self.fresh()

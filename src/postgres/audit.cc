@@ -76,7 +76,7 @@ Status AuditTable::write(const std::string& tenant, const std::vector<sync::Audi
             .array(written)
             .array(codes)
             .array(reasons));
-    db_.send("COMMIT");
+    db_.send_commit();
     const auto done = db_.sync();
     if (done.ok()) return {};
     const std::string state = db_.last_error().state;

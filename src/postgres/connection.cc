@@ -14,6 +14,9 @@ namespace {
 constexpr int kBinary = 1;
 // Statements differ by table and by the columns that a batch writes; each costs memory at the server.
 constexpr size_t kMostPrepared = 1'000;
+constexpr const char* kUnanswered =
+    "PostgreSQL has not answered a COMMIT in time, so that it is not known whether it is kept; a synchronous standby "
+    "that is away is one reason (pg_stat_replication tells). Try again";
 
 // Adds the time of its life.
 class Stopwatch {
@@ -31,6 +34,12 @@ class Stopwatch {
 std::string field(const PGresult* result, int code) {
   const char* text = PQresultErrorField(result, code);
   return text ? text : "";
+}
+
+// The warning of a COMMIT that has stopped to wait for a synchronous standby: an administrator, or a shutdown, wanted
+// it. Its words are in the server's language, and its SQLSTATE is that of most warnings.
+bool gives_up_a_standby(const PGresult* notice) {
+  return field(notice, PG_DIAG_SOURCE_FUNCTION) == "SyncRepWaitForLSN";
 }
 
 }  // namespace
@@ -105,15 +114,29 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
   if (PQserverVersion(out->db_) < 130000)
     return fail(Code::unsupported, "PostgreSQL " + std::to_string(PQserverVersion(out->db_) / 10000) +
                                        " is too old; Rejoin needs 13 or newer");
-  PQsetNoticeProcessor(
-      out->db_, [](void*, const char*) {}, nullptr);
+  PQsetNoticeReceiver(
+      out->db_,
+      [](void* unreplicated, const PGresult* notice) {
+        if (gives_up_a_standby(notice)) *static_cast<bool*>(unreplicated) = true;
+      },
+      &out->unreplicated_);
   if (PQsetnonblocking(out->db_, 1) != 0 || PQenterPipelineMode(out->db_) != 1)
     return fail(Code::internal, "libpq does not enter pipeline mode");
   return out;
 }
 
 Connection::~Connection() { PQfinish(db_); }
-bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queued() == 0 && !lost_; }
+bool Connection::usable() const { return PQstatus(db_) == CONNECTION_OK && queued() == 0 && !lost_ && !in_doubt_; }
+bool Connection::answered() {
+  if (!PQconsumeInput(db_)) return true;
+  while (PQstatus(db_) == CONNECTION_OK && !PQisBusy(db_)) {
+    PGresult* result = PQgetResult(db_);
+    const bool last = result && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+    PQclear(result);
+    if (last) return true;
+  }
+  return PQstatus(db_) != CONNECTION_OK;
+}
 bool Connection::alive() {
   pollfd fd{PQsocket(db_), POLLIN, 0};
   // Something to read although nothing was asked: a farewell, or a notice.
@@ -158,6 +181,7 @@ Error Connection::error_of(const PGresult* result) {
 }
 
 void Connection::send(std::string sql, Params params) { queue_.push_back({std::move(sql), std::move(params)}); }
+void Connection::send_commit() { queue_.push_back({"COMMIT", {}, true}); }
 
 void Connection::cancel() {
   if (PGcancel* handle = PQgetCancel(db_)) {
@@ -167,7 +191,7 @@ void Connection::cancel() {
   }
 }
 
-Status Connection::wait() {
+Status Connection::wait(bool commits) {
   bool cancelled = false;
   for (;;) {
     const int left = PQflush(db_);
@@ -183,8 +207,19 @@ Status Connection::wait() {
     pollfd fd{PQsocket(db_), static_cast<short>(POLLIN | (left > 0 ? POLLOUT : 0)), 0};
     const int ready = ::poll(&fd, 1, timeout);
     if (ready < 0 && errno != EINTR) return broken("waiting for an answer");
+    if (ready == 0 && commits) {
+      // What was not sent whole is for nobody to wait for: PostgreSQL ends it when the connection does.
+      (left == 0 ? in_doubt_ : lost_) = true;
+      return late(kUnanswered);
+    }
     if (ready == 0) cancel(), cancelled = true;
   }
+}
+
+Error Connection::late(const std::string& what) {
+  error_ = {};
+  queue_.clear();
+  return fail(Code::timeout, what);
 }
 
 Status Connection::tidy_prepared() {
@@ -226,14 +261,19 @@ bool Connection::dispatch() {
 
 void Connection::start() {
   // Whatever fails here is told by sync().
-  if (PQstatus(db_) != CONNECTION_OK || !tidy_prepared().ok()) return;
+  if (PQstatus(db_) != CONNECTION_OK || in_doubt_ || !tidy_prepared().ok()) return;
   lost_ |= !dispatch();
   if (!lost_) PQflush(db_);
 }
 
 Result<std::vector<Rows>> Connection::sync() {
+  if (in_doubt_) return late(kUnanswered);
+  const bool commits = std::any_of(queue_.begin(), queue_.end(), [](const Queued& q) { return q.commits; });
+  if (commits && deadline_ && std::chrono::steady_clock::now() >= *deadline_)
+    return late("the time was over before what was written could be committed, so that nothing was kept; try again");
   REJOIN_TRY(tidy_prepared());
   const Stopwatch watch(waited_);
+  unreplicated_ = false;
   if (lost_ || PQstatus(db_) != CONNECTION_OK || !dispatch() || !PQpipelineSync(db_)) return broken("sending");
   ++round_trips_;
   const std::vector<UnderWay> sent = std::exchange(under_way_, {});
@@ -242,7 +282,7 @@ Result<std::vector<Rows>> Connection::sync() {
   const auto prepares = [&](size_t i) { return i < sent.size() && !sent[i].prepared.empty(); };
   bool preparing = prepares(0);
   for (;;) {
-    REJOIN_TRY(wait());
+    REJOIN_TRY(wait(commits));
     PGresult* result = PQgetResult(db_);
     if (!result) continue;  // the end of one statement
     const ExecStatusType status = PQresultStatus(result);
@@ -272,6 +312,12 @@ Result<std::vector<Rows>> Connection::sync() {
     if (failure->code == Code::interrupted && deadline_ && std::chrono::steady_clock::now() >= *deadline_)
       failure->code = Code::timeout;
     return *failure;
+  }
+  if (unreplicated_) {
+    error_ = {};
+    return fail(Code::interrupted,
+                "PostgreSQL has committed without a synchronous standby, as its wait for one was cancelled: what was "
+                "written may be lost at a failover, and counts as not acknowledged; try again");
   }
   return out;
 }

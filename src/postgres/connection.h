@@ -58,6 +58,9 @@ class Connection {
   // Queues a statement. Statements are prepared on their first use unless set_prepare(false): behind a pooler that
   // gives out another server connection for each transaction.
   void send(std::string sql, Params params = {});
+  // Queues the COMMIT of a transaction that has written. It may wait for a synchronous standby, and a wait that is
+  // cancelled is a commit without it: what is synced with it is never cancelled; see in_doubt().
+  void send_commit();
   // How many statements wait; the next one's result has this place in what sync() gives.
   size_t queued() const { return under_way_.size() + queue_.size(); }
   // Forgets what is queued, as far as it is not under way: the request that wanted it has failed.
@@ -65,7 +68,8 @@ class Connection {
   // Lets PostgreSQL work on what is queued while we do something else. sync() gives the results, and the errors.
   void start();
   // Sends what is queued, waits for all results, in order. After an error the rest of the queue was not executed, and a
-  // transaction that was open is a failed one. Errors: see error_of().
+  // transaction that was open is a failed one. Errors: timeout (with a COMMIT: it was not sent, or the connection is in
+  // doubt), interrupted (what was committed may be on no synchronous standby), and see error_of().
   Result<std::vector<Rows>> sync();
   // One statement, after those that are queued; one round trip.
   Result<Rows> query(const std::string& sql, const Params& params = {});
@@ -73,13 +77,18 @@ class Connection {
   // After an error a transaction that was begun is rolled back.
   Status script(const std::string& sql);
 
-  // After it a sync is cancelled on the server and fails with `timeout`.
+  // After it a sync is cancelled on the server, unless it commits, and fails with `timeout`.
   void set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) { deadline_ = deadline; }
   void set_prepare(bool prepare) { prepare_ = prepare; }
   const SqlError& last_error() const { return error_; }
   // What comes next is not to be taken for an earlier error, of another tenant's request perhaps.
   void forget_error() { error_ = {}; }
   bool usable() const;
+  // Was a COMMIT not answered in time? PostgreSQL goes on with it, and holds its locks, whatever becomes of this
+  // connection, which is good for nothing else any more.
+  bool in_doubt() const { return in_doubt_; }
+  // For one that is in doubt: is the COMMIT through, or the connection broken? Does not wait.
+  bool answered();
   // For a connection that was idle: has the server closed it meanwhile?
   bool alive();
   bool in_transaction() const;
@@ -96,17 +105,20 @@ class Connection {
   explicit Connection(pg_conn* db) : db_(db) {}
   Error broken(const std::string& doing);
   Error error_of(const pg_result* result);
+  // Forgets what is queued.
+  Error late(const std::string& what);
   // Closes all prepared statements when there are too many.
   Status tidy_prepared();
   // Gives what is queued to libpq. False: the connection broke.
   bool dispatch();
-  // Flushes and reads until a result can be had without blocking.
-  Status wait();
+  // Flushes and reads until a result can be had without blocking. `commits`: not to be cancelled.
+  Status wait(bool commits);
   void cancel();
 
   struct Queued {
     std::string sql;
     Params params;
+    bool commits = false;
   };
   struct UnderWay {
     std::string prepared;  // the text of a statement that is prepared with it: a result of its own comes first
@@ -120,6 +132,8 @@ class Connection {
   uint64_t round_trips_ = 0;
   std::chrono::steady_clock::duration waited_{};
   bool prepare_ = true;
+  bool in_doubt_ = false;
+  bool unreplicated_ = false;  // a wait for a synchronous standby was given up during this sync
   std::optional<std::chrono::steady_clock::time_point> deadline_;
   SqlError error_;
 };

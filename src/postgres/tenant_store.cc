@@ -223,6 +223,9 @@ class PostgresTenantStore final : public TenantStore {
     read_known(chunk, work, 0);
     switch (chunk.link) {
       case sync::Link::repeat:
+        // What was committed may be on no synchronous standby yet. The tenant's lock is a write, and what writes waits
+        // until all before it is there.
+        REJOIN_TRY(work.commit());
         return repeated(*chunk.chain);
       case sync::Link::stale:
         return sync::stale_chain();

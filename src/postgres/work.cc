@@ -68,7 +68,7 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
               Params().text(tenant.name));
       db.send("INSERT INTO rejoin.site(tenant, id, site) VALUES (rejoin.tenant_id(), 0, $1) ON CONFLICT DO NOTHING",
               Params().bytea(tenant.random.bytes(16)));
-      db.send("COMMIT");
+      db.send_commit();
       REJOIN_TRY(db.sync());
       continue;
     }
@@ -121,7 +121,7 @@ Status Work::commit() {
   if (state.last != saved_.last || state.tail != saved_.tail || state.floor != saved_.floor)
     db_->send("UPDATE rejoin.tenant SET last = $1, tail = $2, floor = $3 WHERE id = rejoin.tenant_id()",
               Params().integer(static_cast<int64_t>(state.last)).integer(state.tail).integer(state.floor));
-  db_->send("COMMIT");
+  db_->send_commit();
   REJOIN_ASSIGN(std::vector<Rows> all, db_->sync());
   // A COMMIT of a failed transaction is a ROLLBACK and no error.
   if (all.back().command() != "COMMIT")

@@ -1,6 +1,8 @@
 #include "server/postgres_tenants.h"
 
+#include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <utility>
 
 #include "postgres/admin.h"
@@ -16,6 +18,8 @@ namespace {
 
 // Tenants that nobody asks for are forgotten when there are more; what is known of them is read again.
 constexpr size_t kMostEntries = 4096;
+// How often those who wait for a connection look whether one that is in doubt was answered.
+constexpr auto kLookAgain = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -41,6 +45,9 @@ struct PostgresTenants::Pool {
   std::string url;
   // Guarded by PostgresTenants::mutex_.
   std::vector<std::unique_ptr<postgres::Connection>> idle;
+  // Nobody uses them, but PostgreSQL goes on: until it answers they count among those that are out, so that retries
+  // don't make it more and more backends that wait.
+  std::vector<std::unique_ptr<postgres::Connection>> in_doubt;
   size_t out = 0;
   uint64_t used = 0;                 // when one was given back, in order
   std::atomic<uint64_t> opened = 0;  // connections so far
@@ -127,12 +134,20 @@ Status PostgresTenants::look_at(postgres::Connection& connection) {
 
 Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
                                                                     std::chrono::steady_clock::time_point deadline) {
+  Connections closing;  // outside of the lock
   std::unique_lock lock(mutex_);
-  const bool mine = pool.freed.wait_until(lock, deadline, [&] { return pool.out < settings_.connections; });
-  if (!mine)
-    return fail(Code::overloaded, "all " + std::to_string(settings_.connections) +
-                                      " connections to PostgreSQL are in use; try again, or raise "
-                                      "--postgres-connections");
+  for (let_go(pool, closing); pool.out >= settings_.connections; let_go(pool, closing)) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= deadline)
+      return fail(Code::overloaded,
+                  "all " + std::to_string(settings_.connections) + " connections to PostgreSQL are in use" +
+                      (pool.in_doubt.empty() ? ""
+                                             : ", " + std::to_string(pool.in_doubt.size()) +
+                                                   " of them by a COMMIT that it does not answer (a synchronous "
+                                                   "standby that is away?)") +
+                      "; try again, or raise --postgres-connections");
+    pool.freed.wait_until(lock, pool.in_doubt.empty() ? deadline : std::min(deadline, now + kLookAgain));
+  }
   ++pool.out;
   while (!pool.idle.empty()) {
     std::unique_ptr<postgres::Connection> connection = std::move(pool.idle.back());
@@ -160,19 +175,39 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
 void PostgresTenants::give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection) {
   connection->set_deadline(std::nullopt);
   const bool usable = connection->usable() && !connection->in_transaction();
-  std::vector<std::unique_ptr<postgres::Connection>> closing;  // outside of the lock
+  const bool broken = !usable && !connection->in_doubt() && !connection->alive();
+  Connections closing;  // outside of the lock
   std::lock_guard lock(mutex_);
+  if (connection->in_doubt()) {
+    pool.in_doubt.push_back(std::move(connection));
+    pool.freed.notify_all();
+    return;
+  }
   --pool.out;
   pool.used = ++uses_;
   pool.idle.push_back(std::move(connection));
   if (!usable) closing = std::exchange(pool.idle, {});  // if the server went away, the others are dead too
+  if (broken) {
+    // So are these, which may never be told.
+    pool.out -= pool.in_doubt.size();
+    std::move(pool.in_doubt.begin(), pool.in_doubt.end(), std::back_inserter(closing));
+    pool.in_doubt.clear();
+  }
   if (database_per_tenant()) close_oldest(closing);
-  pool.freed.notify_one();
+  pool.freed.notify_all();
+}
+
+void PostgresTenants::let_go(Pool& pool, Connections& closing) {
+  const auto answered = std::stable_partition(pool.in_doubt.begin(), pool.in_doubt.end(),
+                                              [](const auto& connection) { return !connection->answered(); });
+  pool.out -= static_cast<size_t>(pool.in_doubt.end() - answered);
+  std::move(answered, pool.in_doubt.end(), std::back_inserter(closing));
+  pool.in_doubt.erase(answered, pool.in_doubt.end());
 }
 
 // All databases together keep no more idle connections than one may have: a PostgreSQL server has a hundred by default,
 // for all its databases. The mutex is held.
-void PostgresTenants::close_oldest(std::vector<std::unique_ptr<postgres::Connection>>& closing) {
+void PostgresTenants::close_oldest(Connections& closing) {
   std::erase_if(
       pools_, [](const auto& p) { return p.second->idle.empty() && p.second->out == 0 && p.second.use_count() == 1; });
   for (;;) {

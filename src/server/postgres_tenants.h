@@ -46,11 +46,14 @@ class PostgresTenants final : public Tenants {
   // A connection that works, from the pool or new.
   Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline);
   void give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection);
+  using Connections = std::vector<std::unique_ptr<postgres::Connection>>;
+  // Takes those whose COMMIT was answered at last out of the pool. The mutex is held.
+  static void let_go(Pool& pool, Connections& closing);
   // Runs `use` with a connection and what is known of the tenant. Errors: busy, overloaded, and those of connecting.
   Status lease(DatabaseWork kind, const std::string& name, Entry& entry, Pool& pool,
                std::chrono::steady_clock::time_point deadline, const std::function<void(postgres::TenantStore&)>& use);
   size_t most_at_work() const;
-  void close_oldest(std::vector<std::unique_ptr<postgres::Connection>>& closing);
+  void close_oldest(Connections& closing);
   Status look_at(postgres::Connection& connection);
   // Into the log; gives what devices are told.
   Error report(const std::string& tenant, const Error& error);

@@ -1,5 +1,5 @@
 """PostgreSQL's primary is killed and its standby promoted, while the server runs with the addresses of both: docs/operations.md, Failover. Behind a synchronous
-standby nothing that was acknowledged is lost, under load; behind one that lagged, devices bring back what they have, and plain SQL that nobody had heard of is
+standby nothing that was acknowledged is lost, under load, and without it nothing is acknowledged; behind one that lagged, devices bring back what they have, and plain SQL that nobody had heard of is
 run again."""
 
 import os
@@ -20,8 +20,8 @@ LOAD_S = 2.5
 
 
 class PromotedStandbyTest(FolderTest):
-    def start(self, **settings):
-        self.primary = PrivatePostgres(fsync="on", **settings)
+    def start(self, *options):
+        self.primary = PrivatePostgres(fsync="on")
         self.primary.__enter__()
         self.addCleanup(self.primary.__exit__)
         self.standby = Standby(self.primary, fsync="on")
@@ -32,7 +32,7 @@ class PromotedStandbyTest(FolderTest):
         self.standby.__enter__()
         self.addCleanup(self.standby.__exit__)
         both = f"postgres://app@{self.primary.host},{self.standby.host}/app?target_session_attrs=read-write"
-        self.server = Server(self.path("server"), "--postgres", both)
+        self.server = Server(self.path("server"), "--postgres", both, *options)
         self.server.__enter__()
         self.addCleanup(self.server.__exit__)
 
@@ -60,10 +60,13 @@ class PromotedStandbyTest(FolderTest):
     def ready(self):
         return call(self.server, "GET", "/ready").status
 
-    def test_behind_a_synchronous_one_nothing_acknowledged_is_lost(self):
-        self.start()
+    def make_synchronous(self):
         self.primary.psql("ALTER SYSTEM SET synchronous_standby_names = 'standby'; SELECT pg_reload_conf()")
         wait_for(lambda: self.primary.psql("SELECT sync_state FROM pg_stat_replication") == "sync")
+
+    def test_behind_a_synchronous_one_nothing_acknowledged_is_lost(self):
+        self.start()
+        self.make_synchronous()
         names = ("a", "b", "c")
         acknowledged, killed = {"sql"}, threading.Event()
         self.primary.psql("INSERT INTO todos VALUES('sql', 'x')", database="app")
@@ -121,6 +124,26 @@ class PromotedStandbyTest(FolderTest):
         wait_for(lambda: rows(watcher) == wanted)
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(60), 130)
+        self.ok("pg", "doctor", "--postgres", self.standby.url("owner", "app"))
+
+    def test_without_the_synchronous_one_nothing_is_acknowledged(self):
+        self.start("--request-timeout", "1s")
+        self.make_synchronous()
+        self.synced("phone", "INSERT INTO todos VALUES('p', 'x')")
+        self.standby.stop()
+        self.assertEqual(self.sync("phone", "INSERT INTO todos VALUES('p2', 'x')").code, 4)
+        self.assertEqual(self.shown(self.primary), [("p", "x")])
+        # Somebody loses patience: now the primary shows it, and nobody else has it.
+        self.primary.psql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        wait_for(lambda: self.shown(self.primary) == [("p", "x"), ("p2", "x")])
+        self.assertEqual(self.sync("phone").code, 4)
+        self.primary.kill()
+        self.standby.start()
+        self.standby.promote()
+        wait_for(lambda: self.ready() == 200)
+        self.assertEqual(self.shown(self.standby), [("p", "x")])
+        self.synced("phone")
+        self.assertEqual(self.shown(self.standby), [("p", "x"), ("p2", "x")])
         self.ok("pg", "doctor", "--postgres", self.standby.url("owner", "app"))
 
     def test_behind_one_that_lagged_devices_bring_back_what_they_have(self):

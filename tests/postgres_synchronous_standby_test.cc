@@ -1,0 +1,240 @@
+// Where PostgreSQL is to have a synchronous standby, nothing is acknowledged that no standby is known to have: not when
+// the time is over, not when the wait is cancelled, and not to a retry.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <thread>
+
+#include "postgres/audit.h"
+#include "tests/support/postgres_loopback.h"
+#include "tests/support/pushing_device.h"
+
+namespace rejoin::testing {
+namespace {
+
+constexpr auto kALittle = std::chrono::milliseconds(200);
+
+void wait_for(const std::function<bool()>& what) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!what()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), end) << "it does not come about";
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+class PostgresSynchronousStandby : public ::testing::Test {
+ protected:
+  PostgresSynchronousStandby() : world("CREATE TABLE todos(id text PRIMARY KEY, title text)", {"public.todos"}) {
+    world.sql.run("SET synchronous_commit = local; CREATE TABLE probe(n integer)");
+  }
+  ~PostgresSynchronousStandby() override { comes_back(); }
+
+  // From now on what is to be on a standby waits.
+  void goes_away() {
+    set("ALTER SYSTEM SET synchronous_standby_names = 'away'");
+    // PostgreSQL takes it up a little later.
+    wait_for([&] {
+      auto probe = open();
+      probe->set_deadline(std::chrono::steady_clock::now() + kALittle);
+      probe->send("BEGIN");
+      probe->send("INSERT INTO probe VALUES (1)");
+      probe->send_commit();
+      (void)probe->sync().ok();
+      return probe->in_doubt();
+    });
+    stop_waiting("pg_cancel_backend");
+  }
+  void comes_back() {
+    set("ALTER SYSTEM RESET synchronous_standby_names");
+    wait_for([&] { return waiting() == 0; });
+  }
+  void stop_waiting(const std::string& by) {
+    wait_for([&] { return waiting() > 0; });
+    wait_for([&] {
+      world.sql.run("SELECT " + by + "(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+      return waiting() == 0;
+    });
+  }
+  int64_t waiting() { return world.sql.number("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"); }
+  std::string titles() { return world.sql.rows("SELECT id, title FROM todos ORDER BY id"); }
+
+  std::unique_ptr<postgres::Connection> open() {
+    auto opened = postgres::Connection::open(world.url);
+    EXPECT_TRUE(opened.ok());
+    return std::move(*opened);
+  }
+  // With what another server would know.
+  static std::vector<Result<sync::PushReply>> push(postgres::Connection& db,
+                                                   const std::vector<sync::PushRequest>& requests) {
+    postgres::Tenant tenant{"main", system_clock(), system_random()};
+    std::vector<const sync::PushRequest*> all;
+    for (const sync::PushRequest& r : requests) all.push_back(&r);
+    return postgres::make_tenant_store(db, tenant, false)->push_together(all);
+  }
+  static std::vector<Result<sync::PushReply>> push_a_little(postgres::Connection& db,
+                                                            const std::vector<sync::PushRequest>& requests) {
+    db.set_deadline(std::chrono::steady_clock::now() + kALittle);
+    return push(db, requests);
+  }
+  static void expect_told_to_come_again(const std::vector<Result<sync::PushReply>>& replies) {
+    for (const auto& reply : replies) {
+      ASSERT_FALSE(reply.ok());
+      EXPECT_TRUE(code_retryable(reply.error().code)) << reply.error().message;
+    }
+  }
+
+  PostgresWorld world;
+  PushingDevice a{"a", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)"};
+  PushingDevice b{"b", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)"};
+
+ private:
+  void set(const std::string& sql) {
+    world.sql.run(sql);
+    world.sql.run("SELECT pg_reload_conf()");
+  }
+};
+
+TEST_F(PostgresSynchronousStandby, WhatNoneHasInTimeIsNotAcknowledgedAndArrivesWhenOneIsBack) {
+  goes_away();
+  a.write("one"), b.write("two");
+  const std::vector<sync::PushRequest> requests{a.request(), b.request()};
+  auto db = open(), other = open();
+  expect_told_to_come_again(push_a_little(*db, requests));
+  EXPECT_TRUE(db->in_doubt());
+  EXPECT_FALSE(db->usable());
+  EXPECT_FALSE(db->answered());
+  // It was not cancelled, and nobody sees it yet.
+  EXPECT_EQ(waiting(), 1);
+  EXPECT_EQ(titles(), "");
+  // The connection is good for nothing more, and whoever tries again over another waits for the same, and makes it no
+  // more that wait.
+  expect_told_to_come_again(push_a_little(*db, requests));
+  expect_told_to_come_again(push_a_little(*other, requests));
+  EXPECT_FALSE(other->in_doubt());
+  EXPECT_TRUE(other->usable());
+  EXPECT_EQ(waiting(), 1);
+  EXPECT_EQ(titles(), "");
+  comes_back();
+  wait_for([&] { return db->answered(); });
+  EXPECT_EQ(titles(), "a1|one\nb1|two\n");
+  other->set_deadline(std::nullopt);
+  for (const auto& reply : push(*other, requests)) {
+    ASSERT_TRUE(reply.ok()) << reply.error().message;
+    EXPECT_TRUE(reply->repeated);
+  }
+  world.expect_sound();
+}
+
+// As it is when the program ends, too.
+TEST_F(PostgresSynchronousStandby, WhatWaitsGoesOnWithoutItsConnection) {
+  goes_away();
+  a.write("one");
+  const std::vector<sync::PushRequest> requests{a.request()};
+  {
+    auto db = open();
+    expect_told_to_come_again(push_a_little(*db, requests));
+  }
+  EXPECT_EQ(waiting(), 1);
+  EXPECT_EQ(titles(), "");
+  comes_back();
+  auto other = open();
+  const auto replies = push(*other, requests);
+  ASSERT_TRUE(replies[0].ok()) << replies[0].error().message;
+  EXPECT_TRUE(replies[0]->repeated);
+  EXPECT_EQ(titles(), "a1|one\n");
+}
+
+TEST_F(PostgresSynchronousStandby, AWaitThatIsCancelledAcknowledgesNothingNorDoesTheRetry) {
+  for (const std::string by : {"pg_cancel_backend", "pg_terminate_backend"}) {
+    SCOPED_TRACE(by);
+    goes_away();
+    a.write(by);
+    const std::vector<sync::PushRequest> requests{a.request()};
+    auto db = open();
+    std::vector<Result<sync::PushReply>> replies;
+    std::thread pushing([&] { replies = push(*db, requests); });
+    stop_waiting(by);
+    pushing.join();
+    expect_told_to_come_again(replies);
+    EXPECT_EQ(db->usable(), by == "pg_cancel_backend");
+    // PostgreSQL shows it now. That is not enough.
+    EXPECT_EQ(world.sql.number("SELECT count(*) FROM todos WHERE title = '" + by + "'"), 1);
+    auto again = open();
+    expect_told_to_come_again(push_a_little(*again, requests));
+    EXPECT_TRUE(again->in_doubt());
+    EXPECT_EQ(waiting(), 1);
+    comes_back();
+    auto other = open();
+    replies = push(*other, requests);
+    ASSERT_TRUE(replies[0].ok()) << replies[0].error().message;
+    EXPECT_TRUE(replies[0]->repeated);
+    a.token = replies[0]->next_chain_token;
+  }
+  world.expect_sound();
+}
+
+TEST_F(PostgresSynchronousStandby, ACancelledWaitOfPushesWrittenTogetherIsWaitedForOnceMore) {
+  goes_away();
+  a.write("one"), b.write("two");
+  const std::vector<sync::PushRequest> requests{a.request(), b.request()};
+  auto db = open();
+  std::vector<Result<sync::PushReply>> replies;
+  std::thread pushing([&] { replies = push(*db, requests); });
+  wait_for([&] { return waiting() > 0; });
+  world.sql.run("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+  // The row is shown when the first wait has ended; then there is another.
+  wait_for([&] { return !titles().empty() && waiting() > 0; });
+  comes_back();
+  pushing.join();
+  for (const auto& reply : replies) {
+    ASSERT_TRUE(reply.ok()) << reply.error().message;
+    EXPECT_TRUE(reply->repeated);
+  }
+  EXPECT_EQ(titles(), "a1|one\nb1|two\n");
+}
+
+TEST_F(PostgresSynchronousStandby, ATimeThatIsOverBeforeTheCommitLeavesNothing) {
+  goes_away();
+  auto db = open();
+  postgres::Tenant tenant{"main", system_clock(), system_random()};
+  {
+    auto work = postgres::Work::begin(*db, tenant, postgres::Work::Mode::merge);
+    ASSERT_TRUE(work.ok());
+    db->set_deadline(std::chrono::steady_clock::now());
+    const Status kept = work->commit();
+    ASSERT_FALSE(kept.ok());
+    EXPECT_EQ(kept.error().code, Code::timeout);
+  }
+  EXPECT_TRUE(db->usable());
+  EXPECT_FALSE(db->in_transaction());
+  EXPECT_EQ(waiting(), 0);
+}
+
+TEST_F(PostgresSynchronousStandby, AnAuditEntryWaitsLikeWhatItTellsOf) {
+  world.sql.run("SELECT rejoin.audit_partitions()");
+  goes_away();
+  auto db = open();
+  sync::AuditEntry entry;
+  entry.device = "a", entry.event = "refused";
+  db->set_deadline(std::chrono::steady_clock::now() + kALittle);
+  const Status written = postgres::AuditTable(*db).write("main", {entry});
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().code, Code::timeout) << written.error().message;
+  EXPECT_TRUE(db->in_doubt());
+  EXPECT_EQ(waiting(), 1);
+}
+
+// The application's own warnings say nothing of standbys.
+TEST_F(PostgresSynchronousStandby, ATriggersWarningIsNone) {
+  world.sql.run(
+      "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'canceling wait for "
+      "synchronous replication due to user request'; RETURN NEW; END $$; CREATE CONSTRAINT TRIGGER warns AFTER INSERT "
+      "ON todos DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION warn()");
+  a.write("one");
+  auto db = open();
+  const auto replies = push(*db, {a.request()});
+  EXPECT_TRUE(replies[0].ok()) << replies[0].error().message;
+}
+
+}  // namespace
+}  // namespace rejoin::testing
