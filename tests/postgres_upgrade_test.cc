@@ -74,6 +74,38 @@ TEST_F(PostgresUpgrade, AnOlderSchemaIsServedAndThenBroughtUpToDate) {
   EXPECT_EQ(runtime.number("SELECT count(*) FROM rejoin.audit"), 0);  // of no tenant: nothing is seen
 }
 
+// Before, pushes failed for good when the log had become long.
+TEST_F(PostgresUpgrade, AnOlderSchemasLogIsCompactedBesidePushes) {
+  LoopbackDevice a("a", kDevice, {"todos"});
+  world->sync(a);
+  sql.run("UPDATE rejoin.tenant SET tail = 20000");
+  for (const char* id : {"1", "2", "3"}) {
+    a.peer.run(std::string("INSERT INTO todos VALUES('") + id + "', 'x')");
+    world->sync(a);
+  }
+  EXPECT_EQ(sql.number("SELECT count(*) FROM todos"), 4);
+  EXPECT_GE(sql.number("SELECT floor FROM rejoin.tenant"), 20000);
+  EXPECT_EQ(sql.number("SELECT count(*) FROM rejoin.log WHERE seq < (SELECT floor FROM rejoin.tenant)"), 0);
+}
+
+TEST_F(PostgresUpgrade, AnOlderSchemaIsLookedAfter) {
+  LoopbackDevice a("a", kDevice, {"todos"});
+  a.peer.run("INSERT INTO todos VALUES('a', 'x')");
+  world->sync(a);
+  ASSERT_TRUE(postgres::status(sql.connection()).ok());
+  const auto forgotten = world->admin("main")->forget("a");
+  EXPECT_TRUE(forgotten.ok()) << forgotten.error().message;
+  world->sync(a);
+  const auto compacted = postgres::compact(sql.connection(), {}, system_clock(), system_random(), {});
+  ASSERT_FALSE(compacted.ok());
+  EXPECT_NE(compacted.error().message.find("rejoin pg init"), std::string::npos);
+  const Status untracked = postgres::untrack(sql.connection(), "todos");
+  EXPECT_TRUE(untracked.ok()) << untracked.error().message;
+  world->track("public.todos");
+  sql.run("DROP TABLE todos; CREATE TABLE todos(id text PRIMARY KEY, title text)");
+  world->track("public.todos");
+}
+
 TEST_F(PostgresUpgrade, WhatWasUpgradedIsWhatIsInstalledAnew) {
   ASSERT_TRUE(postgres::init(sql.connection(), "upgrade_runtime").ok());
   PostgresWorld fresh;

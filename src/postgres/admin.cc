@@ -97,8 +97,11 @@ Result<bool> bypasses_row_security(Connection& db) {
 std::string forget_sql(int64_t table) {
   const std::string id = std::to_string(table);
   std::string sql = "SET LOCAL rejoin.all_tenants = 'on';";
-  for (const char* of : {"outbox", "record", "shown"})
+  for (const char* of : {"outbox", "record"})
     sql += "DELETE FROM rejoin." + std::string(of) + " WHERE tbl = " + id + ";";
+  // Not in version 1 of the schema.
+  sql += "DO $$ BEGIN IF to_regclass('rejoin.shown') IS NOT NULL THEN DELETE FROM rejoin.shown WHERE tbl = " + id +
+         "; END IF; END $$;";
   // Positions stay: cursors of devices stand on them.
   return sql + "UPDATE rejoin.log SET tbl = 0, entries = '\\x00' WHERE tbl = " + id +
          ";DELETE FROM rejoin.tracked WHERE id = " + id + ";UPDATE rejoin.meta SET catalog = catalog + 1;";

@@ -24,14 +24,16 @@ struct Readers {
   int64_t known = 0, counted = 0, slowest = 0;
   std::optional<int64_t> keep_days;
   crdt::Hlc limit = 0;  // what is deleted and has no later stamp was kept for long enough
+  bool views = false;   // callers are given views of their own: the schema has had tables for them since version 2
 };
 
 Result<Readers> readers(Work& work, int64_t now_ms, std::optional<int64_t> keep_days) {
-  work.db().send("SELECT (to_jsonb(m) ->> 'keep_days')::int8 FROM rejoin.meta AS m");
+  work.db().send("SELECT (to_jsonb(m) ->> 'keep_days')::int8, version >= 2 FROM rejoin.meta AS m");
   REJOIN_ASSIGN(std::vector<Rows> meta, work.db().sync());
   Readers out;
   out.keep_days = keep_days;
   if (!keep_days && !meta.back().empty() && !meta.back().is_null(0, 0)) out.keep_days = meta.back().integer(0, 0);
+  out.views = !meta.back().empty() && meta.back().integer(0, 1) != 0;
   const int64_t before = now_ms - out.keep_days.value_or(kKeepDays) * kMsPerDay;
   REJOIN_ASSIGN(Rows rows, work.db().query("SELECT count(*), count(*) FILTER (WHERE last_seen > $2), "
                                            "coalesce(min(acknowledged) FILTER (WHERE last_seen > $2), 0) FROM "
@@ -227,7 +229,7 @@ Result<int64_t> compact_log(Work& work, int64_t now_ms, std::optional<int64_t> k
   REJOIN_ASSIGN(Rows gone, work.db().query("DELETE FROM rejoin.log WHERE tenant = rejoin.tenant_id() AND seq < $1",
                                            Params().integer(floor)));
   work.state.floor = floor;
-  forget_views(work, now_ms - read_by.keep_days.value_or(kKeepDays) * kMsPerDay);
+  if (read_by.views) forget_views(work, now_ms - read_by.keep_days.value_or(kKeepDays) * kMsPerDay);
   return static_cast<int64_t>(gone.affected());
 }
 
