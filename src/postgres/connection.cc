@@ -173,7 +173,6 @@ Error Connection::error_of(const PGresult* result) {
   error_.state = field(result, PG_DIAG_SQLSTATE);
   error_.message = field(result, PG_DIAG_MESSAGE_PRIMARY);
   error_.detail = field(result, PG_DIAG_MESSAGE_DETAIL);
-  error_.constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
   error_.relation = field(result, PG_DIAG_SCHEMA_NAME) + std::string(".") + field(result, PG_DIAG_TABLE_NAME);
   return fail(code_of_state(error_.state), "PostgreSQL: " + error_.message +
                                                (error_.detail.empty() ? "" : " (" + error_.detail + ")") + " [" +

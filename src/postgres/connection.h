@@ -43,7 +43,7 @@ class Rows {
 // What PostgreSQL said about a failed statement.
 struct SqlError {
   std::string state;  // SQLSTATE; empty: the connection broke
-  std::string message, detail, constraint;
+  std::string message, detail;
   std::string relation;  // schema.table that it is about
 };
 

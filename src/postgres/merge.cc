@@ -510,7 +510,7 @@ Status Merge::edit_before_erase(std::vector<Plan>& plans, size_t& results,
         }
       });
       if (!fits.ok()) {
-        fault_ = SqlError{"", fits.error().message, "", "", ""};
+        fault_ = SqlError{"", fits.error().message, "", ""};
         return fits;
       }
       send_update(work_, table, rows, group.first, values, {});
@@ -647,7 +647,7 @@ Status Merge::write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>&
   }
   for (const auto& [result, rows] : edits)
     if (all[result].size() < rows) {
-      fault_ = SqlError{"42501", kRoleMayNot, "", "", ""};
+      fault_ = SqlError{"42501", kRoleMayNot, "", ""};
       return fail(Code::forbidden, kRoleMayNot);
     }
 
@@ -671,7 +671,7 @@ Status Merge::write(std::vector<Plan>& plans, Hope hope, std::vector<Incoming*>&
         auto found = by_key.find(encoded);
         if (found == by_key.end()) {
           fault_ = SqlError{"", "PostgreSQL stored the row under another key: a trigger changed it, or its type rounds",
-                            "", "", ""};
+                            "", ""};
           return fail(Code::refused, fault_->message);
         }
         i = found->second;
