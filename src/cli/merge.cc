@@ -11,7 +11,7 @@
 #include "cli/progress.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
-#include "sqlite/replica.h"
+#include "sqlite/acquaintance.h"
 
 namespace rejoin::cli {
 namespace {
@@ -30,6 +30,7 @@ struct Moved {
 struct End {
   const std::string& path;
   std::unique_ptr<sqlite::Database> database;
+  bool went_back = false;  // since it was merged with the other one last
 };
 
 // A file that this merge makes goes again if the merge fails before it has everything; one that was stopped keeps its
@@ -65,13 +66,14 @@ Result<uint64_t> rows_of(sqlite::Database& database) {
 }
 
 // One direction, page by page. The receiver keeps how far it has read this source, in the transaction of each page: the
-// next merge begins there, and so does one after an interruption.
-Result<Moved> pull(End& from, End& to, uint64_t page_bytes, Progress& progress) {
+// next merge begins there, and so does one after an interruption. `all`: also what came from the receiver, which may
+// have lost it.
+Result<Moved> pull(End& from, End& to, bool all, uint64_t page_bytes, Progress& progress) {
   Moved moved;
   sqlite::Replica &source = from.database->replica(), &target = to.database->replica();
   REJOIN_ASSIGN(crdt::SiteId source_site, in_file(from.path, source.site()));
   REJOIN_ASSIGN(crdt::SiteId target_site, in_file(to.path, target.site()));
-  std::unique_ptr<sync::DeviceStore> store = sqlite::make_device_store(target, "replica:" + to_hex(source_site.view()));
+  std::unique_ptr<sync::DeviceStore> store = sqlite::make_device_store(target, sqlite::peer_name(source_site));
   REJOIN_ASSIGN(sync::DeviceState state, in_file(to.path, store->state()));
   // At first contact every row travels, so their number is known.
   uint64_t expected = 0;
@@ -81,7 +83,7 @@ Result<Moved> pull(End& from, End& to, uint64_t page_bytes, Progress& progress) 
   sqlite::PageRequest request;
   request.cursor = state.pull_cursor;
   request.max_bytes = page_bytes;
-  request.skip_origin = target_site;
+  if (!all && !state.pull_own) request.skip_origin = target_site;
   request.pass_on = true;
   uint64_t read = 0;
   for (bool more = true; more;) {
@@ -107,6 +109,18 @@ Result<Moved> pull(End& from, End& to, uint64_t page_bytes, Progress& progress) 
     request.cursor = page.next;
   }
   return moved;
+}
+
+// Does `reader` have only what `source` has still, as far as it came from there? A source that was put back from a
+// backup becomes another replica first: what it writes from now on must not pass for what it had written before.
+Result<bool> has_all_that_was_read(End& source, End& reader) {
+  REJOIN_ASSIGN(const sqlite::Acquaintance known,
+                in_file(source.path, sqlite::acquaintance(source.database->replica(), reader.database->replica())));
+  if (known == sqlite::Acquaintance::went_back) {
+    REJOIN_TRY(in_file(source.path, source.database->replica().take_new_identity()));
+    source.went_back = true;
+  }
+  return known == sqlite::Acquaintance::none || known == sqlite::Acquaintance::good;
 }
 
 boost::json::object to_json(const std::string& from, const std::string& to, const Moved& moved) {
@@ -150,7 +164,7 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
   catch_interrupts();
   std::optional<Progress> progress(std::in_place, "merging " + arguments.a + " and " + arguments.b, output.json());
   MadeFile made(arguments.b, arguments.create);
-  End a{arguments.a, nullptr}, b{arguments.b, nullptr};
+  End a{arguments.a, nullptr, false}, b{arguments.b, nullptr, false};
   REJOIN_ASSIGN(a.database, open_database(a.path, OpenMode::write));
   REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tracked, in_file(a.path, a.database->replica().tables()));
   if (tracked.empty())
@@ -168,16 +182,22 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
     return fail(Code::not_tracked, arguments.b + " has no synced tables; track them there too (rejoin track " +
                                        shell_word(arguments.b) + " --all), or let them be made as they are in " +
                                        arguments.a + ": --create");
-  REJOIN_ASSIGN(Moved there, pull(a, b, page_bytes, *progress));
+  for (End* end : {&a, &b}) REJOIN_TRY(in_file(end->path, end->database->replica().fold()));
+  REJOIN_ASSIGN(const bool a_has_all, has_all_that_was_read(a, b));
+  REJOIN_ASSIGN(const bool b_has_all, has_all_that_was_read(b, a));
+  REJOIN_ASSIGN(Moved there, pull(a, b, !b_has_all, page_bytes, *progress));
   made.keep();
   progress->set(0);
-  REJOIN_ASSIGN(Moved back, pull(b, a, page_bytes, *progress));
+  REJOIN_ASSIGN(Moved back, pull(b, a, !a_has_all, page_bytes, *progress));
   progress.reset();  // its line goes before the result's comes
   if (output.json()) {
     output.document({{"merged", {to_json(arguments.a, arguments.b, there), to_json(arguments.b, arguments.a, back)}}});
   } else {
     tell(arguments.a, arguments.b, there, output);
     tell(arguments.b, arguments.a, back, output);
+    for (const End* end : {&a, &b})
+      if (end->went_back)
+        output.warning(end->path + " was put back from a backup: it has a new identity and got back what it had lost");
   }
   return kOk;
 }

@@ -11,7 +11,6 @@
 #include "sqlite/pass_on.h"
 #include "sqlite/rejections.h"
 #include "sqlite/roomy_cache.h"
-#include "sync/page_place.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -320,6 +319,12 @@ Result<Bytes> cursor_at_position(Work& work, int64_t position, bool from_whole_b
   cursor.position = static_cast<uint64_t>(position);
   cursor.token = static_cast<uint64_t>(token.value_or(0));
   return codec::encode_cursor(cursor);
+}
+
+Result<sync::PageStart> place_of(Work& work, BytesView cursor) {
+  REJOIN_ASSIGN(const int64_t tail, log_tail(work.ctx()));
+  return sync::start_page({cursor}, tail, work.state.floor,
+                          [&](int64_t position) { return batch_token(work.ctx(), position); });
 }
 
 Result<Page> extract_page(Context& ctx, const PageRequest& request) {

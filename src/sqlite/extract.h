@@ -4,6 +4,7 @@
 #include "codec/changeset.h"
 #include "sqlite/context.h"
 #include "sqlite/replica.h"
+#include "sync/page_place.h"
 
 namespace rejoin::sqlite {
 
@@ -18,5 +19,7 @@ Result<Work> begin_export(Context& ctx);
 // A cursor at a log position: at its batch's token. Positions beyond the tail mean the tail; up to 0, the beginning.
 // `from_whole_batch`: a position inside a batch means the batch's beginning, so that what follows stands by itself.
 Result<Bytes> cursor_at_position(Work& work, int64_t position, bool from_whole_batch);
+// Where a reader with this cursor stands, with everything folded.
+Result<sync::PageStart> place_of(Work& work, BytesView cursor);
 
 }  // namespace rejoin::sqlite
