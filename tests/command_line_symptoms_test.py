@@ -99,6 +99,41 @@ class SymptomsTest(FolderTest):
         path = self.database("app.db", "CREATE TABLE i(id INTEGER PRIMARY KEY)", ())
         self.assertIn(f"rejoin track {path} i --allow-integer-key", self.refused(3, "track", path, "i").err)
 
+    def test_files_that_only_merge_kept_their_logs_for_ever(self):
+        a, b, c = (self.with_rows(name, keys=(name[0],)) for name in ("a.db", "b.db", "c.db"))
+        self.ok("merge", a, b)
+        self.ok("merge", a, c)
+
+        def log(path):
+            db = plain(path)
+            try:
+                return db.execute("SELECT count(*) FROM rejoin_log").fetchone()[0]
+            finally:
+                db.close()
+
+        for path in (a, b):
+            db = plain(path)
+            db.execute("BEGIN")
+            for i in range(50_000):
+                db.execute("UPDATE todos SET priority = ? WHERE id = 'a'", (i,))
+            db.execute("COMMIT")
+            db.execute("INSERT INTO todos(id, title) VALUES(?, 'new')", ("new in " + os.path.basename(path),))
+            db.close()
+        self.ok("merge", a, b)
+        self.assertLess(max(log(a), log(b)), 10)
+        # What is forgotten is not missed, by who was there and by who was not.
+        self.assertIn("nothing new", self.ok("merge", a, b).out)
+        db = plain(b)
+        db.execute("UPDATE todos SET title = 'last' WHERE id = 'a'")
+        db.close()
+        self.assertEqual([m["rows"] for m in self.ok("merge", a, b, "--json").json["merged"]], [0, 1])
+        self.ok("merge", c, a)
+        self.assertEqual(rows(a), rows(b))
+        self.assertEqual(rows(a), rows(c))
+        self.assertEqual([row[1] for row in rows(c)], ["last", "x", "x", "new", "new"])
+        for path in (a, b, c):
+            self.ok("doctor", path)
+
     def test_a_missing_file_to_merge_with_gave_no_cure(self):
         a = self.with_rows("a.db")
         self.assertIn("--create", self.refused(6, "merge", a, self.path("new.db")).err)

@@ -25,6 +25,11 @@ struct MergeArguments {
 struct Moved {
   uint64_t pages = 0, bytes = 0, rows = 0, changed = 0, parked = 0;
   std::vector<sync::RefusedRow> refused;
+
+  void operator+=(const Moved& more) {
+    pages += more.pages, bytes += more.bytes, rows += more.rows, changed += more.changed, parked += more.parked;
+    refused.insert(refused.end(), more.refused.begin(), more.refused.end());
+  }
 };
 
 struct End {
@@ -105,6 +110,8 @@ Result<Moved> pull(End& from, End& to, bool all, uint64_t page_bytes, Progress& 
       progress.set(read, expected);
     } else if (more && page.next == request.cursor) {
       return fail(Code::internal, "reading changes makes no headway; please report this");
+    } else if (page.next != request.cursor) {
+      REJOIN_TRY(in_file(to.path, store->apply_page({}, page.next, 0, {})));
     }
     request.cursor = page.next;
   }
@@ -121,6 +128,14 @@ Result<bool> has_all_that_was_read(End& source, End& reader) {
     source.went_back = true;
   }
   return known == sqlite::Acquaintance::none || known == sqlite::Acquaintance::good;
+}
+
+// The upkeep that a sync has at its end.
+Status finish(End& reader, End& source) {
+  REJOIN_ASSIGN(const crdt::SiteId site, in_file(source.path, source.database->replica().site()));
+  return in_file(
+      reader.path,
+      sqlite::make_device_store(reader.database->replica(), sqlite::peer_name(site))->note_session(0, 0, {}));
 }
 
 boost::json::object to_json(const std::string& from, const std::string& to, const Moved& moved) {
@@ -189,6 +204,11 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
   made.keep();
   progress->set(0);
   REJOIN_ASSIGN(Moved back, pull(b, a, !a_has_all, page_bytes, *progress));
+  // B steps over what has just come from it: its next merge reads on from there, also when the log before is forgotten.
+  REJOIN_ASSIGN(const Moved meanwhile, pull(a, b, false, page_bytes, *progress));
+  if (meanwhile.rows > 0) there += meanwhile;
+  REJOIN_TRY(finish(a, b));
+  REJOIN_TRY(finish(b, a));
   progress.reset();  // its line goes before the result's comes
   if (output.json()) {
     output.document({{"merged", {to_json(arguments.a, arguments.b, there), to_json(arguments.b, arguments.a, back)}}});
