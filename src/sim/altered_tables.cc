@@ -1,4 +1,5 @@
-// Tables whose columns come, go and change their names while a script runs, and that are renamed themselves.
+// Tables whose columns come, go and change their names while a script runs, that are renamed themselves or get
+// another key.
 #include "sim/tables.h"
 
 namespace rejoin::sim {
@@ -48,8 +49,57 @@ TableSpec reshaped() {
   return spec;
 }
 
+// These get another key, which ends the understanding between replicas that have it and those that do not.
+TableSpec owned() {
+  TableSpec spec{"owned",
+                 "owned",
+                 "CREATE TABLE owned(id TEXT PRIMARY KEY, a TEXT, n INTEGER DEFAULT 1)",
+                 {"id"},
+                 {{"a", Kind::text, {}},
+                  {"n", Kind::integer, Value::of(int64_t{1})},
+                  {"b", Kind::text, Value::text("none")},
+                  {"title", Kind::text, {}}},
+                 {{Value::text("o1")}, {Value::text("o2")}, {Value::text("o3")}}};
+  spec.alters = {{AlterSpec::add, "ALTER TABLE owned ADD COLUMN b TEXT DEFAULT 'none'", 2},
+                 {AlterSpec::rekey,
+                  "CREATE TABLE fresh(owner TEXT NOT NULL DEFAULT 'me', id TEXT NOT NULL, a TEXT, n INTEGER DEFAULT 1, "
+                  "b TEXT DEFAULT 'none', PRIMARY KEY(owner, id))\n"
+                  "INSERT INTO fresh(id, a, n, b) SELECT id, a, n, b FROM owned\n"
+                  "DROP TABLE owned\n"
+                  "ALTER TABLE fresh RENAME TO owned",
+                  -1,
+                  -1,
+                  {},
+                  {"owner", "id"}},
+                 {AlterSpec::rename, "ALTER TABLE owned RENAME COLUMN a TO title", 0, 3}};
+  return spec;
+}
+
+TableSpec turned() {
+  TableSpec spec{"turned",
+                 "turned",
+                 "CREATE TABLE turned(x, k INTEGER, l TEXT, PRIMARY KEY(l, k)) WITHOUT ROWID",
+                 {"l", "k"},
+                 {{"x", Kind::any, {}}, {"w", Kind::real, Value::of(-1.5)}},
+                 {{Value::text("p"), Value::of(int64_t{1})},
+                  {Value::text("p"), Value::of(int64_t{2})},
+                  {Value::text(""), Value::of(int64_t{-1})}}};
+  spec.alters = {{AlterSpec::rekey,
+                  "ALTER TABLE turned RENAME TO old\n"
+                  "CREATE TABLE turned(k INTEGER NOT NULL, l TEXT NOT NULL, x, PRIMARY KEY(k, l)) WITHOUT ROWID\n"
+                  "INSERT INTO turned SELECT k, l, x FROM old\n"
+                  "DROP TABLE old",
+                  -1,
+                  -1,
+                  {},
+                  {"k", "l"}},
+                 {AlterSpec::rename_table, "ALTER TABLE turned RENAME TO \"turned over\"", -1, -1, "turned over"},
+                 {AlterSpec::add, "ALTER TABLE \"turned over\" ADD COLUMN w REAL DEFAULT -1.5", 1}};
+  return spec;
+}
+
 }  // namespace
 
-std::vector<TableSpec> altered_tables() { return {grown(), reshaped()}; }
+std::vector<TableSpec> altered_tables() { return {grown(), reshaped(), owned(), turned()}; }
 
 }  // namespace rejoin::sim

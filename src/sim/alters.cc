@@ -1,5 +1,6 @@
 #include "sim/alters.h"
 
+#include <algorithm>
 #include <iterator>
 #include <memory>
 
@@ -33,6 +34,15 @@ TableSpec make(const TableSpec& spec, const TableVersion& version) {
     const AlterSpec& alter = spec.alters[static_cast<size_t>(i)];
     if (alter.kind == AlterSpec::rename_table) {
       out.name = alter.name, ++out.name_number;
+      continue;
+    }
+    if (alter.kind == AlterSpec::rekey) {
+      out.key_from.clear();
+      for (const std::string& column : alter.key) {
+        const auto at = std::find(spec.key.begin(), spec.key.end(), column);
+        out.key_from.push_back(at == spec.key.end() ? -1 : static_cast<int>(at - spec.key.begin()));
+      }
+      out.key = alter.key, out.key_number = ++out.name_number;
       continue;
     }
     if (alter.kind == AlterSpec::create_index) continue;
@@ -73,16 +83,12 @@ std::string create_late_index(const TableSpec& spec, size_t which) {
          (unique.where_zero < 0 ? "" : " WHERE " + name(unique.where_zero) + " = 0");
 }
 
-std::optional<TableName> table_named(std::string_view name) {
+std::optional<TableName> table_named(std::string_view name, const std::vector<std::string>& key) {
   const auto& specs = table_specs();
   for (int t = 0; t < std::ssize(specs); ++t) {
-    const TableSpec& spec = specs[static_cast<size_t>(t)];
-    if (spec.name == name) return TableName{t, 0};
-    int number = 0;
-    for (const AlterSpec& alter : spec.alters) {
-      if (alter.kind != AlterSpec::rename_table) continue;
-      ++number;
-      if (alter.name == name) return TableName{t, number};
+    for (int v = 0; v <= std::ssize(specs[static_cast<size_t>(t)].alters); ++v) {
+      const TableSpec& spec = spec_at(t, TableVersion{v, 0});
+      if (spec.name == name && spec.key == key) return TableName{t, spec.name_number};
     }
   }
   return std::nullopt;

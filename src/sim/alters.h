@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "sim/tables.h"
 
@@ -30,9 +32,10 @@ inline const TableSpec& spec_at(int table, const TableVersions& versions) {
 // CREATE UNIQUE INDEX for one of `spec.late`. Empty: a column of it is not there.
 std::string create_late_index(const TableSpec& spec, size_t which);
 
-// A table by one of the names that it has in the course of its changes: the table's index, and which name, from 0.
+// A table by one of the names and keys that it has in the course of its changes: the table's index, and which of them,
+// from 0.
 using TableName = std::pair<int, int>;
-std::optional<TableName> table_named(std::string_view name);
+std::optional<TableName> table_named(std::string_view name, const std::vector<std::string>& key);
 
 // Where a replica puts what comes under a column's name: the column itself, or the one that it was renamed to. An
 // absent one: it is kept aside.

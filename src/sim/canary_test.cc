@@ -76,6 +76,8 @@ CANARY(former_names_are_forgotten, alters)
 CANARY(former_table_names_are_forgotten, alters)
 CANARY(rows_of_later_table_names_are_lost, alters)
 CANARY(added_columns_are_written, alters)
+CANARY(deletions_survive_a_new_key, alters)
+CANARY(a_new_key_stamps_anew, alters)
 
 CANARY(renamed_columns_claim_nothing, both)
 CANARY(dropped_indexes_stay, both)
@@ -92,6 +94,12 @@ TEST_F(Canary, cells_survive_a_new_birth) {
                  "seed 401\nreplicas 4 memory\ntables loose\nupsert on=3 table=loose key=''\nsync on=2 peer=3\n"
                  "insert on=1 table=loose key='b'\nsend on=2 peer=1\ninsert on=3 table=loose key='b'\n"
                  "sync on=0 peer=1\nupdate on=0 table=loose key='b' set=0:inf\nsend on=0 peer=1\n");
+}
+// Replica 1 hears of a row with the new key before it has that.
+TEST_F(Canary, rows_with_a_later_key_are_lost) {
+  expect_noticed(&Mistakes::rows_with_a_later_key_are_lost,
+                 "seed 1\nreplicas 3 memory\ntables turned\nalter on=0 table=turned\n"
+                 "insert on=0 table=turned key='p'/1 set=0:'x'\nsync on=1 peer=0\nalter on=1 table=turned\n");
 }
 // l0 hides l1 by its name, and l1, hidden, still hides l2.
 TEST_F(Canary, hidden_rows_claim_nothing) {

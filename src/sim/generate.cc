@@ -28,7 +28,7 @@ class Generator {
     if (subject == Subject::constraints || subject == Subject::both)
       choose_constrained_tables(subject == Subject::both);
     else if (subject == Subject::alters)
-      script_.tables.push_back(first_altered() + below(first_constrained() - first_altered()));
+      choose_altered_table();
     else
       choose_tables();
     for (int t : script_.tables) {
@@ -61,6 +61,17 @@ class Generator {
       int second = below(tables);
       if (second != script_.tables[0] && second != wide) script_.tables.push_back(second);
     }
+  }
+  // Those that get another key have their turn, but not more.
+  void choose_altered_table() {
+    const bool rekeyed = chance(30);
+    std::vector<int> tables;
+    for (int t = first_altered(); t < first_constrained(); ++t) {
+      const auto& all = spec(t).alters;
+      const auto is = [](const AlterSpec& alter) { return alter.kind == AlterSpec::rekey; };
+      if (std::any_of(all.begin(), all.end(), is) == rekeyed) tables.push_back(t);
+    }
+    script_.tables.push_back(tables[static_cast<size_t>(below(static_cast<int>(tables.size())))]);
   }
   void choose_constrained_tables(bool altered) {
     int first = first_constrained(), tables = first_altered(first), all = static_cast<int>(table_specs().size());

@@ -41,6 +41,9 @@ struct Mistakes {
   bool former_table_names_are_forgotten = false;
   bool rows_of_later_table_names_are_lost = false;
   bool added_columns_are_written = false;
+  bool deletions_survive_a_new_key = false;
+  bool a_new_key_stamps_anew = false;
+  bool rows_with_a_later_key_are_lost = false;
   // of tables with constraints that change
   bool renamed_columns_claim_nothing = false;
   bool dropped_indexes_stay = false;

@@ -233,9 +233,9 @@ int Oracle::order(const Open& mine, const Version& theirs) const {
 bool Oracle::ambiguous(const Said& incoming) const {
   unknown_ = false;
   for (const auto& [table, rows] : incoming.rows)
-    if (incoming.names.at(table) <= spec(table).name_number && ambiguous(table, rows)) return true;
+    if (comes_in({table, incoming.names.at(table)}) && ambiguous(table, rows)) return true;
   for (const auto& [name, rows] : incoming.aside)
-    if (name.second <= spec(name.first).name_number && ambiguous(name.first, rows)) return true;
+    if (comes_in(name) && ambiguous(name.first, rows)) return true;
   return false;
 }
 

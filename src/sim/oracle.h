@@ -135,6 +135,10 @@ class Oracle {
   // Of one table, by its own name or a former one.
   bool ambiguous(int table, const std::map<Key, Row>& incoming) const;
   size_t merge(int table, const std::map<Key, Row>& incoming);
+  // Is what comes by this name, with its key, merged?
+  bool comes_in(TableName name) const {
+    return name.second >= spec(name.first).key_number && name.second <= spec(name.first).name_number;
+  }
   // By any name: one that the table has not got yet makes it wait.
   size_t hear(TableName name, const std::map<Key, Row>& incoming);
   // Is what is kept aside for columns and names that are not here what was heard of them? `whole`: and is nothing left

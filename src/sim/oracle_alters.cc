@@ -11,10 +11,25 @@ void Oracle::alter(int table) {
   changes();
   const AlterSpec& change = spec(table).alters[static_cast<size_t>(versions_[table].changes++)];
   if (change.kind == AlterSpec::create_index || change.kind == AlterSpec::drop_index) return;
-  if (change.kind == AlterSpec::rename_table) {
-    // What waited for the name.
+  if (change.kind == AlterSpec::rekey) {
+    // Rows take their versions along; nobody knows any more what was deleted.
+    Rows rows;
+    for (auto& [key, row] : tables_.at(table)) {
+      if (!row.alive && !mistakes_.deletions_survive_a_new_key) continue;
+      std::erase_if(row.cells,
+                    [&](const auto& cell) { return spec(table).columns[static_cast<size_t>(cell.first)].absent; });
+      if (mistakes_.a_new_key_stamps_anew)
+        for (auto& [column, cell] : row.cells) ++cell.version.version.hlc;
+      rows[key_now(spec(table), key)] = std::move(row);
+    }
+    tables_.at(table) = std::move(rows);
+  }
+  if (change.kind == AlterSpec::rename_table || change.kind == AlterSpec::rekey) {
+    // What waited for the name, or the key.
     auto waited = later_.extract({table, spec(table).name_number});
-    if (waited && !mistakes_.rows_of_later_table_names_are_lost) merge(table, waited.mapped());
+    const bool lost = change.kind == AlterSpec::rekey ? mistakes_.rows_with_a_later_key_are_lost
+                                                      : mistakes_.rows_of_later_table_names_are_lost;
+    if (waited && !lost) merge(table, waited.mapped());
     return;
   }
   if (change.kind == AlterSpec::add) {
@@ -38,6 +53,8 @@ void Oracle::alter(int table) {
 
 size_t Oracle::hear(TableName name, const std::map<Key, Row>& incoming) {
   const int known = spec(name.first).name_number;
+  // By a former key: it waits in vain.
+  if (name.second < spec(name.first).key_number) return 0;
   if (name.second < known && mistakes_.former_table_names_are_forgotten) return 0;
   if (name.second <= known) return merge(name.first, incoming);
   changes();
@@ -71,6 +88,7 @@ std::string Oracle::check_aside(const NamedState& aside, bool whole) {
   for (const auto& [name, rows] : aside) {
     const auto& [table, number] = name;
     const TableSpec& here = spec(table);
+    if (number < here.key_number) continue;
     if (number > here.name_number) {
       if (std::string wrong = check_later(name, rows, whole); !wrong.empty()) return wrong;
       continue;

@@ -64,12 +64,12 @@ Result<Said> decode_frame(BytesView frame, const TableVersions& source) {
   for (size_t b = 0; b < reader.blocks().size(); ++b) {
     const codec::BlockInfo& block = reader.blocks()[b];
     const codec::WireTable& wire = reader.tables()[block.table];
-    const std::optional<TableName> name = table_named(wire.name);
-    if (!name) return fail(Code::corrupt, "the frame names the unknown table '" + wire.name + "'");
+    const std::optional<TableName> name = table_named(wire.name, wire.key);
+    if (!name)
+      return fail(Code::corrupt, "the frame names the unknown table '" + wire.name + "', or other key columns of it");
     const int table = name->first;
     const TableSpec& spec = spec_at(table, source);
     said.names[table] = spec.name_number;
-    if (wire.key != spec.key) return fail(Code::corrupt, "the frame has other key columns for '" + wire.name + "'");
     std::vector<uint32_t> column_map;
     bool aside = name->second != spec.name_number;
     for (const std::string& column : wire.columns) {
@@ -84,7 +84,7 @@ Result<Said> decode_frame(BytesView frame, const TableVersions& source) {
     std::vector<crdt::ValueRef> key_values;
     Bytes scratch;
     while (rows.next()) {
-      if (!crdt::decode_key(rows.key(), spec.key.size(), key_values, scratch))
+      if (!crdt::decode_key(rows.key(), wire.key.size(), key_values, scratch))
         return fail(Code::corrupt, "the frame has a malformed key");
       Key key;
       for (const crdt::ValueRef& v : key_values) key.push_back(Value::of(v));

@@ -152,6 +152,15 @@ int table_index(std::string_view label) {
   return -1;
 }
 
+const char* const kNewInKey = "me";
+
+Key key_now(const TableSpec& spec, const Key& key) {
+  if (spec.key_from.empty()) return key;
+  Key out;
+  for (int from : spec.key_from) out.push_back(from < 0 ? Value::text(kNewInKey) : key[static_cast<size_t>(from)]);
+  return out;
+}
+
 std::string quoted(std::string_view name) {
   std::string out = "\"";
   for (char c : name) {

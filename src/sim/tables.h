@@ -25,11 +25,12 @@ struct ColumnSpec {
 
 // One change of a table, in the order in which every replica makes them.
 struct AlterSpec {
-  enum Kind { add, drop, rename, rename_table, create_index, drop_index } kind;
-  std::string sql;
+  enum Kind { add, drop, rename, rename_table, rekey, create_index, drop_index } kind;
+  std::string sql;  // rekey: one statement a line
   int column = -1;  // of TableSpec::columns: what is added, dropped, renamed; of TableSpec::unique: what is dropped
   int to = -1;      // what it is renamed to
-  std::string name = {};  // what the table is renamed to
+  std::string name = {};              // what the table is renamed to
+  std::vector<std::string> key = {};  // rekey: the key's columns from then on
 };
 
 // A UNIQUE index of up to a few columns.
@@ -65,7 +66,10 @@ struct TableSpec {
   std::vector<UniqueSpec> late = {};
   std::vector<AlterSpec> alters = {};
   int version = 0;      // how many of them are made (sim/alters.h)
-  int name_number = 0;  // and how often it was renamed
+  int name_number = 0;  // and how often it was renamed or got another key
+  int key_number = 0;   // which of these numbers it had when it got this key
+  // For each column of the key, which one of the first key that was; -1: a new one, which is kNewInKey in every row.
+  std::vector<int> key_from = {};
 };
 
 // All of them; scripts use indexes into this list.
@@ -78,6 +82,10 @@ std::vector<TableSpec> altered_tables();
 std::vector<TableSpec> altered_constrained_tables();
 // The index, or -1.
 int table_index(std::string_view label);
+
+extern const char* const kNewInKey;
+// A key as the table has it now, from one of TableSpec::keys.
+Key key_now(const TableSpec& spec, const Key& key);
 
 // "name", inner quotes doubled.
 std::string quoted(std::string_view name);

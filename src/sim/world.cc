@@ -48,10 +48,36 @@ Status track_tables(Database& db, const std::vector<int>& tables) {
   return {};
 }
 
+// A change of several statements, one a line. SQLite's code.
+int run_lines(Database& db, int connection, std::string_view sql) {
+  int rc = SQLITE_OK;
+  while (!sql.empty() && rc == SQLITE_OK) {
+    const size_t end = std::min(sql.find('\n'), sql.size());
+    rc = db.run(connection, std::string(sql.substr(0, end)));
+    sql.remove_prefix(std::min(end + 1, sql.size()));
+  }
+  return rc;
+}
+
+// The change between rejoin_alter_begin and rejoin_alter_commit.
+Status alter_between(Database& db, int connection, const TableSpec& spec, const AlterSpec& change) {
+  sqlite::Replica& replica = db.replica(connection);
+  if (Status begun = replica.alter_begin(spec.name); !begun) return begun;
+  if (run_lines(db, connection, change.sql) != SQLITE_OK)
+    return fail(Code::internal, change.sql + ": " + db.last_error(connection));
+  return replica.alter_commit(change.kind == AlterSpec::rename_table ? change.name : spec.name);
+}
+
 bool alter_tables(Database& db, const std::vector<int>& tables) {
-  for (int t : tables)
-    for (const AlterSpec& alter : table_specs()[static_cast<size_t>(t)].alters)
-      if (!db.replica(0).alter(alter.sql)) return false;
+  for (int t : tables) {
+    const auto& alters = table_specs()[static_cast<size_t>(t)].alters;
+    for (int v = 0; v < std::ssize(alters); ++v) {
+      const AlterSpec& alter = alters[static_cast<size_t>(v)];
+      const Status done = alter.kind == AlterSpec::rekey ? alter_between(db, 0, spec_at(t, TableVersion{v, 0}), alter)
+                                                         : db.replica(0).alter(alter.sql);
+      if (!done) return false;
+    }
+  }
   return true;
 }
 
@@ -261,6 +287,8 @@ void World::statement(const Step& written) {
   if (d.owner >= 0 && d.owner != written.connection && d.now.model.versions() != d.before.model.versions()) return;
   const TableSpec& spec = d.now.model.spec(written.table);
   Step step = written;
+  step.key = step.key.empty() ? Key() : key_now(spec, step.key);
+  step.to = step.to.empty() ? Key() : key_now(spec, step.to);
   // What the script would write to columns that are not here it cannot.
   std::erase_if(step.set, [&](const auto& entry) { return spec.columns[static_cast<size_t>(entry.first)].absent; });
   auto [sql, values] = sql_of(step, spec);
@@ -358,10 +386,12 @@ void World::end_transaction(int i) {
   check_rows(i, c);
 }
 
-void World::restore(const Step& step) {
+void World::restore(const Step& written) {
+  Step step = written;
   Device& d = device(step.replica);
   int c = step.connection & 1;
   if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
+  step.key = key_now(d.now.model.spec(step.table), step.key);
   const TableSpec& spec = d.now.model.spec(step.table);
   // What shows decides whether the row can come back.
   if (unforeseeable(step.replica)) return;
@@ -415,14 +445,6 @@ std::vector<std::pair<int, Key>> World::forget(int i) {
   return rows;
 }
 
-// The change between rejoin_alter_begin and rejoin_alter_commit.
-Status World::alter_between(Device& d, int c, const TableSpec& spec, const AlterSpec& change) {
-  sqlite::Replica& replica = d.db->replica(c);
-  if (Status begun = replica.alter_begin(spec.name); !begun) return begun;
-  if (d.db->run(c, change.sql) != SQLITE_OK) return fail("alter", d.db->last_error(c)), Status();
-  return replica.alter_commit(change.kind == AlterSpec::rename_table ? change.name : spec.name);
-}
-
 void World::alter(const Step& step) {
   Device& d = device(step.replica);
   int c = step.connection & 1;
@@ -432,16 +454,16 @@ void World::alter(const Step& step) {
   observe(step.replica);
   const AlterSpec& change = spec.alters[static_cast<size_t>(spec.version)];
   std::string what = name_of(step.replica) + ": " + change.sql;
-  const bool renames = change.kind == AlterSpec::rename_table;
+  const bool rekeys = change.kind == AlterSpec::rekey, renames = change.kind == AlterSpec::rename_table;
   const bool plainly =
-      step.number == 1 && change.kind != AlterSpec::drop && change.kind != AlterSpec::rename && d.owner < 0;
+      step.number == 1 && change.kind != AlterSpec::drop && change.kind != AlterSpec::rename && !rekeys && d.owner < 0;
   auto before = d.owner < 0 ? d.db->replica(c).seq() : 0;
   if (plainly && d.db->run(step.connection, change.sql) != SQLITE_OK)
     return fail("alter", what + ": " + d.db->last_error(step.connection));
   // There a column's new name is only told from a new column where a row holds a value of its own (docs/sql.md).
-  const bool between = step.number == 2 && change.kind != AlterSpec::rename;
+  const bool between = rekeys || (step.number == 2 && change.kind != AlterSpec::rename);
   Status status = plainly   ? d.db->replica(c).fold()
-                  : between ? alter_between(d, c, spec, change)
+                  : between ? alter_between(*d.db, c, spec, change)
                             : d.db->replica(c).alter(change.sql);
   if (d.owner >= 0 && d.owner != c) {
     if (status) return fail("busy", what + " worked while another connection writes");
@@ -450,8 +472,8 @@ void World::alter(const Step& step) {
   if (!status) return fail("alter", what + ": " + status.error().message);
   if (d.owner == c) d.wrote = true;
   d.now.model.alter(step.table);
-  // Under the new name all rows are news.
-  if (d.owner < 0 && !renames) {
+  // Under the new name, or with the new key, all rows are news.
+  if (d.owner < 0 && !renames && !rekeys) {
     auto after = d.db->replica(c).seq();
     if (!before || !after || *before != *after) fail("news", what + ": it made news for others");
   }

@@ -147,7 +147,6 @@ class World {
   bool pending(int device) { return this->device(device).now.model.pending(); }
   // Makes sure that the model can say what a merge must give. False: it cannot, because a transaction is open.
   bool prepare_merge(int device, const std::vector<const Said*>& contents);
-  Status alter_between(Device& d, int connection, const TableSpec& spec, const AlterSpec& change);
 
   Script script_;
   RunOptions options_;
