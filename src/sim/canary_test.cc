@@ -78,6 +78,7 @@ CANARY(rows_of_later_table_names_are_lost, alters)
 CANARY(added_columns_are_written, alters)
 CANARY(deletions_survive_a_new_key, alters)
 CANARY(a_new_key_stamps_anew, alters)
+CANARY(writes_between_begin_and_commit_are_lost, alters)
 
 CANARY(renamed_columns_claim_nothing, both)
 CANARY(dropped_indexes_stay, both)

@@ -299,7 +299,12 @@ class Generator {
 
   void add_transaction() {
     int r = below(script_.replicas), c = connection();
-    script_.steps.push_back(at(chance(80) ? Op::begin : Op::savepoint, r, c));
+    const bool alters = !altered_.empty() && chance(25);
+    if (alters) {
+      script_.steps.push_back(alter(r, c &= 1)), script_.steps.back().op = Op::alter_begin;
+    } else {
+      script_.steps.push_back(at(chance(80) ? Op::begin : Op::savepoint, r, c));
+    }
     int64_t depth = 0;
     for (int i = 1 + below(4); i > 0; --i) {
       int k = below(100);
@@ -323,6 +328,7 @@ class Generator {
       }
     }
     int k = below(100);
+    if (alters && k < 75) return script_.steps.push_back(at(k < 60 ? Op::alter_commit : Op::commit, r, c));
     script_.steps.push_back(at(k < 55 ? Op::commit : k < 90 ? Op::rollback : Op::reopen, r, c));
   }
 

@@ -44,6 +44,7 @@ struct Mistakes {
   bool deletions_survive_a_new_key = false;
   bool a_new_key_stamps_anew = false;
   bool rows_with_a_later_key_are_lost = false;
+  bool writes_between_begin_and_commit_are_lost = false;
   // of tables with constraints that change
   bool renamed_columns_claim_nothing = false;
   bool dropped_indexes_stay = false;

@@ -77,6 +77,18 @@ class Oracle {
   const TableSpec& spec(int table) const { return spec_at(table, versions_); }
   // The next change of the table. All stamps must be known.
   void alter(int table);
+  // What rejoin_alter_begin copies, and whatever statements make of it until rejoin_alter_commit.
+  struct Altering {
+    int table;
+    TableVersion version;  // changes of the table that were made meanwhile are counted
+    std::map<Key, std::vector<Value>> before, rows;
+  };
+  Altering begin(int table) const;
+  // The table's next change: a column comes or goes.
+  void alter(Altering& altering) const;
+  Outcome write(Altering& altering, const Step& step) const;
+  // The difference is written, all at once.
+  void commit(const Altering& altering, int64_t now_ms);
 
   // --- deletions that everybody has heard of. All stamps must be known.
   // Forgets the rows that are not alive, and returns them.

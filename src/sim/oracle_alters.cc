@@ -51,6 +51,67 @@ void Oracle::alter(int table) {
   }
 }
 
+Oracle::Altering Oracle::begin(int table) const {
+  const auto version = versions_.find(table);
+  Altering out{table, version == versions_.end() ? TableVersion() : version->second, visible(table), {}};
+  out.rows = out.before;
+  return out;
+}
+
+void Oracle::alter(Altering& altering) const {
+  const TableSpec& now = spec_at(altering.table, altering.version);
+  const AlterSpec& change = now.alters[static_cast<size_t>(altering.version.changes++)];
+  const size_t column = static_cast<size_t>(change.column);
+  // Nobody has written to a new column yet, not here.
+  const Value value = change.kind == AlterSpec::add ? now.columns[column].default_value : Value::null();
+  for (auto* rows : {&altering.before, &altering.rows})
+    for (auto& [key, row] : *rows) row[column] = value;
+}
+
+Outcome Oracle::write(Altering& altering, const Step& step) const {
+  Shown table;
+  table.rows[altering.table] = std::move(altering.rows);
+  std::vector<Change> seen;  // by nobody
+  const Outcome outcome = table.run(step, {{altering.table, altering.version}}, false, mistakes_, seen);
+  altering.rows = std::move(table.rows.at(altering.table));
+  return outcome;
+}
+
+void Oracle::commit(const Altering& altering, int64_t now_ms) {
+  const int table = altering.table;
+  while (versions_[table].changes < altering.version.changes) alter(table);
+  if (mistakes_.writes_between_begin_and_commit_are_lost) return;
+  const uint64_t low = low_;
+  bool changed = false;
+  const Open now = stamp(now_ms, 2 * (altering.before.size() + altering.rows.size()));
+  const auto present = [&](const std::vector<Value>& row) {
+    Set out;
+    for (size_t c = 0; c < row.size(); ++c)
+      if (!spec(table).columns[c].absent) out.emplace_back(static_cast<int>(c), row[c]);
+    return out;
+  };
+  for (const auto& [key, row] : altering.before) {
+    if (altering.rows.count(key)) continue;
+    OpenRow& gone = tables_.at(table).at(key);
+    gone.alive = false, gone.life = now;
+    changed = true;
+  }
+  for (const auto& [key, row] : altering.rows) {
+    auto was = altering.before.find(key);
+    if (was == altering.before.end()) {
+      write_insert(table, key, present(row), now);
+      changed = true;
+      continue;
+    }
+    for (const auto& [column, value] : present(row)) {
+      if (value == was->second[static_cast<size_t>(column)]) continue;
+      tables_.at(table).at(key).cells[column] = {now, value};
+      changed = true;
+    }
+  }
+  if (!changed) low_ = low;
+}
+
 size_t Oracle::hear(TableName name, const std::map<Key, Row>& incoming) {
   const int known = spec(name.first).name_number;
   // By a former key: it waits in vain.

@@ -31,6 +31,10 @@ void run_step(World& world, Mail& mail, const Step& step) {
       return world.compact(step);
     case Op::alter:
       return world.alter(step);
+    case Op::alter_begin:
+      return world.alter_begin(step);
+    case Op::alter_commit:
+      return world.alter_commit(step);
     case Op::index:
       return world.index(step);
     case Op::clock:

@@ -35,9 +35,11 @@ enum class Op {
   // calls of Rejoin on one connection
   restore,  // key
   fold,
-  compact,  // number: for how many days deletions are kept from then on; 0: as before
-  alter,    // the table's next change; number 1: by plain SQL where that will do, 2: between begin and commit
-  index,    // number: which of TableSpec::late is made, or dropped where it is; connections 1 and 2: by plain SQL
+  compact,      // number: for how many days deletions are kept from then on; 0: as before
+  alter,        // the table's next change; number 1: by plain SQL where that will do, 2: between begin and commit
+  alter_begin,  // rejoin_alter_begin: what follows on this connection is compared at the end
+  alter_commit,
+  index,  // number: which of TableSpec::late is made, or dropped where it is; connections 1 and 2: by plain SQL
   // the world
   clock,    // number: the replica's clock moves by so many milliseconds
   send,     // a changeset for `peer`, since what that one has acknowledged, is put in the mail

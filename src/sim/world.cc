@@ -176,7 +176,7 @@ void World::track(int i) {
 
 void World::begin() {
   for (int i = 0; i < script_.replicas && !failed(); ++i) {
-    devices_.push_back({nullptr, {Oracle({}, "", {}), {}, {}}, -1, {Oracle({}, "", {}), {}, {}}, false, {}, 0});
+    devices_.push_back({nullptr, {Oracle({}, "", {}), {}, {}, {}}, -1, {Oracle({}, "", {}), {}, {}, {}}, false, {}, 0});
     const bool rows =
         std::any_of(script_.before.begin(), script_.before.end(), [&](const Step& s) { return s.replica == i; });
     create(i, rows ? Begin::with_rows : Begin::empty);
@@ -192,7 +192,7 @@ void World::begin() {
 }
 
 int World::add_device() {
-  devices_.push_back({nullptr, {Oracle({}, "", {}), {}, {}}, -1, {Oracle({}, "", {}), {}, {}}, false, {}, 0});
+  devices_.push_back({nullptr, {Oracle({}, "", {}), {}, {}, {}}, -1, {Oracle({}, "", {}), {}, {}, {}}, false, {}, 0});
   int i = devices() - 1;
   create(i, Begin::empty_and_altered);
   if (!failed()) track(i);
@@ -218,7 +218,9 @@ void World::check_rows(int i, int connection, int table) {
     if (table >= 0 && t != table) continue;
     const TableSpec& spec = table_specs()[static_cast<size_t>(t)];
     std::map<Key, std::vector<Value>> actual, expected = model.visible(t);
-    if (!d.db->rows(connection, model.spec(t), actual))
+    const bool altered = !other && d.now.altering && d.now.altering->table == t;
+    if (altered) expected = d.now.altering->rows;
+    if (!d.db->rows(connection, altered ? spec_at(t, d.now.altering->version) : model.spec(t), actual))
       return fail("read", name_of(i) + ": reading " + spec.label + ": " + d.db->last_error(connection));
     if (actual == expected) continue;
     auto print_row = [](const std::vector<Value>& row) { return print(Key(row)); };
@@ -284,8 +286,11 @@ void World::statement(const Step& written) {
   auto known = std::find(script_.tables.begin(), script_.tables.end(), written.table);
   if (known == script_.tables.end()) return;
   // What it would say to a table that another connection is changing is SQLite's own business.
-  if (d.owner >= 0 && d.owner != written.connection && d.now.model.versions() != d.before.model.versions()) return;
-  const TableSpec& spec = d.now.model.spec(written.table);
+  if (d.owner >= 0 && d.owner != written.connection &&
+      (altering(written.replica) || d.now.model.versions() != d.before.model.versions()))
+    return;
+  const bool altered = d.now.altering && d.now.altering->table == written.table;
+  const TableSpec& spec = altered ? spec_at(written.table, d.now.altering->version) : d.now.model.spec(written.table);
   Step step = written;
   step.key = step.key.empty() ? Key() : key_now(spec, step.key);
   step.to = step.to.empty() ? Key() : key_now(spec, step.to);
@@ -301,7 +306,8 @@ void World::statement(const Step& written) {
       fail("busy", what + " while another connection writes gave code " + std::to_string(rc));
     return check_rows(step.replica, step.connection, step.table);
   }
-  Outcome outcome = apply_to(d.now.model, step, d.db->clock().now_ms());
+  Outcome outcome =
+      altered ? d.now.model.write(*d.now.altering, step) : apply_to(d.now.model, step, d.db->clock().now_ms());
   int expected = outcome == Outcome::done ? SQLITE_OK : SQLITE_CONSTRAINT;
   if ((rc & 0xff) != expected)
     return fail("outcome", what + " gave code " + std::to_string(rc) + " (" + d.db->last_error(step.connection) +
@@ -342,6 +348,7 @@ void World::transaction(const Step& step) {
       run("RELEASE " + name);
       d.savepoints.erase(std::prev(saved.base()), d.savepoints.end());
       if (sqlite3_get_autocommit(d.db->connection(c))) d.owner = -1, d.savepoints.clear();
+      if (d.owner < 0) settle_alter(step.replica);
       break;
     }
     case Op::rollback_to:
@@ -354,6 +361,7 @@ void World::transaction(const Step& step) {
       if (!inside) return;
       run("COMMIT");
       d.owner = -1, d.savepoints.clear();
+      settle_alter(step.replica);
       break;
     case Op::rollback:
       if (!inside) return;
@@ -390,6 +398,7 @@ void World::restore(const Step& written) {
   Step step = written;
   Device& d = device(step.replica);
   int c = step.connection & 1;
+  if (altering(step.replica)) return;
   if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
   step.key = key_now(d.now.model.spec(step.table), step.key);
   const TableSpec& spec = d.now.model.spec(step.table);
@@ -421,7 +430,7 @@ void World::restore(const Step& written) {
 void World::compact(const Step& step) {
   Device& d = device(step.replica);
   int c = step.connection & 1;
-  if (unforeseeable(step.replica)) return;
+  if (unforeseeable(step.replica) || altering(step.replica)) return;
   // Nothing in a script is older than a day, so no deletion is forgotten.
   auto gone = d.db->replica(c).compact(step.number ? std::optional(step.number) : std::nullopt);
   if (!gone && !(d.owner >= 0 && gone.error().code == (d.owner == c ? Code::in_transaction : Code::busy)))
@@ -450,6 +459,7 @@ void World::alter(const Step& step) {
   int c = step.connection & 1;
   if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
   const TableSpec& spec = d.now.model.spec(step.table);
+  if (altering(step.replica)) return alter_within(step);
   if (spec.version == std::ssize(spec.alters) || unforeseeable(step.replica)) return;
   observe(step.replica);
   const AlterSpec& change = spec.alters[static_cast<size_t>(spec.version)];
@@ -480,6 +490,67 @@ void World::alter(const Step& step) {
   observe(step.replica);
   settle(step.replica, c);
   check_rows(step.replica, c, step.table);
+}
+
+void World::alter_begin(const Step& step) {
+  Device& d = device(step.replica);
+  int c = step.connection & 1;
+  if (std::find(script_.tables.begin(), script_.tables.end(), step.table) == script_.tables.end()) return;
+  // With constraints what is hidden would have to be told apart from what is gone.
+  if (constrained() || altering(step.replica) || unforeseeable(step.replica)) return;
+  observe(step.replica);
+  if (failed()) return;
+  const TableSpec& spec = d.now.model.spec(step.table);
+  const std::string what = name_of(step.replica) + ": rejoin_alter_begin of " + spec.label;
+  Status status = d.db->replica(c).alter_begin(spec.name);
+  if (d.owner >= 0 && d.owner != c) {
+    if (status) return fail("busy", what + " worked while another connection writes");
+    return expect_busy(step.replica, what, status.error().code);
+  }
+  if (!status) return fail("alter", what + ": " + status.error().message);
+  if (d.owner < 0) d.before = d.now, d.owner = c;
+  d.wrote = true;
+  d.now.altering = d.now.model.begin(step.table);
+  check_rows(step.replica, c, step.table);
+}
+
+void World::alter_within(const Step& step) {
+  Device& d = device(step.replica);
+  Oracle::Altering& altering = *d.now.altering;
+  const TableSpec& spec = spec_at(step.table, altering.version);
+  if (step.table != altering.table || d.owner != (step.connection & 1) || spec.version == std::ssize(spec.alters))
+    return;
+  const AlterSpec& change = spec.alters[static_cast<size_t>(spec.version)];
+  // What else there is brings rows that wait, or cannot always be told (docs/sql.md).
+  if (change.kind != AlterSpec::add && change.kind != AlterSpec::drop) return;
+  if (d.db->run(d.owner, change.sql) != SQLITE_OK)
+    return fail("alter", name_of(step.replica) + ": " + change.sql + ": " + d.db->last_error(d.owner));
+  d.now.model.alter(altering);
+  check_rows(step.replica, d.owner, step.table);
+}
+
+void World::alter_commit(const Step& step) {
+  Device& d = device(step.replica);
+  if (!altering(step.replica) || d.owner != (step.connection & 1)) return;
+  const int c = d.owner, table = d.now.altering->table;
+  const std::string what = name_of(step.replica) + ": rejoin_alter_commit of " + d.now.model.spec(table).label;
+  if (Status status = d.db->replica(c).alter_commit(d.now.model.spec(table).name); !status)
+    return fail("alter", what + ": " + status.error().message);
+  d.now.model.commit(*d.now.altering, d.db->clock().now_ms());
+  d.now.altering.reset();
+  if (sqlite3_get_autocommit(d.db->connection(c))) d.owner = -1, d.savepoints.clear();
+  observe(step.replica);
+  check_rows(step.replica, c, table);
+}
+
+void World::settle_alter(int i) {
+  Device& d = device(i);
+  if (!altering(i) || failed()) return;
+  if (Status status = d.db->replica(0).fold(); !status)
+    return fail("alter", name_of(i) + ": settling what COMMIT ended: " + status.error().message);
+  d.now.model.commit(*d.now.altering, d.db->clock().now_ms());
+  d.now.altering.reset();
+  observe(i);
 }
 
 void World::index(const Step& step) {
@@ -545,7 +616,7 @@ void World::alter_all(int i) {
 void World::fold(const Step& step) {
   Device& d = device(step.replica);
   int c = step.connection & 1;
-  if (unforeseeable(step.replica)) return;
+  if (unforeseeable(step.replica) || altering(step.replica)) return;
   Status status = d.db->replica(c).fold();
   if (status) return settle(step.replica, c);
   if (!(d.owner >= 0 && d.owner != c && status.error().code == Code::busy)) fail("fold", status.error().message);
@@ -619,7 +690,7 @@ std::optional<Letter> World::write_letter(int source, int to, int connection) {
 
 bool World::prepare_merge(int i, const std::vector<const Said*>& contents) {
   Device& d = device(i);
-  if (unforeseeable(i)) return false;
+  if (unforeseeable(i) || altering(i)) return false;
   bool ambiguous = false;
   for (const Said* s : contents) ambiguous |= d.now.model.ambiguous(*s);
   if (!ambiguous) return true;

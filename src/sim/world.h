@@ -34,6 +34,7 @@ struct Position {
 struct Memory {
   Oracle model;
   std::map<int, Position> from;
+  std::optional<Oracle::Altering> altering;  // between rejoin_alter_begin and rejoin_alter_commit
   std::set<int> unnoticed;  // tables with a UNIQUE index that plain SQL has made since Rejoin's last use
 };
 
@@ -93,6 +94,8 @@ class World {
   std::vector<std::pair<int, Key>> forget(int device);
   void fold(const Step& step);
   void alter(const Step& step);
+  void alter_begin(const Step& step);
+  void alter_commit(const Step& step);
   void index(const Step& step);
   // Every table in its last form, on one device.
   void alter_all(int device);
@@ -138,6 +141,12 @@ class World {
   // A device has folded or merged: with constraints rows come and go by it.
   void settle(int device, int connection);
   void check_parked(int device, int connection, const Oracle& model);
+  // One of the table's changes by plain SQL, between begin and commit.
+  void alter_within(const Step& step);
+  // A COMMIT by hand is settled by the next use of Rejoin.
+  void settle_alter(int device);
+  // Is a table of it between begin and commit? Then Rejoin does nothing else there.
+  bool altering(int device) { return this->device(device).now.altering.has_value(); }
   // Must the model see the stamps of this device first, and cannot?
   bool unforeseeable(int device) {
     return (constrained() || altering()) && this->device(device).owner >= 0 && pending(device);
