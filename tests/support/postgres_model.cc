@@ -15,6 +15,7 @@
 #include "tests/support/model_run.h"
 #include "tests/support/postgres_oracle.h"
 #include "tests/support/postgres_statements.h"
+#include "tests/support/pushes_together.h"
 
 namespace rejoin::testing {
 namespace {
@@ -76,6 +77,8 @@ class Run {
           ++with;
         sync(step, std::span(script_.steps).subspan(i + 1, with));
         i += with;
+      } else if (step.op == ModelOp::sync_together) {
+        sync(step, {});
       } else if (step.sql()) {
         by_sql(step);
       } else {
@@ -88,6 +91,7 @@ class Run {
   std::string log;
   uint64_t waits = 0;      // how often a sync waited for an open transaction
   uint64_t compacted = 0;  // tenants' logs
+  uint64_t pushed_together = 0;
 
  private:
   // A write of plain SQL that is committed, until it is known that a fold has stamped it.
@@ -98,6 +102,12 @@ class Run {
     bool kept = false;    // that exchange may have folded it already
     // It was folded before PostgreSQL went back to when it was not: it may have had this stamp as well.
     int64_t also_lo = INT64_MAX, also_hi = 0;
+  };
+
+  struct Syncing {
+    int who = 0;
+    std::unique_ptr<LoopbackServer> own = nullptr;  // of a device that syncs together with others
+    sync::Done done = {};
   };
 
   LoopbackDevice& device(int who) { return *devices_[static_cast<size_t>(who)]; }
@@ -469,47 +479,68 @@ class Run {
     return rows.size();
   }
 
+  // `with`: what plain SQL does meanwhile, of one device's sync alone.
   void sync(const ModelStep& step, std::span<const ModelStep> with) {
-    end_device(step.who, true);
+    const bool several = step.op == ModelOp::sync_together;
+    std::vector<Syncing> all;
+    for (int i = 0; i <= (several ? step.table : 0); ++i)
+      all.push_back({several ? (step.who + i) % kModelTogether : step.who});
+    for (const Syncing& s : all) end_device(s.who, true);
     next_moment();
-    LoopbackDevice& d = device(step.who);
     const std::string& tenant = tenant_of(step.who);
     LoopbackServer& server = world_.server(tenant + (step.key ? "#2" : ""));
     note(print(step));
-    const auto number = static_cast<uint64_t>(step.set);
-    d.fault = [&](uint64_t exchange) {
-      if (step.to == 5) return exchange >= number ? Fault::lose_request : Fault::none;
-      static const Fault kFaults[] = {Fault::none, Fault::lose_request, Fault::lose_response, Fault::repeat_request,
-                                      Fault::cut_response};
-      return exchange == number ? kFaults[step.to] : Fault::none;
-    };
+    const std::optional<size_t> torn = several && step.v % 5 == 0 ? std::optional<size_t>(0) : std::nullopt;
+    PushesTogether together(dynamic_cast<postgres::TenantStore&>(server.store()), all.size(), torn);
     // What happens here and what happens while it waits: one after the other.
     std::mutex turn;
-    d.during_request = [&](uint64_t) {
-      const std::lock_guard hold(turn);
-      before_exchange(tenant);
-    };
-    d.during_response = [&](uint64_t exchange) {
-      const std::lock_guard hold(turn);
-      if (exchange == 0)
-        for (const ModelStep& other : with) by_sql(other);
-    };
-    d.options.page_bytes = d.options.chunk_bytes = script_.small_pages ? 200 : 1 << 20;
-    d.peer.clock().set(system_clock().now_ms());
+    for (Syncing& s : all) {
+      LoopbackDevice& d = device(s.who);
+      d.fault = [&step, mine = s.who == step.who](uint64_t exchange) {
+        const auto number = static_cast<uint64_t>(step.set);
+        if (!mine) return Fault::none;
+        if (step.to == 5) return exchange >= number ? Fault::lose_request : Fault::none;
+        static const Fault kFaults[] = {Fault::none, Fault::lose_request, Fault::lose_response, Fault::repeat_request,
+                                        Fault::cut_response};
+        return exchange == number ? kFaults[step.to] : Fault::none;
+      };
+      d.during_request = [&](uint64_t) {
+        const std::lock_guard hold(turn);
+        before_exchange(tenant);
+      };
+      d.during_response = [&](uint64_t exchange) {
+        const std::lock_guard hold(turn);
+        if (exchange == 0)
+          for (const ModelStep& other : with) by_sql(other);
+      };
+      d.options.page_bytes = d.options.chunk_bytes = script_.small_pages ? 200 : 1 << 20;
+      const int64_t now = system_clock().now_ms();
+      d.peer.clock().set(now);
+      if (!several) continue;
+      s.own = std::make_unique<LoopbackServer>(together.store(static_cast<size_t>(&s - all.data())));
+      s.own->peer().clock().set(now);
+    }
     in_sync_.clear();
+    // What one pushes another's push may delete with its parent.
+    if (several)
+      for (const Syncing& s : all)
+        for (const auto& [row, cells] : rows_of_device(s.who))
+          if (row.table == kTask) in_sync_.emplace_back(row, cells[0]);
     const uint64_t waits_before = waits;
     const ModelRows before = truncating_ ? before_truncation_ : rows_of_postgres(world_.sql);
-    sync::Done done;
-    if (!any_open() && with.empty()) {
-      done = d.sync(server);
+    if (!several && !any_open() && with.empty()) {
+      all[0].done = device(step.who).sync(server);
     } else {
-      std::atomic<bool> ended = false;
-      std::thread thread([&] {
-        done = d.sync(server);
-        ended = true;
-      });
-      while (!ended) {
-        if (stands_still()) {
+      std::atomic<size_t> ended = 0;
+      std::vector<std::thread> threads;
+      for (Syncing& s : all)
+        threads.emplace_back([&] {
+          s.done = device(s.who).sync(s.own ? *s.own : server);
+          if (several) together.leave();
+          ++ended;
+        });
+      while (ended < all.size()) {
+        if (any_open() && stands_still()) {
           const std::lock_guard hold(turn);
           // A statement of plain SQL may have waited, and has given up.
           if (stands_still()) {
@@ -520,15 +551,20 @@ class Run {
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
-      thread.join();
+      for (std::thread& thread : threads) thread.join();
     }
     end_truncation();
-    EXPECT_TRUE(!done.error || step.to == 5) << (done.error ? done.error->message : "");
+    pushed_together += together.together();
+    for (const Syncing& s : all) {
+      const bool may_fail = s.who == step.who && (step.to == 5 || together.tore());
+      EXPECT_TRUE(!s.done.error || may_fail) << (s.done.error ? s.done.error->message : "");
+    }
     before_exchange(tenant);
     pass();
     std::set<ModelRow> refused;
-    look_at_rejections(step.who, &refused);
-    if (with.empty() && waits == waits_before) expect_reasons(refused, step.who);
+    for (const Syncing& s : all) look_at_rejections(s.who, &refused);
+    // Beside others' pushes a reason may have gone again.
+    if (!several && with.empty() && waits == waits_before) expect_reasons(refused, step.who);
     cascades(before, tenant);
   }
 
@@ -717,6 +753,7 @@ std::string PostgresModel::run(const ModelScript& script) {
     log = std::move(run.log);
     waits_ += run.waits;
     compacted_ += run.compacted;
+    pushed_together_ += run.pushed_together;
     if (environment_number("REJOIN_POSTGRES_SEED", 0)) std::fprintf(stderr, "%s", log.c_str());
   }
   std::string out;
@@ -748,10 +785,12 @@ void PostgresModel::run_seeds(uint64_t first, uint64_t count) {
     const ModelScript script = generate_model(seed);
     const std::string wrong = run(script);
     if (seed + 1 == first + count || (seed - first) % 50 == 49)
-      std::fprintf(stderr, "\rmodel: %llu of %llu scripts, seed %llu, %llu times a sync waited, %llu logs compacted   ",
+      std::fprintf(stderr,
+                   "\rmodel: %llu of %llu scripts, seed %llu, %llu times a sync waited, %llu logs compacted, "
+                   "%llu pushes written together   ",
                    static_cast<unsigned long long>(seed - first + 1), static_cast<unsigned long long>(count),
                    static_cast<unsigned long long>(seed), static_cast<unsigned long long>(waits_),
-                   static_cast<unsigned long long>(compacted_));
+                   static_cast<unsigned long long>(compacted_), static_cast<unsigned long long>(pushed_together_));
     if (wrong.empty()) continue;
     if (keep_going) {
       ADD_FAILURE() << "seed " << seed << "\n" << wrong;

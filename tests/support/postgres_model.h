@@ -35,6 +35,7 @@ class PostgresModel {
   std::vector<std::unique_ptr<SqlClient>> sessions_;
   uint64_t waits_ = 0;
   uint64_t compacted_ = 0;
+  uint64_t pushed_together_ = 0;
 };
 
 }  // namespace rejoin::testing

@@ -158,6 +158,13 @@ ModelScript generate_model(uint64_t seed) {
     }
     out.steps.push_back(step);
   }
+  // Some syncs are of several devices at once.
+  Dice several{SeededRandom(seed ^ 0xd1b54a32d192ed03)};
+  for (ModelStep& step : out.steps) {
+    if (step.op != ModelOp::sync || step.who >= kModelTogether || several.below(2) > 0) continue;
+    step.op = ModelOp::sync_together;
+    step.table = 1 + several.below(kModelTogether - 1);
+  }
   // One in three goes back to a backup.
   Dice more{SeededRandom(seed ^ 0x9e3779b97f4a7c15)};
   if (more.below(3) == 0 && out.steps.size() > 2) {
@@ -175,7 +182,7 @@ ModelScript generate_model(uint64_t seed) {
 std::string print(const ModelStep& step) {
   const std::string head = writer_name(step.who) + " " + kModelOps[static_cast<size_t>(step.op)];
   const auto field = [](const char* name, int value) { return std::string(" ") + name + "=" + std::to_string(value); };
-  if (step.op == ModelOp::sync)
+  if (step.syncs())
     return head + field("node", step.key) + " fault=" + kModelFaults[static_cast<size_t>(step.to)] +
            field("at", step.set) + field("with", step.table) + field("v", step.v);
   return head + " table=" + kModelTables[static_cast<size_t>(step.table)] + field("key", step.key) +

@@ -17,6 +17,7 @@ enum ModelTable { kItem, kLine, kPerson, kTask, kNote };
 inline constexpr std::array<const char*, 5> kModelTables{"item", "line", "person", "task", "note"};
 
 inline constexpr int kModelDevices = 4;   // d0, d1, d2 are of one tenant, d3 is another's
+inline constexpr int kModelTogether = 3;  // so many are of one tenant
 inline constexpr int kModelSessions = 3;  // s0, s1, s2: connections for plain SQL
 
 enum class ModelOp {
@@ -40,6 +41,8 @@ enum class ModelOp {
   compact,  // by plain SQL: the log is long, and device `key` was not seen for years, so that the next push forgets it
   sync,  // at node `key`; fault `to` befalls exchange `set`; the `table` next steps of plain SQL run in between. Open
          // transactions that it waits for commit if `v` is odd, else they roll back
+  sync_together,  // this device, to which the fault happens, and the `table` next ones of its tenant: their pushes are
+                  // written together, its first one damaged if `v` is divisible by 5
   // plain SQL
   insert_many,  // several keys, those that are there are passed over
   copy,         // COPY … FROM
@@ -51,10 +54,10 @@ enum class ModelOp {
   back_up,
   go_back,  // everything is as it was at back_up
 };
-inline constexpr std::array<const char*, 25> kModelOps{
-    "insert", "update",   "remove",   "upsert",  "rekey", "shift",   "update_all", "remove_all", "begin",
-    "commit", "rollback", "replace",  "restore", "retry", "discard", "compact",    "sync",       "insert_many",
-    "copy",   "merge",    "truncate", "move",    "track", "back_up", "go_back"};
+inline constexpr std::array<const char*, 26> kModelOps{
+    "insert",      "update",   "remove",  "upsert",   "rekey", "shift",   "update_all", "remove_all", "begin",
+    "commit",      "rollback", "replace", "restore",  "retry", "discard", "compact",    "sync",       "sync_together",
+    "insert_many", "copy",     "merge",   "truncate", "move",  "track",   "back_up",    "go_back"};
 
 // What may befall a sync, as ModelStep::to says it.
 inline constexpr std::array<const char*, 6> kModelFaults{"none",           "lose_request", "lose_response",
@@ -68,6 +71,7 @@ struct ModelStep {
   int to = 0;
   int set = 0;  // bits of columns
   int v = 0;    // what the values are made of
+  bool syncs() const { return op == ModelOp::sync || op == ModelOp::sync_together; }
   bool sql() const { return who >= kModelDevices; }
   bool restores() const { return op == ModelOp::back_up || op == ModelOp::go_back; }
 };
