@@ -540,7 +540,8 @@ class Run {
           ++ended;
         });
       while (ended < all.size()) {
-        if (any_open() && stands_still()) {
+        // No plain SQL runs beside several, so that only this thread ends transactions.
+        if ((!several || any_open()) && stands_still()) {
           const std::lock_guard hold(turn);
           // A statement of plain SQL may have waited, and has given up.
           if (stands_still()) {
