@@ -84,8 +84,12 @@ Result<crdt::SiteId> Replica::site() {
 Result<int64_t> Replica::seq() {
   REJOIN_ASSIGN(bool layout, has_layout(impl_->ctx));
   if (!layout) return int64_t{0};
-  // Folded if it can be, so that the position lies between two batches.
-  if (auto work = begin_export(impl_->ctx); work.ok()) REJOIN_TRY(work->commit());
+  // Folded if it may be, so that the position lies between two batches. A fold that failed is told.
+  if (auto work = begin_export(impl_->ctx); work.ok()) {
+    REJOIN_TRY(work->commit());
+  } else if (const Code code = work.error().code; code == Code::disk || code == Code::overloaded) {
+    return std::move(work).error();
+  }
   REJOIN_ASSIGN(auto tail, query_int(impl_->ctx.db, "SELECT max(seq) FROM main.rejoin_log"));
   return tail.value_or(0);
 }

@@ -49,6 +49,14 @@ FaultStory altered(const std::string& before, const std::string& statement, cons
   return {statement, before, "SELECT rejoin_alter('" + statement + "')", {}, "SELECT 1 WHERE " + undone};
 }
 
+constexpr const char* kFolded = "SELECT folded = (SELECT max(seq) FROM rejoin_log) FROM rejoin_state";
+
+std::string tracked(const std::string& table) {
+  return "SELECT (SELECT count(*) FROM rejoin_table WHERE name = '" + table + "') AND (SELECT count(*) FROM " + table +
+         "__rejoin) = (SELECT count(*) FROM " + table +
+         ") AND (SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = '" + table + "') > 2";
+}
+
 // Is there a row? In doubt, too. Without memory of C++, of which the next piece may be the one that fails.
 bool any_row(sqlite3* db, const std::string& sql) {
   sqlite3_stmt* s = nullptr;
@@ -95,14 +103,22 @@ const std::vector<FaultStory>& fault_stories() {
     std::vector<FaultStory> out;
     out.push_back({"apply", rows + kWrites, "SELECT rejoin_apply(?1)", frame});
     out.push_back({"apply to an empty one", tables, "SELECT rejoin_apply(?1)", frame});
-    out.push_back({"fold", rows + kWrites, "SELECT rejoin_seq()", {}});
-    out.push_back({"changeset", rows + kWrites, "SELECT length(rejoin_changeset(0))", {}});
-    out.push_back({"changesets", rows, "SELECT sum(length(changeset)) FROM rejoin_changesets(0, 500)", {}});
+    out.push_back({"fold", rows + kWrites, "SELECT rejoin_seq()", {}, {}, kFolded});
+    out.push_back({"changeset", rows + kWrites, "SELECT length(rejoin_changeset(0))", {}, {}, kFolded});
+    out.push_back(
+        {"changesets", rows, "SELECT sum(length(changeset)) FROM rejoin_changesets(0, 500)", {}, {}, kFolded});
     out.push_back({"track",
                    rows + "CREATE TABLE late(id TEXT PRIMARY KEY, v); INSERT INTO late SELECT id, note FROM t;",
                    "SELECT rejoin_track('late')",
-                   {}});
-    out.push_back({"compact", rows + kWrites, "SELECT rejoin_compact(0)", {}});
+                   {},
+                   {},
+                   tracked("late")});
+    out.push_back({"compact",
+                   rows + kWrites,
+                   "SELECT rejoin_compact(0)",
+                   {},
+                   {},
+                   "SELECT floor = (SELECT max(seq) FROM rejoin_log) AND floor = folded FROM rejoin_state"});
     out.push_back(altered(rows + kWrites, "ALTER TABLE t ADD COLUMN extra TEXT NOT NULL DEFAULT ''v''",
                           "NOT EXISTS (SELECT 1 FROM pragma_table_info('t') WHERE name = 'extra')"));
     out.push_back(altered(rows + kWrites, "ALTER TABLE t DROP COLUMN note",
@@ -139,7 +155,9 @@ const std::vector<FaultStory>& fault_stories() {
     out.push_back({"first track",
                    "CREATE TABLE t(id TEXT PRIMARY KEY, v); INSERT INTO t VALUES(1, 2);",
                    "SELECT rejoin_track('t')",
-                   {}});
+                   {},
+                   {},
+                   tracked("t")});
     // Rows of another replica that have titles which are taken show then.
     const std::string waiting =
         rows +
@@ -194,7 +212,13 @@ std::string text_of(sqlite3* db, const std::string& sql) {
   return out.substr(0, out.find_last_not_of("|\n") + 1);
 }
 
-std::string everything_in(sqlite3* db) { return rows_of(db, "1"); }
+bool is_done(sqlite3* db, const FaultStory& story, const std::string& after) {
+  return application_rows(db) == after && (story.done.empty() || text_of(db, story.done) == "1");
+}
+
+std::string everything_in(sqlite3* db) {
+  return rows_of(db, "1") + text_of(db, "SELECT name, sql FROM sqlite_schema ORDER BY name");
+}
 std::string application_rows(sqlite3* db) {
   const std::string which = "name NOT GLOB 'rejoin_*' AND name NOT GLOB '*__rejoin*'";
   return rows_of(db, which) + text_of(db, "SELECT name, sql FROM sqlite_schema WHERE " + which + " ORDER BY name");

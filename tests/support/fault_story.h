@@ -16,6 +16,7 @@ struct FaultStory {
   std::string act;     // statements; ?1 is `frame`
   Bytes frame;
   std::string undone = {};  // a query: has it a row, the statements are still to be run
+  std::string done = {};    // a query: 1 when they have done it all, where what the application sees is as before
 };
 inline constexpr size_t kFaultStories = 18;
 // Without the last, which drops an index. Until it has, nothing can be ready that would roll back without memory
@@ -33,7 +34,9 @@ int run_act(sqlite3* db, const FaultStory& story);
 void give_up(sqlite3* db, const FaultStory& story);
 // The first column of the first row.
 std::string text_of(sqlite3* db, const std::string& sql);
-// Every row of every table but the virtual ones.
+// Has the story's act been done, all of it? `after`: what the application sees then.
+bool is_done(sqlite3* db, const FaultStory& story, const std::string& after);
+// Every row of every table but the virtual ones, and how everything is declared.
 std::string everything_in(sqlite3* db);
 // What an application sees: the tables that are not Rejoin's, and how they and their indexes are declared.
 std::string application_rows(sqlite3* db);
