@@ -147,12 +147,13 @@ std::vector<Param> params() {
   const char* unenforced = "PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = OFF;";
   std::vector<Param> out;
   for (StoreKind kind : {StoreKind::embedded, StoreKind::postgres})
-    for (bool second_first : {false, true}) {
-      out.push_back({kind, second_first, 3, "values", enforced, Group::values});
-      out.push_back({kind, second_first, 2, "valuesRecursiveTriggers", recursive, Group::values});
-      out.push_back({kind, second_first, 3, "references", enforced, Group::references});
-      out.push_back({kind, second_first, 2, "referencesUnenforced", unenforced, Group::references});
-    }
+    for (bool second_first : {false, true})
+      for (size_t devices : {size_t{2}, size_t{3}}) {
+        out.push_back({kind, second_first, devices, "values", enforced, Group::values});
+        out.push_back({kind, second_first, devices, "valuesRecursiveTriggers", recursive, Group::values});
+        out.push_back({kind, second_first, devices, "references", enforced, Group::references});
+        out.push_back({kind, second_first, devices, "referencesUnenforced", unenforced, Group::references});
+      }
   return out;
 }
 
