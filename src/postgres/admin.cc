@@ -3,6 +3,7 @@
 #include "postgres/capture.h"
 #include "postgres/install.sql.h"
 #include "postgres/purge.h"
+#include "postgres/short_locks.h"
 #include "postgres/upgrades.h"
 
 namespace rejoin::postgres {
@@ -51,7 +52,7 @@ Result<bool> init(Connection& db, const std::string& role) {
                            "ON r.oid = a.grantee WHERE c.oid = 'rejoin.record'::regclass AND a.grantee <> c.relowner"));
     std::string grants;
     for (size_t i = 0; i < roles.size(); ++i) grants += grant_sql(roles.text(i, 0));
-    REJOIN_TRY(db.script("BEGIN; SET LOCAL lock_timeout = '5s';" + upgrade_sql(version) + grants + "COMMIT;"));
+    REJOIN_TRY(script_with_short_locks(db, upgrade_sql(version) + grants));
     installed = true;
   }
   if (!role.empty()) REJOIN_TRY(db.script("BEGIN;" + grant_sql(role) + "COMMIT;"));
@@ -120,10 +121,7 @@ Status untrack(Connection& db, const std::string& name) {
   for (const Table& t : catalog.tables)
     if (!table && (t.display == name || t.sql == name)) table = &t;
   if (!table) return fail(Code::not_tracked, "there is no synced table " + name + " in this database");
-  const std::string id = std::to_string(table->id);
-  std::string sql =
-      "BEGIN; SET LOCAL rejoin.all_tenants = 'on'; SET LOCAL lock_timeout = '5s';" + drop_capture_sql(*table);
-  return db.script(sql + forget_sql(table->id) + "COMMIT;");
+  return script_with_short_locks(db, drop_capture_sql(*table) + forget_sql(table->id));
 }
 
 Result<StoreStatus> status(Connection& db) {

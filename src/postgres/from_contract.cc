@@ -4,6 +4,7 @@
 
 #include "postgres/admin.h"
 #include "postgres/capture.h"
+#include "postgres/short_locks.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -81,8 +82,8 @@ Status add_columns(Connection& db, const Table& table, const contract::Table& wa
     grown.columns.push_back(std::move(column));
   }
   if (alter.empty()) return {};
-  return db.script("BEGIN; SET LOCAL lock_timeout = '5s';" + alter + announce + capture_sql(grown) +
-                   "UPDATE rejoin.meta SET catalog = catalog + 1; COMMIT;");
+  return script_with_short_locks(
+      db, alter + announce + capture_sql(grown) + "UPDATE rejoin.meta SET catalog = catalog + 1;");
 }
 
 }  // namespace rejoin::postgres

@@ -8,6 +8,7 @@
 #include "postgres/capture.h"
 #include "postgres/fold.h"
 #include "postgres/records.h"
+#include "postgres/short_locks.h"
 
 namespace rejoin::postgres {
 namespace {
@@ -278,12 +279,12 @@ Result<Tracked> track(Connection& db, const TrackRequest& request, Random& rando
                            "(to_regclass($1), $2, nullif($3, ''), nullif($4, '')) RETURNING id::int8",
                            Params().text(wanted.sql).text(wanted.name).text(request.tenant_column).text(wanted.owner)));
     wanted.id = id.integer(0, 0);
-    std::string sql = "BEGIN; SET LOCAL lock_timeout = '5s';";
+    std::string sql;
     for (size_t c = 0; c < wanted.columns.size(); ++c)
       sql += "INSERT INTO rejoin.tracked_column(tbl, id, name) VALUES (" + std::to_string(wanted.id) + ", " +
              std::to_string(c) + ", " + quote_text(wanted.columns[c].name) + ");";
-    if (Status made = db.script(sql + capture_sql(wanted) + "UPDATE rejoin.meta SET catalog = catalog + 1; COMMIT;");
-        !made.ok()) {
+    sql += capture_sql(wanted) + "UPDATE rejoin.meta SET catalog = catalog + 1;";
+    if (Status made = script_with_short_locks(db, sql); !made.ok()) {
       const SqlError error = db.last_error();
       (void)db.query("DELETE FROM rejoin.tracked WHERE id = $1::integer", Params().integer(wanted.id)).ok();
       if (error.state == "55P03")
@@ -298,10 +299,7 @@ Result<Tracked> track(Connection& db, const TrackRequest& request, Random& rando
     if (!known->unannounced.empty()) REJOIN_TRY(announce_columns(db, *known));
     REJOIN_ASSIGN(catalog, load_catalog(db));
     known = catalog.find(wanted.id);
-    if (Status made = db.script("BEGIN; SET LOCAL lock_timeout = '5s';" + capture_sql(*known) + "COMMIT;");
-        !made.ok()) {
-      return made.error();
-    }
+    REJOIN_TRY(script_with_short_locks(db, capture_sql(*known)));
     wanted = *known;
   }
   REJOIN_ASSIGN(std::vector<std::string> tenants, tenants_of(db, wanted));
