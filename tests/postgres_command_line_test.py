@@ -2,6 +2,7 @@
 databases of its own in it, owned by `owner`, and a runtime role `app` that may only read and write."""
 
 import os
+import subprocess
 import sys
 import threading
 import unittest
@@ -209,6 +210,23 @@ class CommandTest(PostgresTest):
         self.assertEqual([t["table"] for t in self.pg(db, "status", "--json").json["tables"]], ["todos", "notes"])
         self.pg(db, "track", "lists")
         self.assertIn("sound", self.pg(db, "doctor").out)
+
+    def test_a_database_that_lacks_characters_of_devices_is_refused_before_one_is_stuck(self):
+        """A '€' would never get into LATIN1: all that its device has yet to send would wait behind it."""
+        dump = [PG.program("pg_dump"), "--schema=rejoin", PG.url(database=self.fresh(track=()))]
+        installed = subprocess.run(dump, capture_output=True, check=True, text=True).stdout
+        for encoding in ("LATIN1", "SQL_ASCII"):
+            name = "in_" + encoding.lower()
+            PG.psql(f"CREATE DATABASE {name} OWNER owner ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+            PG.psql(SOME, "owner", name)
+            refused = [self.pg_refused(7, name, "init", "--role", "app")]
+            self.assertEqual(PG.psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'rejoin'", database=name), "0")
+            PG.psql(installed, database=name)  # as an earlier build made it
+            refused.append(self.pg_refused(7, name, "track", "todos"))
+            refused.append(self.refused(7, "serve", "--data", self.path("s"), "--listen", "127.0.0.1:0", "--postgres", PG.url("owner", name)))
+            for told in refused:
+                self.assertIn(f"database {name} is encoded in {encoding}", told.err)
+                self.assertIn("ENCODING 'UTF8'", told.err)
 
     def test_a_new_column_is_noticed_and_taken_up(self):
         db = self.fresh()

@@ -34,6 +34,7 @@ std::string upgrade_sql(int64_t from) {
 }  // namespace
 
 Result<bool> init(Connection& db, const std::string& role) {
+  REJOIN_TRY(check_encoding(db));
   REJOIN_ASSIGN(Rows there, db.query("SELECT to_regclass('rejoin.meta') IS NOT NULL"));
   bool installed = false;
   if (there.integer(0, 0) == 0) {
@@ -81,6 +82,16 @@ Status check_version(Connection& db) {
   return fail(Code::unsupported, "the schema rejoin in this PostgreSQL database has version " +
                                      std::to_string(version) + ", this build needs " + std::to_string(kSchemaVersion) +
                                      (version < kSchemaVersion ? "; run rejoin pg init" : "; use the newer Rejoin"));
+}
+
+Status check_encoding(Connection& db) {
+  REJOIN_ASSIGN(const Rows rows,
+                db.query("SELECT current_setting('server_encoding'), quote_ident(current_database())"));
+  if (rows.text(0, 0) == "UTF8") return {};
+  return fail(Code::unsupported,
+              "the PostgreSQL database " + rows.text(0, 1) + " is encoded in " + rows.text(0, 0) +
+                  ", which lacks characters that devices write; Rejoin needs UTF8: make another database with CREATE "
+                  "DATABASE … ENCODING 'UTF8' TEMPLATE template0, and move yours there with pg_dump and pg_restore");
 }
 
 Status check_writable(Connection& db) {

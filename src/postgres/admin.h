@@ -22,6 +22,8 @@ Result<int64_t> installed_version(Connection& db);
 
 // Is the installed schema one that this build can serve? Errors: not_found, forbidden, unsupported; each with the cure.
 Status check_version(Connection& db);
+// Can the database hold every text that devices write? Error: unsupported (its encoding is not UTF8), with the cure.
+Status check_encoding(Connection& db);
 // Can the database be written? Error: read_only (a standby, or set so).
 Status check_writable(Connection& db);
 // May this role see through row-level security?

@@ -246,6 +246,7 @@ Result<std::vector<std::string>> tenants_of(Connection& db, const Table& table) 
 Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
                       const std::function<void(int64_t)>& progress) {
   REJOIN_TRY(installed_version(db));
+  REJOIN_TRY(check_encoding(db));
   REJOIN_ASSIGN(Table wanted, describe_table(db, request.relation, request.tenant_column));
   if (!request.name.empty()) wanted.name = request.name;
   wanted.owner = request.tenant_column.empty() ? request.tenant : "";

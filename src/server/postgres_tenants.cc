@@ -113,6 +113,7 @@ std::shared_ptr<PostgresTenants::Pool> PostgresTenants::pool_of(const std::strin
 // At a database's first connection: is it one that this build can serve?
 Status PostgresTenants::look_at(postgres::Connection& connection) {
   REJOIN_TRY(postgres::check_version(connection));
+  REJOIN_TRY(postgres::check_encoding(connection));
   if (settings_.impersonate) {
     REJOIN_ASSIGN(const int64_t version, postgres::installed_version(connection));
     if (version < 2)
