@@ -189,21 +189,21 @@ class CommandTest(PostgresTest):
         """One transaction with a row lock is open; whoever else writes goes on, while track and untrack want the table."""
         db = self.fresh(SOME + "CREATE TABLE lists(id text PRIMARY KEY); CREATE TABLE notes(id text PRIMARY KEY)", track=("todos", "notes"))
         told = {}
-        with Session(PG.psql_command("service", db)) as session:
         written = 0
+        with Session(PG.psql_command("service", db)) as session:
             session.run("BEGIN; LOCK TABLE todos, lists, notes IN ROW EXCLUSIVE MODE;")
             threads = [threading.Thread(target=lambda a=a: told.__setitem__(a[1], Run("pg", *a, "--postgres", PG.url("owner", db))))
                        for a in (("track", "lists"), ("track", "todos"), ("untrack", "notes"))]
             for thread in threads:
                 thread.start()
-            for thread in threads:
             while any(thread.is_alive() for thread in threads):
                 for table, values in (("todos", "'new {}', 'x'"), ("lists", "'{}'"), ("notes", "'{}'")):
                     PG.psql(f"SET lock_timeout = '2s'; INSERT INTO {table} VALUES({values.format(written)})", "service", db)
                     written += 1
+            for thread in threads:
                 thread.join()
-        for what, done in told.items():
         self.assertGreater(written, 3)
+        for what, done in told.items():
             self.assertEqual(done.code, 5, done)
             self.assertIn(what, done.err)
             self.assertIn("locked by others", done.err)
