@@ -5,6 +5,7 @@ to a backup or has no connection left: postgres_command_line_test.py; all of it 
 import os
 import subprocess
 import sys
+import threading
 import unittest
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__))]
@@ -34,8 +35,8 @@ class FaultsTest(base.PostgresTest):
         subprocess.run(base.PG.as_user("prlimit", "--pid", pid, f"--fsize={size}:unlimited"), check=True)
         self.forget_sessions()
 
-    def told_to_come_again(self, server, phone, words, code=5):
-        told = Run("sync", phone, server.url, "--token", self.token, "--retries", "0")
+    def told_to_come_again(self, server, phone, words, code=5, token=None):
+        told = Run("sync", phone, server.url, "--token", token or self.token, "--retries", "0")
         self.assertEqual(told.code, code, told)
         self.assertIn(words, told.err)
         self.discreet(told.out + told.err)
@@ -128,6 +129,55 @@ class FaultsTest(base.PostgresTest):
             self.need_no_standby()
             self.goes_on(server, phone, db)
             self.ok(*theirs)
+
+    def test_a_row_that_plain_sql_holds_does_not_keep_pushes_of_other_rows_waiting(self):
+        """For as long as the transaction is open, which here has no end; what a request may take is far more than the test waits."""
+        db = self.fresh()
+        phone, laptop = self.device("phone.db"), self.device("laptop.db")
+        over = threading.Event()
+        with self.serve(db, "--postgres-lock-timeout", "300ms", "--request-timeout", "10m") as server, Session(base.PG.psql_command("service", db)) as other:
+            self.start(server, phone)
+            token = server.token("laptop", tenant="main")
+            self.ok("sync", laptop, server.url, "--token", token)
+            other.run("BEGIN; UPDATE todos SET done = true WHERE id = 't1';")
+
+            def push_the_row_that_is_held():
+                while not over.is_set():
+                    Run("sync", phone, server.url, "--token", self.token, "--retries", "0")
+
+            pusher = threading.Thread(target=push_the_row_that_is_held)
+            pusher.start()
+            try:
+                wait_for(lambda: base.PG.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'") != "0")
+                for n in range(3):
+                    self.write(laptop, f"INSERT INTO todos VALUES('u{n}', 'of the laptop', 0)")
+                    self.ok("sync", laptop, server.url, "--token", token)
+                    self.assertIn((f"u{n}", "of the laptop", 0), self.todos(db))
+                # One device's batch of rows, of which one is held, waits as a whole.
+                self.write(laptop, "UPDATE todos SET done = 1, title = replace(title, 'call', 'of the laptop:')")
+                self.told_to_come_again(server, laptop, "busy with other writers", token=token)
+                self.assertIn(("t2", "call Ada", 1), self.todos(db))
+            finally:
+                over.set()
+                pusher.join()
+            other.run("ROLLBACK;")
+            self.ok("sync", laptop, server.url, "--token", token)
+            self.assertIn(("t2", "of the laptop: Ada", 1), self.todos(db))
+            self.ok("sync", phone, server.url, "--token", self.token)
+        self.assertEqual(self.todos(db)[0], ("t1", "offline", 1))
+        self.assertEqual(rows(phone), self.todos(db))
+        self.pg(db, "doctor")
+
+    def test_a_statement_that_takes_longer_than_the_server_allows(self):
+        db = self.fresh(base.SOME + "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN NEW; END';")
+        phone = self.device()
+        with self.serve(db, "--postgres-statement-timeout", "300ms", "--request-timeout", "10m") as server:
+            self.start(server, phone)
+            base.PG.psql("CREATE TRIGGER slow BEFORE UPDATE ON todos FOR EACH ROW EXECUTE FUNCTION dawdle()", "owner", db)
+            self.told_to_come_again(server, phone, "took longer", code=4)
+            self.assertIn("57014", self.log_of(server))
+            base.PG.psql("DROP TRIGGER slow ON todos", "owner", db)
+            self.goes_on(server, phone, db)
 
     def test_a_database_that_is_read_only(self):
         db = self.fresh()

@@ -42,6 +42,7 @@ struct ServeArguments {
   std::string schema;
   server::PostgresSettings postgres;
   bool unprepared = false;
+  std::string lock_timeout = "2s", statement_timeout = "0";
   bool dev = false, recover = false;
   std::string max_body = "32M", max_value = "8M", request_timeout = "2m", drift = "5m";
   uint64_t max_rows = 1 << 20;
@@ -66,12 +67,23 @@ Status parse_listen(const std::string& text, net::HttpServerOptions& http) {
   return {};
 }
 
+// As PostgreSQL takes one.
+Result<int64_t> parse_timeout(const std::string& text) {
+  REJOIN_ASSIGN(const int64_t ms, parse_duration(text));
+  if (ms > INT32_MAX) return fail(Code::bad_argument, "'" + text + "' is too long; PostgreSQL takes 24 days at most");
+  return ms;
+}
+
 // What the settings say, each by itself and together, without a look at the files that they name.
 Result<server::Settings> values_of(const ServeArguments& arguments) {
   server::Settings settings;
   settings.data_dir = arguments.data;
   settings.postgres = arguments.postgres;
   settings.postgres.prepare = !arguments.unprepared;
+  REJOIN_ASSIGN(settings.postgres.lock_timeout_ms,
+                in_flag("--postgres-lock-timeout", parse_timeout(arguments.lock_timeout)));
+  REJOIN_ASSIGN(settings.postgres.statement_timeout_ms,
+                in_flag("--postgres-statement-timeout", parse_timeout(arguments.statement_timeout)));
   if (!arguments.postgres.url.empty()) {
     // They wait for PostgreSQL most of the time, or for the one that writes for all of a tenant's pushes: as many as
     // PushGroup writes together, and a pull beside them.
@@ -206,6 +218,16 @@ void add_serve(Commands& commands) {
       ->envname("REJOIN_POSTGRES_CONNECTIONS");
   command->add_flag("--postgres-unprepared", arguments->unprepared,
                     "Prepare no statements: for poolers in transaction mode that keep none");
+  command
+      ->add_option("--postgres-lock-timeout", arguments->lock_timeout,
+                   "How long a request waits for a row or table that plain SQL holds (2s); 0: as PostgreSQL has it")
+      ->type_name("TIME")
+      ->envname("REJOIN_POSTGRES_LOCK_TIMEOUT");
+  command
+      ->add_option("--postgres-statement-timeout", arguments->statement_timeout,
+                   "How long one statement in PostgreSQL may take (0: as PostgreSQL has it)")
+      ->type_name("TIME")
+      ->envname("REJOIN_POSTGRES_STATEMENT_TIMEOUT");
   command
       ->add_option("--listen", arguments->listen,
                    "Where to listen (127.0.0.1:8427 unless told); port 0 takes a free one")

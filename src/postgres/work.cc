@@ -49,6 +49,12 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
       names.add(BytesView(tenant.name));
       return names;
     }()));
+    // Behind the wait for the tenant, which may be as long as the request: there its pushes queue up.
+    if (tenant.lock_timeout_ms > 0)
+      db.send("SELECT set_config('lock_timeout', $1, true)", Params().text(std::to_string(tenant.lock_timeout_ms)));
+    if (tenant.statement_timeout_ms > 0)
+      db.send("SELECT set_config('statement_timeout', $1, true)",
+              Params().text(std::to_string(tenant.statement_timeout_ms)));
     const size_t along_at = db.queued();
     if (along) along();
     auto all = db.sync();

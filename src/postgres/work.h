@@ -30,6 +30,8 @@ struct Tenant {
   Clock& clock;
   Random& random;
   crdt::SiteTable sites;  // ids are never reused, so what is known stays right
+  // PostgreSQL's lock_timeout and statement_timeout in its transactions; 0: as the role has them.
+  int64_t lock_timeout_ms = 0, statement_timeout_ms = 0;
   std::shared_ptr<const Catalog> catalog;
   std::map<std::string, RoleFacts> roles;
   std::map<Bytes, uint64_t> views;               // their numbers, by what makes them; postgres/impersonate.h

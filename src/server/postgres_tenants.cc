@@ -335,6 +335,8 @@ Status PostgresTenants::lease(DatabaseWork kind, const std::string& name, Entry&
   std::unique_ptr<postgres::Connection> held;
   try {
     if (!known) known = std::make_unique<Known>(name, clock_, random_);
+    known->tenant.lock_timeout_ms = settings_.lock_timeout_ms;
+    known->tenant.statement_timeout_ms = settings_.statement_timeout_ms;
     Result<std::unique_ptr<postgres::Connection>> connection = take(pool, deadline);
     if (connection.ok()) {
       held = std::move(*connection);

@@ -16,13 +16,15 @@ namespace rejoin::server {
 
 // PostgreSQL as the store. docs/postgres.md.
 struct PostgresSettings {
-  std::string url;           // as libpq takes it; {tenant} in it: a database for each tenant. Empty: the embedded store
-  size_t connections = 10;   // of each database, at most
-  bool audit = false;        // pushes are written into rejoin.audit
-  bool prepare = true;       // false behind a pooler in transaction mode that keeps no prepared statements
-  bool impersonate = false;  // rows are read and written as the caller's role, with its claims
-  std::string impersonate_role;  // of callers whose token names none; empty: they are refused
-  int64_t recheck_ms = 60'000;   // how old the answer may be to what a role may see, when other tables decide it
+  std::string url;          // as libpq takes it; {tenant} in it: a database for each tenant. Empty: the embedded store
+  size_t connections = 10;  // of each database, at most
+  bool audit = false;       // pushes are written into rejoin.audit
+  bool prepare = true;      // false behind a pooler in transaction mode that keeps no prepared statements
+  int64_t lock_timeout_ms = 2'000;   // for a row or table that others hold; 0: as the role has it
+  int64_t statement_timeout_ms = 0;  // likewise
+  bool impersonate = false;          // rows are read and written as the caller's role, with its claims
+  std::string impersonate_role;      // of callers whose token names none; empty: they are refused
+  int64_t recheck_ms = 60'000;       // how old the answer may be to what a role may see, when other tables decide it
 };
 
 // Live connections. docs/live.md.
