@@ -78,6 +78,30 @@ TEST_P(PostgresCost, APushOfFewRowsReadsFewRows) {
   EXPECT_EQ(world.sql.number("SELECT count(*) FROM todos WHERE title <> 'x'"), kPushes * kChanged);
 }
 
+// As after a restore, when PostgreSQL knows how many records there are and nothing else of them: it believed then that
+// a page has a few rows here and there, and collected and sorted all that were left for each page.
+TEST_P(PostgresCost, APullOfEverythingReadsEachRowAFewTimesWithoutStatistics) {
+  constexpr int64_t kAll = 20'000;
+  world.sql.run("ALTER TABLE rejoin.record SET (autovacuum_enabled = false)");
+  world.sql.run("INSERT INTO todos SELECT 'main', gen_random_uuid(), 'x' FROM generate_series(1, " +
+                std::to_string(kAll) + ")");
+  world.sync(device);
+  // With a policy of the application's in the way, the planner has to know something.
+  if (GetParam() == As::caller) world.sql.run("ANALYZE todos");
+  world.sql.run(
+      "UPDATE pg_class SET reltuples = 1000000, relpages = pg_relation_size(oid) / 8192 WHERE oid = "
+      "'rejoin.record'::regclass");
+  LoopbackDevice other{"b", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT);", {"todos"}};
+  other.caller = device.caller;
+  other.caller.device = "b";
+  const int64_t before = rows_read();
+  EXPECT_EQ(world.sync(other).rows_pulled, static_cast<uint64_t>(kAll));
+  // Its key, its record, the row.
+  const int64_t read = rows_read() - before;
+  EXPECT_GE(read, 2 * kAll);
+  EXPECT_LT(read, 4 * kAll);
+}
+
 INSTANTIATE_TEST_SUITE_P(The, PostgresCost, ::testing::Values(As::superuser, As::runtime_role, As::caller),
                          [](const ::testing::TestParamInfo<As>& as) {
                            return as.param == As::superuser      ? "ServerIsASuperuser"

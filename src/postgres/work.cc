@@ -12,9 +12,10 @@ std::string begin_settings(bool merging) {
          "set_config('extra_float_digits', '1', true), set_config('IntervalStyle', 'postgres', true), "
          "set_config('bytea_output', 'hex', true), set_config('standard_conforming_strings', 'on', true), "
          // Batches of keys are looked up one by one: a plan that was made when a table was small, or never analysed,
-         // would go on reading all of it.
+         // would go on reading all of it. So would a page of records by a bitmap: all that are left, to be sorted.
          "set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
-         "set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)" +
+         "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', "
+         "'off', true)" +
          (merging ? ", set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', "
                     "'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
                   : "");
