@@ -13,7 +13,7 @@ import postgres_command_line_test as base  # noqa: E402
 from http_peer import wait_for  # noqa: E402
 from pgbouncer import PgBouncer  # noqa: E402
 from private_postgres import Session  # noqa: E402
-from support import Run, Server, rows  # noqa: E402
+from support import REJOIN, Run, Server, rows  # noqa: E402
 
 
 def setUpModule():
@@ -218,6 +218,27 @@ class PoolerTest(FaultsTest):
 
     def serve(self, database, *arguments, name="server", role="app"):
         return Server(self.path(name), "--postgres", self.bouncer.url(role, database), "--postgres-unprepared", *arguments)
+
+    def test_a_node_does_not_take_its_own_notifications_for_those_of_others(self):
+        """With one connection to PostgreSQL for all, what a node tells itself always comes back to it, and nothing else does."""
+        self.bouncer.reload("default_pool_size = 1")
+        db = self.fresh()
+        phone, laptop = self.device("phone.db"), self.device("laptop.db")
+        with self.serve(db, "--live-poll", "1s") as here, self.serve(db, "--secret-file", self.path("server", "secret"), name="there") as there:
+            token = here.token("phone", tenant="main")
+            with open(self.path("token"), "w", encoding="ascii") as file:
+                file.write(token)
+            with open(self.path("out"), "wb") as out:
+                watch = subprocess.Popen([REJOIN, "sync", phone, here.url, "--token-file", self.path("token"), "--watch"], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self.addCleanup(watch.wait)
+            self.addCleanup(watch.kill)
+            wait_for(lambda: rows(phone) == [r for r in self.todos(db)])
+            wait_for(lambda: "live_polls" in self.log_of(here))
+            self.ok("sync", laptop, there.url, "--token", here.token("laptop", tenant="main"))
+            for n in range(2):
+                self.write(laptop, f"INSERT INTO todos VALUES('u{n}', 'over there', 0)")
+                self.ok("sync", laptop, there.url)
+                wait_for(lambda: rows(phone) == self.todos(db))
 
     def test_the_pooler_goes_away_and_comes_back(self):
         db = self.fresh()

@@ -24,6 +24,7 @@ using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr const char* kListen = "LISTEN rejoin";
+constexpr const char* kWhich = "SELECT pg_backend_pid()";
 // A notification to oneself shows whether they come through.
 constexpr milliseconds kProof{30'000};
 constexpr milliseconds kPatience{2'000};
@@ -111,6 +112,8 @@ class PostgresFeed final : public LiveFeed {
     milliseconds retry = kFirstRetry;
     SteadyClock::time_point retry_at, outbox_at, logs_at, proof_at, answer_by;
     bool comes_through = false;  // notifications do
+    bool pooled = false;         // by luck, if they do: a transaction may be at another server connection than LISTEN
+    int64_t listens = 0;         // which server connection does
     bool said = false;           // that they don't
     SteadyClock::time_point needed;
     std::map<std::string, int64_t> tails;  // of followed tenants, as seen last
@@ -201,12 +204,20 @@ class PostgresFeed final : public LiveFeed {
     if (ready.ok()) {
       (*made)->set_prepare(postgres_.prepare);
       (*made)->set_deadline(SteadyClock::now() + kQueryTime);
-      auto listens = (*made)->query(kListen);
-      if (!listens.ok()) ready = listens.error();
+      (*made)->send("BEGIN");
+      (*made)->send(kListen);
+      (*made)->send(kWhich);
+      (*made)->send("COMMIT");
+      auto listens = (*made)->sync();
+      if (listens.ok())
+        d.listens = (*listens)[2].integer(0, 0);
+      else
+        ready = listens.error();
     }
     if (!ready.ok()) return lost(d, ready.error()), false;
     d.connection = std::move(*made);
-    d.comes_through = false;
+    d.comes_through = d.pooled = false;
+    if (!postgres_.prepare) is_pooled(d);
     d.proof_at = d.outbox_at = d.logs_at = SteadyClock::time_point();
     // What happened before may have been missed.
     for (const std::string& tenant : d.followed) heard_.changed(tenant, looked_at(d, tenant));
@@ -247,9 +258,9 @@ class PostgresFeed final : public LiveFeed {
     for (const std::string& text : payloads) {
       const Payload p = parse(text);
       if (p.word == "p" && p.node == node_) {
-        d.comes_through = true;
+        d.comes_through = !d.pooled;
+        if (!d.pooled) d.said = false;
         d.retry = kFirstRetry;
-        d.said = false;
         d.answer_by = SteadyClock::time_point();
       }
       if (p.node == node_) continue;
@@ -267,11 +278,23 @@ class PostgresFeed final : public LiveFeed {
     d.answer_by = SteadyClock::time_point();
     d.comes_through = false;
     d.retry = kFirstRetry;
+    say_polls(d);
+  }
+
+  // One's own notifications come back whenever two transactions get the same server connection, those of others hardly.
+  void is_pooled(Database& d) {
+    d.pooled = true;
+    d.comes_through = false;
+    d.logs_at = std::min(d.logs_at, SteadyClock::now() + poll_);
+    say_polls(d);
+  }
+
+  void say_polls(Database& d) {
     // A pooler may have given the connection's LISTEN to somebody else.
     if (std::exchange(d.said, true)) return;
     log_.write(LogLevel::warning, "live_polls",
                {{"cure",
-                 "PostgreSQL's notifications do not come through (a pooler in transaction mode?): changes at other "
+                 "PostgreSQL's notifications may not come through (a pooler in transaction mode?): changes at other "
                  "nodes are noticed by polling; give a direct address to --postgres, or a shorter --live-poll"}});
   }
 
@@ -288,8 +311,10 @@ class PostgresFeed final : public LiveFeed {
         "rejoin.outbox AS o WHERE o.tenant = u.name ORDER BY o.id LIMIT 1), coalesce((SELECT t.tail FROM rejoin.tenant "
         "AS t WHERE t.name = u.name), 0) FROM unnest($1::text[]) AS u(name)",
         postgres::Params().array(names));
+    d.connection->send(kWhich);
     d.connection->send("COMMIT");
     REJOIN_ASSIGN(const std::vector<postgres::Rows> all, d.connection->sync());
+    if (!d.pooled && all[3].integer(0, 0) != d.listens) is_pooled(d);
     std::map<std::string, int64_t> tails;
     const postgres::Rows& rows = all[2];
     d.captured = {};

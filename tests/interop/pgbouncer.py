@@ -31,7 +31,7 @@ server_fast_close = 1
 ignore_startup_parameters = extra_float_digits
 """)
         with open(os.path.join(self.folder, "users"), "w", encoding="ascii") as file:
-            file.write('"app" ""\n')
+            file.write('"app" ""\n"owner" ""\n')
         if self.postgres.user:
             os.chown(self.folder, self.postgres.user.pw_uid, self.postgres.user.pw_gid)
         with open(os.path.join(self.postgres.folder, "bouncer.log"), "ab") as log:
@@ -44,6 +44,12 @@ ignore_startup_parameters = extra_float_digits
 
     def url(self, role, database):
         return self.postgres.url(role, database).replace(self.postgres.host, self.postgres.host + "%2Fbouncer")
+
+    def reload(self, setting):
+        """Takes a setting up, beside those that it has."""
+        with open(os.path.join(self.folder, "pgbouncer.ini"), "a", encoding="utf-8") as file:
+            file.write(setting + "\n")
+        self.process.send_signal(signal.SIGHUP)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
