@@ -219,6 +219,18 @@ class PoolerTest(FaultsTest):
     def serve(self, database, *arguments, name="server", role="app"):
         return Server(self.path(name), "--postgres", self.bouncer.url(role, database), "--postgres-unprepared", *arguments)
 
+    def test_pg_and_admin_do_not_meet_what_others_have_prepared(self):
+        db = self.fresh()
+        url = ("--postgres", self.bouncer.url("owner", db))
+        for _ in range(2):
+            self.ok("pg", "init", "--role", "app", *url)
+            self.ok("pg", "track", "todos", *url)
+            for action in ("status", "doctor", "compact"):
+                self.ok("pg", action, *url)
+            self.ok("admin", "tenants", *url)
+            self.ok("admin", "devices", "--tenant", "main", *url)
+        self.ok("pg", "untrack", "todos", *url)
+
     def test_a_node_does_not_take_its_own_notifications_for_those_of_others(self):
         """With one connection to PostgreSQL for all, what a node tells itself always comes back to it, and nothing else does."""
         self.bouncer.reload("default_pool_size = 1")

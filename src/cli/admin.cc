@@ -92,6 +92,7 @@ Status visit_files(const AdminArguments& arguments, const Visit& visit) {
 
 Status visit_postgres(const AdminArguments& arguments, const Visit& visit) {
   REJOIN_ASSIGN(const auto db, postgres::Connection::open(server::tenant_database(arguments.url, arguments.tenant)));
+  db->set_prepare(false);  // a pooler in transaction mode may be in between
   REJOIN_ASSIGN(const bool audited, postgres::has_audit(*db));
   postgres::AuditTable audit(*db);
   std::vector<std::string> tenants{arguments.tenant};

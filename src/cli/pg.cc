@@ -285,6 +285,8 @@ Result<int> run_pg(const PgArguments& arguments, Output& output) {
   // Of PostgreSQL's own roles and passwords: no token would help.
   if (!opened.ok()) return output.error(opened.error());
   postgres::Connection& db = **opened;
+  // Behind a pooler in transaction mode what is prepared is another's, and each statement comes once or twice.
+  db.set_prepare(false);
   Result<int> done = arguments.action == "track"     ? track(db, arguments, output)
                      : arguments.action == "untrack" ? untrack(db, arguments, output)
                      : arguments.action == "init"    ? init(db, arguments, output)
