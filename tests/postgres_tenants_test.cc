@@ -130,6 +130,25 @@ TEST(PostgresTenants, ATableOfOneTenantIsUnknownToOthers) {
   EXPECT_TRUE(theirs->tables.empty());
 }
 
+// ... also a table that is new. The partitions of the audit log are reached through it alone: they are their owner's.
+TEST(PostgresTenants, EveryTableWithTenantsDataIsUnderRowSecurityForItsOwnerToo) {
+  PostgresWorld world;
+  world.sql.run(
+      "DROP ROLE IF EXISTS rejoin_runtime; CREATE ROLE rejoin_runtime LOGIN; SELECT rejoin.audit_partitions()");
+  ASSERT_TRUE(postgres::init(world.sql.connection(), "rejoin_runtime").ok());
+  const std::string tables =
+      "FROM pg_class AS c WHERE relnamespace = 'rejoin'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f') AND ";
+  EXPECT_EQ(world.sql.rows("SELECT relname " + tables +
+                           "NOT (relrowsecurity AND relforcerowsecurity) AND NOT relispartition ORDER BY 1"),
+            "meta\ntracked\ntracked_column\n");
+  EXPECT_GE(world.sql.number("SELECT count(*) " + tables + "relispartition"), 2);
+  EXPECT_EQ(
+      world.sql.rows("SELECT relname " + tables +
+                     "relispartition AND EXISTS (SELECT FROM aclexplode(relacl) AS a WHERE a.grantee <> relowner)"),
+      "");
+  world.sql.run("DROP OWNED BY rejoin_runtime");
+}
+
 // The role that the server should run as: data only, under row-level security.
 TEST(PostgresTenants, APlainRoleNeedsDataRightsOnlyAndSeesOneTenantAtATime) {
   PostgresWorld world("CREATE TABLE notes(id text, body text, org text, PRIMARY KEY (org, id))", {"public.notes"},
