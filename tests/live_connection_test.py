@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
@@ -324,6 +325,27 @@ class ExtensionTest(LiveTest):
         a.close()
         b.close()
         wait_for(lambda: metrics(server)["rejoin_live_connections"] == 0)
+
+    def test_a_fresh_token_that_the_file_gets_in_time_keeps_the_connection(self):
+        server = self.serve()
+        short = server.token("a", "--schema", "--expires", "6s")
+        end = time.time() + 6
+        db, writer = extended(self.database("a.db")), self.database("b.db")
+        db.execute("PRAGMA busy_timeout=10000")
+        db.execute("SELECT rejoin_live(?, ?)", (server.url, short))
+        wait_for(lambda: self.live(db)["state"] == "connected")
+        other = extended(self.path("a.db"))  # another program's
+        other.execute("PRAGMA busy_timeout=10000")
+        other.execute("SELECT rejoin_connect(?, ?)", (server.url, server.token("a", "--schema")))
+        other.close()
+        wait_for(lambda: time.time() > end + 1)
+        self.write(writer, "INSERT INTO todos VALUES('1', 'after it', 0, 1)")
+        self.ok("sync", writer, server.url, "--token", server.token("b", "--schema"))
+        wait_for(lambda: db.execute("SELECT title FROM todos").fetchall() == [("after it",)])
+        told = metrics(server)
+        self.assertEqual(told["rejoin_live_connections"], 1)
+        self.assertEqual([name for name in told if name.startswith("rejoin_live_closed_total")], [])
+        db.close()
 
     def test_what_is_wrong_can_be_seen(self):
         server = self.serve()
