@@ -351,8 +351,10 @@ class Generator {
     script_.steps.push_back(index(replica, connection_number));
     const int table = script_.steps.back().table;
     if (!chance(40)) return;
-    Step step = at(chance(60) ? Op::replace : random_statement(), replica, connection());
-    do step = fill(step);
+    const int c = connection();
+    const Op op = chance(60) ? Op::replace : random_statement();
+    Step step;
+    do step = fill(at(op, replica, c));
     while (step.table != table);
     script_.steps.push_back(std::move(step));
   }
