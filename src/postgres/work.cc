@@ -119,9 +119,11 @@ Work::~Work() {
   // Sites that were interned in this transaction are gone with it.
   tenant_->sites = {};
   db_->drop_queue();
-  if (!db_->in_transaction()) return;
-  db_->send("ROLLBACK");
-  (void)db_->sync().ok();
+  // Behind a statement that was under way and fails, the first one is passed over.
+  for (int i = 0; i < 2 && db_->in_transaction(); ++i) {
+    db_->send("ROLLBACK");
+    (void)db_->sync().ok();
+  }
 }
 
 Status Work::commit() {

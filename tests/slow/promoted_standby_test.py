@@ -131,7 +131,10 @@ class PromotedStandbyTest(FolderTest):
         self.make_synchronous()
         self.synced("phone", "INSERT INTO todos VALUES('p', 'x')")
         self.standby.stop()
-        self.assertEqual(self.sync("phone", "INSERT INTO todos VALUES('p2', 'x')").code, 4)
+        self.write("phone", "INSERT INTO todos VALUES('p2', 'x')")
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        while self.primary.psql(waits) == "0":  # it may not even come to the COMMIT in time
+            self.assertEqual(self.sync("phone").code, 4)
         self.assertEqual(self.shown(self.primary), [("p", "x")])
         # Somebody loses patience: now the primary shows it, and nobody else has it.
         self.primary.psql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
