@@ -159,5 +159,20 @@ TEST_F(PostgresRepeat, ACommitOfAFailedTransactionIsAnError) {
   EXPECT_TRUE(postgres::Work::begin(**db, tenant, postgres::Work::Mode::look).ok());
 }
 
+// Of what PostgreSQL works on already nobody has asked the results yet.
+TEST_F(PostgresRepeat, AStatementThatFailsUnderWayLeavesNoTransactionOpen) {
+  auto db = postgres::Connection::open(world.url);
+  ASSERT_TRUE(db.ok());
+  postgres::Tenant tenant("main", system_clock(), system_random());
+  {
+    auto work = postgres::Work::begin(**db, tenant, postgres::Work::Mode::merge);
+    ASSERT_TRUE(work.ok());
+    (*db)->send("SELECT 1/0");
+    (*db)->start();
+  }
+  EXPECT_FALSE((*db)->in_transaction());
+  EXPECT_TRUE((*db)->usable());
+}
+
 }  // namespace
 }  // namespace rejoin::testing
