@@ -7,7 +7,7 @@ namespace rejoin::postgres {
 namespace {
 
 constexpr const char* kLockWait = "150ms";
-constexpr std::chrono::milliseconds kBetween{250}, kInAll{5'000};
+constexpr std::chrono::milliseconds kPause{250}, kInAll{5'000};
 
 }  // namespace
 
@@ -17,7 +17,7 @@ Status script_with_short_locks(Connection& db, const std::string& sql) {
   for (;;) {
     const Status done = db.script(transaction);
     if (done.ok() || db.last_error().state != "55P03" || std::chrono::steady_clock::now() >= until) return done;
-    std::this_thread::sleep_for(kBetween);
+    std::this_thread::sleep_for(kPause);
   }
 }
 
