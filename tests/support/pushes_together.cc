@@ -13,9 +13,10 @@ class PushesTogether::One final : public sync::TenantStore {
     const std::lock_guard turn(all_.mutex_);
     return all_.store_.pull(request);
   }
-  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token) override {
+  Result<sync::Restored> restored(const std::string& device, const crdt::SiteId& site, BytesView token,
+                                  BytesView cursor) override {
     const std::lock_guard turn(all_.mutex_);
-    return all_.store_.restored(device, site, token);
+    return all_.store_.restored(device, site, token, cursor);
   }
   Result<std::string> contract_fingerprint() override {
     const std::lock_guard turn(all_.mutex_);
