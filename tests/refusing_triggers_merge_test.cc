@@ -93,6 +93,58 @@ TEST_P(RefusingTriggers, OfARowThatTheFoldHidesBlockNothing) {
   expect_all_goes_on();
 }
 
+constexpr const char* kIndex =
+    "CREATE TABLE ids(id); CREATE TRIGGER of_new AFTER INSERT ON t BEGIN INSERT INTO ids VALUES(NEW.id); END;"
+    "CREATE TRIGGER of_old AFTER DELETE ON t BEGIN DELETE FROM ids WHERE id = OLD.id; END;";
+
+// Symptom: a guard of inserts kept deletions from an index of the application's.
+TEST(TriggersBesideOneThatRollsBack, RunForDeletions) {
+  Peer a(kSchema, kTracked), b(kSchema, kTracked);
+  b.run(std::string(kIndex) +
+        "CREATE TRIGGER guard BEFORE INSERT ON t WHEN NEW.v = 99 BEGIN SELECT RAISE(ROLLBACK, 'no'); END");
+  a.run("INSERT INTO t(id) VALUES('1'), ('2')");
+  b.fetch(a);
+  a.run("DELETE FROM t WHERE id = '1'");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id FROM ids"), "'2'\n");
+  b.expect_sound();
+}
+
+// Symptom: each try of a row that is refused by RAISE(FAIL) left another entry in the application's index. SQLite
+// itself keeps the row.
+TEST(TriggersBesideOneThatFails, RunOnce) {
+  Peer a(kSchema, kTracked), b(kSchema, kTracked);
+  b.run(std::string("CREATE TRIGGER guard AFTER INSERT ON t WHEN NEW.v = 99 BEGIN SELECT RAISE(FAIL, 'no'); END;") +
+        kIndex + "CREATE TRIGGER guard_update AFTER UPDATE ON t WHEN NEW.v = 98 BEGIN SELECT RAISE(FAIL, 'no'); END");
+  a.run("INSERT INTO t(id, v) VALUES('1', 99), ('2', 1)");
+  b.fetch(a);
+  for (int i = 0; i < 3; ++i) {
+    a.run("UPDATE t SET v = v + 1 WHERE id = '2'");
+    b.fetch(a);
+  }
+  a.run("UPDATE t SET v = 98");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id, v FROM t"), "'1'|98\n'2'|98\n");
+  EXPECT_LE(b.number("SELECT max(n) FROM (SELECT count(*) AS n FROM ids GROUP BY id)"), 1);
+  b.expect_sound();
+}
+
+// SQLite runs them even where triggers are switched off.
+TEST(TemporaryTriggersThatRefuseADeletion, BlockNothing) {
+  for (const char* does : {"RAISE(ABORT, 'no')", "RAISE(FAIL, 'no')", "RAISE(IGNORE)", "function_of_nobody()"}) {
+    Peer a(kSchema, kTracked), b(kSchema, kTracked);
+    a.run("INSERT INTO t(id) VALUES('1'), ('2')");
+    b.fetch(a);
+    b.run(std::string("CREATE TEMP TRIGGER \"never ever\" BEFORE DELETE ON t BEGIN SELECT ") + does + "; END");
+    a.run("DELETE FROM t WHERE id = '1'; UPDATE t SET v = 5");
+    b.fetch(a);
+    EXPECT_EQ(b.rows("SELECT id, v FROM t"), "'2'|5\n") << does;
+    EXPECT_NE(b.rows("SELECT sql FROM sqlite_temp_schema").find(does), std::string::npos) << "it is still there";
+    b.run("DROP TRIGGER \"never ever\"");
+    b.expect_sound();
+  }
+}
+
 // The command line merged; the application comes later.
 TEST(TriggersThatNeedTheApplication, ShowTheirRowsOnceItsFunctionsAreThere) {
   Peer a(kSchema, kTracked), b(kSchema +

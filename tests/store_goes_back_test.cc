@@ -195,6 +195,29 @@ TEST_P(StoreGoesBack, WhoReadWhatWasLostHearsOfADeletionThatIsForgottenSince) {
   EXPECT_EQ(reader.cursor, now);
 }
 
+// A disk image of a device, say: the copy must take a site of its own, or each hides its writes from the other.
+TEST_P(StoreGoesBack, ACopyOnAnotherDeviceIsOneAlsoWhereItHasMissedForgottenDeletions) {
+  StoreDevice a("a"), copy("copy");
+  a.write("a", 3);
+  push_all(a);
+  a.take_all(store());
+  const Bytes cursor = a.cursor, token = a.token;
+  world->run("DELETE FROM todos WHERE id = 'a1'; INSERT INTO todos VALUES('s', 'by SQL', 0)");
+  a.take_all(store()), a.take_all(store());
+  world->age_device("a");
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  world->forget_deletions();
+  ASSERT_TRUE(store().restored("copy", a.site(), token, cursor).ok());
+  copy.write("c", 1);
+  const Bytes frame = copy.frame();
+  sync::PushRequest push = copy.request(frame);
+  push.site = a.site();
+  EXPECT_EQ(code_of(store().push(push)), Code::stale_chain);
+  // The device itself goes on.
+  a.write("b", 1);
+  push_all(a);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, StoreGoesBack, ::testing::Values(StoreKind::embedded, StoreKind::postgres),
                          [](const auto& of) { return of.param == StoreKind::embedded ? "embedded" : "postgres"; });
 

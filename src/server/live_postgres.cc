@@ -30,10 +30,10 @@ constexpr milliseconds kProof{30'000};
 constexpr milliseconds kPatience{2'000};
 constexpr milliseconds kQueryTime{10'000};
 constexpr milliseconds kFirstRetry{250}, kLongestRetry{10'000};
-// Looks into the outbox take no more than this part of a connection's time.
-constexpr int kLooksPart = 20;
-// What was told of so long ago and is still there waits for something else, which more looks don't hasten.
-constexpr milliseconds kTold{1'000};
+// Looks into the outboxes of all databases take no more than this part of the feed's time.
+constexpr int kLooksPart = 10;
+// What is captured for so long waits for something else, and is told of as often.
+constexpr milliseconds kStuck{1'000};
 // When notifications do come through, the look at the logs is only for those that were lost.
 constexpr int kSeldom = 6;
 // Of the connections for a database per tenant, those that nobody needed for so long are closed.
@@ -111,10 +111,12 @@ class PostgresFeed final : public LiveFeed {
     std::unique_ptr<postgres::Connection> connection;
     milliseconds retry = kFirstRetry;
     SteadyClock::time_point retry_at, outbox_at, logs_at, proof_at, answer_by;
-    bool comes_through = false;  // notifications do
-    bool pooled = false;         // by luck, if they do: a transaction may be at another server connection than LISTEN
-    int64_t listens = 0;         // which server connection does
-    bool said = false;           // that they don't
+    SteadyClock::time_point stuck_at;  // when to tell again of writes that nobody folds
+    std::set<std::string> waiting;     // whose writes had not been folded at the last look
+    bool comes_through = false;        // notifications do
+    bool pooled = false;  // by luck, if they do: a transaction may be at another server connection than LISTEN
+    int64_t listens = 0;  // which server connection does
+    bool said = false;    // that they don't
     SteadyClock::time_point needed;
     std::map<std::string, int64_t> tails;  // of followed tenants, as seen last
     SteadyClock::time_point logs_looked;   // then
@@ -134,7 +136,11 @@ class PostgresFeed final : public LiveFeed {
       std::erase_if(databases_, [&](const auto& d) {
         return d.second.followed.empty() && d.second.payloads.empty() && now - d.second.needed > kIdle;
       });
+      looks_ = {};
       for (auto& [url, database] : databases_) attend(url, database);
+      const SteadyClock::time_point next = SteadyClock::now() + looks_ * kLooksPart;
+      if (looks_ != SteadyClock::duration())
+        for (auto& [url, database] : databases_) database.outbox_at = std::max(database.outbox_at, next);
       close_spare();
       tell_captured();
       sleep();
@@ -313,9 +319,13 @@ class PostgresFeed final : public LiveFeed {
         postgres::Params().array(names));
     d.connection->send(kWhich);
     d.connection->send("COMMIT");
+    const SteadyClock::time_point began = SteadyClock::now();
     REJOIN_ASSIGN(const std::vector<postgres::Rows> all, d.connection->sync());
+    looks_ += SteadyClock::now() - began;
+    const bool tell_stuck = now >= d.stuck_at;
     if (!d.pooled && all[3].integer(0, 0) != d.listens) is_pooled(d);
     std::map<std::string, int64_t> tails;
+    std::set<std::string> waiting;
     const postgres::Rows& rows = all[2];
     d.captured = {};
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -324,24 +334,24 @@ class PostgresFeed final : public LiveFeed {
       const auto known = d.tails.find(tenant);
       // Of one that is new here nobody knows what its followers have missed.
       const bool fresh = known == d.tails.end();
-      const bool captured = !rows.is_null(i, 1), grown = !fresh && logs && known->second != tail;
+      bool captured = !rows.is_null(i, 1);
+      const bool grown = !fresh && logs && known->second != tail;
       LiveFeed::Heard::Since since = grown ? looked_at(d, tenant) : std::nullopt;
       if (captured) {
         // The database's clock tells the age, so that it need not agree with this one.
         const SteadyClock::time_point made = now - milliseconds(rows.integer(i, 1));
         since = std::min(since.value_or(made), made);
         d.captured = d.captured == SteadyClock::time_point() ? made : std::min(d.captured, made);
+        captured = tell_stuck || now - made <= kStuck || !d.waiting.contains(tenant);
+        waiting.insert(tenant);
       }
       tails.emplace(tenant, logs || fresh ? tail : known->second);
       if (captured || grown || fresh) heard_.changed(tenant, since);
     }
     d.tails = std::move(tails);
-    if (outbox) {
-      const SteadyClock::time_point done = SteadyClock::now();
-      const bool waits = d.captured != SteadyClock::time_point() && now - d.captured > kTold;
-      d.outbox_at =
-          std::max(now + std::max(outbox_poll_, waits ? kTold / 2 : outbox_poll_), done + (done - now) * kLooksPart);
-    }
+    d.waiting = std::move(waiting);
+    if (tell_stuck) d.stuck_at = now + kStuck;
+    if (outbox) d.outbox_at = now + outbox_poll_;
     if (logs) d.logs_looked = now, d.logs_at = now + poll_ * (d.comes_through ? kSeldom : 1);
     return {};
   }
@@ -376,6 +386,7 @@ class PostgresFeed final : public LiveFeed {
   std::vector<std::pair<std::string, Bytes>> messages_;
   bool stopping_ = false;
   std::map<std::string, Database> databases_;  // by address
+  SteadyClock::duration looks_{};              // how long those of this round have taken
   std::thread thread_;
 };
 

@@ -72,7 +72,11 @@ Result<Wrote> BaseWriter::run(Statement& s) {
       (rc & 0xff) == SQLITE_MISMATCH || (triggers_ && (rc & 0xff) == SQLITE_ERROR)) {
     reason_ = sqlite3_errmsg(ctx_.db);
     s.reset();
-    if (!sqlite3_get_autocommit(ctx_.db)) return Wrote::refused;
+    if (!sqlite3_get_autocommit(ctx_.db)) {
+      // RAISE(FAIL) behind the write: SQLite leaves it, and what other triggers have done about it.
+      const bool failed = triggers_ && (rc & 0xff) == SQLITE_CONSTRAINT && sqlite3_changes(ctx_.db) > 0;
+      return failed ? Wrote::done : Wrote::refused;
+    }
     // The whole transaction is gone, and what was merged in it.
     ctx_.rollback_triggers.insert(table_.id);
     return fail(Code::busy, "a trigger of \"" + table_.name + "\" rolled everything back (" + reason_ +
@@ -104,10 +108,7 @@ Result<Wrote> BaseWriter::insert(const Row& row) {
     if (!insert_) return Wrote::refused;
   }
   bind_row(*insert_, row);
-  REJOIN_ASSIGN(const Wrote wrote, run(*insert_));
-  // RAISE(FAIL) leaves the row behind.
-  if (wrote == Wrote::refused && triggers_ && sqlite3_changes(ctx_.db) > 0) REJOIN_TRY(erase_without_triggers(row));
-  return wrote;
+  return run(*insert_);
 }
 
 Result<Wrote> BaseWriter::replace(const Row& row) {
@@ -156,13 +157,46 @@ Result<bool> BaseWriter::is_there(const Row& row) {
 }
 
 Status BaseWriter::erase_without_triggers(const Row& row) {
-  EnforcementOff off(ctx_.db, true);
-  REJOIN_ASSIGN(Statement * s, erase_statement());
-  bind_key(*s, row, 1);
-  ctx_.writing = table_.id;
-  Status status = s->run("deleting a row of " + table_.name);
-  ctx_.writing = 0;
-  return status;
+  {
+    EnforcementOff off(ctx_.db, true);
+    REJOIN_ASSIGN(Statement * s, compile(erase_statement()));
+    if (s) {
+      bind_key(*s, row, 1);
+      REJOIN_ASSIGN(const Wrote wrote, run(*s));
+      if (wrote == Wrote::done) return {};
+    }
+  }
+  return erase_without_temporary_triggers(row);
+}
+
+// SQLite runs these also while triggers are off.
+Status BaseWriter::erase_without_temporary_triggers(const Row& row) {
+  std::vector<std::pair<std::string, std::string>> triggers;  // name, SQL
+  {
+    REJOIN_ASSIGN(Statement s, prepare(ctx_.db,
+                                       "SELECT name, sql FROM sqlite_temp_schema WHERE type='trigger' AND "
+                                       "tbl_name=?1 COLLATE NOCASE AND name NOT GLOB 'rejoin_capture_*'"));
+    s.bind_text(1, table_.name);
+    for (;;) {
+      REJOIN_ASSIGN(const bool more, s.step("reading the temporary triggers"));
+      if (!more) break;
+      triggers.emplace_back(s.text(0), s.text(1));
+    }
+  }
+  for (const auto& [name, sql] : triggers) REJOIN_TRY(exec(ctx_.db, "DROP TRIGGER temp." + quote(name)));
+  {
+    EnforcementOff off(ctx_.db, true);
+    REJOIN_ASSIGN(Statement * s, erase_statement());
+    bind_key(*s, row, 1);
+    ctx_.writing = table_.id;
+    Status status = s->run("deleting a row of " + table_.name);
+    ctx_.writing = 0;
+    REJOIN_TRY(status);
+  }
+  constexpr std::string_view kStored = "CREATE TRIGGER ";  // SQLite keeps it without TEMP
+  for (const auto& [name, sql] : triggers)
+    REJOIN_TRY(exec(ctx_.db, "CREATE TEMP TRIGGER " + sql.substr(kStored.size())));
+  return {};
 }
 
 Status BaseWriter::erase(const Row& row) {

@@ -54,6 +54,7 @@ class BaseWriter {
   Result<Statement*> erase_statement();
   Result<bool> is_there(const Row& row);
   Status erase_without_triggers(const Row& row);
+  Status erase_without_temporary_triggers(const Row& row);
   int bind_key(Statement& s, const Row& row, int at);
   Result<Statement*> update_statement(const crdt::ColumnSet& columns, bool shadow);
 

@@ -270,7 +270,7 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
 namespace {
 
 // Of the application's triggers, in lower case: the tables that they are on, all names that they mention, and the
-// tables on which one is that names ROLLBACK.
+// tables of whose deletion triggers one names ROLLBACK.
 struct AppTriggers {
   std::set<std::string> on, names, rolling_back;
 };
@@ -285,7 +285,7 @@ Result<AppTriggers> read_app_triggers(sqlite3* db) {
       if (!row) break;
       out.on.insert(lower_name(s.text(0)));
       std::set<std::string> names = all_names(s.text(1));
-      if (names.contains("rollback")) out.rolling_back.insert(lower_name(s.text(0)));
+      if (names.contains("rollback") && fires_on_delete(s.text(1))) out.rolling_back.insert(lower_name(s.text(0)));
       out.names.merge(std::move(names));
     }
   }

@@ -183,6 +183,13 @@ std::set<std::string> all_names(std::string_view sql) {
   return out;
 }
 
+bool fires_on_delete(std::string_view create_trigger) {
+  const std::vector<Word> words = words_of(create_trigger);
+  for (size_t i = 1; i < words.size(); ++i)
+    if (words[i].is("on")) return words[i - 1].is("delete");
+  return false;
+}
+
 std::string of_row(std::string_view expression, const std::set<std::string>& names, std::string_view row) {
   std::string out;
   size_t copied = 0;

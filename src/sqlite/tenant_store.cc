@@ -88,11 +88,13 @@ class SqliteTenantStore final : public sync::TenantStore {
       REJOIN_TRY(of_device("UPDATE main.rejoin_device SET counter=0, token=x'', nonce=NULL WHERE device=?1 AND site=?2",
                            device, site));
     }
+    // A site that another device has brought is a copy's: it must not pass for this device's own.
     REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
     if (anew && horizon.hlc != 0 && sync::is_before(cursor, horizon.position))
       REJOIN_TRY(
           of_device("INSERT INTO main.rejoin_device(device, site, counter, token, last_seen, acknowledged) "
-                    "VALUES(?1, ?2, 0, x'', 0, -1) ON CONFLICT(device, site) DO UPDATE SET acknowledged=-1",
+                    "SELECT ?1, ?2, 0, x'', 0, -1 WHERE NOT EXISTS (SELECT 1 FROM main.rejoin_device WHERE site=?2 AND "
+                    "device<>?1) ON CONFLICT(device, site) DO UPDATE SET acknowledged=-1",
                     device, site));
     REJOIN_TRY(work.commit());
     return out;
