@@ -141,14 +141,6 @@ class Answers {
   const std::optional<std::vector<Place>> places_;
 };
 
-Result<bool> anything_waits(Context& ctx, const Table& table) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT 1 FROM main.rejoin_aside INDEXED BY rejoin_parked_key WHERE "
-                                             "table_name=?1 AND due IS NULL AND frame IS NOT NULL LIMIT 1"));
-  Use use(*s);
-  s->bind_text(1, table.name);
-  return s->step("looking for what waits under a former key");
-}
-
 }  // namespace
 
 Status note_key_before(Context& ctx, uint64_t table, const std::vector<std::string>& names) {
@@ -180,8 +172,6 @@ Result<uint64_t> drop_answered(Context& ctx, const Table& table, const std::vect
                                const std::vector<Bytes>& keys) {
   Answers answers(ctx, table, before);
   if (!answers.possible()) return uint64_t{0};
-  REJOIN_ASSIGN(const bool any, anything_waits(ctx, table));
-  if (!any) return uint64_t{0};
   for (const Bytes& key : keys) {
     REJOIN_ASSIGN(const std::optional<Bytes> old, answers.old_key(key));
     if (old) REJOIN_TRY(answers.drop(*old, key));

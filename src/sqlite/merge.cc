@@ -91,9 +91,7 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   Status status;
   for (size_t i = 0; i < reader.blocks().size() && status.ok(); ++i) status = block(reader, i);
   Status ended = enforcement_.end();
-  if (!status.ok()) return status;
-  REJOIN_TRY(std::move(ended));
-  return drop_answered_rows();
+  return status.ok() ? ended : status;
 }
 
 Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
@@ -566,31 +564,21 @@ Result<Merge::Rekeyed*> Merge::rekeyed(const Table& table) {
   return &at->second;
 }
 
-// What waits under a former key has perhaps come with the new one: with this frame, so that no more than its keys are
-// held, or before it.
+// What waits under a former key has perhaps come with the new one.
 Status Merge::drop_answered_rows() {
   for (auto& [id, former] : rekeyed_) {
     const Table* table = ctx_.catalog.find(id);
-    if (!table || former.before.empty() || former.keys.empty()) continue;
-    REJOIN_TRY(drop_answered(ctx_, *table, former.before, former.keys));
-    former.keys.clear();
-  }
-  return {};
-}
-
-Status Merge::drop_answered_arrivals() {
-  for (const auto& [id, former] : rekeyed_) {
-    const Table* table = ctx_.catalog.find(id);
-    if (!table || former.before.empty() || !former.waits) continue;
-    REJOIN_ASSIGN(const uint64_t dropped, drop_answered_by_any(ctx_, *table, former.before));
-    outcome_.rows_parked -= std::min(dropped, outcome_.rows_parked);
+    if (!table || former.before.empty()) continue;
+    REJOIN_ASSIGN(uint64_t dropped, former.waits ? drop_answered_by_any(ctx_, *table, former.before)
+                                                 : drop_answered(ctx_, *table, former.before, former.keys));
+    if (former.waits) outcome_.rows_parked -= std::min(dropped, outcome_.rows_parked);
   }
   rekeyed_.clear();
   return {};
 }
 
 Status Merge::finish() {
-  REJOIN_TRY(drop_answered_arrivals());
+  REJOIN_TRY(drop_answered_rows());
   REJOIN_ASSIGN(Visibility::Settled settled, visibility_.settle(touched_tables_));
   outcome_.rows_parked += settled.hidden;
   outcome_.rows_parked -= std::min(settled.shown, outcome_.rows_parked);

@@ -55,7 +55,6 @@ class Merge {
   Status refuse(Block& b, Code code, const std::string& reason);
   Result<Rekeyed*> rekeyed(const Table& table);
   Status drop_answered_rows();
-  Status drop_answered_arrivals();
   Status park(Block& b, const std::string& reason, int64_t due_ms);
 
   Work& work_;
