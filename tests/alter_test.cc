@@ -366,38 +366,6 @@ TEST_F(Alter, ANewKeyTakesTheVersionsAlong) {
   EXPECT_EQ(c.rows(kAll), "'fresh'|'me'|'7'|'seven'\n'me/1'|'me'|'1'|'oat milk'\n'me/2'|'me'|'2'|'rye'\n");
 }
 
-// What b writes with the old key comes once more with the new one, when b has it too.
-TEST_F(Alter, WhatCameUnderTheOldKeyWaitedForEverWhenBothHadTheNewOne) {
-  const char* rebuild =
-      "CREATE TABLE fresh(owner TEXT NOT NULL DEFAULT 'me', id TEXT NOT NULL, title TEXT, colour TEXT, n INTEGER "
-      "DEFAULT 5, PRIMARY KEY(owner, id));"
-      "INSERT INTO fresh(id, title, colour, n) SELECT * FROM todos; DROP TABLE todos; ALTER TABLE fresh RENAME TO "
-      "todos";
-  const std::string waiting = "SELECT count(*) FROM rejoin_parked";
-  begin(a, "todos");
-  a.run(rebuild);
-  commit(a, "todos");
-  later();
-  a.run("UPDATE todos SET title = 'rye' WHERE id = '2'");
-  b.run("UPDATE todos SET title = 'oat milk' WHERE id = '1'; INSERT INTO todos VALUES('4', 'four', NULL, 4)");
-  exchange(a, b);
-  // What b has not changed says nothing that a lacks, nor do deletions of before.
-  EXPECT_EQ(a.rows("SELECT key FROM rejoin_parked ORDER BY key"), "'[\"1\"]'\n'[\"4\"]'\n");
-  later();
-  begin(b, "todos");
-  b.run(rebuild);
-  commit(b, "todos");
-  for (int i = 0; i < 2; ++i) {
-    b.fetch(a);  // which passes on what waits there
-    a.fetch(b);
-  }
-  for (Peer* p : {&a, &b}) {
-    EXPECT_EQ(p->rows("SELECT id, title FROM todos ORDER BY id"), "'1'|'oat milk'\n'2'|'rye'\n'4'|'four'\n");
-    EXPECT_EQ(p->rows(waiting), "0\n");
-    p->expect_sound();
-  }
-}
-
 TEST(AlterKeyType, AKeyOfAnotherTypeIsANewKey) {
   sqlite::TrackOptions integer;
   integer.allow_integer_key = true;

@@ -4,7 +4,6 @@
 
 #include "crdt/record.h"
 #include "sqlite/columns.h"
-#include "sqlite/key_before.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
@@ -179,10 +178,7 @@ Status AlteredRows::settle_ids(Context& ctx) const {
     REJOIN_TRY(name.run("noting a table's columns"));
   }
   REJOIN_TRY(add_column_ids(ctx, before.id, new_columns(), now_.size()));
-  REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NOT NULL AND tbl=" + std::to_string(before.id)));
-  std::vector<std::string> key;
-  for (const Column& c : before.key) key.push_back(name_now(c.name));
-  return note_key_before(ctx, before.id, key);
+  return exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NOT NULL AND tbl=" + std::to_string(before.id));
 }
 
 Status AlteredRows::carry_records(Work& work, const Table& table) const {

@@ -9,7 +9,6 @@
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
 #include "sqlite/identity.h"
-#include "sqlite/key_before.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
@@ -124,11 +123,9 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   REJOIN_ASSIGN(RecordReader stored, RecordReader::open(ctx_, *table));
   b.stored.emplace(std::move(stored));
   const uint64_t seen = outcome_.rows_seen;
-  REJOIN_ASSIGN(Rekeyed * former, rekeyed(*table));
   while (b.cursor.next()) {
     ++b.at;
     REJOIN_TRY(row(b));
-    if (!former->before.empty()) former->keys.emplace_back(b.cursor.key());
     if (b.list.rows() >= kChunkRows || b.chunk_bytes >= kChunkBytes) REJOIN_TRY(flush(b));
   }
   if (!b.cursor.ok())
@@ -528,10 +525,6 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
   std::vector<uint32_t> identity(wire.columns.size());
   for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
   codec::BlockCursor raw = reader.rows(index, site_map_, identity);
-  if (const Table* table = ctx_.catalog.find(wire.name); table && !options_.refuse_unknown) {
-    REJOIN_ASSIGN(Rekeyed * former, rekeyed(*table));
-    former->waits = true;
-  }
   while (raw.next()) {
     ++outcome_.rows_seen;
     if (options_.refuse_unknown) {
@@ -556,29 +549,7 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
                          "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged");
 }
 
-Result<Merge::Rekeyed*> Merge::rekeyed(const Table& table) {
-  const auto [at, fresh] = rekeyed_.try_emplace(table.id);
-  if (fresh) {
-    REJOIN_ASSIGN(at->second.before, key_before(ctx_, table));
-  }
-  return &at->second;
-}
-
-// What waits under a former key has perhaps come with the new one.
-Status Merge::drop_answered_rows() {
-  for (auto& [id, former] : rekeyed_) {
-    const Table* table = ctx_.catalog.find(id);
-    if (!table || former.before.empty()) continue;
-    REJOIN_ASSIGN(uint64_t dropped, former.waits ? drop_answered_by_any(ctx_, *table, former.before)
-                                                 : drop_answered(ctx_, *table, former.before, former.keys));
-    if (former.waits) outcome_.rows_parked -= std::min(dropped, outcome_.rows_parked);
-  }
-  rekeyed_.clear();
-  return {};
-}
-
 Status Merge::finish() {
-  REJOIN_TRY(drop_answered_rows());
   REJOIN_ASSIGN(Visibility::Settled settled, visibility_.settle(touched_tables_));
   outcome_.rows_parked += settled.hidden;
   outcome_.rows_parked -= std::min(settled.shown, outcome_.rows_parked);

@@ -1,8 +1,6 @@
 // Merging: rows of a frame are joined with the records, written once each, recorded and put into the feed.
 #pragma once
 
-#include <map>
-
 #include "codec/changeset.h"
 #include "sqlite/base_writer.h"
 #include "sqlite/context.h"
@@ -29,12 +27,6 @@ class Merge {
 
  private:
   struct Block;
-  // A table that had another key: its columns, the rows that came, and whether some came with that key.
-  struct Rekeyed {
-    std::vector<std::string> before;  // empty: it had no other
-    std::vector<Bytes> keys;
-    bool waits = false;
-  };
   void touch(const Table& table);
   Status block(const codec::ChangesetReader& reader, size_t index);
   Status rows_of(const codec::ChangesetReader& reader, size_t index, Table& into,
@@ -53,8 +45,6 @@ class Merge {
   Status note_losers(Block& b, const crdt::RowRecord& before, bool was_visible);
   Status flush(Block& b);
   Status refuse(Block& b, Code code, const std::string& reason);
-  Result<Rekeyed*> rekeyed(const Table& table);
-  Status drop_answered_rows();
   Status park(Block& b, const std::string& reason, int64_t due_ms);
 
   Work& work_;
@@ -74,8 +64,7 @@ class Merge {
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false;
-  std::map<uint64_t, Rekeyed> rekeyed_;  // by table id
-  bool came_known_ = false;              // a row that might have been a forgotten one
+  bool came_known_ = false;  // a row that might have been a forgotten one
 };
 
 }  // namespace rejoin::sqlite
