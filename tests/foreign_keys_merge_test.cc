@@ -518,22 +518,23 @@ TEST(ForeignKeys, ATransactionThatWritesTheChildBeforeItsParentCanUseRejoinInBet
   }
 }
 
-// No action of a foreign key runs in a merge, and of a child that is not tracked no other replica can say what became of
-// it. docs/sql.md names the trigger that does it.
+// No action of a foreign key runs in a merge, and of a child that is not tracked no other replica can say what became
+// of it. docs/sql.md names the trigger that does it.
 TEST(ForeignKeys, AnUntrackedChildOfADeletedParentFollowsByATrigger) {
   struct Case {
     const char *action, *trigger, *left;
   };
-  for (const Case& c : {Case{"ON DELETE CASCADE", "DELETE FROM drafts WHERE list = OLD.id", "'2'|'m'\n"},
-                        Case{"ON DELETE SET NULL", "UPDATE drafts SET list = NULL WHERE list = OLD.id",
-                             "'1'|null\n'2'|'m'\n"}}) {
+  for (const Case& c :
+       {Case{"ON DELETE CASCADE", "DELETE FROM drafts WHERE list = OLD.id", "'2'|'m'\n"},
+        Case{"ON DELETE SET NULL", "UPDATE drafts SET list = NULL WHERE list = OLD.id", "'1'|null\n'2'|'m'\n"}}) {
     SCOPED_TRACE(c.action);
-    const std::string schema = "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY);"
-                               "CREATE TABLE drafts(id TEXT PRIMARY KEY, list TEXT REFERENCES lists " +
-                               std::string(c.action) +
-                               ");"
-                               "CREATE TRIGGER lists_gone AFTER DELETE ON lists BEGIN " +
-                               c.trigger + "; END";
+    const std::string schema =
+        "PRAGMA foreign_keys = ON; CREATE TABLE lists(id TEXT PRIMARY KEY);"
+        "CREATE TABLE drafts(id TEXT PRIMARY KEY, list TEXT REFERENCES lists " +
+        std::string(c.action) +
+        ");"
+        "CREATE TRIGGER lists_gone AFTER DELETE ON lists BEGIN " +
+        c.trigger + "; END";
     Peer a(schema, {"lists"}), b(schema, {"lists"});
     a.run("INSERT INTO lists VALUES('l'), ('m')");
     b.fetch(a);

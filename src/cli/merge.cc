@@ -71,24 +71,26 @@ Result<uint64_t> rows_of(sqlite::Database& database) {
 }
 
 // One direction, page by page. The receiver keeps how far it has read this source, in the transaction of each page: the
-// next merge begins there, and so does one after an interruption. `all`: also what came from the receiver, which may
-// have lost it.
-Result<Moved> pull(End& from, End& to, bool all, uint64_t page_bytes, Progress& progress) {
+// next merge begins there, and so does one after an interruption. `heard`: what the source knows of the receiver. Only
+// one that has heard nothing can leave the receiver's own rows out of a scan: they may have come through a third file,
+// and the receiver may have lost them.
+Result<Moved> pull(End& from, End& to, sqlite::Acquaintance heard, uint64_t page_bytes, Progress& progress) {
   Moved moved;
   sqlite::Replica &source = from.database->replica(), &target = to.database->replica();
   REJOIN_ASSIGN(crdt::SiteId source_site, in_file(from.path, source.site()));
   REJOIN_ASSIGN(crdt::SiteId target_site, in_file(to.path, target.site()));
   std::unique_ptr<sync::DeviceStore> store = sqlite::make_device_store(target, sqlite::peer_name(source_site));
   REJOIN_ASSIGN(sync::DeviceState state, in_file(to.path, store->state()));
+  sqlite::PageRequest request;
+  if (!state.pull_own) request.cursor = state.pull_cursor;
+  request.max_bytes = page_bytes;
+  request.own = state.pull_own || heard != sqlite::Acquaintance::none;
+  if (heard != sqlite::Acquaintance::unclear) request.skip_origin = target_site;
   // At first contact every row travels, so their number is known.
   uint64_t expected = 0;
-  if (state.pull_cursor.empty()) {
+  if (request.cursor.empty()) {
     REJOIN_ASSIGN(expected, in_file(from.path, rows_of(*from.database)));
   }
-  sqlite::PageRequest request;
-  request.cursor = state.pull_cursor;
-  request.max_bytes = page_bytes;
-  if (!all && !state.pull_own) request.skip_origin = target_site;
   request.pass_on = true;
   uint64_t read = 0;
   for (bool more = true; more;) {
@@ -118,16 +120,23 @@ Result<Moved> pull(End& from, End& to, bool all, uint64_t page_bytes, Progress& 
   return moved;
 }
 
-// Does `reader` have only what `source` has still, as far as it came from there? A source that was put back from a
-// backup becomes another replica first: what it writes from now on must not pass for what it had written before.
-Result<bool> has_all_that_was_read(End& source, End& reader) {
+// What `reader` has heard of `source`. A source that was put back from a backup becomes another replica first: what it
+// writes from now on must not pass for what it had written before.
+Result<sqlite::Acquaintance> what_is_known(End& source, const End& reader) {
   REJOIN_ASSIGN(const sqlite::Acquaintance known,
                 in_file(source.path, sqlite::acquaintance(source.database->replica(), reader.database->replica())));
   if (known == sqlite::Acquaintance::went_back) {
     REJOIN_TRY(in_file(source.path, source.database->replica().take_new_identity()));
     source.went_back = true;
   }
-  return known == sqlite::Acquaintance::none || known == sqlite::Acquaintance::good;
+  return known;
+}
+
+// Before anything moves, as the next merge cannot see any more what was unclear: by then the reader has read on.
+Status give_back_what_may_be_lost(End& to, const End& from, sqlite::Acquaintance heard) {
+  if (heard != sqlite::Acquaintance::unclear) return {};
+  REJOIN_ASSIGN(const crdt::SiteId site, in_file(from.path, from.database->replica().site()));
+  return in_file(to.path, sqlite::read_all_again(to.database->replica(), site));
 }
 
 // The upkeep that a sync has at its end.
@@ -138,17 +147,16 @@ Status finish(End& reader, End& source) {
       sqlite::make_device_store(reader.database->replica(), sqlite::peer_name(site))->note_session(0, 0, {}));
 }
 
-boost::json::object to_json(const std::string& from, const std::string& to, const Moved& moved) {
+boost::json::object to_json(const End& from, const End& to, const Moved& moved) {
   boost::json::array refused;
   for (const sync::RefusedRow& row : moved.refused)
     refused.push_back({{"table", row.table},
                        {"key", row.key_json},
                        {"code", std::string(code_name(row.code))},
                        {"reason", row.reason}});
-  return {{"from", from},           {"to", to},
-          {"rows", moved.rows},     {"changed", moved.changed},
-          {"parked", moved.parked}, {"bytes", moved.bytes},
-          {"pages", moved.pages},   {"refused", std::move(refused)}};
+  return {{"from", from.path},       {"to", to.path},        {"rows", moved.rows},   {"changed", moved.changed},
+          {"parked", moved.parked},  {"bytes", moved.bytes}, {"pages", moved.pages}, {"refused", std::move(refused)},
+          {"restored", to.went_back}};
 }
 
 void tell(const std::string& from, const std::string& to, const Moved& moved, Output& output) {
@@ -198,20 +206,22 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
                                        shell_word(arguments.b) + " --all), or let them be made as they are in " +
                                        arguments.a + ": --create");
   for (End* end : {&a, &b}) REJOIN_TRY(in_file(end->path, end->database->replica().fold()));
-  REJOIN_ASSIGN(const bool a_has_all, has_all_that_was_read(a, b));
-  REJOIN_ASSIGN(const bool b_has_all, has_all_that_was_read(b, a));
-  REJOIN_ASSIGN(Moved there, pull(a, b, !b_has_all, page_bytes, *progress));
+  REJOIN_ASSIGN(const sqlite::Acquaintance known_of_a, what_is_known(a, b));
+  REJOIN_ASSIGN(const sqlite::Acquaintance known_of_b, what_is_known(b, a));
+  REJOIN_TRY(give_back_what_may_be_lost(a, b, known_of_a));
+  REJOIN_TRY(give_back_what_may_be_lost(b, a, known_of_b));
+  REJOIN_ASSIGN(Moved there, pull(a, b, known_of_b, page_bytes, *progress));
   made.keep();
   progress->set(0);
-  REJOIN_ASSIGN(Moved back, pull(b, a, !a_has_all, page_bytes, *progress));
+  REJOIN_ASSIGN(Moved back, pull(b, a, known_of_a, page_bytes, *progress));
   // B steps over what has just come from it: its next merge reads on from there, also when the log before is forgotten.
-  REJOIN_ASSIGN(const Moved meanwhile, pull(a, b, false, page_bytes, *progress));
+  REJOIN_ASSIGN(const Moved meanwhile, pull(a, b, sqlite::Acquaintance::good, page_bytes, *progress));
   if (meanwhile.rows > 0) there += meanwhile;
   REJOIN_TRY(finish(a, b));
   REJOIN_TRY(finish(b, a));
   progress.reset();  // its line goes before the result's comes
   if (output.json()) {
-    output.document({{"merged", {to_json(arguments.a, arguments.b, there), to_json(arguments.b, arguments.a, back)}}});
+    output.document({{"merged", {to_json(a, b, there), to_json(b, a, back)}}});
   } else {
     tell(arguments.a, arguments.b, there, output);
     tell(arguments.b, arguments.a, back, output);

@@ -9,7 +9,8 @@
 namespace rejoin::sqlite {
 
 // Turns the connection's triggers (if asked to) and foreign-key enforcement off for a scope. It expires every prepared
-// statement of the connection, so it is done once per merge and not per row (but for a deletion that a trigger refuses).
+// statement of the connection, so it is done once per merge and not per row (but for a deletion that a trigger
+// refuses).
 class EnforcementOff {
  public:
   EnforcementOff(sqlite3* db, bool triggers);
