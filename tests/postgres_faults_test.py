@@ -131,6 +131,87 @@ class FaultsTest(base.PostgresTest):
             self.goes_on(server, phone, db)
             self.ok(*theirs)
 
+    def test_a_connection_that_breaks_while_a_synchronous_standby_is_away(self):
+        """Those that wait for the standby still count."""
+        db = self.fresh()
+        names = ("main", "second", "third")
+        phones = {name: self.device(name + ".db") for name in names}
+        with self.serve(db, "--request-timeout", "1s", "--postgres-connections", "2") as server:
+            def sync(name):
+                return Run("sync", phones[name], server.url, "--token", server.token("phone", tenant=name), "--retries", "0")
+
+            for name in names:
+                self.assertEqual(sync(name).code, 0)
+                self.write(phones[name], "INSERT INTO todos VALUES('p', 'by the phone', 0)")
+            self.lose_the_standby()
+            while not self.waiting():
+                sync("main")
+            with Session(base.PG.psql_command("admin", db)) as other:
+                other.run("BEGIN; SELECT FROM rejoin.tenant WHERE name = 'second' FOR UPDATE;")
+                broken = False
+                while not broken:
+                    pusher = threading.Thread(target=sync, args=("second",))
+                    pusher.start()
+                    while pusher.is_alive() and not broken:
+                        broken = base.PG.psql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'") != "0"
+                    pusher.join()
+                other.run("ROLLBACK;")
+            self.assertEqual(self.waiting(), 1)
+            while self.waiting() < 2:
+                sync("second")
+            self.assertEqual(sync("third").code, 5)
+            self.assertEqual(self.waiting(), 2)
+            self.need_no_standby()
+            self.ok("sync", phones["main"], server.url)
+        self.pg(db, "doctor")
+
+    def test_readers_and_other_tenants_while_a_synchronous_standby_is_away(self):
+        """Devices that read get the news that are there, plain SQL's too, whatever waits; retries for a new tenant wait in one COMMIT, and cost
+        nobody else a connection."""
+        db = self.fresh()
+        phone, laptop = self.device("phone.db"), self.device("laptop.db")
+        with self.serve(db, "--request-timeout", "1s", "--postgres-lock-timeout", "200ms", "--postgres-connections", "4") as server:
+            self.start(server, phone)
+            read = ("sync", laptop, server.url, "--token", server.token("laptop", tenant="main"))
+            self.ok(*read)
+            self.write(laptop, "INSERT INTO todos VALUES('l', 'of the laptop', 0)")
+            self.ok(*read)  # the server keeps where it has read to
+            self.write(phone, "UPDATE todos SET title = 'for the laptop' WHERE id = 't2'")
+            self.ok("sync", phone, server.url, "--token", self.token)
+            base.PG.psql("INSERT INTO todos VALUES('s1', 'of plain SQL', false)", "service", db)
+            self.lose_the_standby()
+            self.ok(*read)
+            self.assertEqual(rows(laptop), self.todos(db))
+            self.assertEqual(len(rows(laptop)), 4)
+            self.assertEqual(self.waiting(), 0)
+            # The same behind a push that waits, and has the tenant; plain SQL that comes then comes later.
+            base.PG.psql("ALTER ROLE service SET synchronous_commit = local")
+            self.addCleanup(base.PG.psql, "ALTER ROLE service RESET ALL")
+            base.PG.psql("UPDATE todos SET done = true WHERE id = 's1'", "service", db)
+            self.ok(*read)
+            self.assertEqual(rows(laptop), self.todos(db))
+            self.write(phone, "UPDATE todos SET title = 'waits' WHERE id = 't1'")
+            while not self.waiting():
+                self.told_to_come_again(server, phone, "longer than this server allows", code=4)
+            base.PG.psql("INSERT INTO todos VALUES('s2', 'of plain SQL', false)", "service", db)
+            self.ok(*read)
+            # A new tenant takes one connection more, however often it tries.
+            other = self.device("other.db")
+            theirs = ("sync", other, server.url, "--token", server.token("other", tenant="other"))
+            while self.waiting() < 2:
+                self.assertEqual(Run(*theirs, "--retries", "0").code, 4)
+            for _ in range(3):
+                self.assertIn(Run(*theirs, "--retries", "0").code, (4, 5))
+                self.ok(*read)
+            self.assertEqual(self.waiting(), 2)
+            self.need_no_standby()
+            for sync in (("sync", phone, server.url, "--token", self.token), read, theirs):
+                self.ok(*sync)
+            self.assertEqual(rows(laptop), self.todos(db))
+            self.assertEqual(rows(phone), self.todos(db))
+            self.assertEqual(len(self.todos(db)), 5)
+        self.pg(db, "doctor")
+
     def test_a_row_that_plain_sql_holds_does_not_keep_pushes_of_other_rows_waiting(self):
         """For as long as the transaction is open, which here has no end; what a request may take is far more than the test waits."""
         db = self.fresh()

@@ -2,6 +2,7 @@
 // the time is over, not when the wait is cancelled, and not to a retry.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <thread>
 
@@ -33,16 +34,17 @@ class PostgresSynchronousStandby : public ::testing::Test {
   void goes_away() {
     set("ALTER SYSTEM SET synchronous_standby_names = 'away'");
     // PostgreSQL takes it up a little later.
-    wait_for([&] {
-      auto probe = open();
-      probe->set_deadline(std::chrono::steady_clock::now() + kALittle / 4);
-      probe->send("BEGIN");
-      probe->send("INSERT INTO probe VALUES (1)");
-      probe->send_commit();
-      (void)probe->sync().ok();
-      return probe->in_doubt() && waiting() > 0;
-    });
-    stop_waiting("pg_cancel_backend");
+    for (bool waits = false; !waits;) {
+      std::atomic<bool> done = false;
+      std::thread probing([&] {
+        auto probe = open();
+        (void)probe->query("INSERT INTO probe VALUES (1)").ok();
+        done = true;
+      });
+      wait_for([&] { return (waits = waiting() > 0) || done; });
+      if (waits) stop_waiting("pg_cancel_backend");
+      probing.join();
+    }
   }
   void comes_back() {
     set("ALTER SYSTEM RESET synchronous_standby_names");
@@ -65,22 +67,25 @@ class PostgresSynchronousStandby : public ::testing::Test {
   }
   // With what another server would know.
   static std::vector<Result<sync::PushReply>> push(postgres::Connection& db,
-                                                   const std::vector<sync::PushRequest>& requests) {
-    postgres::Tenant tenant{"main", system_clock(), system_random()};
+                                                   const std::vector<sync::PushRequest>& requests,
+                                                   const std::string& name = "main") {
+    postgres::Tenant tenant{name, system_clock(), system_random()};
     std::vector<const sync::PushRequest*> all;
     for (const sync::PushRequest& r : requests) all.push_back(&r);
     return postgres::make_tenant_store(db, tenant, false)->push_together(all);
   }
   static std::vector<Result<sync::PushReply>> push_a_little(postgres::Connection& db,
-                                                            const std::vector<sync::PushRequest>& requests) {
+                                                            const std::vector<sync::PushRequest>& requests,
+                                                            const std::string& name = "main") {
     db.set_deadline(std::chrono::steady_clock::now() + kALittle);
-    return push(db, requests);
+    return push(db, requests, name);
   }
   // However long it takes to come to the COMMIT.
-  static void push_into_doubt(postgres::Connection& db, const std::vector<sync::PushRequest>& requests) {
+  static void push_into_doubt(postgres::Connection& db, const std::vector<sync::PushRequest>& requests,
+                              const std::string& name = "main") {
     for (auto time = kALittle; !db.in_doubt() && time < std::chrono::minutes(1); time *= 2) {
       db.set_deadline(std::chrono::steady_clock::now() + time);
-      expect_told_to_come_again(push(db, requests));
+      expect_told_to_come_again(push(db, requests, name));
     }
     EXPECT_TRUE(db.in_doubt());
   }
@@ -92,6 +97,11 @@ class PostgresSynchronousStandby : public ::testing::Test {
   }
 
   PostgresWorld world;
+  const sync::AuditEntry entry = [] {
+    sync::AuditEntry out;
+    out.device = "a", out.event = "refused";
+    return out;
+  }();
   PushingDevice a{"a", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)"};
   PushingDevice b{"b", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)"};
 
@@ -216,12 +226,61 @@ TEST_F(PostgresSynchronousStandby, ATimeThatIsOverBeforeTheCommitLeavesNothing) 
   EXPECT_EQ(waiting(), 0);
 }
 
+// Nor does the retry of a tenant's first push, which waits for the one that makes the tenant.
+TEST_F(PostgresSynchronousStandby, RetriesForANewTenantDoNotWaitBesideIt) {
+  goes_away();
+  a.write("one");
+  const std::vector<sync::PushRequest> requests{a.request()};
+  auto db = open(), other = open();
+  push_into_doubt(*db, requests, "newcomer");
+  std::atomic<bool> met = false, done = false;
+  std::thread retrying([&] {
+    for (auto time = kALittle; !met && time < std::chrono::minutes(1); time *= 2) {
+      other->set_deadline(std::chrono::steady_clock::now() + time);
+      expect_told_to_come_again(push(*other, requests, "newcomer"));
+    }
+    done = true;
+  });
+  wait_for([&] {
+    return done || (met = world.sql.number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+                                           "query LIKE 'INSERT INTO rejoin.tenant%'") > 0);
+  });
+  retrying.join();
+  EXPECT_TRUE(met);
+  EXPECT_FALSE(other->in_doubt());
+  EXPECT_TRUE(other->usable());
+  EXPECT_EQ(waiting(), 1);
+}
+
+// The only sign that a wait was cancelled is a warning.
+TEST_F(PostgresSynchronousStandby, ARoleThatWantsNoWarningsIsNotAcknowledgedACancelledWait) {
+  world.sql.run("SELECT rejoin.audit_partitions()");
+  world.sql.run(
+      "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET client_min_messages = error', current_database()); END $$");
+  goes_away();
+  a.write("one");
+  const std::vector<sync::PushRequest> requests{a.request()};
+  {
+    auto db = open();
+    std::vector<Result<sync::PushReply>> replies;
+    std::thread pushing([&] { replies = push(*db, requests); });
+    stop_waiting("pg_cancel_backend");
+    pushing.join();
+    expect_told_to_come_again(replies);
+  }
+  auto db = open();
+  Status written;
+  std::thread writing([&] { written = postgres::AuditTable(*db).write("main", {entry}); });
+  stop_waiting("pg_cancel_backend");
+  writing.join();
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().code, Code::interrupted);
+}
+
 TEST_F(PostgresSynchronousStandby, AnAuditEntryWaitsLikeWhatItTellsOf) {
   world.sql.run("SELECT rejoin.audit_partitions()");
   goes_away();
   auto db = open();
-  sync::AuditEntry entry;
-  entry.device = "a", entry.event = "refused";
   for (auto time = kALittle; !db->in_doubt() && time < std::chrono::minutes(1); time *= 2) {
     db->set_deadline(std::chrono::steady_clock::now() + time);
     const Status written = postgres::AuditTable(*db).write("main", {entry});
@@ -230,6 +289,28 @@ TEST_F(PostgresSynchronousStandby, AnAuditEntryWaitsLikeWhatItTellsOf) {
   }
   EXPECT_TRUE(db->in_doubt());
   EXPECT_EQ(waiting(), 1);
+  // Its retries wait for it, and not beside it.
+  auto other = open();
+  other->set_deadline(std::chrono::steady_clock::now() + kALittle);
+  EXPECT_FALSE(postgres::AuditTable(*other).write("main", {entry}).ok());
+  EXPECT_FALSE(other->in_doubt());
+  EXPECT_EQ(waiting(), 1);
+  comes_back();
+  auto third = open();
+  EXPECT_TRUE(postgres::AuditTable(*third).write("main", {entry}).ok());
+}
+
+// PostgreSQL takes no notice of a cancel that comes before the statement does.
+TEST_F(PostgresSynchronousStandby, WhatIsSentWhenItsTimeIsOverWaitsForNoLock) {
+  auto holder = open(), db = open();
+  holder->send("BEGIN");
+  ASSERT_TRUE(holder->query("LOCK TABLE probe").ok());
+  db->set_deadline(std::chrono::steady_clock::now());
+  for (int i = 0; i < 20; ++i) {
+    const auto looked = db->query("SELECT n FROM probe");
+    ASSERT_FALSE(looked.ok());
+    EXPECT_EQ(looked.error().code, Code::timeout) << looked.error().message;
+  }
 }
 
 // The application's own warnings say nothing of standbys.

@@ -58,7 +58,12 @@ Status AuditTable::write(const std::string& tenant, const std::vector<sync::Audi
   }
   for (bool made = false;;) {
     db_.send("BEGIN");
-    db_.send("SELECT set_config('rejoin.tenant', $1, true)", Params().text(tenant));
+    // A wait for a synchronous standby that was cancelled is told as a warning.
+    db_.send("SELECT set_config('rejoin.tenant', $1, true), set_config('client_min_messages', 'warning', true)",
+             Params().text(tenant));
+    // While no standby answers, one COMMIT of a device's waits, and not one for each retry.
+    db_.send("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text",
+             Params().text("rejoin.audit " + tenant + " " + (entries.empty() ? "" : entries[0].device)));
     db_.send(
         "INSERT INTO rejoin.audit(tenant, device, event, nonce, op, tbl, key, columns, written, code, reason) SELECT "
         "$1, device, event, nullif(nonce, ''), op, tbl, key, columns::jsonb, to_timestamp(written / 1000.0), code, "
@@ -76,8 +81,12 @@ Status AuditTable::write(const std::string& tenant, const std::vector<sync::Audi
             .array(written)
             .array(codes)
             .array(reasons));
-    db_.send_commit();
-    const auto done = db_.sync();
+    // What waits can be cancelled as long as no COMMIT goes with it.
+    auto done = db_.sync();
+    if (done.ok()) {
+      db_.send_commit();
+      done = db_.sync();
+    }
     if (done.ok()) return {};
     const std::string state = db_.last_error().state;
     if (db_.usable() && db_.in_transaction()) {

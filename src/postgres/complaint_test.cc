@@ -30,7 +30,7 @@ class Complaint : public ::testing::Test {
   }
   bool about(const std::string& state, const std::string& detail, const std::string& relation = "public.todos",
              bool deleted = false) const {
-    return is_about({state, "", detail, "", relation}, {&table, key, deleted, &values});
+    return is_about({state, "", detail, relation}, {&table, key, deleted, &values});
   }
   Table table;
   Bytes key;
@@ -85,7 +85,7 @@ TEST_F(Complaint, WhatOthersCanReferToAreKeysAndUniqueValues) {
   table.unique.add(0);
   EXPECT_EQ(offered_values({&table, key, false, &values}), (std::vector<std::string>{"Milk", "7"}));
   EXPECT_EQ(offered_values({&table, key, true, &values}), std::vector<std::string>());
-  EXPECT_EQ(named_values({"23503", "", "Key (a, b)=(1, x) is not present in table \"t\".", "", ""}),
+  EXPECT_EQ(named_values({"23503", "", "Key (a, b)=(1, x) is not present in table \"t\".", ""}),
             (std::vector<std::string>{"1", "x"}));
 }
 

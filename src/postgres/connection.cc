@@ -14,6 +14,8 @@ namespace {
 constexpr int kBinary = 1;
 // Statements differ by table and by the columns that a batch writes; each costs memory at the server.
 constexpr size_t kMostPrepared = 1'000;
+// PostgreSQL takes no notice of a cancel that comes before the statement does.
+constexpr int kCancelAgainMs = 50;
 constexpr const char* kUnanswered =
     "PostgreSQL has not answered a COMMIT in time, so that it is not known whether it is kept; a synchronous standby "
     "that is away is one reason (pg_stat_replication tells). Try again";
@@ -93,8 +95,11 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
     return fail(Code::bad_argument, "this is no PostgreSQL address: " + reason +
                                         "; write postgres://USER@HOST:PORT/DATABASE, as psql takes it");
   }
-  const char* keys[] = {"dbname", "application_name", "connect_timeout", "client_encoding", nullptr};
-  const char* values[] = {url.c_str(), "rejoin", "10", "UTF8", nullptr};
+  // The address may say otherwise of what stands before it. A host that is gone without a word is noticed in a minute,
+  // also by who waits for an answer that may take for ever.
+  const char* keys[] = {"keepalives_idle",  "keepalives_interval", "keepalives_count", "dbname",
+                        "application_name", "connect_timeout",     "client_encoding",  nullptr};
+  const char* values[] = {"30", "10", "3", url.c_str(), "rejoin", "10", "UTF8", nullptr};
   std::unique_ptr<Connection> out(new Connection(PQconnectdbParams(keys, values, 1)));
   if (PQstatus(out->db_) != CONNECTION_OK) {
     Refusal refusal = read_refusal(PQerrorMessage(out->db_));
@@ -199,7 +204,9 @@ Status Connection::wait(bool commits) {
     if (!PQconsumeInput(db_)) return broken("waiting for an answer");
     if (left == 0 && !PQisBusy(db_)) return {};
     int timeout = -1;
-    if (deadline_ && !cancelled) {
+    if (cancelled) {
+      timeout = kCancelAgainMs;
+    } else if (deadline_) {
       auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline_ - std::chrono::steady_clock::now());
       timeout = static_cast<int>(std::clamp<int64_t>(ms.count(), 0, 1 << 30));
     }

@@ -292,7 +292,8 @@ Status purge_a_little(Connection& db, Tenant& tenant, std::optional<int64_t> loo
     REJOIN_ASSIGN(found, look_on(look, purge, place));
     REJOIN_TRY(look.commit());
   }
-  REJOIN_ASSIGN(Work work, Work::begin(db, tenant, Work::Mode::merge));
+  // Behind a request: a failover that loses it only remembers more.
+  REJOIN_ASSIGN(Work work, Work::begin(db, tenant, Work::Mode::aside));
   REJOIN_ASSIGN(Rows rows, db.query(kPlace, {}));
   // Another node has been here.
   if (rows.integer(0, 0) != place.table || rows.bytes(0, 1) != place.key || rows.integer(0, 2) != *looked_ms) return {};

@@ -58,10 +58,13 @@ class PostgresTenantStore final : public TenantStore {
           "= $1 AND site = $2",
           Params().text(device).bytea(site.view()));
     }
+    // A site that another device has brought is a copy's: it must not pass for this device's own.
     if (anew && work.state.horizon != 0 && sync::is_before(cursor, work.state.purged))
       db_.send(
-          "INSERT INTO rejoin.device(tenant, device, site, counter, token, acknowledged) VALUES (rejoin.tenant_id(), "
-          "$1, $2, 0, '', -1) ON CONFLICT (tenant, device, site) DO UPDATE SET acknowledged = -1",
+          "INSERT INTO rejoin.device(tenant, device, site, counter, token, acknowledged) SELECT rejoin.tenant_id(), "
+          "$1, $2, 0, '', -1 WHERE NOT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = "
+          "$2 AND device <> $1) "
+          "ON CONFLICT (tenant, device, site) DO UPDATE SET acknowledged = -1",
           Params().text(device).bytea(site.view()));
     REJOIN_TRY(work.commit());
     return out;
@@ -374,6 +377,16 @@ class PostgresTenantStore final : public TenantStore {
     return work.commit();
   }
 
+  // Before a page. It waits for no synchronous standby: should a failover lose it, what was captured is folded again,
+  // and devices bring back what they have (docs/adr/0012). Nor does it wait for long while somebody has the tenant, a
+  // push that no standby answers perhaps: pages are right without it, and show the rest.
+  Status fold_what_waits(bool is_new) {
+    Result<Work> work = Work::begin(db_, tenant_, is_new ? Work::Mode::merge : Work::Mode::aside);
+    if (!work.ok()) return work.error().code == Code::busy && !is_new ? Status() : work.error();
+    REJOIN_TRY(fold(*work));
+    return work->commit();
+  }
+
   Result<sync::PullReply> try_pull(const sync::PullRequest& request) {
     auto cursor = codec::decode_cursor(request.cursor);
     if (!cursor) return fail(Code::bad_argument, "the pull cursor is malformed; pull from the beginning");
@@ -381,19 +394,18 @@ class PostgresTenantStore final : public TenantStore {
     std::set<int64_t> readable;
     REJOIN_TRY(recheck(request, *cursor, notes.failing, readable));
     sync::PullReply reply;
-    bool current, behind = false;
+    bool current, is_new, behind = false;
     const auto ask_place = [&] { send_place(db_, request.device, request.site, request.cursor); };
     {
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look, ask_place));
-      current = look.state.id != 0 && !look.outbox_waits;
+      is_new = look.state.id == 0;
+      current = !is_new && !look.outbox_waits;
       if (current) REJOIN_TRY(read_news(look, request, readable, reply, notes, behind));
       REJOIN_TRY(look.commit());
     }
     if (!current) {
       // The tenant is new, or others have written.
-      REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
-      REJOIN_TRY(fold(work));
-      REJOIN_TRY(work.commit());
+      REJOIN_TRY(fold_what_waits(is_new));
       REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look, ask_place));
       REJOIN_TRY(read_news(look, request, readable, reply, notes, behind));
       REJOIN_TRY(look.commit());
@@ -438,7 +450,9 @@ class PostgresTenantStore final : public TenantStore {
   }
 
   // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one
-  // that is not seen holds nothing back.
+  // that is not seen holds nothing back. The page waits for it, so it waits for nothing: neither for the tenant, whose
+  // pushes may have no synchronous standby to be acknowledged by, nor for such a standby. What is not noted, or lost,
+  // comes with the next pull.
   Status note_seen(const sync::PullRequest& request, int64_t position) {
     constexpr int64_t kDayMs = int64_t{24} * 3600 * 1000;
     const int64_t now = tenant_.clock.now_ms();
@@ -454,13 +468,22 @@ class PostgresTenantStore final : public TenantStore {
                                            .integer(now + kDayMs)));
     REJOIN_TRY(look.commit());
     if (rows.integer(0, 0) == 0) return {};
-    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    db_.send("BEGIN ISOLATION LEVEL READ COMMITTED");
+    db_.send(
+        "SELECT set_config('rejoin.tenant', $1, true), set_config('rejoin.tenant_id', $2, true), "
+        "set_config('synchronous_commit', 'local', true)",
+        Params().text(tenant_.name).text(std::to_string(look.state.id)));
     db_.send(
         "UPDATE rejoin.device SET acknowledged = greatest(acknowledged, $3), last_seen = $4 WHERE tenant = "
-        "rejoin.tenant_id() AND device = $1 AND site = $2",
+        "rejoin.tenant_id() AND device = $1 AND site = $2 AND EXISTS (SELECT FROM rejoin.device WHERE tenant = "
+        "rejoin.tenant_id() AND device = $1 AND site = $2 FOR NO KEY UPDATE SKIP LOCKED)",
         Params().text(request.device).bytea(request.site.view()).integer(position).integer(now));
-    REJOIN_TRY(work.commit());
-    forget_a_little(work, now);
+    db_.send("COMMIT");
+    if (const auto noted = db_.sync(); !noted.ok()) {
+      if (db_.usable() && db_.in_transaction()) REJOIN_TRY(db_.query("ROLLBACK"));
+      return noted.error();
+    }
+    forget_a_little(look, now);
     return {};
   }
 

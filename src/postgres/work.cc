@@ -3,9 +3,13 @@
 namespace rejoin::postgres {
 namespace {
 
+// Where nothing bounds the wait for locks.
+constexpr int64_t kAsideWaitsMs = 2'000;
+
 // Everything is local to the transaction, so that a pooler may give the connection to others afterwards. The settings
 // fix how values look as text (types.h). The search path stays as it is: the application's triggers count on theirs.
-std::string begin_settings(bool merging) {
+std::string begin_settings(Work::Mode mode) {
+  const bool merging = mode != Work::Mode::look;
   return std::string("SELECT set_config('rejoin.tenant', $1, true), set_config('rejoin.merging', '") +
          (merging ? "on" : "") +
          "', true), set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), "
@@ -16,20 +20,34 @@ std::string begin_settings(bool merging) {
          "set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
          "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', "
          "'off', true)" +
-         (merging ? ", set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', "
-                    "'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
-                  : "");
+         // A wait for a standby that was cancelled is told as a warning.
+         (merging ? ", set_config('client_min_messages', 'warning', true)" : "") +
+         (mode == Work::Mode::merge
+              ? ", set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', "
+                "'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+              : "") +
+         (mode == Work::Mode::aside
+              ? ", set_config('synchronous_commit', 'local', true), set_config('lock_timeout', $2, true)"
+              : "");
 }
 
 }  // namespace
 
 Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::function<void()>& along) {
-  const bool merging = mode == Mode::merge;
-  static const std::string kMergeSettings = begin_settings(true), kLookSettings = begin_settings(false);
+  const bool merging = mode != Mode::look;
+  static const std::string kMergeSettings = begin_settings(Mode::merge), kLookSettings = begin_settings(Mode::look),
+                           kAsideSettings = begin_settings(Mode::aside);
   Work work(db, tenant);
   for (bool made = false;;) {
     db.send(merging ? "BEGIN ISOLATION LEVEL READ COMMITTED" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    db.send(merging ? kMergeSettings : kLookSettings, Params().text(tenant.name));
+    Params settings;
+    settings.text(tenant.name);
+    if (mode == Mode::aside)
+      settings.text(std::to_string(tenant.lock_timeout_ms > 0 ? tenant.lock_timeout_ms : kAsideWaitsMs));
+    db.send(mode == Mode::merge   ? kMergeSettings
+            : mode == Mode::aside ? kAsideSettings
+                                  : kLookSettings,
+            std::move(settings));
     db.send(
         "SELECT set_config('rejoin.tenant_id', coalesce((SELECT id::text FROM rejoin.tenant WHERE name = $1), ''), "
         "true)",
@@ -75,6 +93,9 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
               Params().text(tenant.name));
       db.send("INSERT INTO rejoin.site(tenant, id, site) VALUES (rejoin.tenant_id(), 0, $1) ON CONFLICT DO NOTHING",
               Params().bytea(tenant.random.bytes(16)));
+      // It may wait for another that makes the same tenant, and whose COMMIT is not answered: no COMMIT of its own goes
+      // with it, so that it can be cancelled.
+      REJOIN_TRY(db.sync());
       db.send_commit();
       REJOIN_TRY(db.sync());
       continue;

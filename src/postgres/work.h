@@ -62,9 +62,12 @@ class Work {
   enum class Mode {
     merge,  // READ COMMITTED, the tenant locked against other merges and folds, nothing of ours captured
     look,   // one snapshot, read only, no lock
+    // As merge, for what readers wait for and nobody is acknowledged: it is committed without a synchronous standby,
+    // and the tenant waited for no longer than for any lock. Error: busy.
+    aside,
   };
-  // Makes the tenant when it is new (merge only; a look at a tenant that is not there gives state.id 0). `along` queues
-  // statements that read in the same round trip, after the tenant is locked.
+  // Makes the tenant when it is new (not for a look; a look at a tenant that is not there gives state.id 0). `along`
+  // queues statements that read in the same round trip, after the tenant is locked.
   static Result<Work> begin(Connection& db, Tenant& tenant, Mode mode, const std::function<void()>& along = {});
   Work(Work&& o) noexcept
       : state(o.state),

@@ -176,7 +176,6 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
 void PostgresTenants::give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection) {
   connection->set_deadline(std::nullopt);
   const bool usable = connection->usable() && !connection->in_transaction();
-  const bool broken = !usable && !connection->in_doubt() && !connection->alive();
   Connections closing;  // outside of the lock
   std::lock_guard lock(mutex_);
   if (connection->in_doubt()) {
@@ -187,13 +186,8 @@ void PostgresTenants::give_back(Pool& pool, std::unique_ptr<postgres::Connection
   --pool.out;
   pool.used = ++uses_;
   pool.idle.push_back(std::move(connection));
-  if (!usable) closing = std::exchange(pool.idle, {});  // if the server went away, the others are dead too
-  if (broken) {
-    // So are these, which may never be told.
-    pool.out -= pool.in_doubt.size();
-    std::move(pool.in_doubt.begin(), pool.in_doubt.end(), std::back_inserter(closing));
-    pool.in_doubt.clear();
-  }
+  // If the server went away, the others are dead too; those in doubt may not be, and PostgreSQL goes on with them.
+  if (!usable) closing = std::exchange(pool.idle, {});
   if (database_per_tenant()) close_oldest(closing);
   pool.freed.notify_all();
 }
