@@ -369,8 +369,8 @@ std::string Oracle::observe(const Said& said) {
       auto at = actual_rows.find(key);
       if (at == actual_rows.end()) {
         // Edits of columns that were dropped since, of a row that never came, are told to nobody.
-        const auto told = [&](const auto& cell) {
-          return !spec(table).columns[static_cast<size_t>(cell.first)].absent;
+        const auto told = [&columns = spec(table).columns](const auto& cell) {
+          return !columns[static_cast<size_t>(cell.first)].absent;
         };
         if (none(row.life) && none(row.birth) && std::none_of(row.cells.begin(), row.cells.end(), told)) continue;
         check(what + ": the replica knows nothing of this row");
