@@ -67,7 +67,7 @@ class FilesThatGoBackTest(FolderTest):
                 self.assertNotEqual(self.site(a), site)
                 self.assertIn("nothing new", self.ok(*merge).out)
 
-    def test_a_restored_file_that_had_outgrown_its_past_was_not_noticed(self):
+    def outgrows_its_past(self, compact=False):
         a, b = self.database("a.db"), self.database("b.db")
         self.write(a, "a")
         self.ok("merge", a, b)
@@ -76,8 +76,13 @@ class FilesThatGoBackTest(FolderTest):
         self.ok("merge", a, b)
         self.put_back(a)
         self.write(a, *"cdefgh")
+        if compact:
+            self.ok("compact", a)
         self.ok("merge", a, b)
         self.all_have("abcdefgh", a, b)
+
+    def test_a_restored_file_that_had_outgrown_its_past_was_not_noticed(self):
+        self.outgrows_its_past()
 
     def test_what_only_a_stranger_still_had_did_not_come_back(self):
         a, between, stranger = (self.database(name) for name in ("a.db", "between.db", "stranger.db"))
@@ -92,17 +97,7 @@ class FilesThatGoBackTest(FolderTest):
         self.all_have("abc", a, stranger)
 
     def test_a_restored_file_that_was_compacted_since_gets_back_what_it_lost(self):
-        a, b = self.database("a.db"), self.database("b.db")
-        self.write(a, "a")
-        self.ok("merge", a, b)
-        shutil.copyfile(a, a + ".bak")
-        self.write(a, "b")
-        self.ok("merge", a, b)
-        self.put_back(a)
-        self.write(a, *"cdefgh")
-        self.ok("compact", a)
-        self.ok("merge", a, b)
-        self.all_have("abcdefgh", a, b)
+        self.outgrows_its_past(compact=True)
 
     def test_a_merge_that_was_stopped_midway_left_out_the_rest_of_what_was_lost(self):
         a, between, stranger = (self.database(name) for name in ("a.db", "between.db", "stranger.db"))
