@@ -4,6 +4,7 @@
 
 #include "crdt/record.h"
 #include "sqlite/columns.h"
+#include "sqlite/key_before.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
@@ -178,7 +179,10 @@ Status AlteredRows::settle_ids(Context& ctx) const {
     REJOIN_TRY(name.run("noting a table's columns"));
   }
   REJOIN_TRY(add_column_ids(ctx, before.id, new_columns(), now_.size()));
-  return exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NOT NULL AND tbl=" + std::to_string(before.id));
+  REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NOT NULL AND tbl=" + std::to_string(before.id)));
+  std::vector<std::string> key;
+  for (const Column& c : before.key) key.push_back(name_now(c.name));
+  return note_key_before(ctx, before.id, key);
 }
 
 Status AlteredRows::carry_records(Work& work, const Table& table) const {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "sqlite/declaration.h"
+#include "sqlite/key_before.h"
 #include "sqlite/sql.h"
 
 namespace rejoin::sqlite {
@@ -299,7 +300,9 @@ Result<Catalog> load_catalog(sqlite3* db) {
   REJOIN_ASSIGN(Statement s,
                 prepare(db, "SELECT id, name, allow_integer_key, keep_deleted FROM main.rejoin_table ORDER BY id"));
   REJOIN_ASSIGN(Statement ids, prepare(db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
-  REJOIN_ASSIGN(Statement former, prepare(db, "SELECT col, name FROM main.rejoin_former WHERE tbl=?1 ORDER BY rowid"));
+  REJOIN_ASSIGN(Statement former,
+                prepare(db, "SELECT col, name FROM main.rejoin_former WHERE tbl=?1 AND (col IS NULL OR col>" +
+                                std::to_string(kKeyBefore) + ") ORDER BY rowid"));
   for (;;) {
     REJOIN_ASSIGN(bool row, s.step());
     if (!row) break;

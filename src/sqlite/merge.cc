@@ -1,6 +1,7 @@
 #include "sqlite/merge.h"
 
 #include <algorithm>
+#include <set>
 
 #include "codec/merged_list.h"
 #include "crdt/admission.h"
@@ -9,6 +10,7 @@
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
 #include "sqlite/identity.h"
+#include "sqlite/key_before.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
@@ -123,9 +125,13 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   REJOIN_ASSIGN(RecordReader stored, RecordReader::open(ctx_, *table));
   b.stored.emplace(std::move(stored));
   const uint64_t seen = outcome_.rows_seen;
+  REJOIN_ASSIGN(const KeyBefore former, KeyBefore::load(ctx_, *table));
+  REJOIN_ASSIGN(const bool waits, former.waits());
+  std::vector<Bytes> keys;
   while (b.cursor.next()) {
     ++b.at;
     REJOIN_TRY(row(b));
+    if (waits) keys.emplace_back(b.cursor.key());
     if (b.list.rows() >= kChunkRows || b.chunk_bytes >= kChunkBytes) REJOIN_TRY(flush(b));
   }
   if (!b.cursor.ok())
@@ -135,6 +141,7 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   if (pass > 0) outcome_.rows_seen = seen;
   b.stored->reset();
   touch(*table);
+  REJOIN_TRY(former.drop_answered(keys));
   return {};
 }
 
@@ -525,6 +532,13 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
   std::vector<uint32_t> identity(wire.columns.size());
   for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
   codec::BlockCursor raw = reader.rows(index, site_map_, identity);
+  std::set<Bytes> answered;
+  if (const Table* table = ctx_.catalog.find_named(wire.name); table && !options_.refuse_unknown) {
+    REJOIN_ASSIGN(const KeyBefore former, KeyBefore::load(ctx_, *table));
+    if (former.names(wire.key)) {
+      REJOIN_ASSIGN(answered, former.answered(reader, index, site_map_));
+    }
+  }
   while (raw.next()) {
     ++outcome_.rows_seen;
     if (options_.refuse_unknown) {
@@ -538,6 +552,7 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
       outcome_.refused.push_back(std::move(row));
       continue;
     }
+    if (answered.contains(Bytes(raw.key()))) continue;
     ++outcome_.rows_parked;
     REJOIN_TRY(park_raw(
         ctx_, reader, info, raw,

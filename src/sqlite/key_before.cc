@@ -1,0 +1,289 @@
+#include "sqlite/key_before.h"
+
+#include <algorithm>
+#include <map>
+
+#include "codec/row_frame.h"
+#include "crdt/key.h"
+#include "sqlite/key_reader.h"
+#include "sqlite/row_state.h"
+
+namespace rejoin::sqlite {
+
+Status note_key_before(Context& ctx, uint64_t table, const std::vector<std::string>& names) {
+  for (size_t i = 0; i < names.size(); ++i) {
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(?1, ?2, ?3)"));
+    s.bind(1, static_cast<int64_t>(table));
+    s.bind(2, kKeyBefore - static_cast<int64_t>(i));
+    s.bind_text(3, names[i]);
+    REJOIN_TRY(s.run("noting a table's key"));
+  }
+  return {};
+}
+
+KeyBefore::KeyBefore(Context& ctx, const Table& table) : ctx_(&ctx), table_(&table), names_(table.former_names) {
+  names_.push_back(table.name);
+}
+
+Result<KeyBefore> KeyBefore::load(Context& ctx, const Table& table) {
+  KeyBefore out(ctx, table);
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("SELECT name FROM main.rejoin_former WHERE tbl=?1 AND col<=?2 ORDER BY col DESC"));
+  Use use(*s);
+  s->bind(1, static_cast<int64_t>(table.id));
+  s->bind(2, kKeyBefore);
+  std::vector<Place> places;
+  bool all = true;
+  for (;;) {
+    REJOIN_ASSIGN(const bool row, s->step("reading a table's former key"));
+    if (!row) break;
+    const std::string& name = out.columns_.emplace_back(s->text(0));
+    Place place;
+    bool found = false;
+    for (size_t i = 0; i < table.key.size(); ++i)
+      if (same_name(table.key[i].name, name)) place.in_key = i, found = true;
+    for (uint32_t c = 0; c < table.columns.size(); ++c)
+      if (table.columns[c].present && same_name(table.columns[c].name, name)) place.column = c, found = true;
+    all &= found;
+    places.push_back(place);
+  }
+  if (all && !places.empty()) out.places_ = std::move(places);
+  return out;
+}
+
+bool KeyBefore::names(const std::vector<std::string>& key) const {
+  return told() && std::equal(key.begin(), key.end(), columns_.begin(), columns_.end(),
+                              [](const auto& a, const auto& b) { return same_name(a, b); });
+}
+
+Result<bool> KeyBefore::waits() const {
+  if (!told()) return false;
+  for (const std::string& name : names_) {
+    REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT 1 FROM main.rejoin_aside INDEXED BY rejoin_parked_key WHERE "
+                                                 "table_name=?1 AND due IS NULL AND frame IS NOT NULL LIMIT 1"));
+    Use use(*s);
+    s->bind_text(1, name);
+    REJOIN_ASSIGN(const bool any, s->step("looking for what waits under a former key"));
+    if (any) return true;
+  }
+  return false;
+}
+
+Result<std::vector<Bytes>> KeyBefore::waiting() const {
+  std::vector<Bytes> out;
+  for (const std::string& name : names_) {
+    REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT k FROM main.rejoin_aside INDEXED BY rejoin_parked_key WHERE "
+                                                 "table_name=?1 AND due IS NULL AND frame IS NOT NULL"));
+    Use use(*s);
+    s->bind_text(1, name);
+    for (;;) {
+      REJOIN_ASSIGN(const bool row, s->step("reading what waits under a former key"));
+      if (!row) break;
+      out.emplace_back(s->blob(0));
+    }
+  }
+  return out;
+}
+
+// The key that the row had; nothing when it has no value in one of that key's columns.
+Result<std::optional<Bytes>> KeyBefore::former(BytesView key) const {
+  std::vector<crdt::ValueRef> values, old;
+  Bytes scratch;
+  if (!crdt::decode_key(key, table_->key.size(), values, scratch)) return std::optional<Bytes>();
+  std::optional<RowState> state;
+  for (const Place& place : *places_) {
+    if (place.in_key) {
+      old.push_back(values[*place.in_key]);
+      continue;
+    }
+    if (!state) {
+      REJOIN_ASSIGN(state, read_row_state(*ctx_, *table_, key));
+    }
+    const auto value = state->values.find(place.column);
+    if (value == state->values.end()) return std::optional<Bytes>();
+    old.push_back(value->second.ref());
+  }
+  Bytes out;
+  crdt::encode_key(old, out);
+  return std::optional(std::move(out));
+}
+
+// The rows that had these keys: the former key and the row's own. Of rows that were deleted only where the row's own
+// key tells both.
+Result<std::vector<std::pair<Bytes, Bytes>>> KeyBefore::find(const std::set<Bytes>& former_keys) const {
+  std::vector<std::pair<Bytes, Bytes>> found;
+  if (former_keys.empty()) return found;
+  const bool in_key =
+      std::all_of(places_->begin(), places_->end(), [](const Place& p) { return p.in_key.has_value(); });
+  std::string columns;
+  for (const std::string& name : columns_) columns += quote(name) + ", ";
+  for (const Column& c : table_->key) columns += quote(c.name) + ", ";
+  columns.resize(columns.size() - 2);
+  REJOIN_ASSIGN(Statement * s, ctx_->statement(in_key ? "SELECT k FROM " + table_->records() + " ORDER BY k"
+                                                      : "SELECT " + columns + " FROM " + table_->quoted()));
+  Use use(*s);
+  Bytes key, old;
+  for (;;) {
+    REJOIN_ASSIGN(const bool row, s->step("reading the keys of a table"));
+    if (!row) return found;
+    if (in_key) {
+      key = s->blob(0);
+      REJOIN_ASSIGN(std::optional<Bytes> told, former(key));
+      if (!told) continue;
+      old = std::move(*told);
+    } else {
+      encode_row_key(*s, 0, columns_.size(), old);
+      encode_row_key(*s, static_cast<int>(columns_.size()), table_->key.size(), key);
+    }
+    if (former_keys.contains(old)) found.emplace_back(old, key);
+  }
+}
+
+// `key`: of the row that had the former key; nothing: no row did.
+Result<bool> KeyBefore::answers(const codec::OneRow& told, const std::optional<Bytes>& key) const {
+  if (!key) return !told.record.live.bottom() && !told.record.alive;
+  REJOIN_ASSIGN(const RowState state, read_row_state(*ctx_, *table_, *key));
+  if (!state.known) return false;
+  const auto known = [&](crdt::Stamp stamp, crdt::Stamp here) {
+    return stamp.bottom() || (!here.bottom() && crdt::compare(stamp, here, ctx_->sites) <= 0);
+  };
+  if (!known(told.record.live, state.record.live) || !known(told.record.birth, state.record.birth)) return false;
+  std::vector<crdt::ValueRef> key_values;
+  Bytes scratch;
+  if (!crdt::decode_key(*key, table_->key.size(), key_values, scratch)) return false;
+  const std::vector<uint32_t> columns = column_map(*table_, told.table);
+  bool all = true;
+  for (const crdt::CellGroup& group : told.record.groups)
+    group.columns.each([&](uint32_t c) {
+      if (columns[c] != codec::kNoColumn) {
+        const crdt::Stamp here = state.record.stamp_of(columns[c]);
+        all = all && (known(group.stamp, here) || known(group.stamp, state.record.birth));
+        return;
+      }
+      // A column of the new key is no register: it says nothing new only if it has the value that the key has.
+      bool same = false;
+      const auto value = told.values.find(c);
+      for (size_t i = 0; i < table_->key.size(); ++i)
+        same |= value != told.values.end() && same_name(table_->key[i].name, told.table.columns[c]) &&
+                crdt::same_value(value->second.ref(), key_values[i]);
+      all = all && same;
+    });
+  return all;
+}
+
+Result<std::set<Bytes>> KeyBefore::answered(const codec::ChangesetReader& reader, size_t block,
+                                            const std::vector<uint32_t>& sites) const {
+  const codec::BlockInfo& info = reader.blocks()[block];
+  codec::OneRow told;
+  told.table = reader.tables()[info.table];
+  std::vector<uint32_t> columns(told.table.columns.size());
+  for (uint32_t i = 0; i < columns.size(); ++i) columns[i] = i;
+  std::set<Bytes> out;
+  codec::BlockCursor keys = reader.rows(block, sites, columns);
+  while (keys.next()) out.emplace(keys.key());
+  REJOIN_ASSIGN(auto found, find(out));
+  std::multimap<Bytes, Bytes> rows;
+  for (auto& [former_key, key] : found) rows.emplace(std::move(former_key), std::move(key));
+
+  codec::BlockCursor cursor = reader.rows(block, sites, columns);
+  while (cursor.next()) {
+    told.key = cursor.key();
+    told.record = cursor.record();
+    told.values.clear();
+    for (size_t i = 0; i < info.columns.size(); ++i)
+      told.values[info.columns[i]] = crdt::OwnedValue::of(cursor.values()[i]);
+    bool known = false;
+    const auto [first, last] = rows.equal_range(told.key);
+    for (auto at = first; at != last && !known; ++at) {
+      REJOIN_ASSIGN(known, answers(told, at->second));
+    }
+    if (first == last) {
+      REJOIN_ASSIGN(known, answers(told, {}));
+    }
+    if (!known) out.erase(told.key);
+  }
+  return out;
+}
+
+Result<uint64_t> KeyBefore::drop_of(const std::string& name, BytesView former_key,
+                                    const std::optional<Bytes>& key) const {
+  std::vector<int64_t> known;
+  {
+    REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT id, frame FROM main.rejoin_aside INDEXED BY "
+                                                 "rejoin_parked_key WHERE table_name=?1 AND k=?2 AND due IS NULL AND "
+                                                 "frame IS NOT NULL"));
+    Use use(*s);
+    s->bind_text(1, name);
+    s->bind_blob(2, former_key);
+    for (;;) {
+      REJOIN_ASSIGN(const bool row, s->step("reading what waits under a former key"));
+      if (!row) break;
+      const Bytes frame(s->blob(1));
+      auto reader = codec::ChangesetReader::open(frame);
+      if (!reader.ok()) continue;  // damaged on disk: it stays, and stops nothing else
+      REJOIN_ASSIGN(const std::vector<uint32_t> sites, site_map(*ctx_, *reader));
+      auto told = codec::read_row_frame(*reader, sites);
+      if (!told.ok() || !*told || !names((*told)->table.key)) continue;
+      REJOIN_ASSIGN(const bool answered, answers(**told, key));
+      if (answered) known.push_back(s->integer(0));
+    }
+  }
+  for (const int64_t id : known) {
+    REJOIN_ASSIGN(Statement * s, ctx_->statement("DELETE FROM main.rejoin_aside WHERE id=?1"));
+    Use use(*s);
+    s->bind(1, id);
+    REJOIN_TRY(s->run("dropping what has come with the new key"));
+  }
+  return known.size();
+}
+
+Result<uint64_t> KeyBefore::drop(BytesView former_key, const std::optional<Bytes>& key) const {
+  uint64_t dropped = 0;
+  for (const std::string& name : names_) {
+    REJOIN_ASSIGN(const uint64_t went, drop_of(name, former_key, key));
+    dropped += went;
+  }
+  return dropped;
+}
+
+Result<uint64_t> KeyBefore::drop_answered(const std::vector<Bytes>& keys) const {
+  uint64_t dropped = 0;
+  for (const Bytes& key : keys) {
+    REJOIN_ASSIGN(const std::optional<Bytes> old, former(key));
+    if (!old) continue;
+    REJOIN_ASSIGN(const uint64_t went, drop(*old, key));
+    dropped += went;
+  }
+  return dropped;
+}
+
+Result<uint64_t> KeyBefore::drop_answered() const {
+  REJOIN_ASSIGN(const std::vector<Bytes> listed, waiting());
+  std::set<Bytes> left(listed.begin(), listed.end());
+  uint64_t dropped = 0;
+  REJOIN_ASSIGN(const auto found, find(left));
+  for (const auto& [former_key, key] : found) {
+    REJOIN_ASSIGN(const uint64_t went, drop(former_key, key));
+    dropped += went;
+    left.erase(former_key);
+  }
+  for (const Bytes& former_key : left) {
+    REJOIN_ASSIGN(const uint64_t went, drop(former_key, {}));
+    dropped += went;
+  }
+  return dropped;
+}
+
+Result<int64_t> drop_all_answered(Context& ctx) {
+  int64_t dropped = 0;
+  for (const auto& table : ctx.catalog.tables) {
+    REJOIN_ASSIGN(const KeyBefore former, KeyBefore::load(ctx, *table));
+    REJOIN_ASSIGN(const bool waits, former.waits());
+    if (!waits) continue;
+    REJOIN_ASSIGN(const uint64_t went, former.drop_answered());
+    dropped += static_cast<int64_t>(went);
+  }
+  return dropped;
+}
+
+}  // namespace rejoin::sqlite

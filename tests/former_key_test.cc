@@ -1,0 +1,126 @@
+// What comes under the key that a table had before waits in rejoin_parked no longer than until it has come with the new
+// key, and coming once more it makes no news.
+#include <gtest/gtest.h>
+
+#include "sqlite/api.h"
+#include "tests/support/peer.h"
+
+namespace rejoin::testing {
+namespace {
+
+constexpr const char* kWaiting = "SELECT key FROM rejoin_parked ORDER BY key";
+
+struct Story {
+  const char* name;
+  const char* rebuild;
+};
+// The old key is a part of the new one; it is an ordinary column now; the table is called otherwise as well.
+const Story kStories[] = {
+    {"widened",
+     "CREATE TABLE fresh(owner TEXT NOT NULL DEFAULT 'me', id TEXT NOT NULL, title TEXT, n INTEGER DEFAULT 5,"
+     "PRIMARY KEY(owner, id)); INSERT INTO fresh(id, title, n) SELECT * FROM todos; DROP TABLE todos;"
+     "ALTER TABLE fresh RENAME TO todos"},
+    {"replaced",
+     "CREATE TABLE fresh(code TEXT PRIMARY KEY NOT NULL, id TEXT, title TEXT, n INTEGER DEFAULT 5);"
+     "INSERT INTO fresh SELECT 'c' || id, id, title, n FROM todos; DROP TABLE todos;"
+     "ALTER TABLE fresh RENAME TO todos"},
+};
+
+class FormerKey : public ::testing::TestWithParam<Story> {
+ protected:
+  FormerKey()
+      : a("CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, n INTEGER DEFAULT 5)", {"todos"}),
+        b("CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, n INTEGER DEFAULT 5)", {"todos"}) {
+    a.run("INSERT INTO todos VALUES('1', 'milk', 1), ('2', 'bread', 2), ('3', 'salt', 3)");
+    b.fetch(a);
+    later();
+  }
+  void later() {
+    a.clock().advance(1000);
+    b.clock().advance(1000);
+  }
+  void rekey(Peer& p) {
+    Status done = p.rejoin().alter_begin("todos");
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    p.run(GetParam().rebuild);
+    done = p.rejoin().alter_commit("todos");
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    later();
+  }
+  // Coming again it changes nothing, waits for nothing and is passed on to nobody.
+  void comes_again(Peer& p, const Bytes& frame) {
+    const std::string before = p.rows(kWaiting);
+    const int64_t seq = p.seq();
+    for (int i = 0; i < 2; ++i) {
+      p.apply(frame);
+      EXPECT_EQ(p.rows(kWaiting), before);
+      EXPECT_EQ(p.seq(), seq);
+    }
+  }
+  Peer a, b;
+};
+
+TEST_P(FormerKey, WhatCameUnderItWaitedForEverWhenBothHadTheNewOne) {
+  rekey(a);
+  a.run("UPDATE todos SET title = 'rye' WHERE id = '2'");
+  b.run("UPDATE todos SET title = 'oat milk' WHERE id = '1'; INSERT INTO todos VALUES('4', 'four', 4)");
+  const Bytes written = b.changeset();
+  exchange(a, b);
+  // What b has not changed says nothing that a lacks.
+  EXPECT_EQ(a.rows(kWaiting), "'[\"1\"]'\n'[\"4\"]'\n");
+  comes_again(a, written);
+  later();
+  rekey(b);
+  for (int i = 0; i < 2; ++i) {
+    b.fetch(a);  // which passes on what waits there
+    a.fetch(b);
+  }
+  for (Peer* p : {&a, &b}) {
+    EXPECT_EQ(p->rows("SELECT id, title FROM todos ORDER BY id"),
+              "'1'|'oat milk'\n'2'|'rye'\n'3'|'salt'\n'4'|'four'\n");
+    EXPECT_EQ(p->rows(kWaiting), "");
+    p->expect_sound();
+    comes_again(*p, written);
+  }
+}
+
+TEST_P(FormerKey, WhatThisFileHasOverwrittenItselfLeavesAtACompaction) {
+  rekey(a);
+  b.run("UPDATE todos SET title = 'oat milk' WHERE id = '1'");
+  const Bytes written = b.changeset();
+  a.fetch(b);
+  EXPECT_EQ(a.rows(kWaiting), "'[\"1\"]'\n");
+  later();
+  a.run("UPDATE todos SET title = 'cream' WHERE id = '1'");
+  auto removed = a.rejoin().compact();
+  ASSERT_TRUE(removed.ok()) << removed.error().message;
+  EXPECT_EQ(a.rows(kWaiting), "");
+  comes_again(a, written);
+  a.expect_sound();
+}
+
+// A new key forgets deletions: of a row that is not here, one says nothing.
+TEST_P(FormerKey, ADeletionOfARowThatIsNotHereDoesNotWait) {
+  rekey(a);
+  b.run("DELETE FROM todos WHERE id = '1'; INSERT INTO todos(id) VALUES('5')");
+  const Bytes inserted = b.changeset();
+  b.run("DELETE FROM todos WHERE id = '5'");
+  const Bytes deleted = b.changeset();
+  a.apply(deleted);
+  EXPECT_EQ(a.rows(kWaiting), "'[\"1\"]'\n");  // that row is here, and somebody wanted it deleted
+  comes_again(a, deleted);
+  later();
+  a.run("DELETE FROM todos WHERE id = '1'");
+  ASSERT_TRUE(a.rejoin().compact().ok());
+  EXPECT_EQ(a.rows(kWaiting), "");
+  comes_again(a, deleted);
+  // A row that only the former key has is not here.
+  a.apply(inserted);
+  EXPECT_EQ(a.rows(kWaiting), "'[\"5\"]'\n");
+}
+
+INSTANTIATE_TEST_SUITE_P(Keys, FormerKey, ::testing::ValuesIn(kStories),
+                         [](const auto& story) { return std::string(story.param.name); });
+
+}  // namespace
+}  // namespace rejoin::testing
