@@ -10,21 +10,25 @@ namespace {
 
 constexpr const char* kWaiting = "SELECT key FROM rejoin_parked ORDER BY key";
 
+constexpr const char* kWiden =
+    "CREATE TABLE fresh(owner TEXT NOT NULL DEFAULT 'me', id TEXT NOT NULL, title TEXT, n INTEGER DEFAULT 5,"
+    "PRIMARY KEY(owner, id)); INSERT INTO fresh(id, title, n) SELECT * FROM todos; DROP TABLE todos;"
+    "ALTER TABLE fresh RENAME TO todos";
+constexpr const char* kReplace =
+    "CREATE TABLE fresh(code TEXT PRIMARY KEY NOT NULL, id TEXT, title TEXT, n INTEGER DEFAULT 5);"
+    "INSERT INTO fresh SELECT 'c' || id, id, title, n FROM todos; DROP TABLE todos;"
+    "ALTER TABLE fresh RENAME TO todos";
+
+// The former key is a part of the new one, or its column an ordinary one now; and that gets another name as well.
 struct Story {
   const char* name;
   const char* rebuild;
+  const char* id;  // what the column is called at last
 };
-// The old key is a part of the new one; it is an ordinary column now; the table is called otherwise as well.
-const Story kStories[] = {
-    {"widened",
-     "CREATE TABLE fresh(owner TEXT NOT NULL DEFAULT 'me', id TEXT NOT NULL, title TEXT, n INTEGER DEFAULT 5,"
-     "PRIMARY KEY(owner, id)); INSERT INTO fresh(id, title, n) SELECT * FROM todos; DROP TABLE todos;"
-     "ALTER TABLE fresh RENAME TO todos"},
-    {"replaced",
-     "CREATE TABLE fresh(code TEXT PRIMARY KEY NOT NULL, id TEXT, title TEXT, n INTEGER DEFAULT 5);"
-     "INSERT INTO fresh SELECT 'c' || id, id, title, n FROM todos; DROP TABLE todos;"
-     "ALTER TABLE fresh RENAME TO todos"},
-};
+const Story kStories[] = {{"widened", kWiden, "id"},
+                          {"replaced", kReplace, "id"},
+                          {"widenedAndRenamed", kWiden, "uid"},
+                          {"replacedAndRenamed", kReplace, "uid"}};
 
 class FormerKey : public ::testing::TestWithParam<Story> {
  protected:
@@ -45,6 +49,10 @@ class FormerKey : public ::testing::TestWithParam<Story> {
     p.run(GetParam().rebuild);
     done = p.rejoin().alter_commit("todos");
     ASSERT_TRUE(done.ok()) << done.error().message;
+    if (now("@") != "id") {
+      done = p.rejoin().alter(now("ALTER TABLE todos RENAME COLUMN id TO @"));
+      ASSERT_TRUE(done.ok()) << done.error().message;
+    }
     later();
   }
   // Coming again it changes nothing, waits for nothing and is passed on to nobody.
@@ -57,12 +65,17 @@ class FormerKey : public ::testing::TestWithParam<Story> {
       EXPECT_EQ(p.seq(), seq);
     }
   }
+  // SQL with the former key's column for @.
+  static std::string now(std::string sql) {
+    for (size_t at; (at = sql.find('@')) != std::string::npos;) sql.replace(at, 1, GetParam().id);
+    return sql;
+  }
   Peer a, b;
 };
 
 TEST_P(FormerKey, WhatCameUnderItWaitedForEverWhenBothHadTheNewOne) {
   rekey(a);
-  a.run("UPDATE todos SET title = 'rye' WHERE id = '2'");
+  a.run(now("UPDATE todos SET title = 'rye' WHERE @ = '2'"));
   b.run("UPDATE todos SET title = 'oat milk' WHERE id = '1'; INSERT INTO todos VALUES('4', 'four', 4)");
   const Bytes written = b.changeset();
   exchange(a, b);
@@ -76,7 +89,7 @@ TEST_P(FormerKey, WhatCameUnderItWaitedForEverWhenBothHadTheNewOne) {
     a.fetch(b);
   }
   for (Peer* p : {&a, &b}) {
-    EXPECT_EQ(p->rows("SELECT id, title FROM todos ORDER BY id"),
+    EXPECT_EQ(p->rows(now("SELECT @, title FROM todos ORDER BY 1")),
               "'1'|'oat milk'\n'2'|'rye'\n'3'|'salt'\n'4'|'four'\n");
     EXPECT_EQ(p->rows(kWaiting), "");
     p->expect_sound();
@@ -91,7 +104,7 @@ TEST_P(FormerKey, WhatThisFileHasOverwrittenItselfLeavesAtACompaction) {
   a.fetch(b);
   EXPECT_EQ(a.rows(kWaiting), "'[\"1\"]'\n");
   later();
-  a.run("UPDATE todos SET title = 'cream' WHERE id = '1'");
+  a.run(now("UPDATE todos SET title = 'cream' WHERE @ = '1'"));
   auto removed = a.rejoin().compact();
   ASSERT_TRUE(removed.ok()) << removed.error().message;
   EXPECT_EQ(a.rows(kWaiting), "");
@@ -110,7 +123,7 @@ TEST_P(FormerKey, ADeletionOfARowThatIsNotHereDoesNotWait) {
   EXPECT_EQ(a.rows(kWaiting), "'[\"1\"]'\n");  // that row is here, and somebody wanted it deleted
   comes_again(a, deleted);
   later();
-  a.run("DELETE FROM todos WHERE id = '1'");
+  a.run(now("DELETE FROM todos WHERE @ = '1'"));
   ASSERT_TRUE(a.rejoin().compact().ok());
   EXPECT_EQ(a.rows(kWaiting), "");
   comes_again(a, deleted);

@@ -18,7 +18,17 @@ struct TrackArguments {
   bool all = false;
   bool allow_integer_key = false;
   bool forget_deleted = false;
+  std::vector<std::string> former_names, former_columns;
 };
+
+// NEW=OLD, as the last '=' parts them.
+Result<std::pair<std::string, std::string>> former_column(const std::string& text) {
+  const size_t at = text.rfind('=');
+  if (at == std::string::npos || at == 0 || at + 1 == text.size())
+    return fail(Code::bad_argument,
+                "--former-column takes the name of now and the one of before, like due_on=due, not \"" + text + "\"");
+  return std::pair(text.substr(0, at), text.substr(at + 1));
+}
 
 // The engine speaks of the SQL function's option; here there is a flag.
 bool is_integer_key(const Error& error) {
@@ -30,10 +40,17 @@ Result<int> run_track(const TrackArguments& arguments, Output& output) {
     return fail(Code::bad_argument, "name the tables to track, or give --all");
   if (!arguments.tables.empty() && arguments.all)
     return fail(Code::bad_argument, "name tables or give --all, not both");
-  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
+  if ((!arguments.former_names.empty() || !arguments.former_columns.empty()) && arguments.tables.size() != 1)
+    return fail(Code::bad_argument, "--former-name and --former-column say what one table was called; name that table");
   sqlite::TrackOptions options;
   options.allow_integer_key = arguments.allow_integer_key;
   if (arguments.forget_deleted) options.keep_deleted = false;
+  options.former_names = arguments.former_names;
+  for (const std::string& text : arguments.former_columns) {
+    REJOIN_ASSIGN(auto column, former_column(text));
+    options.former_columns.push_back(std::move(column));
+  }
+  REJOIN_ASSIGN(std::unique_ptr<sqlite::Database> database, open_database(arguments.file, OpenMode::write));
 
   std::vector<std::string> names;
   for (const std::string& wanted : arguments.tables) {
@@ -95,6 +112,14 @@ void add_track(Commands& commands) {
                     "Accept INTEGER PRIMARY KEY, although two devices can give the same number to different rows");
   command->add_flag("--forget-deleted", arguments->forget_deleted,
                     "Don't keep the values of deleted rows: smaller, but no restore");
+  command
+      ->add_option("--former-name", arguments->former_names,
+                   "What the table was called in an earlier version of the application")
+      ->expected(1);
+  command
+      ->add_option("--former-column", arguments->former_columns,
+                   "A column and what it was called before, like due_on=due")
+      ->expected(1);
   commands.on_run(command,
                   [arguments](Output& output) { return in_file(arguments->file, run_track(*arguments, output)); });
 }

@@ -181,7 +181,7 @@ Status AlteredRows::settle_ids(Context& ctx) const {
   REJOIN_TRY(add_column_ids(ctx, before.id, new_columns(), now_.size()));
   REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NOT NULL AND tbl=" + std::to_string(before.id)));
   std::vector<std::string> key;
-  for (const Column& c : before.key) key.push_back(name_now(c.name));
+  for (const Column& c : before.key) key.push_back(c.name);
   return note_key_before(ctx, before.id, key);
 }
 

@@ -1,6 +1,7 @@
 #include "sqlite/columns.h"
 
 #include <algorithm>
+#include "sqlite/key_before.h"
 
 #include "sqlite/track.h"
 #include "sqlite/triggers.h"
@@ -19,8 +20,7 @@ Status run(Context& ctx, const char* sql, const Table& table, int64_t column, co
 
 // A name that is a column's now is no other's former one any more.
 Status forget_former(Context& ctx, const Table& table, const std::string& name) {
-  return run(ctx, "DELETE FROM main.rejoin_former WHERE tbl=?1 AND col IS NOT NULL AND name=?3 AND ?2=?2", table, 0,
-             name);
+  return run(ctx, "DELETE FROM main.rejoin_former WHERE tbl=?1 AND col>?2 AND name=?3", table, kKeyBefore, name);
 }
 
 Result<std::vector<std::string>> first_texts(Statement& s) {

@@ -40,10 +40,15 @@ Result<KeyBefore> KeyBefore::load(Context& ctx, const Table& table) {
     const std::string& name = out.columns_.emplace_back(s->text(0));
     Place place;
     bool found = false;
+    const auto is = [&](const Column& c, int64_t number) {
+      bool same = same_name(c.name, name);
+      for (const FormerName& f : table.former) same |= f.column == number && same_name(f.name, name);
+      return same;
+    };
     for (size_t i = 0; i < table.key.size(); ++i)
-      if (same_name(table.key[i].name, name)) place.in_key = i, found = true;
+      if (is(table.key[i], -1 - static_cast<int64_t>(i))) place.in_key = i, found = true;
     for (uint32_t c = 0; c < table.columns.size(); ++c)
-      if (table.columns[c].present && same_name(table.columns[c].name, name)) place.column = c, found = true;
+      if (table.columns[c].present && is(table.columns[c], c)) place.column = c, found = true;
     all &= found;
     places.push_back(place);
   }
@@ -116,7 +121,8 @@ Result<std::vector<std::pair<Bytes, Bytes>>> KeyBefore::find(const std::set<Byte
   const bool in_key =
       std::all_of(places_->begin(), places_->end(), [](const Place& p) { return p.in_key.has_value(); });
   std::string columns;
-  for (const std::string& name : columns_) columns += quote(name) + ", ";
+  for (const Place& p : *places_)
+    columns += quote(p.in_key ? table_->key[*p.in_key].name : table_->columns[p.column].name) + ", ";
   for (const Column& c : table_->key) columns += quote(c.name) + ", ";
   columns.resize(columns.size() - 2);
   REJOIN_ASSIGN(Statement * s, ctx_->statement(in_key ? "SELECT k FROM " + table_->records() + " ORDER BY k"

@@ -19,7 +19,7 @@ namespace rejoin::sqlite {
 // In rejoin_former: this less i, of the i-th column of the key before this one.
 inline constexpr int64_t kKeyBefore = -1'000'001;
 
-// Notes the key that the table had until now, by the names that its columns have now.
+// Notes the key that the table had until now, by the names that its columns had.
 Status note_key_before(Context& ctx, uint64_t table, const std::vector<std::string>& names);
 
 // A row answers what is told of it under the former key if it has the columns of that key and knows all of it, as late

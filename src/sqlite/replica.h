@@ -29,8 +29,12 @@ namespace rejoin::sqlite {
 struct TrackOptions {
   bool allow_integer_key = false;
   std::optional<bool> keep_deleted;  // default: as it is, true for a table that is new
+  // What the table, and its columns, were called in earlier versions of the application. They join what is known.
+  std::vector<std::string> former_names;
+  std::vector<std::pair<std::string, std::string>> former_columns;  // a column, what it was called
 };
-// {"allow_integer_key":true,"keep_deleted":false}. Errors: bad_argument for anything else.
+// {"allow_integer_key":true,"keep_deleted":false,"former_names":["a"],"former_columns":{"b":["c"]}}. Errors:
+// bad_argument for anything else.
 Result<TrackOptions> parse_track_options(std::string_view json);
 
 struct ConnectOptions {

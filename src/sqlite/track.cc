@@ -6,6 +6,7 @@
 #include "sqlite/alter_session.h"
 #include "sqlite/columns.h"
 #include "sqlite/fold.h"
+#include "sqlite/former_names.h"
 #include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
@@ -311,12 +312,14 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   REJOIN_ASSIGN(Table table, describe_table(ctx.db, name));
   REJOIN_ASSIGN(Work work, Work::write(ctx, true));
   if (Table* known = ctx.catalog.find(name)) {
+    const uint64_t id = known->id;
     if (options.keep_deleted && known->keep_deleted != *options.keep_deleted) {
       REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET keep_deleted=" + std::to_string(*options.keep_deleted) +
                                   " WHERE id=" + std::to_string(known->id)));
       ctx.statements.clear();
       REJOIN_TRY(renew_triggers(ctx, known->id));
     }
+    REJOIN_TRY(note_former_names(work, id, options));
     return work.commit();
   }
   REJOIN_TRY(check_trackable(ctx, table, options));
@@ -360,6 +363,7 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
     visibility.came(*tracked);
     REJOIN_TRY(visibility.settle({tracked->id}));
   }
+  REJOIN_TRY(note_former_names(work, table.id, options));
   REJOIN_TRY(replay_parked(work, table.name));
   return work.commit();
 }
