@@ -383,6 +383,30 @@ TEST_P(ForgettingConformance, SoDoesACopyOfTheFile) {
   expect_same();
 }
 
+// An application may ship a database that is tracked and has rows. Its first pull is from the beginning, and tells of
+// nothing that is not there.
+TEST_P(ForgettingConformance, ARowOfTheDatabaseThatAllBeganWithStayedOnTheDeviceThatCameLate) {
+  a.peer.run("INSERT INTO t VALUES('k', 'of all', 1), ('l', 'of all', 1), ('m', 'of all', 1)");
+  LoopbackDevice fresh("fresh", ""), folded("folded", "");
+  fresh.peer.database().copy_from(a.peer.database());
+  a.peer.seq();
+  folded.peer.database().copy_from(a.peer.database());
+  for (LoopbackDevice* late : {&fresh, &folded}) all.push_back(&late->peer);
+  settle();
+  a_deletes_k_and_the_server_forgets_it();
+  folded.peer.run("UPDATE t SET v = 'edited' WHERE id = 'm'");
+  for (LoopbackDevice* late : {&fresh, &folded}) {
+    late->must_sync(server->node());
+    EXPECT_EQ(late->peer.rows("SELECT id FROM t ORDER BY id"), "'l'\n'm'\n");
+    EXPECT_EQ(rejections(late->peer), "");
+  }
+  settle();
+  fresh.must_sync(server->node());
+  for (LoopbackDevice* late : {&fresh, &folded}) EXPECT_EQ(late->peer.rows(kAll), server->rows());
+  EXPECT_EQ(server->rows({"id", "v"}), "'l'|'of all'\n'm'|'edited'\n");
+  expect_same();
+}
+
 TEST_P(ForgettingConformance, InSmallPagesAndChunks) {
   a.peer.run(
       "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 400) INSERT INTO t SELECT "

@@ -155,6 +155,44 @@ TEST_P(StoreSessions, AClonedFileGetsItsOwnSiteAndLosesNothing) {
   EXPECT_EQ(world->rows("SELECT title, done FROM todos WHERE id='a1'"), "original|9\n");
 }
 
+// Such a backup has no token that could tell.
+TEST_P(StoreSessions, WhatAFilePushedSinceABackupFromBeforeItsFirstPushStayedAway) {
+  write(a, "a", 3);
+  world->sync(a);
+  for (const bool synced : {false, true}) {
+    SCOPED_TRACE(synced);
+    const std::string name = synced ? "synced" : "new";
+    LoopbackDevice before(name, kSchema, kNames), restored(name);
+    before.caller.may_schema = restored.caller.may_schema = false;
+    if (synced) world->sync(before);
+    restored.peer.database().copy_from(before.peer.database());
+    write(before, name, 4);
+    world->sync(before);
+    world->sync(restored);
+    EXPECT_NE(restored.peer.site(), before.peer.site());
+    world->sync(restored);
+    expect_shows(restored);
+    // Who has pushed nothing, and came back from nowhere, stays what it is.
+    const std::string site = restored.peer.site();
+    world->sync(restored);
+    EXPECT_EQ(restored.peer.site(), site);
+  }
+  settle();
+  expect_same();
+}
+
+TEST_P(StoreSessions, AReaderThatNeverPushesKeepsItsSite) {
+  write(a, "a", 3);
+  world->sync(a);
+  const std::string site = b.peer.site();
+  for (int i = 0; i < 3; ++i) world->sync(b);
+  EXPECT_EQ(b.peer.site(), site);
+  b.peer.run("INSERT INTO todos VALUES('first', 'push', 0)");
+  settle();
+  EXPECT_EQ(b.peer.site(), site);
+  expect_same();
+}
+
 TEST_P(StoreSessions, WhatAStoreLostByARestoreComesBackFromTheDevices) {
   write(a, "a", 50);
   write(b, "b", 50);

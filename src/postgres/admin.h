@@ -34,6 +34,7 @@ struct TrackRequest {
   std::string name;           // what devices call it; the table's own name when empty
   std::string tenant_column;  // the column that names a row's tenant
   std::string tenant;         // whose the rows are, without a tenant column
+  std::string make;           // SQL that makes the table first, in the same transaction
 };
 struct Tracked {
   std::string name;
@@ -41,14 +42,21 @@ struct Tracked {
   int64_t columns = 0;
   bool already = false;
 };
-// Makes a table a synced one. Writers wait for the moment that creating the triggers takes; the rows are recorded
-// afterwards, in batches. Again: takes up new columns and what an interrupted run left. `progress(rows so far)`.
+// Makes a table a synced one: wholly, or not at all. Writers wait for the moment that creating the triggers takes; the
+// rows are recorded afterwards, in batches. Again: takes up new columns and what an interrupted run left.
+// `progress(rows so far)`. Errors: untrackable (with the cure; its key is another than it was tracked with, too), busy,
+// not_found.
 Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
                       const std::function<void(int64_t)>& progress);
-// Makes a table from a device's contract, in the schema `public`, and tracks it. Errors: forbidden (the role may not),
-// untrackable (something of that name is in the way).
+// Are the defaults of the columns that `have` lacks (null: all) such that PostgreSQL reads the same value where nobody
+// wrote one? Error: schema_refused, with the column and the cure.
+Status check_defaults(Connection& db, const Table* have, const contract::Table& wanted);
+// Makes a table from a device's contract, in the schema `public`, and tracks it, in one transaction; also one that an
+// earlier build left half done. A default that check_defaults() refuses is left out. Errors: forbidden (the role may
+// not), busy, untrackable, and what PostgreSQL reports: something of that name is in the way.
 Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random);
-// Adds the contract's columns that the table lacks, and syncs them. Errors: forbidden (the table is not the role's).
+// Adds the contract's columns that the table lacks, and syncs them; defaults as above. Errors: forbidden (the table is
+// not the role's).
 Status add_columns(Connection& db, const Table& table, const contract::Table& wanted);
 // Has the synced table this column, in its key or beside it?
 bool has_column(const Table& table, std::string_view name);

@@ -1,5 +1,8 @@
 #include "postgres/capture.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace rejoin::postgres {
 namespace {
 
@@ -14,6 +17,30 @@ std::string key_of(const Table& t, const std::string& row) {
   std::string out;
   for (const Column& c : t.key) out += (out.empty() ? "" : ", ") + read_expression(c.type, row + "." + c.quoted);
   return "ARRAY[" + out + "]";
+}
+
+// Says in the function which columns are the key, by what a rename leaves, and what values they hold.
+constexpr const char* kKeyIs = "-- key:";
+std::string key_line(const Table& t) {
+  std::string out = kKeyIs;
+  for (const Column& c : t.key) out += " " + std::to_string(c.number) + " " + contract_type(c.type);
+  return out + "\n";
+}
+
+// The columns in key_of(…, "OLD"), as the function has it.
+std::vector<std::string> key_in(const std::string& function) {
+  constexpr std::string_view kBegin = "v_key_old := ARRAY[", kEnd = "]; v_key_new", kColumn = "OLD.\"";
+  std::vector<std::string> out;
+  const size_t begin = function.find(kBegin);
+  if (begin == std::string::npos) return out;
+  const std::string text = function.substr(begin, function.find(kEnd, begin) - begin);
+  for (size_t at = text.find(kColumn); at != std::string::npos; at = text.find(kColumn, at)) {
+    std::string name;
+    for (at += kColumn.size(); at < text.size() && (text[at] != '"' || text.substr(at, 2) == "\"\""); ++at)
+      if (name += text[at]; text[at] == '"') ++at;
+    out.push_back(std::move(name));
+  }
+  return out;
 }
 
 std::string tenant_of(const Table& t, const std::string& row) {
@@ -103,8 +130,8 @@ DECLARE
   v_changed text[]; v_was text[]; v_list text;
   v_key_old text[]; v_key_new text[]; v_tenant_old text; v_tenant_new text;
 BEGIN
-IF TG_OP = 'INSERT' THEN
 )sql";
+  body += key_line(t) + "IF TG_OP = 'INSERT' THEN\n";
   body += entries(t, kInserted, "new_rows", false);
   body += "ELSIF TG_OP = 'DELETE' THEN\n";
   body += or_else(entries(t, kDeleted, "old_rows", true), present_entries(t, "old_rows"));
@@ -136,6 +163,23 @@ IF TG_OP = 'INSERT' THEN
   trigger("delete", "AFTER DELETE", "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT");
   trigger("truncate", "BEFORE TRUNCATE", "FOR EACH STATEMENT");
   return body;
+}
+
+std::string other_key(const Table& t, const std::string& function) {
+  const std::vector<std::string> was = key_in(function);
+  if (was.empty()) return "";
+  bool other = was.size() != t.key.size();
+  const size_t line = function.find(kKeyIs);
+  if (line != std::string::npos) {
+    other = function.compare(line, key_line(t).size(), key_line(t)) != 0;
+  } else {
+    // Made by an earlier build: a key column that is still there, and in the key no more.
+    for (const Column& c : t.columns) other |= c.present && std::find(was.begin(), was.end(), c.name) != was.end();
+  }
+  if (!other) return "";
+  std::string out;
+  for (const std::string& name : was) out += (out.empty() ? "" : ", ") + name;
+  return out;
 }
 
 std::string drop_capture_sql(const Table& t) {

@@ -13,5 +13,8 @@ enum OutboxOp : int { kInserted = 1, kUpdated = 2, kDeleted = 3 };
 // The function and the triggers of a table, as one script; again replaces them.
 std::string capture_sql(const Table& table);
 std::string drop_capture_sql(const Table& table);
+// Was the function with this text made for another PRIMARY KEY than the table has now? The columns of that one, for
+// people; "": no. A key column that was renamed is the same.
+std::string other_key(const Table& table, const std::string& function);
 
 }  // namespace rejoin::postgres

@@ -1,8 +1,11 @@
 #include "postgres/catalog.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <unordered_map>
+
+#include "postgres/capture.h"
 
 namespace rejoin::postgres {
 
@@ -21,7 +24,7 @@ constexpr const char* kColumns =
     "  a.atthasdef OR a.attidentity <> '' OR d.has_default, "
     "  coalesce(array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum), -1)::int8, "
     "  coalesce(l.collisdeterministic, true), CASE e.typtype WHEN 'b' THEN e.typname::text WHEN 'e' THEN 'enum' ELSE "
-    "'' END "
+    "'' END, a.attnum "
     "FROM pg_attribute a CROSS JOIN LATERAL ("
     "  WITH RECURSIVE under(oid, not_null, has_default, depth) AS ("
     "    SELECT a.atttypid, false, false, 0 "
@@ -57,6 +60,7 @@ Declared declared(const Rows& rows, size_t i) {
   auto type = type_of(rows.text(i, 3), rows.text(i, 4), rows.text(i, 5), d.type, rows.text(i, 10));
   d.typed = type.has_value();
   if (type) d.column.type = *type;
+  d.column.number = rows.integer(i, 11);
   d.column.not_null = rows.integer(i, 6) != 0;
   d.column.has_default = rows.integer(i, 7) != 0;
   d.key_at = rows.integer(i, 8);
@@ -121,7 +125,8 @@ std::string shape_of(const std::string& oid) {
          oid +
          " AND a.attnum > 0) || '/' || (SELECT coalesce(string_agg(g.oid || ':' || g.xmin, ',' ORDER BY g.oid), '') "
          "FROM pg_trigger g WHERE g.tgrelid = " +
-         oid + ")";
+         oid + ") || '/' || coalesce((SELECT i.indkey::text FROM pg_index i WHERE i.indrelid = " + oid +
+         " AND i.indisprimary), '')";
 }
 
 std::string quote(std::string_view name) { return contract::quote_name(name); }
@@ -154,6 +159,16 @@ const Table* Catalog::find(int64_t id) const {
   return nullptr;
 }
 
+std::string why_unserved(const Table& table) {
+  if (table.half)
+    return "tracking " + table.display + " was not ended, so nothing of it syncs; run rejoin pg track " + table.display;
+  std::string now;
+  for (const Column& c : table.key) now += (now.empty() ? "" : ", ") + c.name;
+  return "the PRIMARY KEY of " + table.display + " is now (" + now + "), its records are by (" + table.key_was +
+         "), so nothing of it syncs; run rejoin pg untrack " + table.display + ", then rejoin pg track " +
+         table.display;
+}
+
 Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& tenant) {
   // An array, which is looked up first: with IN the planner may go through the columns of all tables there are.
   const std::string tracked = "= ANY(ARRAY(SELECT relation::oid FROM rejoin.tracked))";
@@ -162,9 +177,8 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
   db.send("SELECT catalog FROM rejoin.meta");
   db.send("SELECT k.id::int8, k.name, k.tenant_column, n.nspname::text, c.relname::text, c.oid::int8, k.tenant, " +
           shape_of("c.oid") +
-          " FROM rejoin.tracked k JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = c.relnamespace "
-          "ORDER "
-          "BY k.id");
+          ", p.prosrc FROM rejoin.tracked k JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = "
+          "c.relnamespace LEFT JOIN pg_proc p ON p.oid = to_regproc('rejoin.capture_' || k.id) ORDER BY k.id");
   db.send("SELECT tbl::int8, id::int8, name FROM rejoin.tracked_column ORDER BY tbl, id");
   db.send(std::string(kColumns) + "a.attrelid " + tracked + " ORDER BY a.attrelid, a.attnum");
   db.send(std::string(kTriggers) + " AND tgrelid " + tracked + " GROUP BY 1");
@@ -184,6 +198,7 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
   Catalog catalog;
   catalog.version = all[0].empty() ? 0 : all[0].integer(0, 0);
   std::map<int64_t, size_t> by_oid;
+  std::map<int64_t, std::string> captures;  // the text of each table's function
   const Rows& tables = all[1];
   for (size_t i = 0; i < tables.size(); ++i) {
     Table t;
@@ -200,6 +215,7 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
     }
     t.sql = quote(tables.text(i, 3)) + "." + quote(tables.text(i, 4));
     t.display = tables.text(i, 3) + "." + tables.text(i, 4);
+    if (!tables.is_null(i, 8)) captures[t.id] = tables.text(i, 8);
     by_oid[tables.integer(i, 5)] = catalog.tables.size();
     catalog.tables.push_back(std::move(t));
   }
@@ -240,6 +256,21 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
   for (auto& [at, key] : keys) {
     std::sort(key.begin(), key.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     for (auto& [order, column] : key) catalog.tables[at].key.push_back(std::move(column));
+  }
+  for (Table& t : catalog.tables) {
+    const auto capture = captures.find(t.id);
+    if (capture != captures.end())
+      t.key_was = other_key(t, capture->second);
+    else
+      t.half = t.columns.empty();
+  }
+  if (tenant) {
+    const auto aside =
+        std::stable_partition(catalog.tables.begin(), catalog.tables.end(), [](const Table& t) { return t.served(); });
+    std::move(aside, catalog.tables.end(), std::back_inserter(catalog.unserved));
+    catalog.tables.erase(aside, catalog.tables.end());
+    by_oid.clear();
+    for (size_t i = 0; i < catalog.tables.size(); ++i) by_oid[catalog.tables[i].oid] = i;
   }
   auto by_relation = [&](int64_t oid) {
     auto it = by_oid.find(oid);

@@ -21,6 +21,7 @@ struct Column {
   bool not_null = false;
   bool has_default = false;  // or is an identity column
   bool present = true;       // false: dropped from the table; the id stays taken
+  int64_t number = 0;        // attnum, which a rename keeps
 };
 
 struct Table {
@@ -41,6 +42,12 @@ struct Table {
   crdt::ColumnSet unique;        // columns of UNIQUE constraints and indexes besides the key
   std::vector<int64_t> parents;  // tracked tables that its foreign keys reference
   std::vector<int64_t> deferred_parents;  // by foreign keys that are DEFERRABLE
+  // It is in rejoin.tracked, and that is all: an older build ended before it made the rest. track() does.
+  bool half = false;
+  // Its PRIMARY KEY was another when capture was made for it: the columns that were, "" when it is the same. Its
+  // records are by that one.
+  std::string key_was;
+  bool served() const { return !half && key_was.empty(); }
 };
 
 // As SQLite compares names: ASCII letters' case is ignored.
@@ -49,21 +56,25 @@ bool same_name(std::string_view a, std::string_view b);
 struct Catalog {
   int64_t version = -1;
   std::vector<Table> tables;                       // by id
+  std::vector<Table> unserved;                     // of which nothing arrives or leaves; not in `tables`
   std::vector<size_t> parents_first;               // indexes into `tables`
   const Table* find(std::string_view name) const;  // by same_name()
   const Table* find(int64_t id) const;
   size_t index_of(const Table& table) const { return static_cast<size_t>(&table - tables.data()); }
 };
 
-// An expression that changes with the columns and triggers of a table, whoever alters it: the catalog is kept between
-// requests, and a request that finds another shape reads it anew. `oid`: an expression too.
+// An expression that changes with the columns, key and triggers of a table, whoever alters it: the catalog is kept
+// between requests, and a request that finds another shape reads it anew. `oid`: an expression too.
 std::string shape_of(const std::string& oid);
 
 std::string quote(std::string_view name);
 std::string quote_text(std::string_view text);
 
-// Reads rejoin.tracked and the declarations of its tables. Tables that were dropped are left out, and so are another
-// tenant's when `tenant` is given.
+// Why a table is not served, and the cure.
+std::string why_unserved(const Table& table);
+
+// Reads rejoin.tracked and the declarations of its tables. Tables that were dropped are left out. When `tenant` is
+// given, so are another tenant's, and those that cannot be served stand aside.
 Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& tenant = std::nullopt);
 
 // One table as declared, before it is tracked: `relation` is what to_regclass() takes. Everything of Table but id, name

@@ -32,6 +32,10 @@ Result<std::vector<std::string>> doctor(Connection& db) {
     out.push_back("the synced table \"" + gone.text(i, 0) + "\" was dropped; its metadata can go: rejoin pg untrack " +
                   gone.text(i, 0));
   for (const Table& t : catalog.tables) {
+    if (!t.served()) {
+      out.push_back(why_unserved(t));
+      continue;
+    }
     for (const std::string& name : t.unannounced)
       out.push_back("column " + name + " of " + t.display + " is not synced yet; run rejoin pg track " + t.display);
     REJOIN_ASSIGN(Rows triggers,

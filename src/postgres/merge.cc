@@ -102,12 +102,30 @@ Status Merge::merge_in_turn(std::vector<Incoming*> all) {
   return {};
 }
 
+// What is there instead of a synced table of this name and key, and the cure.
+std::string Merge::why_unknown(const codec::WireTable& wire) const {
+  const Catalog& catalog = work_.catalog();
+  for (const Table& t : catalog.unserved)
+    if (same_name(t.name, wire.name)) return why_unserved(t);
+  std::string out = "the server has no synced table \"" + wire.name + "\" with this key for this tenant; ";
+  if (const Table* table = catalog.find(wire.name)) {
+    std::string key;
+    for (const Column& c : table->key) key += (key.empty() ? "" : ", ") + c.name;
+    return out + "its " + table->display + " has the key (" + key + "): give both the same";
+  }
+  for (const Table& t : catalog.tables)
+    if (same_name(t.sql, "\"public\"." + quote(wire.name)))
+      return out + "its " + t.display + " is synced under the name \"" + t.name + "\", which devices are to call it by";
+  return out + "create it in its PostgreSQL and run rejoin pg track";
+}
+
 Status Merge::refuse_unknown(const codec::ChangesetReader& reader, size_t index) {
   const codec::BlockInfo& info = reader.blocks()[index];
   const codec::WireTable& wire = reader.tables()[info.table];
   std::vector<uint32_t> identity(wire.columns.size());
   for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
   codec::BlockCursor raw = reader.rows(index, site_map_, identity);
+  const std::string why = why_unknown(wire);
   while (raw.next()) {
     ++outcome_.rows_seen;
     sync::RefusedRow row;
@@ -115,8 +133,7 @@ Status Merge::refuse_unknown(const codec::ChangesetReader& reader, size_t index)
     row.key = raw.key();
     row.key_json = crdt::key_json(raw.key(), wire.key.size());
     row.code = Code::schema_refused;
-    row.reason = "the server has no synced table \"" + wire.name +
-                 "\" with this key for this tenant; create it in its PostgreSQL and run rejoin pg track";
+    row.reason = why;
     outcome_.refused.push_back(std::move(row));
   }
   return raw.ok() ? Status() : fail(Code::corrupt, "the changeset's rows of table \"" + wire.name + "\" are damaged");

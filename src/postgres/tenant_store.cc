@@ -137,6 +137,8 @@ class PostgresTenantStore final : public TenantStore {
       REJOIN_TRY(know_catalog());
       REJOIN_ASSIGN(const std::string before, published_contract());
       REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
+      for (const contract::Table& wanted : next.tables)
+        REJOIN_TRY(check_defaults(db_, tenant_.catalog->find(wanted.name), wanted));
     }
     REJOIN_TRY(adopt_contract(json, true));
     REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
@@ -412,6 +414,9 @@ class PostgresTenantStore final : public TenantStore {
     }
     if (behind && request.pushing) return reply;
     for (auto& failing : notes.failing) reply.left_out.push_back(std::move(failing.second));
+    if (request.cursor.empty())  // once for each device that begins
+      for (const Table& table : tenant_.catalog->unserved)
+        reply.left_out.push_back(fail(Code::schema_refused, why_unserved(table)));
     reply.withheld = std::move(notes.withheld);
     REJOIN_TRY(keep_notes(notes, reply.next_cursor));
     // Only a cursor that this store gave out says what the device has.
@@ -442,11 +447,11 @@ class PostgresTenantStore final : public TenantStore {
   }
 
   Status check_chain(const sync::PullRequest& request) {
-    if (request.chain_token.empty()) return {};
+    if (request.chain_token.empty() && !request.unpushed) return {};
     send_chain(request.device, request.site);
     REJOIN_ASSIGN(std::vector<Rows> all, db_.sync());
     const std::optional<sync::Chain> chain = read_chain(all.back());
-    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
+    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token, request.unpushed);
   }
 
   // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one

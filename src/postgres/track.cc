@@ -95,14 +95,14 @@ Result<int64_t> record_rows(Connection& db, Tenant& tenant, int64_t table_id,
   }
 }
 
-// New columns of a table that is tracked already: what they hold counts as older than its tracking, and is news.
-Status announce_columns(Connection& db, const Table& table) {
-  std::string sql = "BEGIN;";
-  size_t next = table.columns.size();
-  for (const std::string& name : table.unannounced)
+// What is to be known of a table that is tracked, and the capture that knows it. In one transaction: a column that
+// counts as synced and is not captured would never be missed.
+std::string announce_sql(const Table& table, size_t first) {
+  std::string sql;
+  for (size_t c = first; c < table.columns.size(); ++c)
     sql += "INSERT INTO rejoin.tracked_column(tbl, id, name) VALUES (" + std::to_string(table.id) + ", " +
-           std::to_string(next++) + ", " + quote_text(name) + ");";
-  return db.script(sql + "UPDATE rejoin.meta SET catalog = catalog + 1; COMMIT;");
+           std::to_string(c) + ", " + quote_text(table.columns[c].name) + ");";
+  return sql + capture_sql(table) + "UPDATE rejoin.meta SET catalog = catalog + 1;";
 }
 
 // Goes through the records of one tenant, in batches, each a transaction. `visit` gets the keys, what is stored of them
@@ -241,67 +241,66 @@ Result<std::vector<std::string>> tenants_of(Connection& db, const Table& table) 
   return std::vector<std::string>(out.begin(), out.end());
 }
 
+// In the transaction in which it is tracked. Sets `wanted` to the table, its columns by id; `first_new`: the first one
+// that was not known.
+Result<std::string> tracking_sql(Connection& db, const TrackRequest& request, Table& wanted, Tracked& out,
+                                 size_t& first_new) {
+  if (!request.make.empty()) REJOIN_TRY(db.script(request.make));
+  REJOIN_ASSIGN(wanted, describe_table(db, request.relation, request.tenant_column));
+  if (!request.name.empty()) wanted.name = request.name;
+  wanted.owner = request.tenant_column.empty() ? request.tenant : "";
+  REJOIN_ASSIGN(const Catalog catalog, load_catalog(db));
+  out = {};
+  out.name = wanted.name;
+  first_new = 0;
+  for (const Table& known : catalog.tables) {
+    if (known.sql != wanted.sql) continue;
+    if (!known.key_was.empty()) return fail(Code::untrackable, why_unserved(known));
+    out.already = true;
+    out.name = known.name;
+    first_new = known.columns.size();
+    Table grown = known;
+    for (const std::string& name : known.unannounced)
+      for (const Column& c : wanted.columns)
+        if (c.name == name) grown.columns.push_back(c);
+    wanted = std::move(grown);
+    return announce_sql(wanted, first_new);
+  }
+  if (const Table* taken = catalog.find(wanted.name))
+    return fail(Code::untrackable, "cannot track " + wanted.display + ": devices know " + taken->display + " as \"" +
+                                       wanted.name + "\" already; give it another name with --as NAME");
+  Catalog one;
+  one.tables.push_back(wanted);
+  if (Status fit = contract::check(to_contract(one)); !fit.ok())
+    return fail(Code::untrackable, "cannot track " + wanted.display + ": " + fit.error().message);
+  // A table of this name that was dropped is another one.
+  REJOIN_ASSIGN(Rows dropped,
+                db.query("SELECT k.id::int8 FROM rejoin.tracked k WHERE k.name = $1 AND NOT EXISTS (SELECT "
+                         "FROM pg_class c WHERE c.oid = k.relation)",
+                         Params().text(wanted.name)));
+  if (!dropped.empty()) REJOIN_TRY(db.script(forget_sql(dropped.integer(0, 0))));
+  REJOIN_ASSIGN(Rows id,
+                db.query("INSERT INTO rejoin.tracked(relation, name, tenant_column, tenant) VALUES "
+                         "(to_regclass($1), $2, nullif($3, ''), nullif($4, '')) RETURNING id::int8",
+                         Params().text(wanted.sql).text(wanted.name).text(request.tenant_column).text(wanted.owner)));
+  wanted.id = id.integer(0, 0);
+  return announce_sql(wanted, 0);
+}
+
 }  // namespace
 
 Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
                       const std::function<void(int64_t)>& progress) {
   REJOIN_TRY(installed_version(db));
   REJOIN_TRY(check_encoding(db));
-  REJOIN_ASSIGN(Table wanted, describe_table(db, request.relation, request.tenant_column));
-  if (!request.name.empty()) wanted.name = request.name;
-  wanted.owner = request.tenant_column.empty() ? request.tenant : "";
-  REJOIN_ASSIGN(Catalog catalog, load_catalog(db));
+  Table wanted;
   Tracked out;
-  out.name = wanted.name;
-  const Table* known = nullptr;
-  for (const Table& t : catalog.tables)
-    if (t.sql == wanted.sql) known = &t;
   size_t first_new = 0;
-  if (!known) {
-    if (const Table* taken = catalog.find(wanted.name))
-      return fail(Code::untrackable, "cannot track " + wanted.display + ": devices know " + taken->display + " as \"" +
-                                         wanted.name + "\" already; give it another name with --as NAME");
-    contract::Contract contract;
-    {
-      Catalog one;
-      one.tables.push_back(wanted);
-      contract = to_contract(one);
-    }
-    if (Status fit = contract::check(contract); !fit.ok())
-      return fail(Code::untrackable, "cannot track " + wanted.display + ": " + fit.error().message);
-    // A table of this name that was dropped is another one.
-    REJOIN_ASSIGN(Rows dropped,
-                  db.query("SELECT k.id::int8 FROM rejoin.tracked k WHERE k.name = $1 AND NOT EXISTS (SELECT "
-                           "FROM pg_class c WHERE c.oid = k.relation)",
-                           Params().text(wanted.name)));
-    if (!dropped.empty()) REJOIN_TRY(db.script("BEGIN;" + forget_sql(dropped.integer(0, 0)) + "COMMIT;"));
-    REJOIN_ASSIGN(Rows id,
-                  db.query("INSERT INTO rejoin.tracked(relation, name, tenant_column, tenant) VALUES "
-                           "(to_regclass($1), $2, nullif($3, ''), nullif($4, '')) RETURNING id::int8",
-                           Params().text(wanted.sql).text(wanted.name).text(request.tenant_column).text(wanted.owner)));
-    wanted.id = id.integer(0, 0);
-    std::string sql;
-    for (size_t c = 0; c < wanted.columns.size(); ++c)
-      sql += "INSERT INTO rejoin.tracked_column(tbl, id, name) VALUES (" + std::to_string(wanted.id) + ", " +
-             std::to_string(c) + ", " + quote_text(wanted.columns[c].name) + ");";
-    sql += capture_sql(wanted) + "UPDATE rejoin.meta SET catalog = catalog + 1;";
-    if (Status made = script_with_short_locks(db, sql); !made.ok()) {
-      const SqlError error = db.last_error();
-      (void)db.query("DELETE FROM rejoin.tracked WHERE id = $1::integer", Params().integer(wanted.id)).ok();
-      if (error.state == "55P03")
-        return fail(Code::busy, "table " + wanted.display + " is locked by others for more than 5 s; try again");
-      return made.error();
-    }
-  } else {
-    out.already = true;
-    out.name = known->name;
-    wanted.id = known->id;
-    first_new = known->columns.size();
-    if (!known->unannounced.empty()) REJOIN_TRY(announce_columns(db, *known));
-    REJOIN_ASSIGN(catalog, load_catalog(db));
-    known = catalog.find(wanted.id);
-    REJOIN_TRY(script_with_short_locks(db, capture_sql(*known)));
-    wanted = *known;
+  if (Status made = with_short_locks(db, [&] { return tracking_sql(db, request, wanted, out, first_new); });
+      !made.ok()) {
+    if (db.last_error().state == "55P03")
+      return fail(Code::busy, "table " + request.relation + " is locked by others for more than 5 s; try again");
+    return made.error();
   }
   REJOIN_ASSIGN(std::vector<std::string> tenants, tenants_of(db, wanted));
   for (const std::string& name : tenants) {

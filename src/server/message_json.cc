@@ -185,7 +185,7 @@ Result<sync::SyncRequest> request_of(const json::value& value, const sync::Messa
                               push.bytes("frame", limits.frame_bytes)};
   if (Fields pull(top.find("pull"), "pull", &error); pull.present())
     request.pull = sync::Pull{pull.bytes("cursor", limits.cursor_bytes), pull.number("max_bytes"),
-                              pull.bytes("chain_token", limits.token_bytes), pull.flag("own")};
+                              pull.bytes("chain_token", limits.token_bytes), pull.flag("own"), pull.flag("unpushed")};
   if (error) return *error;
   REJOIN_TRY(sync::check_request(request, limits));
   return request;
@@ -323,6 +323,7 @@ std::string request_to_json(const sync::SyncRequest& request) {
     if (request.pull->max_bytes) pull["max_bytes"] = request.pull->max_bytes;
     put_bytes(pull, "chain_token", request.pull->chain_token);
     if (request.pull->own) pull["own"] = true;
+    if (request.pull->unpushed) pull["unpushed"] = true;
     out["pull"] = std::move(pull);
   }
   return json::serialize(out);

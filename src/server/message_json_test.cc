@@ -18,7 +18,7 @@ TEST(MessageJson, RequestComesBack) {
   sync::SyncRequest request;
   request.hello = {crdt::SiteId::from("0123456789abcdef"), "00ff", "{}", "curl"};
   request.push = sync::Push{"token", Bytes(16, '\x01'), Bytes("\0\xff", 2)};
-  request.pull = sync::Pull{"cursor", 99, "chain", true};
+  request.pull = sync::Pull{"cursor", 99, "chain", true, true};
   const Result<sync::SyncRequest> back = request_from_json(request_to_json(request), kLimits);
   ASSERT_TRUE(back.ok()) << back.error().message;
   EXPECT_EQ(*back, request);

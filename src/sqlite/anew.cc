@@ -4,6 +4,7 @@
 #include <set>
 
 #include "crdt/key.h"
+#include "sqlite/evict.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
@@ -86,6 +87,7 @@ Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
   work.state.last_remote = std::max(work.state.last_remote, horizon);
   int64_t rows = 0;
   std::vector<sync::RefusedRow> left;
+  std::vector<std::pair<const Table*, Bytes>> forgotten;
   for (sync::RefusedRow& row : refused) {
     const Table* table = ctx.catalog.find(row.table);
     bool anew = row.code == Code::before_horizon && table, held = false;
@@ -105,13 +107,17 @@ Result<int64_t> write_anew(Work& work, std::vector<sync::RefusedRow>& refused,
       anew = !before && never_sent && old;
     }
     if (!anew) {
-      if (!held) left.push_back(std::move(row));
+      if (held)
+        forgotten.emplace_back(table, row.key);
+      else
+        left.push_back(std::move(row));
       continue;
     }
     REJOIN_TRY(log_insert(ctx, *table, row.key));
     ++rows;
   }
   refused = std::move(left);
+  REJOIN_TRY(note_forgotten(work, forgotten, horizon));
   return rows;
 }
 

@@ -128,6 +128,23 @@ Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, b
   return {};
 }
 
+Status note_forgotten(Work& work, const std::vector<std::pair<const Table*, Bytes>>& rows, crdt::Hlc horizon) {
+  if (rows.empty()) return {};
+  Context& ctx = work.ctx();
+  REJOIN_ASSIGN(const int64_t position, new_position(work));
+  for (const auto& [table, key] : rows) {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("INSERT OR IGNORE INTO main.rejoin_evicted(table_name, k, horizon) "
+                                               "VALUES(?1, ?2, ?3)"));
+    Use use(*s);
+    s->bind_text(1, table->name);
+    s->bind_blob(2, key);
+    s->bind(3, static_cast<int64_t>(horizon));
+    REJOIN_TRY(s->run("noting rows that are to leave"));
+  }
+  REJOIN_TRY(raise_horizon(ctx, std::min(horizon, work.state.last), position));
+  return exec(ctx.db, "UPDATE main.rejoin_device SET acknowledged=-1");
+}
+
 Status keep_what_came_back(Context& ctx, BytesView frame) {
   REJOIN_ASSIGN(bool any, any_waits(ctx));
   if (!any || frame.empty()) return {};

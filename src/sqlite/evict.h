@@ -3,6 +3,7 @@
 // device has writes of them that the server has not taken.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "sqlite/context.h"
@@ -12,6 +13,9 @@ namespace rejoin::sqlite {
 
 // Those with a horizon are rows that a server has forgotten as deleted: only a server is believed.
 Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, bool server, int64_t pushed);
+// Rows that a server has forgotten as deleted, as it said when they were pushed: they leave with its next pages, or at
+// once when those come from the beginning, where nothing is said of what is not there.
+Status note_forgotten(Work& work, const std::vector<std::pair<const Table*, Bytes>>& rows, crdt::Hlc horizon);
 // A page brings rows that were to leave.
 Status keep_what_came_back(Context& ctx, BytesView frame);
 // Removes those that can leave. `pushed`: log entries behind it are not sent yet; `source`: whose pages they came with.

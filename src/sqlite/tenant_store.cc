@@ -302,9 +302,9 @@ class SqliteTenantStore final : public sync::TenantStore {
 
   // A device that asks without pushing: what came from its site is left out, so it must not be an older state of it.
   Status check_chain(const sync::PullRequest& request) {
-    if (request.chain_token.empty()) return {};
+    if (request.chain_token.empty() && !request.unpushed) return {};
     REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
-    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token);
+    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token, request.unpushed);
   }
 
   Status of_device(const char* sql, const std::string& device, const crdt::SiteId& site) {

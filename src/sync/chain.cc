@@ -36,8 +36,8 @@ Error unknown_chain() {
       "told to forget the device. The device sends everything again");
 }
 
-Status check_pull(const Chain* known, BytesView token) {
-  if (token.empty()) return {};
+Status check_pull(const Chain* known, BytesView token, bool unpushed) {
+  if (token.empty()) return unpushed && known && known->counter > 0 ? Status(stale_chain()) : Status();
   switch (known ? link_of_token(*known, token) : Link::unknown) {
     case Link::stale:
       return stale_chain();

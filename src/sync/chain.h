@@ -28,9 +28,9 @@ enum class Link {
 Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce);
 // Did the store of this chain never give the token?
 bool is_unknown(const Chain& known, BytesView token);
-// The same as link_of() for a pull, which has no nonce: ok, stale_chain or unknown_chain. An empty token is not
-// checked.
-Status check_pull(const Chain* known, BytesView token);
+// The same as link_of() for a pull, which has no nonce: ok, stale_chain or unknown_chain. An empty token is only
+// checked if the file says that it has pushed nothing: then it is an older state of one that has.
+Status check_pull(const Chain* known, BytesView token, bool unpushed);
 
 // Why a row is refused (clock_ahead) that brings back a stamp of the store's own which its clock does not admit now.
 inline constexpr const char* kOwnStampAhead =

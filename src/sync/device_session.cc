@@ -98,7 +98,9 @@ Instruction DeviceSession::next_request() {
   cursor_ = std::move(state->pull_cursor);
   chain_token_ = std::move(state->chain_token);
   // With a chunk that waits for its acknowledgement the token may rightly be an old one.
-  request.pull = Pull{cursor_, options_.page_bytes, pending || push_off_ ? Bytes() : chain_token_, state->pull_own};
+  const bool at_rest = !pending && !push_off_;
+  request.pull = Pull{cursor_, options_.page_bytes, at_rest ? chain_token_ : Bytes(), state->pull_own,
+                      at_rest && chain_token_.empty()};
   return Send{encode_request(request)};
 }
 

@@ -68,8 +68,11 @@ void read_pull(pbf_reader reader, Decoder& d, Pull& pull) {
       case tag_and_type(4, kVarint):
         pull.own = get_flag(reader);
         break;
+      case tag_and_type(5, kVarint):
+        pull.unpushed = get_flag(reader);
+        break;
       default:
-        d.other(reader, 5, "Pull");
+        d.other(reader, 6, "Pull");
     }
   }
 }
@@ -371,6 +374,7 @@ Bytes encode_request(const SyncRequest& request) {
       add_uint(pull, 2, request.pull->max_bytes);
       add_bytes(pull, 3, request.pull->chain_token);
       add_bool(pull, 4, request.pull->own);
+      add_bool(pull, 5, request.pull->unpushed);
     });
   return bytes;
 }

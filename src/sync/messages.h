@@ -41,6 +41,7 @@ struct Pull {
   uint64_t max_bytes = 0;  // 0: as the server likes
   Bytes chain_token;       // as the last Ack gave it, in requests without a push; empty: not checked
   bool own = false;        // from the beginning: with what came from this device itself
+  bool unpushed = false;   // there is no token, as this file has pushed nothing to this server
   friend bool operator==(const Pull&, const Pull&) = default;
 };
 

@@ -20,7 +20,7 @@ SyncRequest full_request() {
   SyncRequest request;
   request.hello = {some_site(), "00ff", "{\"tables\":[]}", "test/1"};
   request.push = Push{"token", Bytes(16, '\x01'), Bytes("frame\0with zero", 15)};
-  request.pull = Pull{Bytes("\x01\x00\xff", 3), 4096, "chain", true};
+  request.pull = Pull{Bytes("\x01\x00\xff", 3), 4096, "chain", true, true};
   return request;
 }
 

@@ -12,7 +12,8 @@ namespace rejoin::sync {
 inline constexpr const char* kPublished = "published";
 
 // What of `next` is not additive to `before`. `published`: devices were given that; else it is what a server has, of
-// which only names and keys are compared: a server's columns take more than a device's.
+// which only names, keys and types that contradict each other are compared: a server's columns take more than a
+// device's.
 std::vector<contract::Difference> not_followed(const contract::Contract& before, bool published,
                                                const contract::Contract& next);
 

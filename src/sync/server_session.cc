@@ -74,7 +74,7 @@ struct Exchange {
     PullRequest want;
     want.site = request.hello.site;
     want.device = caller.device;
-    if (!request.push) want.chain_token = pull.chain_token;
+    if (!request.push) want.chain_token = pull.chain_token, want.unpushed = pull.unpushed;
     want.pushing = request.push.has_value();
     want.cursor = pull.cursor;
     want.own = pull.own;

@@ -149,9 +149,10 @@ struct PushReply {
 struct PullRequest {
   crdt::SiteId site;   // what came from there is left out
   std::string device;  // from the token
-  Bytes chain_token;   // empty: not checked
+  Bytes chain_token;   // empty: not checked, but for `unpushed`
   Bytes cursor;
-  bool own = false;  // with an empty cursor: what came from `site` is not left out
+  bool own = false;       // with an empty cursor: what came from `site` is not left out
+  bool unpushed = false;  // its file says that it has pushed nothing here
   uint64_t max_bytes = 1 << 20;
   const Identity* who = nullptr;  // nobody in particular: may see everything
   bool pushing = false;           // there was a push beside it, and more may follow
