@@ -129,9 +129,70 @@ TEST(TriggersBesideOneThatFails, RunOnce) {
   b.expect_sound();
 }
 
+// Symptom: what a trigger had written before it refused a row stayed, once more for each merge that tried the row.
+TEST(TriggersThatWriteAndRefuse, LeaveNothing) {
+  for (const char* how : {"RAISE(FAIL, 'no')", "RAISE(IGNORE)", "RAISE(ABORT, 'no')"}) {
+    for (const char* nested : {"", "UPDATE other SET v = 'nested';"}) {
+      Peer a(kSchema, kTracked), b(kSchema, kTracked);
+      const std::string refuse = std::string("INSERT INTO tried VALUES(1); ") + nested + " SELECT " + how + "; END;";
+      b.run("CREATE TABLE tried(n); CREATE TRIGGER on_insert BEFORE INSERT ON t WHEN NEW.v >= 98 BEGIN " + refuse +
+            "CREATE TRIGGER on_update BEFORE UPDATE ON t WHEN NEW.v = 98 BEGIN " + refuse +
+            "CREATE TRIGGER on_delete BEFORE DELETE ON t WHEN OLD.v = 97 BEGIN " + refuse + std::string(kIndex));
+      a.run("INSERT INTO other VALUES('o', 1); INSERT INTO t(id, v) VALUES('1', 1), ('2', 99), ('3', 1), ('4', 97)");
+      b.fetch(a);
+      for (int i = 0; i < 3; ++i) {
+        a.run("INSERT INTO t(id, v) VALUES('r" + std::to_string(i) + "', 1)");
+        b.fetch(a);
+      }
+      a.run("UPDATE t SET v = 98 WHERE id = '3'; DELETE FROM t WHERE id = '4'; UPDATE t SET v = 2 WHERE id = '1'");
+      b.fetch(a);
+      EXPECT_EQ(b.rows("SELECT id, v FROM t"), "'1'|2\n'r0'|1\n'r1'|1\n'r2'|1\n") << how;
+      EXPECT_EQ(b.number("SELECT count(*) FROM tried"), 0) << how << nested;
+      EXPECT_EQ(b.rows("SELECT v FROM other"), "1\n");
+      EXPECT_EQ(b.number("SELECT max(n) FROM (SELECT count(*) AS n FROM ids GROUP BY id)"), 1) << how;
+      b.expect_sound(true);
+      b.run("DROP TRIGGER on_insert; DROP TRIGGER on_update; DROP TRIGGER on_delete");
+      a.run("UPDATE other SET v = 2; UPDATE t SET u = id");
+      exchange(a, b), exchange(a, b);
+      EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), a.rows("SELECT * FROM t ORDER BY id")) << how;
+      a.expect_sound(), b.expect_sound();
+    }
+  }
+}
+
+// Symptom: SQLite runs TEMP triggers also where triggers are switched off, and every merge ended with "merge again".
+TEST(TemporaryTriggersThatRollBack, BlockNothing) {
+  for (const std::string when : {"BEFORE", "AFTER"})
+    for (const std::string operation : {"INSERT", "UPDATE", "DELETE"}) {
+      Peer a(kSchema, kTracked), b(kSchema, kTracked);
+      a.run("INSERT INTO t(id, v, u) VALUES('1', 1, 'x'), ('2', 1, 'y')");
+      b.fetch(a);
+      const std::string create =
+          "CREATE TEMP TRIGGER guard " + when + " " + operation + " ON t BEGIN SELECT RAISE(ROLLBACK, 'no'); END";
+      b.run(std::string(kIndex) + "CREATE TEMP TRIGGER beside AFTER UPDATE ON other BEGIN SELECT 1; END;" + create);
+      const std::string there = b.rows("SELECT name, sql FROM sqlite_temp_schema ORDER BY name");
+      a.run(
+          "DELETE FROM t WHERE id = '1'; INSERT INTO t(id, v, u) VALUES('3', 1, 'x'); UPDATE t SET v = 2 WHERE id = "
+          "'2'; INSERT INTO other VALUES('o', 1)");
+      const std::string which = when + " " + operation;
+      for (int i = 0; i < 3; ++i) {
+        b.fetch(a);
+        EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), a.rows("SELECT * FROM t ORDER BY id")) << which;
+        EXPECT_EQ(b.rows("SELECT * FROM other"), a.rows("SELECT * FROM other")) << which;
+        EXPECT_EQ(b.rows("SELECT name, sql FROM sqlite_temp_schema ORDER BY name"), there) << which;
+        a.run(
+            "UPDATE t SET v = v + 1, u = u || 'x'; DELETE FROM t WHERE id = '2'; INSERT INTO t(id) VALUES('4') ON "
+            "CONFLICT DO NOTHING; UPDATE other SET v = v + 1");
+      }
+      EXPECT_NE(b.attempt("INSERT INTO t(id) VALUES('own'); UPDATE t SET v = 0; DELETE FROM t"), SQLITE_OK) << which;
+      b.expect_sound();
+    }
+}
+
 // SQLite runs them even where triggers are switched off.
 TEST(TemporaryTriggersThatRefuseADeletion, BlockNothing) {
-  for (const char* does : {"RAISE(ABORT, 'no')", "RAISE(FAIL, 'no')", "RAISE(IGNORE)", "function_of_nobody()"}) {
+  for (const char* does :
+       {"RAISE(ABORT, 'no')", "RAISE(FAIL, 'no')", "RAISE(ROLLBACK, 'no')", "RAISE(IGNORE)", "function_of_nobody()"}) {
     Peer a(kSchema, kTracked), b(kSchema, kTracked);
     a.run("INSERT INTO t(id) VALUES('1'), ('2')");
     b.fetch(a);

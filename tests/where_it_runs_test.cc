@@ -56,6 +56,55 @@ TEST_F(WhereItRuns, WithoutTheExtensionWritesAreCapturedAllTheSame) {
   for (sqlite3* db : {with, without, other}) EXPECT_EQ(sqlite3_close(db), SQLITE_OK);
 }
 
+// Symptom: a row that a merge only tried stayed in the table. SQLite can take nothing back then.
+TEST_F(WhereItRuns, WithoutAJournalWhatWritesIsRefused) {
+  sqlite3* other = open_with_rejoin(":memory:");
+  must(other, std::string(kTable) + "INSERT INTO t VALUES('k', 1)");
+  const std::string apply = "SELECT rejoin_apply(x'" + text_of(other, "SELECT hex(rejoin_changeset(0))") + "')";
+  for (const std::string& file : {path, std::string(":memory:")}) {
+    sqlite3* db = open_with_rejoin(file);
+    must(db, std::string(kTable) + "CREATE TABLE more(id TEXT PRIMARY KEY); PRAGMA journal_mode = OFF");
+    const std::string before = everything_in(db);
+    for (const char* in : {"", "BEGIN;"}) {
+      must(db, in);
+      for (const std::string& call : {apply, std::string("SELECT rejoin_track('more')"),
+                                      std::string("SELECT rejoin_alter('ALTER TABLE t ADD COLUMN w')"),
+                                      std::string("SELECT rejoin_untrack('t')")}) {
+        const std::string refusal = error_of(db, call);
+        EXPECT_TRUE(has(refusal, "PRAGMA journal_mode=OFF") && has(refusal, "[unsupported]")) << call << refusal;
+      }
+      EXPECT_EQ(everything_in(db), before);
+      if (*in) must(db, "COMMIT");
+    }
+    must(db, "PRAGMA journal_mode = MEMORY");
+    must(db, apply);
+    EXPECT_EQ(text_of(db, "SELECT rejoin_doctor()"), "[]");
+    EXPECT_EQ(text_of(db, "SELECT id, v FROM t"), "k|1");
+    EXPECT_EQ(sqlite3_close(db), SQLITE_OK);
+    db = open_with_rejoin(":memory:");
+    must(db, "CREATE TABLE t(id TEXT PRIMARY KEY); PRAGMA journal_mode = OFF");
+    EXPECT_TRUE(has(error_of(db, "SELECT rejoin_track('t')"), "PRAGMA journal_mode=OFF"));
+    EXPECT_EQ(text_of(db, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"), "1");
+    EXPECT_EQ(sqlite3_close(db), SQLITE_OK);
+  }
+  EXPECT_EQ(sqlite3_close(other), SQLITE_OK);
+}
+
+// Symptom: "another row available", as each write answers with a row then.
+TEST_F(WhereItRuns, WithCountChangesItMerges) {
+  sqlite3* other = open_with_rejoin(":memory:");
+  must(other, std::string(kTable) + "INSERT INTO t VALUES('k', 1), ('l', 1)");
+  sqlite3* db = open_with_rejoin(path);
+  must(db, std::string("PRAGMA count_changes = ON;") + kTable);
+  carry(other, db);
+  must(other, "UPDATE t SET v = 2 WHERE id = 'k'; DELETE FROM t WHERE id = 'l'");
+  must(db, "INSERT INTO t VALUES('m', 3); SELECT rejoin_alter('ALTER TABLE t ADD COLUMN w')");
+  carry(other, db), carry(db, other);
+  EXPECT_EQ(text_of(db, "SELECT id, v FROM t"), "k|2|\nm|3");
+  EXPECT_EQ(text_of(db, "SELECT rejoin_doctor()"), "[]");
+  for (sqlite3* each : {db, other}) EXPECT_EQ(sqlite3_close(each), SQLITE_OK);
+}
+
 TEST_F(WhereItRuns, WhatDropsAnIndexInsideAQueryThatReadsSaysWhatIsInItsWay) {
   sqlite3* db = open_with_rejoin(path);
   must(db, std::string(kTable) + "CREATE INDEX i ON t(v); INSERT INTO t VALUES('k', 1)");

@@ -4,6 +4,7 @@
 #include <boost/json/parse.hpp>
 
 #include "cli/command.h"
+#include "cli/not_synced.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
@@ -55,6 +56,12 @@ Status tell(const std::string& file, const json::object& status, const json::obj
   auto number = [&](const char* name) { return status.at(name).to_number<uint64_t>(); };
   output.line(label("replica") + "     " + std::string(status.at("site").as_string()));
   output.line(label("tables") + "      " + (tables.empty() ? "none" : tables));
+  if (const json::value* ended = status.if_contains("not_synced"))
+    for (const json::value& table : ended->as_array())
+      output.line(label("not synced") + "  " +
+                  paint(output.color(), Color::red,
+                        not_synced_text(std::string(table.at("table").as_string()),
+                                        table.at("unsent").to_number<uint64_t>(), file)));
   output.line(label("position") + "    " + count_text(number("seq")));
   output.line(label("server") + "      " + text_or(status.at("url"), "none"));
   if (!status.at("url").is_null()) {

@@ -1,6 +1,7 @@
 // rejoin sync: one sync with a server, until nothing is pending on either side.
 #include <CLI/Error.hpp>
 #include <CLI/Validators.hpp>
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
 #include "cli/command.h"
@@ -8,6 +9,7 @@
 #include "cli/hints.h"
 #include "cli/in_flag.h"
 #include "cli/interrupt.h"
+#include "cli/not_synced.h"
 #include "cli/open.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
@@ -83,6 +85,8 @@ void tell(const std::string& file, const client::SyncReport& report, Output& out
   }
   if (report.rejected > 0)
     output.warning(counted(report.rejected, "row") + " refused by the server; why: rejoin status " + shell_word(file));
+  for (const client::NotSynced& table : report.not_synced)
+    output.warning(not_synced_text(table.table, table.unsent, file));
   if (report.parked > 0)
     output.warning(counted(report.parked, "row") + " kept but not visible yet; why: rejoin status " + shell_word(file));
 }
@@ -157,6 +161,12 @@ Result<int> run_sync(const SyncArguments& arguments, Output& output) {
     boost::json::object document = to_json(report);
     if (report.not_migrated)
       document["not_migrated"] = error_json(*report.not_migrated, hints_for(report.not_migrated->code));
+    if (!report.not_synced.empty()) {
+      boost::json::array names;
+      for (const client::NotSynced& t : report.not_synced)
+        names.push_back({{"table", t.table}, {"unsent", t.unsent}, {"message", t.message}});
+      document["not_synced"] = std::move(names);
+    }
     if (report.error) document["error"] = error_json(*report.error, hints_for(report.error->code));
     output.document(document);
     return report.error ? exit_code_of(report.error->code) : refused;

@@ -20,6 +20,8 @@ Result<int> run_untrack(const UntrackArguments& arguments, Output& output) {
   for (const std::string& wanted : arguments.tables) {
     // Where its metadata is gone (see doctor) nothing can be read of it.
     const auto table = find_tracked(*database, arguments.file, wanted);
+    // One that was dropped and made anew is none any more, and may stay so.
+    if (!table.ok() && table.error().code == Code::not_tracked && database->replica().untrack(wanted).ok()) continue;
     if (!table.ok() && table.error().code != Code::internal) return table.error();
     names.push_back(table.ok() ? table->name : wanted);
   }

@@ -185,6 +185,16 @@ uint64_t count_in(const boost::json::object& status, const char* name) {
   return static_cast<uint64_t>(value->get_int64());
 }
 
+std::vector<NotSynced> not_synced_in(const boost::json::object& status) {
+  std::vector<NotSynced> out;
+  const boost::json::value* tables = status.if_contains("not_synced");
+  if (!tables || !tables->is_array()) return out;
+  for (const boost::json::value& table : tables->get_array())
+    out.push_back({std::string(table.at("table").as_string()), count_in(table.as_object(), "unsent"),
+                   std::string(table.at("message").as_string())});
+  return out;
+}
+
 }  // namespace
 
 Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, const std::string& token,
@@ -199,6 +209,7 @@ Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, c
       report.pending = count_in(value.get_object(), "pending");
       report.rejected = count_in(value.get_object(), "rejected");
       report.parked = count_in(value.get_object(), "parked");
+      report.not_synced = not_synced_in(value.get_object());
     }
   }
   return report;
@@ -220,6 +231,12 @@ std::string report_json(const SyncReport& report) {
   out["bytes_sent"] = report.bytes_sent;
   out["bytes_received"] = report.bytes_received;
   if (report.not_migrated) out["not_migrated"] = error_object(*report.not_migrated);
+  if (!report.not_synced.empty()) {
+    boost::json::array tables;
+    for (const NotSynced& t : report.not_synced)
+      tables.push_back({{"table", t.table}, {"unsent", t.unsent}, {"message", t.message}});
+    out["not_synced"] = std::move(tables);
+  }
   if (report.error)
     out["error"] = error_object(*report.error);
   else

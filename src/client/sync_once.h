@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "sqlite/replica.h"
@@ -33,6 +34,13 @@ struct SyncOptions {
   sync::DeviceOptions session;
 };
 
+// A table that was dropped or renamed, and made anew: it is not synced any more.
+struct NotSynced {
+  std::string table;
+  uint64_t unsent = 0;  // writes that the server did not have when that happened
+  std::string message;
+};
+
 struct SyncReport {
   sync::SyncTotals totals;
   uint64_t bytes_sent = 0;
@@ -44,6 +52,7 @@ struct SyncReport {
   std::string token;                  // that was in force at the end
   int64_t migrated = 0;               // tables and columns that were made
   std::optional<Error> not_migrated;  // why what the server gives out could not be made; the sync went on without it
+  std::vector<NotSynced> not_synced;
 };
 
 // `url`: the server's address as rejoin_connect takes it (http://host[:port][/prefix]); its exact text names the server
@@ -53,7 +62,7 @@ Result<SyncReport> sync_once(sqlite::Replica& replica, const std::string& url, c
                              const SyncOptions& options = {});
 
 // {"pushed":…,"pulled":…,"rejected":…,"parked":…,"pending":…,"migrated":…,"error":null or
-// {"code":…,"name":…,"message":…}}
+// {"code":…,"name":…,"message":…}}, and "not_synced":[{"table":…,"unsent":…,"message":…}] if there are any
 std::string report_json(const SyncReport& report);
 
 }  // namespace rejoin::client

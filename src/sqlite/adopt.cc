@@ -35,7 +35,7 @@ Status follow_tables(Work& work, std::set<uint64_t>& changed) {
       // Dropped (and perhaps made again): tracking ended with it.
       ctx.statements.clear();
       ctx.catalog_main = -1;
-      REJOIN_TRY(end_tracking(ctx, t.id, t.from));
+      REJOIN_TRY(end_tracking(ctx, t.id, t.from, EndedBy::drop));
     } else if (!same_name(t.from, t.to)) {
       renamed.push_back(t);
       changed.insert(t.id);

@@ -19,8 +19,13 @@ Status run_sql(Context& ctx, const std::string& sql) {
   ctx.statements.clear();  // a statement on a table keeps it from being altered
   Status done = exec(ctx.db, sql);
   if (done.ok() || done.error().code != Code::internal) return done;
-  return fail(Code::bad_argument,
-              "SQLite refuses \"" + sql.substr(0, 200) + "\": " + sqlite3_errmsg(ctx.db) + "; nothing was changed");
+  const std::string why = sqlite3_errmsg(ctx.db);
+  // SQLite tests the whole schema.
+  const bool of_another = why.starts_with("error in ");
+  return fail(Code::bad_argument, "SQLite refuses \"" + sql.substr(0, 200) + "\": " + why + "; nothing was changed" +
+                                      (of_another ? ". Mend or drop what it names first, or use a connection that has "
+                                                    "the functions and collations which that needs"
+                                                  : ""));
 }
 
 // SQLite looks for names that say no database among the temporary ones first.

@@ -10,11 +10,13 @@
 #include "sqlite/parked.h"
 #include "sqlite/track.h"
 #include "sqlite/triggers.h"
+#include "sqlite/visibility.h"
 
 namespace rejoin::sqlite {
 namespace {
 
-// Follows the table when it is renamed, and names none of its columns.
+// Follows the table, and its columns, when they are renamed. The list of an UPDATE OF is all that may name columns:
+// there SQLite minds none that is dropped.
 std::string follower(uint64_t id) { return trigger_prefix(id) + "altering"; }
 
 struct Begun {
@@ -72,9 +74,51 @@ Result<std::optional<std::string>> name_now(Context& ctx, const Begun& table) {
   return std::optional(std::string(s.text(0)));
 }
 
+// One name of the list in the trigger's text, as SQLite writes it; moves past it and what parts it from the next.
+std::optional<std::string> take_name(std::string_view& text) {
+  std::string out;
+  if (text.starts_with('"')) {
+    size_t i = 1;
+    for (; i < text.size() && (text[i] != '"' || text.substr(i, 2) == "\"\""); ++i) {
+      out += text[i];
+      if (text[i] == '"') ++i;
+    }
+    if (i >= text.size()) return std::nullopt;
+    text.remove_prefix(i + 1);
+  } else {
+    const size_t end = text.find_first_of(", ");
+    if (end == std::string_view::npos) return std::nullopt;
+    out = text.substr(0, end);
+    text.remove_prefix(end);
+  }
+  if (text.starts_with(", ")) text.remove_prefix(2);
+  return out;
+}
+
+// What the columns that the table had are called now, dropped ones by their last name. Nothing: the table was made
+// anew.
+Result<std::optional<std::vector<std::string>>> followed_columns(Context& ctx, uint64_t id) {
+  constexpr std::string_view kList = " UPDATE OF ";
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT sql FROM main.sqlite_schema WHERE type='trigger' AND name=?1"));
+  const std::string name = follower(id);
+  s.bind_text(1, name);
+  REJOIN_ASSIGN(const bool row, s.step());
+  std::string_view sql = row ? s.text(0) : std::string_view();
+  const size_t at = sql.find(kList);
+  if (at == std::string_view::npos) return std::optional<std::vector<std::string>>();
+  sql.remove_prefix(at + kList.size());
+  std::vector<std::string> out;
+  while (!sql.starts_with(" ")) {
+    std::optional<std::string> column = take_name(sql);
+    if (!column) return std::optional<std::vector<std::string>>();
+    out.push_back(std::move(*column));
+  }
+  return std::optional(std::move(out));
+}
+
 // Its tracking ends.
 Status forget_table(Context& ctx, const Begun& table) {
-  REJOIN_TRY(end_tracking(ctx, table.id, table.name));
+  REJOIN_TRY(end_tracking(ctx, table.id, table.name, EndedBy::drop));
   return exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(copy_table(table.name)));
 }
 
@@ -123,8 +167,9 @@ std::vector<std::pair<std::string, std::string>> perhaps_renamed(const std::vect
 
 class Finish {
  public:
-  Finish(Work& work, Table before, Table after)
-      : ctx_(work.ctx()), work_(work), rows_(std::move(before), std::move(after)) {}
+  // `followed`: see followed_columns().
+  Finish(Work& work, Table before, Table after, std::optional<std::vector<std::string>> followed)
+      : ctx_(work.ctx()), work_(work), rows_(std::move(before), std::move(after)), followed_(std::move(followed)) {}
 
   Status run() {
     const std::string name = rows_.after.name;
@@ -140,7 +185,7 @@ class Finish {
     if (same_key) {
       REJOIN_TRY(follow_columns());
       REJOIN_TRY(renew_triggers(ctx_, rows_.before.id));
-      REJOIN_TRY(rows_.log_changes(ctx_));
+      REJOIN_TRY(rows_.log_changes(work_));
     } else {
       REJOIN_TRY(rows_.log_new_key(work_));
     }
@@ -151,6 +196,15 @@ class Finish {
   Status find_renames() {
     REJOIN_ASSIGN(const std::vector<std::string> before, declared_columns(ctx_, copy_table(rows_.before.name), false));
     REJOIN_ASSIGN(const std::vector<std::string> after, declared_columns(ctx_, rows_.after.name, false));
+    if (followed_ && followed_->size() == before.size()) {
+      for (size_t i = 0; i < before.size(); ++i) {
+        const std::string& now = (*followed_)[i];
+        const auto is_now = [&](const std::string& name) { return same_name(name, now); };
+        if (!same_name(before[i], now) && std::any_of(after.begin(), after.end(), is_now))
+          rows_.renamed.emplace_back(before[i], now);
+      }
+      return {};
+    }
     const auto candidates = perhaps_renamed(before, after);
     const auto is_key = [](const Table& t, const std::string& name) {
       return std::any_of(t.key.begin(), t.key.end(), [&](const Column& c) { return same_name(c.name, name); });
@@ -188,7 +242,28 @@ class Finish {
   Context& ctx_;
   Work& work_;
   AlteredRows rows_;
+  std::optional<std::vector<std::string>> followed_;
 };
+
+// What a column's type makes of values, as a type; values of the key are compared as they are.
+const char* affinity_name(const Table& table, const std::string& column) {
+  for (const Column& c : table.columns) {
+    if (!c.present || !same_name(c.name, column)) continue;
+    switch (c.affinity) {
+      case Affinity::text:
+        return " TEXT";
+      case Affinity::integer:
+        return " INTEGER";
+      case Affinity::real:
+        return " REAL";
+      case Affinity::numeric:
+        return " NUMERIC";
+      case Affinity::blob:
+        break;
+    }
+  }
+  return "";
+}
 
 // The table as it was begun, from the metadata: the catalog may not have it any more.
 Result<Table> table_before(Context& ctx, const Begun& table) {
@@ -211,14 +286,15 @@ Result<Table> table_before(Context& ctx, const Begun& table) {
   {
     REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT name FROM main.rejoin_column WHERE tbl=?1 ORDER BY id"));
     s.bind(1, static_cast<int64_t>(table.id));
-    REJOIN_ASSIGN(const std::vector<std::string> kept, declared_columns(ctx, copy_table(table.name), false));
+    REJOIN_ASSIGN(const Table copy, describe_table(ctx.db, copy_table(table.name)));
     for (;;) {
       REJOIN_ASSIGN(bool row, s.step());
       if (!row) break;
       Column& column = out.columns.emplace_back();
       column.name = s.text(0);
-      column.present =
-          std::any_of(kept.begin(), kept.end(), [&](const std::string& name) { return same_name(name, column.name); });
+      column.present = false;
+      for (const Column& c : copy.columns)
+        if (same_name(c.name, column.name)) column.present = true, column.affinity = c.affinity;
     }
   }
   REJOIN_ASSIGN(Statement s, prepare(ctx.db, "SELECT col, name FROM main.rejoin_former WHERE tbl=?1 AND col>=0"));
@@ -245,12 +321,13 @@ Status finish(Work& work, Begun table, const std::string& now) {
     REJOIN_TRY(follow_table_names(work, table, now));
     table.name = now;
   }
+  REJOIN_ASSIGN(auto followed, followed_columns(ctx, table.id));
   REJOIN_TRY(drop_triggers(ctx.db, table.id));
   REJOIN_ASSIGN(Table before, table_before(ctx, table));
   REJOIN_ASSIGN(Table after, describe_table(ctx.db, now));
   after.id = table.id;
   after.keep_deleted = before.keep_deleted;
-  REJOIN_TRY(Finish(work, std::move(before), std::move(after)).run());
+  REJOIN_TRY(Finish(work, std::move(before), std::move(after), std::move(followed)).run());
   ctx.statements.clear();
   REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(copy_table(now))));
   ctx.catalog_main = -1;
@@ -258,7 +335,8 @@ Status finish(Work& work, Begun table, const std::string& now) {
   REJOIN_TRY(fold(work));
   if (!ctx.catalog.find(table.id))
     return fail(Code::internal, "table \"" + now + "\" is not tracked any more after it was altered");
-  return replay_parked_of(work, table.id);
+  REJOIN_TRY(replay_parked_of(work, table.id));
+  return settle_all_hidden(work);
 }
 
 Status begin_in(Work& work, const std::string& name) {
@@ -275,14 +353,17 @@ Status begin_in(Work& work, const std::string& name) {
   REJOIN_ASSIGN(const std::vector<std::string> columns, declared_columns(ctx, t.name, false));
   ctx.statements.clear();
   REJOIN_TRY(drop_triggers(ctx.db, t.id));
-  std::string list;
-  for (const std::string& column : columns) list += (list.empty() ? "" : ", ") + quote(column);
+  std::string list, typed;
+  for (const std::string& column : columns) {
+    list += (list.empty() ? "" : ", ") + quote(column);
+    typed += (typed.empty() ? "" : ", ") + quote(column) + affinity_name(t, column);
+  }
   const std::string copy = "main." + quote(copy_table(t.name));
-  REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + copy + "(" + list + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID"));
+  REJOIN_TRY(exec(ctx.db, "CREATE TABLE " + copy + "(" + typed + ", PRIMARY KEY(" + t.key_list() + ")) WITHOUT ROWID"));
   REJOIN_TRY(exec(ctx.db, "INSERT INTO " + copy + "(" + list + ") SELECT " + list + " FROM " + t.quoted() +
                               " ORDER BY " + t.key_list()));
-  return exec(ctx.db, "CREATE TRIGGER main." + quote(follower(t.id)) + " AFTER DELETE ON " + quote(t.name) +
-                          " WHEN 0 BEGIN SELECT 1; END");
+  return exec(ctx.db, "CREATE TRIGGER main." + quote(follower(t.id)) + " AFTER UPDATE OF " + list + " ON " +
+                          quote(t.name) + " WHEN 0 BEGIN SELECT 1; END");
 }
 
 // Where foreign keys are enforced, DROP TABLE deletes all rows first, and their children with them.
@@ -342,8 +423,8 @@ Result<bool> is_being_altered(Context& ctx, const std::string& table) { return t
 Status alter_begin(Context& ctx, const std::string& table) {
   const Altering inside(ctx);
   const bool opened = sqlite3_get_autocommit(ctx.db);
-  if (opened) REJOIN_TRY(exec(ctx.db, "BEGIN IMMEDIATE"));
   const Status done = [&]() -> Status {
+    if (opened) REJOIN_TRY(exec(ctx.db, "BEGIN IMMEDIATE"));
     REJOIN_ASSIGN(Work work, Work::write(ctx));
     // An earlier transaction of begin's was ended by hand; this one is the application's.
     REJOIN_ASSIGN(const std::vector<Begun> others, begun(ctx));
@@ -353,7 +434,7 @@ Status alter_begin(Context& ctx, const std::string& table) {
   }();
   if (opened) {
     ctx.alter_begun = done.ok() ? commits(ctx) : std::nullopt;
-    if (!done.ok() && !sqlite3_get_autocommit(ctx.db)) (void)exec(ctx.db, "ROLLBACK");
+    if (!done.ok()) roll_back(ctx.db);
   }
   return done;
 }
@@ -372,18 +453,23 @@ Status alter_commit(Context& ctx, const std::string& table) {
     return work.commit();
   }
   const Altering inside(ctx);
-  {
-    REJOIN_ASSIGN(Work work, Work::write(ctx));
-    REJOIN_TRY(commit_in(work, table));
-    REJOIN_TRY(work.commit());
-  }
-  REJOIN_ASSIGN(const std::vector<Begun> others, begun(ctx));
-  if (!others.empty()) return {};
-  // Begin's transaction may have been committed by hand; then the one that is open is the application's.
-  const bool begins = ctx.alter_begun && ctx.alter_begun == commits(ctx);
-  if (begins) REJOIN_TRY(exec(ctx.db, "COMMIT"));
-  ctx.alter_begun.reset();
-  return {};
+  const Status done = [&]() -> Status {
+    {
+      REJOIN_ASSIGN(Work work, Work::write(ctx));
+      REJOIN_TRY(commit_in(work, table));
+      REJOIN_TRY(work.commit());
+    }
+    REJOIN_ASSIGN(const std::vector<Begun> others, begun(ctx));
+    if (!others.empty()) return {};
+    // Begin's transaction may have been committed by hand; then the one that is open is the application's.
+    const bool begins = ctx.alter_begun && ctx.alter_begun == commits(ctx);
+    if (begins) REJOIN_TRY(exec(ctx.db, "COMMIT"));
+    ctx.alter_begun.reset();
+    return {};
+  }();
+  // It may be half done.
+  if (!done.ok() && done.error().code == Code::interrupted) roll_back(ctx.db);
+  return done;
 }
 
 Result<bool> settle_alters(Work& work) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codec/merged_list.h"
 #include "crdt/record.h"
 #include "sqlite/columns.h"
 #include "sqlite/key_before.h"
@@ -9,6 +10,8 @@
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
+#include "sqlite/retyped.h"
+#include "sqlite/side_alter.h"
 #include "sqlite/track.h"
 #include "sqlite/triggers.h"
 
@@ -31,6 +34,22 @@ std::string log_columns(const Table& t) {
   std::string out = "INSERT INTO main.rejoin_log(tbl, op, bits, ms";
   for (size_t i = 0; i < t.key.size(); ++i) out += ", k" + std::to_string(i);
   return out + ") SELECT " + std::to_string(t.id) + ", ";
+}
+
+// So many are compared in one statement: SQLite bounds what one can give back.
+constexpr size_t kRetypedColumns = 500;
+
+// Rows that were written here, in the feed.
+Status log_own(Work& work, const Table& table, codec::MergedListWriter& news) {
+  if (news.empty()) return {};
+  REJOIN_ASSIGN(Statement s,
+                prepare(work.ctx().db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
+  const Bytes blob = news.finish();
+  s.bind(1, static_cast<int64_t>(table.id));
+  s.bind(2, static_cast<int64_t>(kMerged));
+  s.bind(3, static_cast<int64_t>(work.state.site));
+  s.bind_blob(4, blob);
+  return s.run("logging the rows of an altered table");
 }
 
 Result<bool> holds(Context& ctx, const std::string& condition, const OwnedValue* parameter = nullptr) {
@@ -114,7 +133,8 @@ std::vector<std::string> AlteredRows::new_columns() const {
 }
 
 // Of rows that were there before: the columns that have another value, in the bits of the capture triggers.
-Status AlteredRows::log_updates(Context& ctx) const {
+Status AlteredRows::log_updates(Work& work) const {
+  Context& ctx = work.ctx();
   const std::string match = same_row();
   const Table* table = ctx.catalog.find(before.id);
   if (!table) return fail(Code::internal, "table \"" + after.name + "\" is not tracked any more");
@@ -127,7 +147,8 @@ Status AlteredRows::log_updates(Context& ctx) const {
       const Column* now = c < now_.size() ? now_[c] : nullptr;
       std::string test;
       if (now) {
-        test = differs(before.columns[c].name, *now);
+        const std::string was = "s." + quote(before.columns[c].name), is = "t." + quote(now->name);
+        test = "typeof(" + was + ") = typeof(" + is + ") AND " + was + " COLLATE BINARY IS NOT " + is;
       } else if (table->columns[c].present) {
         // A new column: whatever is not its default was written.
         defaults.push_back(&table->columns[c].default_value);
@@ -147,10 +168,97 @@ Status AlteredRows::log_updates(Context& ctx) const {
     for (size_t i = 0; i < defaults.size(); ++i) s.bind(static_cast<int>(i + 1), defaults[i]->ref());
     REJOIN_TRY(s.run("logging what was updated while a table was altered"));
   }
+  std::vector<uint32_t> some;
+  for (uint32_t c = 0; c < now_.size() && !match.empty(); ++c) {
+    if (now_[c]) some.push_back(c);
+    if (some.size() < kRetypedColumns && c + 1 < now_.size()) continue;
+    if (!some.empty()) REJOIN_TRY(log_retyped(work, *table, some));
+    some.clear();
+  }
   return {};
 }
 
-Status AlteredRows::log_changes(Context& ctx) const {
+// A column without a type holds each form of a number.
+bool AlteredRows::loses_type(uint32_t column) const {
+  return before.columns[column].affinity != Affinity::blob && now_[column]->affinity == Affinity::blob;
+}
+
+// Values of another type than they had. The same number is the same value. Any other one that SQLite made of the old
+// one was not written by anybody: it is above the old one, so that all replicas get it, and below every later write.
+Status AlteredRows::log_retyped(Work& work, const Table& table, const std::vector<uint32_t>& columns) const {
+  Context& ctx = work.ctx();
+  std::string pairs, differ;
+  for (const uint32_t c : columns) {
+    const std::string was = "s." + quote(before.columns[c].name), is = "t." + quote(now_[c]->name);
+    pairs += ", " + was + ", " + is;
+    differ += (differ.empty() ? "typeof(" : " OR typeof(") + was + ") <> typeof(" + is + ")";
+    if (loses_type(c)) differ += " OR typeof(" + is + ") IN ('integer', 'real', 'text')";
+  }
+  REJOIN_ASSIGN(Statement rows,
+                prepare(ctx.db, "SELECT " + list_of("t.", table.key) + pairs + " FROM " + copy() + " AS s, " +
+                                    after.quoted() + " AS t WHERE " + same_row() + " AND (" + differ + ")"));
+  REJOIN_ASSIGN(Statement records, prepare(ctx.db, "SELECT rec FROM " + table.records() + " WHERE k=?1"));
+  std::string marks;
+  for (size_t i = 0; i < table.key.size(); ++i) marks += ", ?" + std::to_string(i + 2);
+  REJOIN_ASSIGN(Statement update,
+                prepare(ctx.db, log_columns(table) + std::to_string(kUpdate) + ", ?1, julianday('now')" + marks));
+  RecordWriter writer(ctx, table);
+  codec::MergedListWriter news;
+  const auto flush = [&]() -> Status {
+    REJOIN_TRY(writer.flush());
+    return log_own(work, table, news);
+  };
+  crdt::RowRecord record;
+  Bytes key;
+  for (;;) {
+    REJOIN_ASSIGN(const bool row, rows.step("comparing an altered table"));
+    if (!row) break;
+    encode_row_key(rows, 0, table.key.size(), key);
+    crdt::ColumnSet converted;
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const int at = static_cast<int>(table.key.size() + 2 * i);
+      const crdt::ValueRef was = rows.value(at), is = rows.value(at + 1);
+      if (was.type == is.type) {
+        // Others may have the form that it was sent in.
+        if (loses_type(columns[i]) && crdt::same_value(was, is) && has_other_form(is)) converted.add(columns[i]);
+        continue;
+      }
+      const Affinity affinity = now_[columns[i]]->affinity;
+      if (const std::optional<OwnedValue> same = same_number(was, affinity); same && crdt::same_value(same->ref(), is))
+        continue;
+      if (is_conversion(was, is, affinity)) {
+        converted.add(columns[i]);
+        continue;
+      }
+      const uint32_t first = table.columns.size() <= kUpdateChunk ? 0 : columns[i] / kUpdateChunk * kUpdateChunk;
+      update.bind(1, static_cast<int64_t>(first) << 8 | int64_t{1} << (columns[i] - first));
+      for (size_t k = 0; k < table.key.size(); ++k)
+        update.bind(static_cast<int>(k + 2), rows.value(static_cast<int>(k)));
+      REJOIN_TRY(update.run("logging what was updated while a table was altered"));
+    }
+    if (converted.empty()) continue;
+    Use use(records);
+    records.bind_blob(1, key);
+    REJOIN_ASSIGN(const bool known, records.step("reading the record of an altered row"));
+    record.reset();
+    if (known && !crdt::decode_record(records.blob(0), ctx.sites.size(), record))
+      return fail(Code::corrupt, "the record of a row in \"" + before.name + "\" is damaged; run rejoin doctor");
+    if (!record.visible()) continue;
+    table.constraints.groups.expand(converted);
+    crdt::Hlc above = record.birth.hlc;
+    converted.each([&](uint32_t c) { above = std::max(above, record.stamp_of(c).hlc); });
+    record.write(converted, {above + 1, work.state.site});
+    work.state.last = std::max(work.state.last, above + 1);
+    crdt::canonicalise(record, ctx.sites);
+    writer.add(key, record);
+    news.add(key, false, false, converted);
+    if (writer.size() >= 1'024) REJOIN_TRY(flush());
+  }
+  return flush();
+}
+
+Status AlteredRows::log_changes(Work& work) const {
+  Context& ctx = work.ctx();
   const std::string match = same_row();
   const std::string gone =
       " FROM " + copy() + " AS s WHERE NOT EXISTS (SELECT 1 FROM " + after.quoted() + " AS t WHERE " + match + ")";
@@ -166,7 +274,7 @@ Status AlteredRows::log_changes(Context& ctx) const {
   REJOIN_TRY(exec(ctx.db, log_columns(after) + std::to_string(kInsert) + ", NULL, julianday('now'), " +
                               list_of("t.", after.key) + " FROM " + after.quoted() +
                               " AS t WHERE NOT EXISTS (SELECT 1 FROM " + copy() + " AS s WHERE " + match + ")"));
-  return log_updates(ctx);
+  return log_updates(work);
 }
 
 // Columns that stay keep their ids; those of the old key that are ordinary ones now get some.
@@ -180,6 +288,14 @@ Status AlteredRows::settle_ids(Context& ctx) const {
   }
   REJOIN_TRY(add_column_ids(ctx, before.id, new_columns(), now_.size()));
   REJOIN_TRY(exec(ctx.db, "DELETE FROM main.rejoin_former WHERE col IS NOT NULL AND tbl=" + std::to_string(before.id)));
+  for (size_t c = 0; c < now_.size(); ++c) {
+    if (now_[c] || !before.columns[c].present) continue;
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "INSERT INTO main.rejoin_former(tbl, col, name) VALUES(?1, ?2, ?3)"));
+    s.bind(1, static_cast<int64_t>(before.id));
+    s.bind(2, static_cast<int64_t>(c));
+    s.bind_text(3, before.columns[c].name);
+    REJOIN_TRY(s.run("noting a dropped column"));
+  }
   std::vector<std::string> key;
   for (const Column& c : before.key) key.push_back(c.name);
   return note_key_before(ctx, before.id, key);
@@ -248,7 +364,7 @@ Status AlteredRows::log_new_key(Work& work) const {
                                         "room for them first, or ROLLBACK");
   const std::string records = "main." + quote(records_table(after.name)), old = after.name + "__rejoin_before";
   ctx.statements.clear();
-  REJOIN_TRY(exec(ctx.db, "ALTER TABLE " + records + " RENAME TO " + quote(old)));
+  REJOIN_TRY(alter_side_table(ctx.db, "ALTER TABLE " + records + " RENAME TO " + quote(old)));
   for (const std::string& side : {shadow_table(after.name), gone_table(after.name)})
     REJOIN_TRY(exec(ctx.db, "DROP TABLE main." + quote(side)));
   REJOIN_TRY(settle_ids(ctx));
@@ -272,7 +388,7 @@ Status AlteredRows::log_new_key(Work& work) const {
   REJOIN_TRY(carry_records(work, table));
   REJOIN_TRY(announce_rows(work, table));
   REJOIN_TRY(renew_triggers(ctx, before.id));
-  REJOIN_TRY(log_updates(ctx));
+  REJOIN_TRY(log_updates(work));
   ctx.statements.clear();
   return exec(ctx.db, "DROP TABLE main." + quote(old));
 }

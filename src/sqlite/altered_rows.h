@@ -34,7 +34,7 @@ struct AlteredRows {
   std::vector<std::string> new_columns() const;
 
   // Logs what was inserted, deleted and updated meanwhile as writes of now. The ids of columns have been settled.
-  Status log_changes(Context& ctx) const;
+  Status log_changes(Work& work) const;
   // The key is another one. Rows that can still be told to be the same, by the columns of the old key, take their
   // versions along; others are new. All of them are news: with this key nobody has them.
   Status log_new_key(Work& work) const;
@@ -43,7 +43,9 @@ struct AlteredRows {
   std::string copy() const { return "main." + quote(copy_table(after.name)); }
   std::string same_row() const;
   std::string differs(const std::string& from, const Column& to) const;
-  Status log_updates(Context& ctx) const;
+  Status log_updates(Work& work) const;
+  bool loses_type(uint32_t column) const;
+  Status log_retyped(Work& work, const Table& table, const std::vector<uint32_t>& columns) const;
   Status settle_ids(Context& ctx) const;
   Status carry_records(Work& work, const Table& table) const;
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sqlite/enforcement.h"
+#include "sqlite/temporary_triggers.h"
 
 namespace rejoin::sqlite {
 
@@ -58,9 +59,27 @@ Result<Statement*> BaseWriter::compile(Result<Statement*> statement) {
   return static_cast<Statement*>(nullptr);
 }
 
+// SQLite takes nothing back of a write that RAISE(FAIL) or RAISE(IGNORE) ends: what the trigger had written before
+// would stay, and come again with each try.
 Result<Wrote> BaseWriter::run(Statement& s) {
+  if (!triggers_ || !table_.triggers_leave) return run_once(s);
+  const auto act = [&](const char* sql) -> Status {
+    REJOIN_ASSIGN(Statement * savepoint, ctx_.statement(sql));
+    return savepoint->run("merging a row into " + table_.name);
+  };
+  REJOIN_TRY(act("SAVEPOINT rejoin_row"));
+  const int64_t before = sqlite3_total_changes(ctx_.db);
+  REJOIN_ASSIGN(const Wrote wrote, run_once(s));
+  // Only where there is something: it can end statements that stand on a row.
+  if (wrote == Wrote::refused && sqlite3_total_changes(ctx_.db) != before) REJOIN_TRY(act("ROLLBACK TO rejoin_row"));
+  REJOIN_TRY(act("RELEASE rejoin_row"));
+  return wrote;
+}
+
+Result<Wrote> BaseWriter::run_once(Statement& s) {
   ctx_.writing = triggers_ ? table_.id : 0;
   int rc = sqlite3_step(s.get());
+  while (rc == SQLITE_ROW) rc = sqlite3_step(s.get());  // PRAGMA count_changes
   ctx_.writing = 0;
   if (rc == SQLITE_DONE) {
     s.reset();
@@ -157,7 +176,7 @@ Result<bool> BaseWriter::is_there(const Row& row) {
 }
 
 Status BaseWriter::erase_without_triggers(const Row& row) {
-  {
+  if (!table_.triggers_roll_back) {
     EnforcementOff off(ctx_.db, true);
     REJOIN_ASSIGN(Statement * s, compile(erase_statement()));
     if (s) {
@@ -169,21 +188,9 @@ Status BaseWriter::erase_without_triggers(const Row& row) {
   return erase_without_temporary_triggers(row);
 }
 
-// SQLite runs these also while triggers are off.
 Status BaseWriter::erase_without_temporary_triggers(const Row& row) {
-  std::vector<std::pair<std::string, std::string>> triggers;  // name, SQL
-  {
-    REJOIN_ASSIGN(Statement s, prepare(ctx_.db,
-                                       "SELECT name, sql FROM sqlite_temp_schema WHERE type='trigger' AND "
-                                       "tbl_name=?1 COLLATE NOCASE AND name NOT GLOB 'rejoin_capture_*'"));
-    s.bind_text(1, table_.name);
-    for (;;) {
-      REJOIN_ASSIGN(const bool more, s.step("reading the temporary triggers"));
-      if (!more) break;
-      triggers.emplace_back(s.text(0), s.text(1));
-    }
-  }
-  for (const auto& [name, sql] : triggers) REJOIN_TRY(exec(ctx_.db, "DROP TRIGGER temp." + quote(name)));
+  TemporaryTriggers triggers(ctx_.db);
+  REJOIN_TRY(triggers.take(table_.name));
   {
     EnforcementOff off(ctx_.db, true);
     REJOIN_ASSIGN(Statement * s, erase_statement());
@@ -193,10 +200,7 @@ Status BaseWriter::erase_without_temporary_triggers(const Row& row) {
     ctx_.writing = 0;
     REJOIN_TRY(status);
   }
-  constexpr std::string_view kStored = "CREATE TRIGGER ";  // SQLite keeps it without TEMP
-  for (const auto& [name, sql] : triggers)
-    REJOIN_TRY(exec(ctx_.db, "CREATE TEMP TRIGGER " + sql.substr(kStored.size())));
-  return {};
+  return triggers.put_back();
 }
 
 Status BaseWriter::erase(const Row& row) {

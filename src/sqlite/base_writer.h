@@ -51,6 +51,7 @@ class BaseWriter {
   // Compiles a statement that writes to the application's table, and its triggers. Nothing: these can't be here.
   Result<Statement*> compile(Result<Statement*> statement);
   Result<Wrote> run(Statement& s);
+  Result<Wrote> run_once(Statement& s);
   Result<Statement*> erase_statement();
   Result<bool> is_there(const Row& row);
   Status erase_without_triggers(const Row& row);

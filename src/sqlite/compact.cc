@@ -87,7 +87,7 @@ Result<int64_t> compact(Context& ctx, std::optional<int64_t> keep_days) {
     if (first) {
       REJOIN_TRY(fold(work));
       if (keep_days) REJOIN_TRY(set_keep_days(ctx, *keep_days));
-      REJOIN_ASSIGN(removed, drop_all_answered(ctx));
+      REJOIN_TRY(settle_former_keys(ctx));
     }
     REJOIN_ASSIGN(more, compact_some(work, removed));
     if (!more) {
@@ -102,7 +102,7 @@ Status compact_if_worthwhile(Work& work) {
   REJOIN_ASSIGN(int64_t tail, log_tail(work.ctx()));
   REJOIN_ASSIGN(bool compacts, purge_a_little(work, kRecordsAtOnce));
   compacts |= tail - work.state.floor >= kWorthwhile;
-  if (compacts) REJOIN_TRY(drop_all_answered(work.ctx()));
+  if (compacts) REJOIN_TRY(settle_former_keys(work.ctx()));
   int64_t removed = 0;
   while (compacts) {
     REJOIN_ASSIGN(compacts, compact_some(work, removed));

@@ -1,5 +1,6 @@
 #include "contract/contract.h"
 #include "crdt/print.h"
+#include "sqlite/ended.h"
 #include "sqlite/explain.h"
 #include "sqlite/fold.h"
 #include "sqlite/impl.h"
@@ -96,13 +97,19 @@ Result<std::string> status_json(Replica& replica) {
     }
   }
   REJOIN_ASSIGN(auto rejected, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_rejections"));
-  REJOIN_ASSIGN(auto parked, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_aside"));
+  REJOIN_ASSIGN(auto parked, query_int(ctx.db, "SELECT count(*) FROM main.rejoin_aside WHERE due IS NOT -1"));
   std::string out =
       "{\"site\":\"" + to_hex(ctx.sites[work.state.site].view()) + "\",\"tables\":[" + tables +
       "],\"seq\":" + std::to_string(tail) + ",\"url\":" + url + ",\"pushed\":" + std::to_string(pushed_rows) +
       ",\"pulled\":" + std::to_string(pulled_rows) + ",\"pending\":" + std::to_string(pending) +
       ",\"rejected\":" + std::to_string(rejected.value_or(0)) + ",\"parked\":" + std::to_string(parked.value_or(0)) +
-      ",\"last_sync\":" + last_sync + ",\"last_error\":" + last_error + "}";
+      ",\"last_sync\":" + last_sync + ",\"last_error\":" + last_error;
+  REJOIN_ASSIGN(const std::vector<EndedTable> ended, ended_tables(ctx));
+  for (size_t i = 0; i < ended.size(); ++i)
+    out += std::string(i ? "," : ",\"not_synced\":[") + "{\"table\":" + crdt::json_string(ended[i].name) +
+           ",\"unsent\":" + std::to_string(ended[i].unsent) + ",\"message\":" + crdt::json_string(ended[i].message) +
+           "}";
+  out += ended.empty() ? "}" : "]}";
   REJOIN_TRY(work.commit());
   return out;
 }

@@ -54,6 +54,7 @@ class TableConstraints {
     }
     generated_ = generated_expressions(create);
     t_.constraints = {};
+    t_.constraints.generated_from = generated_;
     for (const std::string& check : check_expressions(create)) {
       bool key = false;
       t_.constraints.groups.join(columns_of(names_in(check), key));

@@ -1,6 +1,7 @@
 // What a table's UNIQUE indexes, foreign keys and CHECKs mean for the visibility of its rows. Read with the catalog.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ struct Constraints {
   bool stand_ins = false;     // one of `parents` stands_in
   std::string missing;        // SELECT, for the row with the key ?1 …: by foreign key, whether the parent lacks
   crdt::ColumnGroups groups;  // columns of one CHECK or of one composite foreign key
+  std::map<std::string, std::string> generated_from;  // expressions of generated columns, by lower_name()
   // Must rows that are written or leave be told of (sqlite/visibility.h)?
   bool refers_or_is_referred() const { return !parents.empty() || !children.empty(); }
 };

@@ -44,6 +44,20 @@ Result<std::optional<int64_t>> older_format(Context& ctx) {
   return std::optional<int64_t>();
 }
 
+// Without a journal SQLite takes nothing back, and what has failed half-way stays. Asked each time, as the application
+// may change it between any two calls.
+Status check_journal(Context& ctx) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("PRAGMA main.journal_mode"));
+  Use use(*s);
+  REJOIN_ASSIGN(const bool row, s->step("reading the journal mode"));
+  if (!row || s->text(0) != "off") return {};
+  return fail(
+      Code::unsupported,
+      "this connection has PRAGMA journal_mode=OFF, with which SQLite can take nothing back that fails half-way; "
+      "nothing was changed. Set another mode outside of a transaction (PRAGMA journal_mode=MEMORY, DELETE or "
+      "WAL) and call again");
+}
+
 }  // namespace
 
 Result<Work> Work::write(Context& ctx, bool create) {
@@ -53,9 +67,10 @@ Result<Work> Work::write(Context& ctx, bool create) {
   REJOIN_ASSIGN(Transaction t, Transaction::begin(ctx.db, Transaction::Kind::write));
   Work work(ctx, std::move(t));
   REJOIN_ASSIGN(bool layout, has_layout(ctx));
+  if (!layout && !create)
+    return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
+  REJOIN_TRY(check_journal(ctx));
   if (!layout) {
-    if (!create)
-      return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
     REJOIN_TRY(work.guard());
     REJOIN_TRY(create_layout(ctx));
     ctx.forget();
@@ -143,6 +158,7 @@ Status Work::load(bool writing) {
     return fail(Code::corrupt, "rejoin_state names a site that rejoin_site does not have; the metadata was damaged");
   REJOIN_TRY(refresh_catalog(c));
   if (writing) {
+    REJOIN_TRY(leave_triggers_out());
     REJOIN_TRY(adopt_schema_changes(*this));
     int64_t file = file_identity(c.db);
     if (file != state.file) {
@@ -151,6 +167,14 @@ Status Work::load(bool writing) {
     }
   }
   return {};
+}
+
+Status Work::leave_triggers_out() {
+  Context& c = *ctx_;
+  if (c.rollback_triggers.empty() || c.altering) return {};
+  for (const uint64_t id : c.rollback_triggers)
+    if (const Table* t = c.catalog.find(id)) REJOIN_TRY(left_out_.take(t->name));
+  return left_out_.any() ? refresh_catalog(c) : Status();
 }
 
 Work::~Work() {
@@ -176,6 +200,7 @@ Status Work::save() {
 
 Status Work::commit() {
   REJOIN_TRY(save());
+  REJOIN_TRY(left_out_.put_back());
   bool savepoint = transaction_.is_savepoint();
   REJOIN_TRY(transaction_.commit());
   open_ = false;

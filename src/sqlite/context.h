@@ -15,6 +15,7 @@
 #include "sqlite/catalog.h"
 #include "sqlite/close_hook.h"
 #include "sqlite/sql.h"
+#include "sqlite/temporary_triggers.h"
 
 namespace rejoin::sqlite {
 
@@ -82,6 +83,7 @@ class Work {
   Work(Work&& o) noexcept
       : ctx_(o.ctx_),
         transaction_(std::move(o.transaction_)),
+        left_out_(std::move(o.left_out_)),
         state(o.state),
         saved_(o.saved_),
         open_(std::exchange(o.open_, false)) {}
@@ -96,10 +98,12 @@ class Work {
   bool is_savepoint() const { return transaction_.is_savepoint(); }
 
  private:
-  Work(Context& ctx, Transaction transaction) : ctx_(&ctx), transaction_(std::move(transaction)) {}
+  Work(Context& ctx, Transaction transaction) : ctx_(&ctx), transaction_(std::move(transaction)), left_out_(ctx.db) {}
   Status load(bool writing);
+  Status leave_triggers_out();
   Context* ctx_;
   Transaction transaction_;
+  TemporaryTriggers left_out_;  // on tables whose triggers rolled back a merge
 
  public:
   State state;

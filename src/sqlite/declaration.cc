@@ -190,14 +190,16 @@ bool fires_on_delete(std::string_view create_trigger) {
   return false;
 }
 
-std::string of_row(std::string_view expression, const std::set<std::string>& names, std::string_view row) {
+std::string of_row(std::string_view expression, const std::set<std::string>& names, std::string_view row,
+                   const std::map<std::string, std::string>& instead) {
   std::string out;
   size_t copied = 0;
   const std::vector<Word> words = words_of(expression);
   for (size_t i = 0; i < words.size(); ++i) {
     if (!names_a_column(expression, words, i) || !names.contains(words[i].name)) continue;
     out += expression.substr(copied, words[i].from - copied);
-    out += std::string(row) + "." + quote(words[i].name);
+    const auto other = instead.find(words[i].name);
+    out += other != instead.end() ? other->second : std::string(row) + "." + quote(words[i].name);
     copied = words[i].to;
   }
   return out + std::string(expression.substr(copied));

@@ -29,7 +29,8 @@ std::set<std::string> names_in(std::string_view expression);
 std::set<std::string> all_names(std::string_view sql);
 // Does a CREATE TRIGGER make one that deletions fire?
 bool fires_on_delete(std::string_view create_trigger);
-// The expression with the columns in `names` (lower_name) written as `row`."name".
-std::string of_row(std::string_view expression, const std::set<std::string>& names, std::string_view row);
+// The expression with the columns in `names` (lower_name) written as `row`."name", those in `instead` as it says.
+std::string of_row(std::string_view expression, const std::set<std::string>& names, std::string_view row,
+                   const std::map<std::string, std::string>& instead = {});
 
 }  // namespace rejoin::sqlite

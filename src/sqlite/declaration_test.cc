@@ -34,6 +34,7 @@ TEST(Declaration, ATablesChecksAndGeneratedColumns) {
 TEST(Declaration, AnExpressionOfAnotherRow) {
   EXPECT_EQ(of_row("lower(Mail) || 'mail' || \"Mail\" || mail2 COLLATE mail", {"mail"}, "NEW"),
             "lower(NEW.\"mail\") || 'mail' || NEW.\"mail\" || mail2 COLLATE mail");
+  EXPECT_EQ(of_row("A + b", {"a", "b"}, "NEW", {{"b", "ifnull(NEW.b, 0)"}}), "NEW.\"a\" + ifnull(NEW.b, 0)");
 }
 
 }  // namespace

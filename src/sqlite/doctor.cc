@@ -1,6 +1,7 @@
 #include "crdt/key.h"
 #include "crdt/print.h"
 #include "sqlite/compact.h"
+#include "sqlite/ended.h"
 #include "sqlite/explain.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/track.h"
@@ -98,18 +99,57 @@ Status check_table(Context& ctx, Table& table, Findings& findings) {
   return {};
 }
 
+// SQLite's own check of the file, or of one table.
+Status check_integrity(Context& ctx, const std::string& table, Findings& findings) {
+  REJOIN_ASSIGN(Statement check, prepare(ctx.db, "PRAGMA main.integrity_check" +
+                                                     (table.empty() ? std::string() : "(" + quote(table) + ")")));
+  for (;;) {
+    REJOIN_ASSIGN(bool row, check.step());
+    if (!row) return {};
+    if (check.text(0) != "ok") findings.add("sqlite", "", "", std::string(check.text(0)));
+  }
+}
+
+// What this connection lacks, a function or a collation of the application's, says nothing about the file.
+void leave_unchecked(const std::string& table, const Error& why, Findings& findings) {
+  findings.add("unchecked", table, "",
+               "it could not be looked at here (" + why.message +
+                   "); call rejoin_doctor() in the application, which has what it uses");
+}
+
+Status check_file(Context& ctx, Findings& findings) {
+  Findings whole = findings;
+  const Status checked = check_integrity(ctx, "", whole);
+  if (checked.ok() || checked.error().code != Code::internal) {
+    findings = std::move(whole);
+    return checked;
+  }
+  // The table that it stops at is not named: the others are checked one by one.
+  std::vector<std::string> tables;
+  {
+    REJOIN_ASSIGN(
+        Statement names,
+        prepare(ctx.db, "SELECT name FROM main.sqlite_schema WHERE type='table' AND rootpage>0 ORDER BY name"));
+    for (;;) {
+      REJOIN_ASSIGN(const bool row, names.step());
+      if (!row) break;
+      tables.emplace_back(names.text(0));
+    }
+  }
+  for (const std::string& table : tables) {
+    const Status one = check_integrity(ctx, table, findings);
+    if (one.ok()) continue;
+    if (one.error().code != Code::internal) return one;
+    leave_unchecked(table, one.error(), findings);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::string> doctor(Context& ctx) {
   Findings findings;
-  {
-    REJOIN_ASSIGN(Statement check, prepare(ctx.db, "PRAGMA main.integrity_check"));
-    for (;;) {
-      REJOIN_ASSIGN(bool row, check.step());
-      if (!row) break;
-      if (check.text(0) != "ok") findings.add("sqlite", "", "", std::string(check.text(0)));
-    }
-  }
+  REJOIN_TRY(check_file(ctx, findings));
   {
     // Without these nothing can be folded, and nothing else be told.
     const size_t before = findings.count;
@@ -119,7 +159,14 @@ Result<std::string> doctor(Context& ctx) {
     if (findings.count > before) return "[" + findings.json + "]";
   }
   REJOIN_ASSIGN(Work work, begin_look(ctx, Freshness::of_now));
-  for (const auto& table : ctx.catalog.tables) REJOIN_TRY(check_table(ctx, *table, findings));
+  for (const auto& table : ctx.catalog.tables) {
+    const Status checked = check_table(ctx, *table, findings);
+    if (checked.ok()) continue;
+    if (checked.error().code != Code::internal) return checked.error();
+    leave_unchecked(table->name, checked.error(), findings);
+  }
+  REJOIN_ASSIGN(const std::vector<EndedTable> ended, ended_tables(ctx));
+  for (const EndedTable& table : ended) findings.add("not_synced", table.name, "", table.message);
   REJOIN_TRY(work.commit());
   if (findings.count > kMostFindings)
     findings.json += ",{\"kind\":\"more\",\"table\":\"\",\"message\":\"" +

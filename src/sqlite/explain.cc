@@ -128,7 +128,8 @@ Result<std::string> explain(Context& ctx, const std::string& name, const std::ve
   out += "}";
   row.reset();
   {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT reason FROM main.rejoin_aside WHERE table_name=?1 AND k=?2"));
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT reason FROM main.rejoin_aside WHERE table_name=?1 AND k=?2 AND due IS NOT -1"));
     Use use(*s);
     s->bind_text(1, table->name);
     s->bind_blob(2, key);

@@ -22,10 +22,16 @@ void result_text(sqlite3_context* c, std::string_view text) {
 }
 
 void result_error(sqlite3_context* c, const char* function, const Error& e) {
-  std::string message = std::string(function) + ": " + e.message + " [" + std::string(code_name(e.code)) + "]";
+  std::string message = std::string(function) + ": " + e.message;
+  if (e.code == Code::interrupted)
+    message += sqlite3_get_autocommit(sqlite3_context_db_handle(c))
+                   ? "; the transaction that it ran in was rolled back as a whole, also one of yours"
+                   : "; it has changed nothing, and your transaction goes on";
+  message += " [" + std::string(code_name(e.code)) + "]";
   sqlite3_result_error(c, message.data(), static_cast<int>(message.size()));
-  // Keeps the message: hosts retry on this code.
+  // Keeps the message: hosts retry on this code, or know the other for their own doing.
   if (e.code == Code::busy) sqlite3_result_error_code(c, SQLITE_BUSY);
+  if (e.code == Code::interrupted) sqlite3_result_error_code(c, SQLITE_INTERRUPT);
 }
 
 // Runs `body` so that no C++ exception reaches SQLite.

@@ -1,11 +1,12 @@
 #include "sqlite/key_before.h"
 
 #include <algorithm>
-#include <map>
 
 #include "codec/row_frame.h"
 #include "crdt/key.h"
 #include "sqlite/key_reader.h"
+#include "sqlite/parked.h"
+#include "sqlite/purge.h"
 #include "sqlite/row_state.h"
 
 namespace rejoin::sqlite {
@@ -56,13 +57,13 @@ Result<KeyBefore> KeyBefore::load(Context& ctx, const Table& table) {
   return out;
 }
 
-bool KeyBefore::names(const std::vector<std::string>& key) const {
-  return told() && std::equal(key.begin(), key.end(), columns_.begin(), columns_.end(),
-                              [](const auto& a, const auto& b) { return same_name(a, b); });
+bool KeyBefore::is(const std::vector<std::string>& key) const {
+  return places_ && std::equal(key.begin(), key.end(), columns_.begin(), columns_.end(),
+                               [](const auto& a, const auto& b) { return same_name(a, b); });
 }
 
 Result<bool> KeyBefore::waits() const {
-  if (!told()) return false;
+  if (!places_) return false;
   for (const std::string& name : names_) {
     REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT 1 FROM main.rejoin_aside INDEXED BY rejoin_parked_key WHERE "
                                                  "table_name=?1 AND due IS NULL AND frame IS NOT NULL LIMIT 1"));
@@ -74,8 +75,8 @@ Result<bool> KeyBefore::waits() const {
   return false;
 }
 
-Result<std::vector<Bytes>> KeyBefore::waiting() const {
-  std::vector<Bytes> out;
+Result<std::set<Bytes>> KeyBefore::waiting() const {
+  std::set<Bytes> out;
   for (const std::string& name : names_) {
     REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT k FROM main.rejoin_aside INDEXED BY rejoin_parked_key WHERE "
                                                  "table_name=?1 AND due IS NULL AND frame IS NOT NULL"));
@@ -84,7 +85,7 @@ Result<std::vector<Bytes>> KeyBefore::waiting() const {
     for (;;) {
       REJOIN_ASSIGN(const bool row, s->step("reading what waits under a former key"));
       if (!row) break;
-      out.emplace_back(s->blob(0));
+      out.emplace(s->blob(0));
     }
   }
   return out;
@@ -145,10 +146,8 @@ Result<std::vector<std::pair<Bytes, Bytes>>> KeyBefore::find(const std::set<Byte
   }
 }
 
-// `key`: of the row that had the former key; nothing: no row did.
-Result<bool> KeyBefore::answers(const codec::OneRow& told, const std::optional<Bytes>& key) const {
-  if (!key) return !told.record.live.bottom() && !told.record.alive;
-  REJOIN_ASSIGN(const RowState state, read_row_state(*ctx_, *table_, *key));
+Result<bool> KeyBefore::answers(const codec::OneRow& told, BytesView key) const {
+  REJOIN_ASSIGN(const RowState state, read_row_state(*ctx_, *table_, key));
   if (!state.known) return false;
   const auto known = [&](crdt::Stamp stamp, crdt::Stamp here) {
     return stamp.bottom() || (!here.bottom() && crdt::compare(stamp, here, ctx_->sites) <= 0);
@@ -156,7 +155,7 @@ Result<bool> KeyBefore::answers(const codec::OneRow& told, const std::optional<B
   if (!known(told.record.live, state.record.live) || !known(told.record.birth, state.record.birth)) return false;
   std::vector<crdt::ValueRef> key_values;
   Bytes scratch;
-  if (!crdt::decode_key(*key, table_->key.size(), key_values, scratch)) return false;
+  if (!crdt::decode_key(key, table_->key.size(), key_values, scratch)) return false;
   const std::vector<uint32_t> columns = column_map(*table_, told.table);
   bool all = true;
   for (const crdt::CellGroup& group : told.record.groups)
@@ -166,6 +165,11 @@ Result<bool> KeyBefore::answers(const codec::OneRow& told, const std::optional<B
         all = all && (known(group.stamp, here) || known(group.stamp, state.record.birth));
         return;
       }
+      // Of a column that was dropped it says nothing any more.
+      for (const FormerName& f : table_->former)
+        if (f.column >= 0 && !table_->columns[static_cast<size_t>(f.column)].present &&
+            same_name(f.name, told.table.columns[c]))
+          return;
       // A column of the new key is no register: it says nothing new only if it has the value that the key has.
       bool same = false;
       const auto value = told.values.find(c);
@@ -177,42 +181,7 @@ Result<bool> KeyBefore::answers(const codec::OneRow& told, const std::optional<B
   return all;
 }
 
-Result<std::set<Bytes>> KeyBefore::answered(const codec::ChangesetReader& reader, size_t block,
-                                            const std::vector<uint32_t>& sites) const {
-  const codec::BlockInfo& info = reader.blocks()[block];
-  codec::OneRow told;
-  told.table = reader.tables()[info.table];
-  std::vector<uint32_t> columns(told.table.columns.size());
-  for (uint32_t i = 0; i < columns.size(); ++i) columns[i] = i;
-  std::set<Bytes> out;
-  codec::BlockCursor keys = reader.rows(block, sites, columns);
-  while (keys.next()) out.emplace(keys.key());
-  REJOIN_ASSIGN(auto found, find(out));
-  std::multimap<Bytes, Bytes> rows;
-  for (auto& [former_key, key] : found) rows.emplace(std::move(former_key), std::move(key));
-
-  codec::BlockCursor cursor = reader.rows(block, sites, columns);
-  while (cursor.next()) {
-    told.key = cursor.key();
-    told.record = cursor.record();
-    told.values.clear();
-    for (size_t i = 0; i < info.columns.size(); ++i)
-      told.values[info.columns[i]] = crdt::OwnedValue::of(cursor.values()[i]);
-    bool known = false;
-    const auto [first, last] = rows.equal_range(told.key);
-    for (auto at = first; at != last && !known; ++at) {
-      REJOIN_ASSIGN(known, answers(told, at->second));
-    }
-    if (first == last) {
-      REJOIN_ASSIGN(known, answers(told, {}));
-    }
-    if (!known) out.erase(told.key);
-  }
-  return out;
-}
-
-Result<uint64_t> KeyBefore::drop_of(const std::string& name, BytesView former_key,
-                                    const std::optional<Bytes>& key) const {
+Result<uint64_t> KeyBefore::settle_one(const std::string& name, BytesView former_key, BytesView key) const {
   std::vector<int64_t> known;
   {
     REJOIN_ASSIGN(Statement * s, ctx_->statement("SELECT id, frame FROM main.rejoin_aside INDEXED BY "
@@ -229,67 +198,62 @@ Result<uint64_t> KeyBefore::drop_of(const std::string& name, BytesView former_ke
       if (!reader.ok()) continue;  // damaged on disk: it stays, and stops nothing else
       REJOIN_ASSIGN(const std::vector<uint32_t> sites, site_map(*ctx_, *reader));
       auto told = codec::read_row_frame(*reader, sites);
-      if (!told.ok() || !*told || !names((*told)->table.key)) continue;
+      if (!told.ok() || !*told) continue;
+      if (!is((*told)->table.key)) continue;
       REJOIN_ASSIGN(const bool answered, answers(**told, key));
       if (answered) known.push_back(s->integer(0));
     }
   }
   for (const int64_t id : known) {
-    REJOIN_ASSIGN(Statement * s, ctx_->statement("DELETE FROM main.rejoin_aside WHERE id=?1"));
+    REJOIN_ASSIGN(Statement * s, ctx_->statement("UPDATE main.rejoin_aside SET due=?2, since=?3 WHERE id=?1"));
     Use use(*s);
     s->bind(1, id);
-    REJOIN_TRY(s->run("dropping what has come with the new key"));
+    s->bind(2, kAnswered);
+    s->bind(3, ctx_->clock.now_ms());
+    REJOIN_TRY(s->run("settling what has come with the new key"));
   }
   return known.size();
 }
 
-Result<uint64_t> KeyBefore::drop(BytesView former_key, const std::optional<Bytes>& key) const {
-  uint64_t dropped = 0;
-  for (const std::string& name : names_) {
-    REJOIN_ASSIGN(const uint64_t went, drop_of(name, former_key, key));
-    dropped += went;
-  }
-  return dropped;
-}
-
-Result<uint64_t> KeyBefore::drop_answered(const std::vector<Bytes>& keys) const {
-  uint64_t dropped = 0;
+Status KeyBefore::settle(const std::vector<Bytes>& keys) const {
   for (const Bytes& key : keys) {
     REJOIN_ASSIGN(const std::optional<Bytes> old, former(key));
     if (!old) continue;
-    REJOIN_ASSIGN(const uint64_t went, drop(*old, key));
-    dropped += went;
+    for (const std::string& name : names_) REJOIN_TRY(settle_one(name, *old, key));
   }
-  return dropped;
+  return {};
 }
 
-Result<uint64_t> KeyBefore::drop_answered() const {
-  REJOIN_ASSIGN(const std::vector<Bytes> listed, waiting());
-  std::set<Bytes> left(listed.begin(), listed.end());
-  uint64_t dropped = 0;
-  REJOIN_ASSIGN(const auto found, find(left));
-  for (const auto& [former_key, key] : found) {
-    REJOIN_ASSIGN(const uint64_t went, drop(former_key, key));
-    dropped += went;
-    left.erase(former_key);
-  }
-  for (const Bytes& former_key : left) {
-    REJOIN_ASSIGN(const uint64_t went, drop(former_key, {}));
-    dropped += went;
-  }
-  return dropped;
+Result<uint64_t> KeyBefore::settle_former(const std::set<Bytes>& former_keys) const {
+  uint64_t settled = 0;
+  REJOIN_ASSIGN(const auto found, find(former_keys));
+  for (const auto& [former_key, key] : found)
+    for (const std::string& name : names_) {
+      REJOIN_ASSIGN(const uint64_t some, settle_one(name, former_key, key));
+      settled += some;
+    }
+  return settled;
 }
 
-Result<int64_t> drop_all_answered(Context& ctx) {
-  int64_t dropped = 0;
+Status KeyBefore::settle_all() const {
+  REJOIN_ASSIGN(const std::set<Bytes> listed, waiting());
+  REJOIN_TRY(settle_former(listed));
+  return {};
+}
+
+Status settle_former_keys(Context& ctx) {
   for (const auto& table : ctx.catalog.tables) {
     REJOIN_ASSIGN(const KeyBefore former, KeyBefore::load(ctx, *table));
     REJOIN_ASSIGN(const bool waits, former.waits());
-    if (!waits) continue;
-    REJOIN_ASSIGN(const uint64_t went, former.drop_answered());
-    dropped += static_cast<int64_t>(went);
+    if (waits) REJOIN_TRY(former.settle_all());
   }
-  return dropped;
+  REJOIN_ASSIGN(const int64_t keep, keep_ms(ctx));
+  REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_aside INDEXED BY rejoin_parked_due WHERE due=?1 "
+                                             "AND since<?2"));
+  Use use(*s);
+  s->bind(1, kAnswered);
+  s->bind(2, ctx.clock.now_ms() - keep);
+  return s->run("forgetting what came under a former key");
 }
 
 }  // namespace rejoin::sqlite

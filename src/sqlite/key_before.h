@@ -1,18 +1,18 @@
-// What comes under the key that a table had before. What it says may have come with the new key too, from whoever wrote
-// it and has made the same change: then it need not wait.
+// What comes under the key that a table had before. What it says may come with the new key too, from whoever wrote it
+// and has made the same change: then it need not wait any more.
 #pragma once
 
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sqlite/context.h"
 
 namespace rejoin::codec {
-class ChangesetReader;
 struct OneRow;
-}  // namespace rejoin::codec
+}
 
 namespace rejoin::sqlite {
 
@@ -23,24 +23,20 @@ inline constexpr int64_t kKeyBefore = -1'000'001;
 Status note_key_before(Context& ctx, uint64_t table, const std::vector<std::string>& names);
 
 // A row answers what is told of it under the former key if it has the columns of that key and knows all of it, as late
-// or later. The deletion of a row that is not here is answered, too: a new key forgets deletions.
+// or later. A deletion without a row is answered by nobody: it waits, and is passed on.
 class KeyBefore {
  public:
   static Result<KeyBefore> load(Context& ctx, const Table& table);
 
-  // Can anything be told? Not if the table always had this key, or lost columns of the former one.
-  bool told() const { return places_.has_value(); }
-  bool names(const std::vector<std::string>& key) const;
-  // Does anything wait under that key?
+  // May anything wait under that key? No if the table always had this one, or lost columns of the former one.
   Result<bool> waits() const;
-
-  // Which of a block's rows, by their keys, are answered. Reads the keys of the table once.
-  Result<std::set<Bytes>> answered(const codec::ChangesetReader& reader, size_t block,
-                                   const std::vector<uint32_t>& sites) const;
-  // Drops what waits and is answered by these rows. Returns how many entries went.
-  Result<uint64_t> drop_answered(const std::vector<Bytes>& keys) const;
-  // The same with all rows. Reads the keys of the table once.
-  Result<uint64_t> drop_answered() const;
+  bool is(const std::vector<std::string>& key) const;
+  // Ends the waiting of what these rows answer.
+  Status settle(const std::vector<Bytes>& keys) const;
+  // Ends the waiting of what waits under these former keys, or any, and is answered. Reads the keys of the table once.
+  // Returns how many entries that were.
+  Result<uint64_t> settle_former(const std::set<Bytes>& former_keys) const;
+  Status settle_all() const;
 
  private:
   // One column of the key of before, as the table has it now.
@@ -50,11 +46,10 @@ class KeyBefore {
   };
   KeyBefore(Context& ctx, const Table& table);
   Result<std::optional<Bytes>> former(BytesView key) const;
-  Result<std::vector<Bytes>> waiting() const;
+  Result<std::set<Bytes>> waiting() const;
   Result<std::vector<std::pair<Bytes, Bytes>>> find(const std::set<Bytes>& former_keys) const;
-  Result<bool> answers(const codec::OneRow& told, const std::optional<Bytes>& key) const;
-  Result<uint64_t> drop(BytesView former_key, const std::optional<Bytes>& key) const;
-  Result<uint64_t> drop_of(const std::string& name, BytesView former_key, const std::optional<Bytes>& key) const;
+  Result<bool> answers(const codec::OneRow& told, BytesView key) const;
+  Result<uint64_t> settle_one(const std::string& name, BytesView former_key, BytesView key) const;
 
   Context* ctx_;
   const Table* table_;
@@ -63,8 +58,8 @@ class KeyBefore {
   std::optional<std::vector<Place>> places_;
 };
 
-// Of every table: what waits under its former key and was answered by a write of this file's own. Returns how many
-// entries of rejoin_parked went.
-Result<int64_t> drop_all_answered(Context& ctx);
+// Of every table: what waits under its former key and was answered by a write of this file's own. Forgets what was
+// answered longer ago than deletions are kept.
+Status settle_former_keys(Context& ctx);
 
 }  // namespace rejoin::sqlite

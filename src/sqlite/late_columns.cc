@@ -11,8 +11,6 @@
 namespace rejoin::sqlite {
 namespace {
 
-constexpr crdt::Hlc kAboveDefaults = 2;  // ticks above the birth
-
 struct LateRow {
   const Table* table;
   Bytes key, versions, told;

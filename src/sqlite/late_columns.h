@@ -7,6 +7,9 @@
 
 namespace rejoin::sqlite {
 
+// Ticks above a row's birth: above what PostgreSQL fills in.
+inline constexpr crdt::Hlc kAboveDefaults = 2;
+
 // The columns of listed rows that the server did not take, as far as they were written here with their row, are written
 // once more: with the same values, two ticks above the birth. Any later write still wins. Everything must have been
 // folded; before news that the server sent with its new columns.

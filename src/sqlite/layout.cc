@@ -1,6 +1,7 @@
 #include "sqlite/layout.h"
 
 #include "sqlite/context.h"
+#include "sqlite/side_alter.h"
 
 namespace rejoin::sqlite {
 
@@ -51,21 +52,6 @@ CREATE TABLE main.rejoin_contract(fingerprint TEXT PRIMARY KEY, json TEXT NOT NU
   return state.run("creating the state row");
 }
 
-namespace {
-
-// In the legacy way: the other one refuses where a view of the application's is out of order. Nothing is dropped, for
-// that fails while a statement reads.
-Status rename_parked(sqlite3* db) {
-  int legacy = 0;
-  sqlite3_db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, -1, &legacy);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1, nullptr);
-  Status renamed = exec(db, "ALTER TABLE main.rejoin_parked RENAME TO rejoin_aside");
-  sqlite3_db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, legacy, nullptr);
-  return renamed;
-}
-
-}  // namespace
-
 Status upgrade_layout(Context& ctx, int64_t from) {
   // Format 2: what a server told about refused rows, rows that were discarded, rows that are to leave.
   if (from < 2)
@@ -100,7 +86,8 @@ CREATE INDEX main.rejoin_parked_due ON rejoin_parked(due) WHERE due IS NOT NULL;
 CREATE INDEX main.rejoin_parked_hidden ON rejoin_parked(table_name, k) WHERE frame IS NULL;
 )sql"));
   // Format 5: rejoin_parked is a virtual table, which shows columns and values of what is kept aside.
-  if (from < 5) REJOIN_TRY(rename_parked(ctx.db));
+  // Nothing is dropped for it: that fails while a statement reads.
+  if (from < 5) REJOIN_TRY(alter_side_table(ctx.db, "ALTER TABLE main.rejoin_parked RENAME TO rejoin_aside"));
   return exec(ctx.db, "UPDATE main.rejoin_state SET format=" + std::to_string(kFormat));
 }
 

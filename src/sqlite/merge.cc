@@ -1,7 +1,6 @@
 #include "sqlite/merge.h"
 
 #include <algorithm>
-#include <set>
 
 #include "codec/merged_list.h"
 #include "crdt/admission.h"
@@ -16,6 +15,7 @@
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/rejections.h"
+#include "sqlite/retyped.h"
 #include "sqlite/row_state.h"
 #include "sync/chain.h"
 
@@ -141,7 +141,7 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   if (pass > 0) outcome_.rows_seen = seen;
   b.stored->reset();
   touch(*table);
-  REJOIN_TRY(former.drop_answered(keys));
+  REJOIN_TRY(former.settle(keys));
   return {};
 }
 
@@ -321,6 +321,7 @@ Status Merge::follow(Block& b) {
 // What a row's join means for the application's table and for the shadow table.
 Status Merge::write(Block& b, bool was_visible, bool was_known) {
   REJOIN_TRY(enforcement_.begin(b.table));
+  if (b.table.triggers_leave) b.stored->reset();  // which ends when a refused write is taken back
   const bool show_it = b.mine.alive && !b.mine.hidden;
   const bool related = b.table.constraints.refers_or_is_referred();
   // A stand-in gives way; it comes back when all is settled.
@@ -378,11 +379,11 @@ Status Merge::show(Block& b, bool from_shadow) {
     b.row.values[c] = b.kept[c].ref();
   }
   if (shadowed) b.shadow->reset();
-  bool altered = false;
-  b.join.won.each(
-      [&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
-  std::string reason = "the table would store another value than it was sent (column types differ)";
-  if (!altered) {
+  crdt::ColumnSet written;
+  for (const crdt::CellGroup& g : b.mine.groups) written |= g.columns;
+  written &= b.present;
+  std::string reason = kTypesDiffer;
+  if (fit_columns(b.table, written, b.row.values, b.kept)) {
     REJOIN_ASSIGN(Wrote wrote, b.base.insert(b.row));
     if (wrote == Wrote::done) {
       if (shadowed) {
@@ -409,11 +410,7 @@ Status Merge::change(Block& b) {
     b.row.values[c] = b.table.columns[c].default_value.ref();
   });
   if (columns.empty()) return {};
-  std::string reason;
-  bool altered = false;
-  b.join.won.each(
-      [&](uint32_t c) { altered |= BaseWriter::altered_by_affinity(b.row.values[c], b.table.columns[c].affinity); });
-  if (altered) return hide(b, columns, "the table would store another value than it was sent (column types differ)");
+  if (!fit_columns(b.table, b.join.won, b.row.values, b.kept)) return hide(b, columns, kTypesDiffer);
 
   REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
   if (wrote != Wrote::done) return hide(b, columns, b.base.reason());
@@ -532,12 +529,10 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
   std::vector<uint32_t> identity(wire.columns.size());
   for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
   codec::BlockCursor raw = reader.rows(index, site_map_, identity);
-  std::set<Bytes> answered;
+  std::set<Bytes>* former = nullptr;
   if (const Table* table = ctx_.catalog.find_named(wire.name); table && !options_.refuse_unknown) {
-    REJOIN_ASSIGN(const KeyBefore former, KeyBefore::load(ctx_, *table));
-    if (former.names(wire.key)) {
-      REJOIN_ASSIGN(answered, former.answered(reader, index, site_map_));
-    }
+    REJOIN_ASSIGN(const KeyBefore before, KeyBefore::load(ctx_, *table));
+    if (before.is(wire.key)) former = &former_keys_[table->id];
   }
   while (raw.next()) {
     ++outcome_.rows_seen;
@@ -552,19 +547,33 @@ Status Merge::unknown_table(const codec::ChangesetReader& reader, size_t index) 
       outcome_.refused.push_back(std::move(row));
       continue;
     }
-    if (answered.contains(Bytes(raw.key()))) continue;
     ++outcome_.rows_parked;
+    const int64_t changes = sqlite3_total_changes(ctx_.db);
     REJOIN_TRY(park_raw(
         ctx_, reader, info, raw,
         "this database does not track a table \"" + wire.name + "\" with that key; it will be merged when it does", 0,
         options_.announced));
+    if (former && sqlite3_total_changes(ctx_.db) > changes) former->emplace(raw.key());
   }
   return raw.ok() ? Status()
                   : fail(Code::corrupt,
                          "the changeset's rows of table \"" + wire.name + "\" are damaged; nothing was merged");
 }
 
+Status Merge::settle_former() {
+  for (const auto& [id, keys] : former_keys_) {
+    const Table* table = ctx_.catalog.find(id);
+    if (!table || keys.empty()) continue;
+    REJOIN_ASSIGN(const KeyBefore before, KeyBefore::load(ctx_, *table));
+    REJOIN_ASSIGN(const uint64_t settled, before.settle_former(keys));
+    outcome_.rows_parked -= std::min(settled, outcome_.rows_parked);
+  }
+  former_keys_.clear();
+  return {};
+}
+
 Status Merge::finish() {
+  REJOIN_TRY(settle_former());
   REJOIN_ASSIGN(Visibility::Settled settled, visibility_.settle(touched_tables_));
   outcome_.rows_parked += settled.hidden;
   outcome_.rows_parked -= std::min(settled.shown, outcome_.rows_parked);

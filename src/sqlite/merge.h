@@ -1,6 +1,9 @@
 // Merging: rows of a frame are joined with the records, written once each, recorded and put into the feed.
 #pragma once
 
+#include <map>
+#include <set>
+
 #include "codec/changeset.h"
 #include "sqlite/base_writer.h"
 #include "sqlite/context.h"
@@ -46,6 +49,7 @@ class Merge {
   Status flush(Block& b);
   Status refuse(Block& b, Code code, const std::string& reason);
   Status park(Block& b, const std::string& reason, int64_t due_ms);
+  Status settle_former();
 
   Work& work_;
   Context& ctx_;
@@ -64,7 +68,8 @@ class Merge {
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false;
-  bool came_known_ = false;  // a row that might have been a forgotten one
+  std::map<uint64_t, std::set<Bytes>> former_keys_;  // by table: rows that came under the key it had before
+  bool came_known_ = false;                          // a row that might have been a forgotten one
 };
 
 }  // namespace rejoin::sqlite

@@ -46,8 +46,10 @@ struct Waiting {
 
 // Joins what waits of the row already, for the same cause, with the frame.
 Result<Waiting> join_waiting(Context& ctx, const std::string& table, BytesView key, int64_t due_ms, Bytes& frame) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT id, frame FROM main.rejoin_aside INDEXED BY rejoin_parked_key "
-                                             "WHERE table_name=?1 AND k=?2 AND due IS ?3 AND frame IS NOT NULL"));
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("SELECT id, frame FROM main.rejoin_aside INDEXED BY rejoin_parked_key "
+                              "WHERE table_name=?1 AND k=?2 AND (due IS ?3 OR ?3 IS NULL AND due=-1) AND frame IS NOT "
+                              "NULL"));
   Use use(*s);
   s->bind_text(1, table);
   s->bind_blob(2, key);
@@ -68,7 +70,9 @@ Result<Waiting> join_waiting(Context& ctx, const std::string& table, BytesView k
 }
 
 Status replace_parked(Context& ctx, int64_t id, const std::string& reason, BytesView frame) {
-  REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_aside SET reason=?2, frame=?3 WHERE id=?1"));
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("UPDATE main.rejoin_aside SET reason=?2, frame=?3, due=nullif(due, -1) WHERE "
+                              "id=?1"));
   Use use(*s);
   s->bind(1, id);
   s->bind_text(2, reason);
@@ -189,7 +193,7 @@ Status replay_due(Work& work) {
   std::vector<int64_t> ids;
   {
     REJOIN_ASSIGN(Statement * s, work.ctx().statement("SELECT id FROM main.rejoin_aside INDEXED BY rejoin_parked_due "
-                                                      "WHERE due<=?1 ORDER BY id"));
+                                                      "WHERE due BETWEEN 0 AND ?1 ORDER BY id"));
     Use use(*s);
     s->bind(1, work.ctx().clock.now_ms());
     for (;;) {

@@ -147,7 +147,7 @@ Status first_line(ParkedCursor& c, sqlite3_value* table) {
   REJOIN_ASSIGN(
       c.lines,
       prepare(c.db, std::string("SELECT id, table_name, key, reason, since, k, frame FROM main.rejoin_aside ") +
-                        (table ? "WHERE table_name=?1 " : "") + "ORDER BY id"));
+                        "WHERE due IS NOT -1 " + (table ? "AND table_name=?1 " : "") + "ORDER BY id"));
   if (table) sqlite3_bind_value(c.lines.get(), 1, table);
   return next_line(c);
 }

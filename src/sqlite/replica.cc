@@ -84,10 +84,11 @@ Result<crdt::SiteId> Replica::site() {
 Result<int64_t> Replica::seq() {
   REJOIN_ASSIGN(bool layout, has_layout(impl_->ctx));
   if (!layout) return int64_t{0};
-  // Folded if it may be, so that the position lies between two batches. A fold that failed is told.
+  // Folded if it may be, so that the position lies between two batches. A fold that failed, or was stopped, is told.
   if (auto work = begin_export(impl_->ctx); work.ok()) {
     REJOIN_TRY(work->commit());
-  } else if (const Code code = work.error().code; code == Code::disk || code == Code::overloaded) {
+  } else if (const Code code = work.error().code;
+             code == Code::disk || code == Code::overloaded || code == Code::interrupted) {
     return std::move(work).error();
   }
   REJOIN_ASSIGN(auto tail, query_int(impl_->ctx.db, "SELECT max(seq) FROM main.rejoin_log"));

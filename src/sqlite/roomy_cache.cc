@@ -23,9 +23,10 @@ RoomyCache::RoomyCache(sqlite3* db) : db_(db) {
 
 RoomyCache::~RoomyCache() {
   if (!before_) return;
-  // No string: a destructor must not run out of memory.
+  // No string: a destructor must not run out of memory. No blank: an interrupted connection compiles it (roll_back()),
+  // which is when SQLite sets it.
   char sql[64];
-  sqlite3_snprintf(sizeof sql, sql, "PRAGMA main.cache_size=%lld", static_cast<long long>(before_));
+  sqlite3_snprintf(sizeof sql, sql, "PRAGMA\"main\".cache_size=%lld;", static_cast<long long>(before_));
   sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
 }
 

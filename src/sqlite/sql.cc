@@ -119,6 +119,17 @@ std::string quote_text(std::string_view text) {
   return out + '\'';
 }
 
+// sqlite3_interrupt() stops every statement until the outermost one ends, which may be the one that called us: ROLLBACK
+// does not get going either. But a write that is stopped makes SQLite roll everything back by itself
+// (https://sqlite.org/c3ref/interrupt.html), and VACUUM counts as one, though it does nothing inside a transaction.
+// Without a blank and with its semicolon, because the parser looks for interrupts at blanks and at the end of the text.
+void roll_back(sqlite3* db) {
+  constexpr int kTries = 3;  // the interrupt may come, or end, in between
+  for (int i = 0; i < kTries && !sqlite3_get_autocommit(db); ++i)
+    if (sqlite3_exec(db, "ROLLBACK;", nullptr, nullptr, nullptr) == SQLITE_INTERRUPT && !sqlite3_get_autocommit(db))
+      sqlite3_exec(db, "VACUUM;", nullptr, nullptr, nullptr);
+}
+
 Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
   bool savepoint = !sqlite3_get_autocommit(db);
   if (!savepoint)
@@ -129,7 +140,7 @@ Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
             "this is called by a statement that writes, and needs a transaction of its own; call it in a SELECT, "
             "or put BEGIN before that statement");
   // Prepared before anything begins: without memory it can still end.
-  Transaction t(savepoint);
+  Transaction t(savepoint, kind);
   REJOIN_ASSIGN(t.undo_, prepare(db, savepoint ? "ROLLBACK TO rejoin" : "ROLLBACK"));
   if (savepoint) {
     REJOIN_ASSIGN(t.release_, prepare(db, "RELEASE rejoin"));
@@ -138,6 +149,8 @@ Result<Transaction> Transaction::begin(sqlite3* db, Kind kind) {
                                          : kind == Kind::write ? "BEGIN IMMEDIATE"
                                                                : "BEGIN"));
   const Status begun = s.run("beginning a transaction");
+  // A progress handler can interrupt it when it is done.
+  if (!begun.ok() && !savepoint && !sqlite3_get_autocommit(db)) roll_back(db);
   // Its lock would keep the other from ending, or what it has read is old.
   if (!begun.ok() && begun.error().code == Code::busy && sqlite3_txn_state(db, "main") == SQLITE_TXN_READ)
     return fail(Code::busy,
@@ -168,7 +181,12 @@ Status Transaction::commit() {
       return fail(Code::overloaded, "SQLite ran out of memory and rolled the transaction back; nothing was changed");
     }
   }
+  const bool open = !sqlite3_get_autocommit(db_);
   Status s = end.run("ending a transaction");
+  // Only a COMMIT that is done when it is interrupted, by a progress handler, ends the transaction.
+  const bool late =
+      !s.ok() && s.error().code == Code::interrupted && !savepoint_ && open && sqlite3_get_autocommit(db_);
+  if (late) s = {};
   if (s.ok()) {
     db_ = nullptr;
     undo_.finalize();
@@ -179,25 +197,30 @@ Status Transaction::commit() {
 
 void Transaction::rollback() {
   if (!db_) return;
-  auto run = [](Statement& s) {
+  bool interrupted = false;
+  auto run = [&](Statement& s) {
     // A schema that has changed makes SQLite prepare it once more.
     constexpr int kTries = 3;
     int rc = SQLITE_ERROR;
     for (int i = 0; i < kTries && rc != SQLITE_DONE; ++i) rc = sqlite3_step(s.get()), sqlite3_reset(s.get());
     s.finalize();
+    interrupted |= rc == SQLITE_INTERRUPT;
     return rc == SQLITE_DONE;
   };
   // A failed statement may have rolled the whole transaction back already.
-  bool undone = sqlite3_get_autocommit(db_) || (run(undo_) && (!savepoint_ || run(release_)));
+  const bool back = sqlite3_get_autocommit(db_) || run(undo_);
+  bool undone = sqlite3_get_autocommit(db_) || (back && (!savepoint_ || run(release_)));
   if (last_resort_) {
-    if (!undone) sqlite3_step(last_resort_.get());
+    if (!undone && !interrupted) sqlite3_step(last_resort_.get());
     last_resort_.finalize();
     undone |= sqlite3_get_autocommit(db_) != 0;
     // There is memory again.
-    if (!undone)
+    if (!undone && !interrupted)
       (void)sqlite3_exec(db_, savepoint_ ? "ROLLBACK TO rejoin; RELEASE rejoin" : "ROLLBACK", nullptr, nullptr,
                          nullptr);
   }
+  // A savepoint that changed nothing, or no more does, may stay until the caller's transaction ends.
+  if (!back && interrupted && (!savepoint_ || kind_ == Kind::write)) roll_back(db_);
   db_ = nullptr;
 }
 

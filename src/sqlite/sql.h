@@ -108,8 +108,12 @@ Result<std::optional<int64_t>> query_int(sqlite3* db, std::string_view sql);
 std::string quote(std::string_view name);
 std::string quote_text(std::string_view text);
 
+// Ends the transaction that is open, whoever began it, and takes back all of it. Also after sqlite3_interrupt().
+void roll_back(sqlite3* db);
+
 // A transaction of our own: BEGIN IMMEDIATE (or a plain read), or a savepoint when the caller already has one. Rolled
-// back unless committed.
+// back unless committed. After sqlite3_interrupt() that takes the caller's transaction along, as SQLite does with a
+// write that it interrupts; only one in which we have just read goes on.
 class Transaction {
  public:
   enum class Kind { write, read };
@@ -117,6 +121,7 @@ class Transaction {
   Transaction(Transaction&& o) noexcept
       : db_(std::exchange(o.db_, nullptr)),
         savepoint_(o.savepoint_),
+        kind_(o.kind_),
         undo_(std::move(o.undo_)),
         release_(std::move(o.release_)),
         last_resort_(std::move(o.last_resort_)) {}
@@ -130,9 +135,10 @@ class Transaction {
   bool is_savepoint() const { return savepoint_; }
 
  private:
-  explicit Transaction(bool savepoint) : db_(nullptr), savepoint_(savepoint) {}
+  Transaction(bool savepoint, Kind kind) : db_(nullptr), savepoint_(savepoint), kind_(kind) {}
   sqlite3* db_;  // null: not begun, or over
   bool savepoint_;
+  Kind kind_;
   Statement undo_, release_;
   Statement last_resort_;  // a read that is under way
 };

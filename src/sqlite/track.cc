@@ -5,13 +5,16 @@
 #include "codec/merged_list.h"
 #include "sqlite/alter_session.h"
 #include "sqlite/columns.h"
+#include "sqlite/ended.h"
 #include "sqlite/fold.h"
 #include "sqlite/former_names.h"
 #include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
+#include "sqlite/late_columns.h"
 #include "sqlite/layout.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
+#include "sqlite/side_alter.h"
 #include "sqlite/triggers.h"
 #include "sqlite/visibility.h"
 
@@ -125,18 +128,38 @@ Status widen_log(Context& ctx, size_t key_columns) {
 
 namespace {
 
+// Columns that a table did not have when it was synced before: nobody else can know what they hold.
+std::vector<uint32_t> columns_since(const Table& t, const std::optional<FormerLife>& before) {
+  std::vector<uint32_t> out;
+  for (uint32_t c = 0; before && c < t.columns.size(); ++c)
+    if (std::none_of(before->columns.begin(), before->columns.end(),
+                     [&](const std::string& name) { return same_name(name, t.columns[c].name); }))
+      out.push_back(c);
+  return out;
+}
+
 // Rows from before tracking: the lowest stamp there is, and an entry in the feed so that peers who are ahead of it hear
-// of them.
-Status record_existing_rows(Work& work, const Table& t) {
+// of them. Of a table that was synced before, what stands in new columns counts as written right after the newest of
+// its rows was inserted: it stays when the rows come back from the others, with their births, and every edit that
+// somebody has made since wins.
+Status record_existing_rows(Work& work, const Table& t, const std::optional<FormerLife>& before) {
   Context& ctx = work.ctx();
-  REJOIN_ASSIGN(Statement rows,
-                prepare(ctx.db, "SELECT " + t.key_list() + " FROM " + t.quoted() + " ORDER BY " + t.key_list()));
+  const std::vector<uint32_t> claimed = columns_since(t, before);
+  const crdt::Stamp claim{std::max(before ? before->born : 0, crdt::kBeforeTrackingHlc) + kAboveDefaults,
+                          work.state.site};
+  std::string differ;
+  for (size_t i = 0; i < claimed.size(); ++i)
+    differ += ", " + quote(t.columns[claimed[i]].name) + " COLLATE BINARY IS NOT ?" + std::to_string(i + 1);
+  REJOIN_ASSIGN(Statement rows, prepare(ctx.db, "SELECT " + t.key_list() + differ + " FROM " + t.quoted() +
+                                                    " ORDER BY " + t.key_list()));
+  for (size_t i = 0; i < claimed.size(); ++i)
+    rows.bind(static_cast<int>(i + 1), t.columns[claimed[i]].default_value.ref());
   REJOIN_ASSIGN(Statement log,
                 prepare(ctx.db, "INSERT INTO main.rejoin_log(tbl, op, bits, k0) VALUES(?1, ?2, ?3, ?4)"));
   RecordWriter writer(ctx, t);
   codec::MergedListWriter list;
-  crdt::RowRecord record;
-  record.insert({crdt::kBeforeTrackingHlc, work.state.site}, static_cast<uint32_t>(t.columns.size()));
+  crdt::RowRecord known, record;
+  known.insert({crdt::kBeforeTrackingHlc, work.state.site}, static_cast<uint32_t>(t.columns.size()));
   auto flush = [&]() -> Status {
     if (list.empty()) return {};
     REJOIN_TRY(writer.flush());
@@ -152,6 +175,16 @@ Status record_existing_rows(Work& work, const Table& t) {
     REJOIN_ASSIGN(bool row, rows.step("reading the existing rows"));
     if (!row) break;
     encode_row_key(rows, 0, t.key.size(), key);
+    record = known;
+    crdt::ColumnSet written;
+    for (size_t i = 0; i < claimed.size(); ++i)
+      if (rows.integer(static_cast<int>(t.key.size() + i))) written.add(claimed[i]);
+    if (!written.empty()) {
+      t.constraints.groups.expand(written);
+      record.write(written, claim);
+      crdt::canonicalise(record, ctx.sites);
+      work.state.last = std::max(work.state.last, claim.hlc);
+    }
     writer.add(key, record);
     list.add(key, true, true, {});
     if (list.rows() >= 1024) REJOIN_TRY(flush());
@@ -161,45 +194,62 @@ Status record_existing_rows(Work& work, const Table& t) {
 
 }  // namespace
 
-Status end_tracking(Context& ctx, uint64_t id, const std::string& name) {
+Status end_tracking(Context& ctx, uint64_t id, const std::string& name, EndedBy by) {
+  REJOIN_TRY(note_ended(ctx, id, name, by));
   REJOIN_TRY(drop_triggers(ctx.db, id));
   for (const std::string& side : {records_table(name), shadow_table(name), gone_table(name)})
     REJOIN_TRY(exec(ctx.db, "DROP TABLE IF EXISTS main." + quote(side)));
   std::string number = std::to_string(id);
   // The newest log row stays, blanked: SQLite would give its number out again.
-  for (const std::string& sql : {
-           "DELETE FROM main.rejoin_log WHERE tbl=" + number + " AND seq<(SELECT max(seq) FROM main.rejoin_log)",
-           "UPDATE main.rejoin_log SET tbl=0, op=" + std::to_string(kBlank) +
-               ", bits=NULL, k0=NULL WHERE tbl=" + number,
-           "DELETE FROM main.rejoin_table WHERE id=" + number,
-           "DELETE FROM main.rejoin_column WHERE tbl=" + number,
-           "DELETE FROM main.rejoin_former WHERE tbl=" + number,
-           "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
-           "DELETE FROM main.rejoin_aside WHERE table_name=" + quote_text(name),
-           "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(name),
-           "DELETE FROM main.rejoin_evicted WHERE table_name=" + quote_text(name),
-           "DELETE FROM main.rejoin_discarded WHERE table_name=" + quote_text(name),
-           "INSERT OR IGNORE INTO main.rejoin_untracked SELECT " + quote_text(name) +
-               " WHERE EXISTS (SELECT 1 FROM main.rejoin_peer)",
-       })
+  for (
+      const std::string& sql : {
+          "DELETE FROM main.rejoin_log WHERE tbl=" + number + " AND seq<(SELECT max(seq) FROM main.rejoin_log)",
+          "UPDATE main.rejoin_log SET tbl=0, op=" + std::to_string(kBlank) + ", bits=NULL, k0=NULL WHERE tbl=" + number,
+          "DELETE FROM main.rejoin_table WHERE id=" + number,
+          "DELETE FROM main.rejoin_column WHERE tbl=" + number,
+          "INSERT OR IGNORE INTO main.rejoin_untracked SELECT name FROM main.rejoin_former WHERE col IS NULL AND tbl=" +
+              number + " AND EXISTS (SELECT 1 FROM main.rejoin_peer)",
+          "DELETE FROM main.rejoin_former WHERE tbl=" + number,
+          "DELETE FROM main.rejoin_lost WHERE tbl=" + number,
+          "DELETE FROM main.rejoin_aside WHERE table_name=" + quote_text(name),
+          "DELETE FROM main.rejoin_rejections WHERE table_name=" + quote_text(name),
+          "DELETE FROM main.rejoin_evicted WHERE table_name=" + quote_text(name),
+          "DELETE FROM main.rejoin_discarded WHERE table_name=" + quote_text(name),
+          "INSERT OR IGNORE INTO main.rejoin_untracked SELECT " + quote_text(name) +
+              " WHERE EXISTS (SELECT 1 FROM main.rejoin_peer)",
+      })
     REJOIN_TRY(exec(ctx.db, sql));
   return {};
 }
 
 namespace {
 
-// A table that was synced before comes back without its history: its rows lose to what the others have, so those must
-// be asked for again, the ones that this replica wrote itself included. Hence the new site id: nothing is left out for
-// it.
+// Has a server rows of a table with this name that are not in this one: it was dropped, untracked or renamed here?
+Result<bool> was_synced(Context& ctx, uint64_t id, const std::string& name) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db,
+                                     "SELECT 1 FROM main.rejoin_peer WHERE EXISTS (SELECT 1 FROM main.rejoin_untracked "
+                                     "WHERE name=?1) OR EXISTS (SELECT 1 FROM main.rejoin_former WHERE col IS NULL AND "
+                                     "name=?1 AND tbl<>?2)"));
+  s.bind_text(1, name);
+  s.bind(2, static_cast<int64_t>(id));
+  return s.step("looking whether a table was synced before");
+}
+
+Status forget_untracked(Context& ctx, const std::string& name) {
+  REJOIN_ASSIGN(Statement s, prepare(ctx.db, "DELETE FROM main.rejoin_untracked WHERE name=?1"));
+  s.bind_text(1, name);
+  REJOIN_TRY(s.run("tracking a table again"));
+  return forget_ended(ctx, name);
+}
+
+// A table whose name was synced before comes without that one's history: its rows lose to what the others have, so
+// those must be asked for again, the ones that this replica wrote itself included. Hence the new site id: nothing is
+// left out for it.
 Status meet_again(Work& work, const std::string& name) {
   Context& ctx = work.ctx();
-  {
-    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "DELETE FROM main.rejoin_untracked WHERE name=?1"));
-    s.bind_text(1, name);
-    const int64_t before = sqlite3_total_changes(ctx.db);
-    REJOIN_TRY(s.run("tracking a table again"));
-    if (sqlite3_total_changes(ctx.db) == before) return {};
-  }
+  REJOIN_ASSIGN(const bool before, was_synced(ctx, 0, name));
+  REJOIN_TRY(forget_untracked(ctx, name));
+  if (!before) return {};
   REJOIN_TRY(take_new_identity(work));
   return exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, push_cursor=NULL");
 }
@@ -252,7 +302,7 @@ Status move_names(Context& ctx, uint64_t id, const std::string& from, const std:
   for (auto side : {records_table, shadow_table, gone_table, copy_table}) {
     REJOIN_ASSIGN(const bool there, exists(ctx.db, "main.sqlite_schema", side(from)));
     if (there || side != copy_table)
-      REJOIN_TRY(exec(ctx.db, "ALTER TABLE main." + quote(side(from)) + " RENAME TO " + quote(side(to))));
+      REJOIN_TRY(alter_side_table(ctx.db, "ALTER TABLE main." + quote(side(from)) + " RENAME TO " + quote(side(to))));
   }
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_table SET name=" + quote_text(to) + " WHERE id=" + std::to_string(id)));
   // Hidden rows go by the new name; parked changes keep the one they came with.
@@ -280,6 +330,7 @@ Status rename_tracked(Work& work, const std::vector<RenamedTable>& renamed) {
   ctx.statements.clear();
   std::vector<uint64_t> captured;  // one that is being altered gets its triggers back when that ends
   for (const RenamedTable& r : renamed) {
+    REJOIN_TRY(note_ended(ctx, r.id, r.from, EndedBy::rename));
     REJOIN_ASSIGN(const bool altering, is_being_altered(ctx, r.from));
     if (altering) continue;
     captured.push_back(r.id);
@@ -294,6 +345,12 @@ Status rename_tracked(Work& work, const std::vector<RenamedTable>& renamed) {
     for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, r.from, on_the_way(r)));
   for (const RenamedTable& r : renamed) REJOIN_TRY(move_names(ctx, r.id, detour ? on_the_way(r) : r.from, r.to));
   for (const RenamedTable& r : renamed) REJOIN_TRY(note_former(ctx, r));
+  for (const RenamedTable& r : renamed) {
+    // What the others have under the new name came, if ever, to the table that had it then.
+    REJOIN_ASSIGN(const bool before, was_synced(ctx, r.id, r.to));
+    if (before) REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1"));
+    REJOIN_TRY(forget_untracked(ctx, r.to));
+  }
   ctx.catalog_main = -1;
   REJOIN_TRY(refresh_catalog(ctx));
   for (const uint64_t id : captured) REJOIN_TRY(renew_triggers(ctx, id));
@@ -325,6 +382,7 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   REJOIN_TRY(check_trackable(ctx, table, options));
   REJOIN_TRY(check_side_tables(ctx, table));
   REJOIN_TRY(fold(work));
+  REJOIN_ASSIGN(const std::optional<FormerLife> before, former_life(ctx, table.name));
   REJOIN_TRY(meet_again(work, table.name));
   table.allow_integer_key = options.allow_integer_key;
   table.keep_deleted = options.keep_deleted.value_or(true);
@@ -348,8 +406,12 @@ Status track(Context& ctx, const std::string& name, const TrackOptions& options)
   REJOIN_TRY(add_column_ids(ctx, table.id, names, 0));
   REJOIN_TRY(widen_log(ctx, table.key.size()));
   REJOIN_TRY(create_side_tables(ctx, table));
-  for (const std::string& sql : create_triggers(table)) REJOIN_TRY(exec(ctx.db, sql));
-  REJOIN_TRY(record_existing_rows(work, table));
+  REJOIN_TRY(renew_triggers(ctx, table.id));
+  {
+    const Table* tracked = ctx.catalog.find(table.id);
+    if (!tracked) return fail(Code::internal, "table \"" + table.name + "\" is not there after it was tracked");
+    REJOIN_TRY(record_existing_rows(work, *tracked, before));
+  }
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
   if (tail > work.state.folded) {
     work.state.folded = tail;
@@ -387,8 +449,14 @@ Status replace_lost_side_tables(Context& ctx, const std::string& name) {
 }  // namespace
 
 Status untrack(Context& ctx, const std::string& name) {
-  REJOIN_TRY(replace_lost_side_tables(ctx, name));
+  const Status whole = replace_lost_side_tables(ctx, name);
+  if (!whole.ok() && whole.error().code != Code::not_tracked) return whole;
   REJOIN_ASSIGN(Work work, Work::write(ctx));
+  if (!ctx.catalog.find(name)) {
+    // One that was dropped and made anew is not synced any more: so be it.
+    REJOIN_ASSIGN(const bool accepted, accept_ended(ctx, name));
+    if (accepted) return work.commit();
+  }
   REJOIN_ASSIGN(Table * table, tracked_table(ctx, name));
   REJOIN_TRY(fold(work));
   REJOIN_ASSIGN(const int64_t hidden, count_hidden(ctx, *table));
@@ -400,7 +468,7 @@ Status untrack(Context& ctx, const std::string& name) {
   std::string exact = table->name;
   uint64_t id = table->id;
   ctx.statements.clear();  // a statement on a table keeps it from being dropped
-  REJOIN_TRY(end_tracking(ctx, id, exact));
+  REJOIN_TRY(end_tracking(ctx, id, exact, EndedBy::untrack));
   return work.commit();
 }
 

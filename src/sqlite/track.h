@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "sqlite/context.h"
+#include "sqlite/ended.h"
 #include "sqlite/replica.h"
 
 namespace rejoin::sqlite {
@@ -32,6 +33,6 @@ Result<std::vector<RenamedTable>> names_by_triggers(Context& ctx);
 Status rename_tracked(Work& work, const std::vector<RenamedTable>& renamed);
 Status announce_rows(Work& work, const Table& table);
 // Nothing of it is left but the table.
-Status end_tracking(Context& ctx, uint64_t id, const std::string& name);
+Status end_tracking(Context& ctx, uint64_t id, const std::string& name, EndedBy by);
 
 }  // namespace rejoin::sqlite

@@ -1,6 +1,7 @@
 #include "sqlite/triggers.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "sqlite/declaration.h"
@@ -68,10 +69,11 @@ std::string into_gone(const Table& t) {
   return " INSERT INTO " + quote(gone_table(t.name)) + "(" + all_columns(t) + ")";
 }
 
-std::string key_equals(const Table& t, const char* left, const char* right) {
+// `value` writes what a column is to be compared with.
+template <class F>
+std::string key_equals(const Table& t, F&& value) {
   std::string out;
-  for (const Column& c : t.key)
-    out += (out.empty() ? "" : " AND ") + std::string(left) + quote(c.name) + " = " + right + "." + quote(c.name);
+  for (const Column& c : t.key) out += (out.empty() ? "" : " AND ") + quote(c.name) + " = " + value(c.name);
   return out;
 }
 
@@ -115,6 +117,40 @@ Bytes fingerprint_of(std::string_view text) {
   return out;
 }
 
+// What OR REPLACE puts in the place of a NULL; "" where it refuses the NULL, or takes it, and where the default calls
+// functions: one that is not there would make writes fail that do without it.
+std::string default_of(const Table& t, const Column& c) {
+  if (!c.present || !c.not_null || c.default_text.empty() || (t.integer_key && !t.key.empty() && &c == &t.key[0]))
+    return "";
+  if (!c.literal_default) {
+    const bool number = c.default_text.find_first_not_of("0123456789.eE+-") == std::string::npos;
+    return number || lower_name(c.default_text).starts_with("current_") ? "(" + c.default_text + ")" : "";
+  }
+  const crdt::ValueRef value = c.default_value.ref();
+  if (value.type == crdt::ValueType::null) return "";
+  return value.type == crdt::ValueType::text ? quote_text(value.bytes) : "(" + c.default_text + ")";
+}
+
+// In a BEFORE trigger NEW still has the NULL: columns (lower_name) that are to be read in another way, generated ones
+// that are made of them included.
+std::map<std::string, std::string> as_replaced(const Table& t, const std::set<std::string>& all) {
+  std::map<std::string, std::string> out;
+  for (const auto* of : {&t.key, &t.columns})
+    for (const Column& c : *of)
+      if (const std::string value = default_of(t, c); !value.empty())
+        out[lower_name(c.name)] = "ifnull(NEW." + quote(c.name) + ", " + value + ")";
+  for (size_t before = 0; before != out.size();) {
+    before = out.size();
+    for (const auto& [name, expression] : t.constraints.generated_from) {
+      const std::set<std::string> names = names_in(expression);
+      if (!out.contains(name) &&
+          std::any_of(names.begin(), names.end(), [&](const std::string& n) { return out.contains(n); }))
+        out[name] = "(" + of_row(expression, all, "NEW", out) + ")";
+    }
+  }
+  return out;
+}
+
 // Rows that an OR REPLACE may displace through a UNIQUE index other than the key: SQLite deletes them without telling
 // any trigger. They are logged as suspects, with their values, before it happens; the fold looks which are really gone.
 void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector<std::string>& out) {
@@ -124,16 +160,25 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
     for (const Column& c : *of) columns.insert(lower_name(c.name));
   std::set<std::string> all = columns;
   for (const std::string& name : t.generated) all.insert(lower_name(name));
+  const std::map<std::string, std::string> replaced = as_replaced(t, all);
+  const auto new_value = [&](const std::string& column) {
+    const auto other = replaced.find(lower_name(column));
+    return other != replaced.end() ? other->second : "NEW." + quote(column);
+  };
+  const std::string old_key = key_equals(t, [](const std::string& column) { return "OLD." + quote(column); });
+  std::string new_key = key_equals(t, new_value);
+  // For a key that SQLite has yet to number, NEW has -1.
+  if (t.integer_key) new_key += " AND NEW." + quote(t.key[0].name) + " <> -1";
   for (const auto& index : t.unique) {
     std::string match, of;
     bool any_column = false;  // an update of any may move the row
     for (const auto& part : index.parts) {
       match += match.empty() ? "" : " AND ";
       if (part.column.empty()) {
-        match += "(" + part.expression + ") = (" + of_row(part.expression, all, "NEW") + ")";
+        match += "(" + part.expression + ") = (" + of_row(part.expression, all, "NEW", replaced) + ")";
         any_column = true;
       } else {
-        match += quote(part.column) + " = NEW." + quote(part.column);
+        match += quote(part.column) + " = " + new_value(part.column);
         of += (of.empty() ? "" : ", ") + quote(part.column);
         any_column |= !columns.contains(lower_name(part.column));  // generated from others
       }
@@ -143,8 +188,8 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
     // column is seen too.
     if (!index.where.empty()) match += " AND (" + index.where + ")";
     if (any_column || !index.where.empty()) of.clear();
-    auto body = [&](const char* self) {
-      std::string from = " FROM " + quote(t.name) + " WHERE " + match + " AND NOT (" + key_equals(t, "", self) + ");";
+    auto body = [&](const std::string& self) {
+      std::string from = " FROM " + quote(t.name) + " WHERE " + match + " AND NOT (" + self + ");";
       std::string keys = t.key_list();
       std::string b = log_columns(t, false) + " SELECT " + std::to_string(t.id) + ", " + std::to_string(kSuspect) +
                       ", " + kNow + ", " + keys + from;
@@ -154,9 +199,9 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
     // Named after what it does, so that an index that was made, dropped or changed later is noticed.
     std::string suffix = std::to_string(n++) + "_" + to_hex(fingerprint_of(match + "|" + of));
     out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_insert_" + suffix) + " BEFORE INSERT ON " +
-                  quote(t.name) + " BEGIN " + body("NEW") + " END");
+                  quote(t.name) + " BEGIN " + body(new_key) + " END");
     out.push_back("CREATE TRIGGER main." + quote(prefix + "replace_update_" + suffix) + " BEFORE UPDATE " +
-                  (of.empty() ? "" : "OF " + of + " ") + "ON " + quote(t.name) + " BEGIN " + body("OLD") + " END");
+                  (of.empty() ? "" : "OF " + of + " ") + "ON " + quote(t.name) + " BEGIN " + body(old_key) + " END");
   }
 }
 

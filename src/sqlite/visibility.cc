@@ -10,6 +10,7 @@
 #include "sqlite/key_reader.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
+#include "sqlite/retyped.h"
 #include "sqlite/unique_claims.h"
 
 namespace rejoin::sqlite {
@@ -155,15 +156,16 @@ Status Visibility::load(const Table& table, BytesView key) {
   h.record = std::move(*record);
   h.values.resize(table.columns.size());
   h.row.values.resize(table.columns.size());
+  crdt::ColumnSet sent;
   for (uint32_t c = 0; c < table.columns.size(); ++c) {
     if (!table.columns[c].present) continue;
     const bool written = !h.record.stamp_of(c).bottom();
     h.values[c] = OwnedValue::of(written ? shadow.value(c) : table.columns[c].default_value.ref());
     h.row.values[c] = h.values[c].ref();
-    if (written && BaseWriter::altered_by_affinity(h.row.values[c], table.columns[c].affinity))
-      h.refused = "the table would store another value than it was sent (column types differ)";
+    if (written) sent.add(c);
   }
   shadow.reset();
+  if (!fit_columns(table, sent, h.row.values, h.values)) h.refused = kTypesDiffer;
   by_name_[{table.id, h.key}] = &h;
   pending_.push_back(&h);
   if (!crdt::decode_key(h.key, table.key.size(), h.row.key, h.scratch))
