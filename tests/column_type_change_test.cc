@@ -129,6 +129,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Change{"integer_to_text", "INTEGER", "TEXT", "5", "6", "'5'|'text'", "'6'|'text'"},
                       Change{"none_to_integer", "", "INTEGER", "'5'", "'6'", "5|'integer'", "6|'integer'"},
                       Change{"none_to_text", "", "TEXT", "5", "6.5", "'5'|'text'", "'6.5'|'text'"},
+                      Change{"large_to_integer", "REAL", "INTEGER", "1e17", "-3e18", "100000000000000000|'integer'",
+                             "-3000000000000000000|'integer'"},
                       Change{"largest_to_text", "INTEGER", "TEXT", "9223372036854775807", "-9223372036854775808",
                              "'9223372036854775807'|'text'", "'-9223372036854775808'|'text'"},
                       // No other number's form, so these are told anew, with the conversion's own version.

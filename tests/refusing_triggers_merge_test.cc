@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "sqlite/api.h"
+#include "tests/support/fault_story.h"
 #include "tests/support/peer.h"
 
 namespace rejoin::testing {
@@ -158,6 +159,29 @@ TEST(TriggersThatWriteAndRefuse, LeaveNothing) {
       a.expect_sound(), b.expect_sound();
     }
   }
+}
+
+// Taking back what the trigger wrote would end the query, too.
+TEST(TriggersThatWriteAndRefuse, DoNotEndAQueryThatMerges) {
+  const std::string schema =
+      "CREATE TABLE o(id TEXT PRIMARY KEY, v); CREATE TABLE t(id TEXT PRIMARY KEY, v);"
+      "SELECT rejoin_track('t'), rejoin_track('o');";
+  sqlite3* a = open_with_rejoin(":memory:");
+  sqlite3* b = open_with_rejoin(":memory:");
+  ASSERT_EQ(run_sql(a, schema), SQLITE_OK);
+  ASSERT_EQ(run_sql(b, schema + "CREATE TABLE inbox(frame); CREATE TABLE tried(n); CREATE TRIGGER g BEFORE INSERT ON t "
+                                "WHEN NEW.v = 99 BEGIN INSERT INTO tried VALUES(1); UPDATE o SET v = 0; SELECT "
+                                "RAISE(FAIL, 'no'); END"),
+            SQLITE_OK);
+  for (const char* id : {"1", "2", "3"}) {
+    ASSERT_EQ(run_sql(a, std::string("INSERT INTO t VALUES('") + id + "', 99), ('x" + id + "', 1)"), SQLITE_OK);
+    const std::string frame = text_of(a, "SELECT hex(rejoin_changeset(0))");
+    ASSERT_EQ(run_sql(b, "INSERT INTO inbox VALUES(x'" + frame + "')"), SQLITE_OK);
+  }
+  EXPECT_EQ(run_sql(b, "SELECT rejoin_apply(frame) FROM inbox"), SQLITE_OK) << sqlite3_errmsg(b);
+  EXPECT_EQ(text_of(b, "SELECT group_concat(id) FROM t"), "x1,x2,x3");
+  expect_whole(b, "merged by a query");
+  sqlite3_close(a), sqlite3_close(b);
 }
 
 // Symptom: SQLite runs TEMP triggers also where triggers are switched off, and every merge ended with "merge again".

@@ -62,7 +62,8 @@ Result<Statement*> BaseWriter::compile(Result<Statement*> statement) {
 // SQLite takes nothing back of a write that RAISE(FAIL) or RAISE(IGNORE) ends: what the trigger had written before
 // would stay, and come again with each try.
 Result<Wrote> BaseWriter::run(Statement& s) {
-  if (!triggers_ || !table_.triggers_leave) return run_once(s);
+  // Taking it back would end the application's own statement that reads, as triggers of ours were made meanwhile.
+  if (!triggers_ || !table_.triggers_leave || ctx_.beside_reader) return run_once(s);
   const auto act = [&](const char* sql) -> Status {
     REJOIN_ASSIGN(Statement * savepoint, ctx_.statement(sql));
     return savepoint->run("merging a row into " + table_.name);

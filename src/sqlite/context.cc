@@ -64,6 +64,7 @@ Result<Work> Work::write(Context& ctx, bool create) {
   // Merges make one statement for each set of columns that changed. Nobody holds one outside of a transaction of ours.
   constexpr size_t kMostStatements = 512;
   if (sqlite3_get_autocommit(ctx.db) && ctx.statements.size() > kMostStatements) ctx.statements.clear();
+  ctx.beside_reader = sqlite3_get_autocommit(ctx.db) && sqlite3_txn_state(ctx.db, "main") != SQLITE_TXN_NONE;
   REJOIN_ASSIGN(Transaction t, Transaction::begin(ctx.db, Transaction::Kind::write));
   Work work(ctx, std::move(t));
   REJOIN_ASSIGN(bool layout, has_layout(ctx));

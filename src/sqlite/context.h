@@ -45,6 +45,7 @@ struct Context {
   // Tables that were written while a transaction was open in which SQLite still misses parents: not settled yet
   // (sqlite/fold.h).
   std::set<uint64_t> unsettled;
+  bool beside_reader = false;   // a statement of the application's reads while a transaction of ours writes
   bool triggers_tried = false;  // rows that wait for what the application's triggers need were tried here
   bool knows_nested = false;    // the function that asks for it is registered
   UuidSequence uuids;           // of rejoin_uuid()

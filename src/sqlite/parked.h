@@ -11,8 +11,8 @@ namespace rejoin::sqlite {
 // As due_ms: when the row is known here. It may have been deleted and forgotten, so it is not passed on either.
 inline constexpr int64_t kDueWhenKnown = std::numeric_limits<int64_t>::max();
 
-// As due_ms of what came under a table's former key and has come with the new one since: it waits no more, is not listed
-// and not passed on, and stays for a time so that, coming again, it is known.
+// As due_ms of what came under a table's former key and has come with the new one since: it waits no more, is not
+// listed and not passed on, and stays for a time so that, coming again, it is known.
 inline constexpr int64_t kAnswered = -1;
 
 // The reason where the rest of a row was merged.

@@ -9,12 +9,21 @@
 namespace rejoin::sqlite {
 namespace {
 
-constexpr double kExact = 9007199254740992.0;  // 2^53: up to here each integer is a real
+constexpr double kIntegers = 9223372036854775808.0;  // 2^63
 
 bool is_numeric(Affinity a) { return a == Affinity::integer || a == Affinity::numeric || a == Affinity::real; }
 
 // -0.0 is no integer: it could not be told from 0 again.
-bool is_integral(double r) { return std::fabs(r) <= kExact && r == std::floor(r) && !(r == 0 && std::signbit(r)); }
+bool is_integral(double r) {
+  return r >= -kIntegers && r < kIntegers && r == std::floor(r) && !(r == 0 && std::signbit(r));
+}
+
+// The same integer; beyond 2^53 most have none.
+std::optional<double> exact_real(int64_t i) {
+  const auto r = static_cast<double>(i);
+  if (!is_integral(r) || static_cast<int64_t>(r) != i) return {};
+  return r;
+}
 
 std::optional<double> real_of(BytesView text) {
   double r = 0;
@@ -38,14 +47,19 @@ OwnedValue owned_text(Bytes bytes) {
 }
 OwnedValue owned_number(const crdt::ValueRef& v) { return {v, {}}; }
 
+std::optional<OwnedValue> from_integer(int64_t i, Affinity affinity) {
+  if (affinity == Affinity::text) return owned_text(std::to_string(i));
+  const std::optional<double> r = exact_real(i);
+  if (!r) return {};
+  return owned_number(crdt::ValueRef::of_real(*r));
+}
+
 std::optional<OwnedValue> from_text(BytesView v, Affinity affinity) {
   int64_t i = 0;
   const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), i);
   if (error == std::errc() && end == v.data() + v.size()) {
     if (std::to_string(i) != v) return {};
-    if (affinity != Affinity::real) return owned_number(crdt::ValueRef::of_integer(i));
-    if (std::fabs(static_cast<double>(i)) > kExact) return {};
-    return owned_number(crdt::ValueRef::of_real(static_cast<double>(i)));
+    return affinity == Affinity::real ? from_integer(i, affinity) : owned_number(crdt::ValueRef::of_integer(i));
   }
   const std::optional<double> r = real_of(v);
   if (!r || !std::isfinite(*r) || *r == std::floor(*r) || text_of(*r) != v) return {};
@@ -61,13 +75,6 @@ std::optional<OwnedValue> from_real(double r, Affinity affinity) {
   Bytes out = text_of(r);
   if (real_of(out) != r) return {};
   return owned_text(std::move(out));
-}
-
-std::optional<OwnedValue> from_integer(int64_t i, Affinity affinity) {
-  if (affinity == Affinity::text) return owned_text(std::to_string(i));
-  const auto r = static_cast<double>(i);
-  if (std::fabs(r) > kExact) return {};
-  return owned_number(crdt::ValueRef::of_real(r));
 }
 
 // Text that SQLite reads as a number, by its value.
