@@ -225,6 +225,29 @@ TEST_F(ForgottenDeletions, RenamingTheTableDoesNotBringThemBack) {
   }
 }
 
+// An older version of the application goes on writing a column that this one has dropped.
+TEST_F(ForgottenDeletions, WhatWaitedOfADroppedColumnStayedWithItsDeletedRowForEver) {
+  LoopbackDevice b("b", kSchema, {"t"});
+  all.push_back(&b.peer);
+  ASSERT_TRUE(b.peer.rejoin().alter("ALTER TABLE t DROP COLUMN w").ok());
+  a.peer.run("INSERT INTO t VALUES('k', 1, 'w'), ('l', 1, 'w'), ('m', 1, 'w')");
+  a.must_sync(server), b.must_sync(server);
+  EXPECT_EQ(b.peer.number("SELECT count(*) FROM rejoin_parked"), 3);
+  pass(1);
+  a.peer.run("DELETE FROM t WHERE id < 'm'");
+  a.must_sync(server), b.must_sync(server);
+  pass(40);
+  for (int i = 0; i < 2; ++i) a.must_sync(server), b.must_sync(server);
+  for (Peer* peer : all) compact(*peer);
+  EXPECT_EQ(records(b.peer), 1);
+  EXPECT_EQ(b.peer.rows("SELECT key FROM rejoin_parked"), "'[\"m\"]'\n");
+  // The column comes back for what is alive.
+  ASSERT_TRUE(b.peer.rejoin().alter("ALTER TABLE t ADD COLUMN w").ok());
+  a.must_sync(server), b.must_sync(server);
+  EXPECT_EQ(b.peer.rows(kAll), a.peer.rows(kAll));
+  b.peer.expect_sound();
+}
+
 TEST_F(ForgottenDeletions, TheSettingMustMakeSense) {
   for (int64_t days : {int64_t{-1}, INT64_MAX}) {
     auto gone = a.peer.rejoin().compact(days);

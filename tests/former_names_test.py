@@ -88,6 +88,24 @@ class FormerNamesTest(FolderTest):
         new.execute("SELECT rejoin_track('tasks', ?)", (json.dumps(FORMER),))
         self.assertEqual(new.execute("SELECT rejoin_seq()").fetchone(), seq)
 
+    def test_a_device_that_left_a_version_out_names_the_name_in_between(self):
+        """A column was title, then body, and is what now."""
+        a, b = (self.device(name, OLD, "todos") for name in ("a", "b"))
+        a.execute("INSERT INTO todos VALUES('1', 'by a', NULL), ('2', 'by a', NULL)")
+        self.sync(a, b)
+        b.execute("SELECT rejoin_alter('ALTER TABLE todos RENAME COLUMN title TO body')")
+        b.execute("UPDATE todos SET body = 'of version 2' WHERE id = '1'")
+        self.sync(b, a)
+        a.execute("SELECT rejoin_alter('ALTER TABLE todos RENAME COLUMN title TO what')")
+        self.sync(a)
+        self.assertEqual(a.execute("SELECT what FROM todos ORDER BY id").fetchall(), [("by a",), ("by a",)])
+        a.execute("SELECT rejoin_track('todos', ?)", (json.dumps({"former_columns": {"what": ["body"]}}),))
+        b.execute("SELECT rejoin_alter('ALTER TABLE todos RENAME COLUMN body TO what')")
+        self.sync(a, b)
+        for db in (a, b):
+            self.assertEqual(db.execute("SELECT what FROM todos ORDER BY id").fetchall(), [("of version 2",), ("by a",)])
+            self.assertEqual(self.waiting(db), [])
+
     def test_the_command_takes_them_too(self):
         self.renamed_while_one_is_lost()
         new = self.device("new", NEW, "tasks")

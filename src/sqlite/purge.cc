@@ -4,12 +4,14 @@
 #include <optional>
 #include <set>
 
+#include "codec/row_frame.h"
 #include "crdt/admission.h"
 #include "crdt/key.h"
 #include "sqlite/base_writer.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
+#include "sqlite/row_state.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -86,9 +88,37 @@ Status leave_news(Work& work, const Table& table, std::set<Bytes>& keys) {
   return {};
 }
 
-// What is listed, or waits for something, stays.
-Status leave_listed(Context& ctx, const Table& table, std::set<Bytes>& keys) {
-  for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted", "rejoin_aside"}) {
+// Is all that is kept aside in this frame as old?
+Result<bool> is_old(Context& ctx, BytesView frame, crdt::Hlc limit) {
+  auto reader = codec::ChangesetReader::open(frame);
+  if (!reader.ok()) return false;
+  REJOIN_ASSIGN(const std::vector<uint32_t> sites, site_map(ctx, *reader));
+  auto row = codec::read_row_frame(*reader, sites);
+  return row.ok() && *row && crdt::newest_stamp((*row)->record) <= limit;
+}
+
+// What is listed, or waits for something, stays. But columns that this table lacks, of a row that was deleted since,
+// wait for nothing.
+Status leave_listed(Context& ctx, const Table& table, crdt::Hlc limit, std::set<Bytes>& keys) {
+  {
+    REJOIN_ASSIGN(Statement * s,
+                  ctx.statement("SELECT k, CASE WHEN due IS NULL THEN frame END FROM main.rejoin_aside WHERE "
+                                "table_name=?1"));
+    Use use(*s);
+    s->bind_text(1, table.name);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("reading what is kept aside"));
+      if (!row) break;
+      const auto at = keys.find(Bytes(s->blob(0)));
+      if (at == keys.end()) continue;
+      bool old = false;
+      if (!s->is_null(1)) {
+        REJOIN_ASSIGN(old, is_old(ctx, s->blob(1), limit));
+      }
+      if (!old) keys.erase(at);
+    }
+  }
+  for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted"}) {
     REJOIN_ASSIGN(Statement * s, ctx.statement(std::string("SELECT k FROM main.") + of + " WHERE table_name=?1"));
     Use use(*s);
     s->bind_text(1, table.name);
@@ -113,6 +143,13 @@ Status erase(Context& ctx, const Table& table, BytesView key) {
     s->bind(1, static_cast<int64_t>(table.id));
     s->bind_blob(2, key);
     REJOIN_TRY(s->run("forgetting a deleted row"));
+  }
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_aside WHERE table_name=?1 AND k=?2"));
+    Use use(*s);
+    s->bind_text(1, table.name);
+    s->bind_blob(2, key);
+    REJOIN_TRY(s->run("forgetting what is kept aside of a deleted row"));
   }
   REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM " + table.records() + " WHERE k=?1"));
   Use use(*s);
@@ -150,7 +187,7 @@ Result<bool> step(Work& work, const Table& table, Bytes& place, crdt::Hlc limit,
   const size_t before = found.keys.size();
   REJOIN_TRY(leave_news(work, table, found.keys));
   looked.log_holds |= found.keys.size() < before;
-  if (!found.keys.empty()) REJOIN_TRY(leave_listed(ctx, table, found.keys));
+  if (!found.keys.empty()) REJOIN_TRY(leave_listed(ctx, table, limit, found.keys));
   if (!found.keys.empty()) {
     crdt::Hlc newest = 0;
     REJOIN_TRY(forget(ctx, table, found.keys, newest));
