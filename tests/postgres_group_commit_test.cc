@@ -98,6 +98,37 @@ TEST_F(PostgresGroupCommit, WhatFailsFailsAlone) {
   world.expect_sound();
 }
 
+// The default tells how long the row's push would have waited for another.
+TEST_F(PostgresGroupCommit, WhatIsHeldIsWaitedForOnceAndNotAgainByEachOfTheGroup) {
+  world.sql.run("ALTER TABLE todos ADD COLUMN waits text DEFAULT current_setting('lock_timeout')");
+  world.track("public.todos");
+  tenant.lock_timeout_ms = 700;
+  a.write("first"), b.write("first");
+  auto replies = push({a.request(), b.request()});
+  for (const auto& reply : replies) ASSERT_TRUE(reply.ok()) << reply.error().message;
+  a.token = replies[0]->next_chain_token, b.token = replies[1]->next_chain_token;
+  auto opened = postgres::Connection::open(world.url);
+  ASSERT_TRUE(opened.ok());
+  postgres::Connection& holder = **opened;
+  holder.send("BEGIN");
+  ASSERT_TRUE(holder.query("UPDATE todos SET title = 'held' WHERE id IN ('a1', 'b1')").ok());
+  for (PushingDevice* d : {&a, &b}) d->peer.run("UPDATE todos SET title = 'second'");
+  c.write("other");
+  const std::vector<sync::PushRequest> requests{a.request(), b.request(), c.request()};
+  replies = push(requests);
+  for (int i : {0, 1}) {
+    ASSERT_FALSE(replies[i].ok());
+    EXPECT_EQ(replies[i].error().code, Code::busy);
+  }
+  EXPECT_TRUE(replies[2].ok());
+  ASSERT_TRUE(holder.query("ROLLBACK").ok());
+  for (const auto& reply : push(requests)) ASSERT_TRUE(reply.ok()) << reply.error().message;
+  EXPECT_EQ(world.sql.rows("SELECT id, title, waits FROM todos ORDER BY id"),
+            "a1|second|700ms\nb1|second|700ms\nc1|other|100ms\n");
+  EXPECT_EQ(tenant.lock_timeout_ms, 700);
+  world.expect_sound();
+}
+
 TEST_F(PostgresGroupCommit, AChunkThatIsThereTwiceIsTakenOnce) {
   a.write("once"), b.write("other");
   const sync::PushRequest first = a.request();

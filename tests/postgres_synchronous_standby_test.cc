@@ -226,6 +226,44 @@ TEST_F(PostgresSynchronousStandby, ATimeThatIsOverBeforeTheCommitLeavesNothing) 
   EXPECT_EQ(waiting(), 0);
 }
 
+// Who waits keeps others from reading, so that a server bounds both waits.
+TEST_F(PostgresSynchronousStandby, APushThatMayNotWaitLongIsToldSoAndLeavesNothingOrOneInDoubt) {
+  goes_away();
+  a.write("one"), b.write("two");
+  const std::vector<sync::PushRequest> requests{a.request(), b.request()};
+  std::vector<const sync::PushRequest*> all{&requests[0], &requests[1]};
+  postgres::Tenant tenant{"main", system_clock(), system_random()};
+  tenant.commit_ms = 200;
+  tenant.deadline = std::chrono::steady_clock::now() + std::chrono::minutes(10);
+  // However long it takes to come to the COMMIT.
+  std::unique_ptr<postgres::Connection> db;
+  do {
+    db = open();
+    db->set_deadline(tenant.deadline);
+    tenant.stalled = false;
+    expect_told_to_come_again(postgres::make_tenant_store(*db, tenant, false)->push_together(all));
+    EXPECT_TRUE(tenant.stalled);
+  } while (!db->in_doubt());
+  auto other = open();
+  for (const int64_t lock_timeout_ms : {int64_t{0}, int64_t{60'000}}) {
+    postgres::Tenant behind{"main", system_clock(), system_random()};
+    behind.turn_ms = 50, behind.lock_timeout_ms = lock_timeout_ms;
+    const auto replies = postgres::make_tenant_store(*other, behind, false)->push_together(all);
+    for (const auto& reply : replies) {
+      ASSERT_FALSE(reply.ok());
+      EXPECT_EQ(reply.error().code, Code::busy);
+    }
+    EXPECT_TRUE(behind.stalled);
+  }
+  EXPECT_TRUE(other->usable());
+  EXPECT_FALSE(other->in_transaction());
+  EXPECT_EQ(waiting(), 1);
+  comes_back();
+  for (const auto& reply : push(*other, requests)) ASSERT_TRUE(reply.ok()) << reply.error().message;
+  EXPECT_EQ(titles(), "a1|one\nb1|two\n");
+  world.expect_sound();
+}
+
 // Nor does the retry of a tenant's first push, which waits for the one that makes the tenant.
 TEST_F(PostgresSynchronousStandby, RetriesForANewTenantDoNotWaitBesideIt) {
   goes_away();

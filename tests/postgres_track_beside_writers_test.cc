@@ -182,5 +182,37 @@ TEST(PostgresTrackBesideWriters, SeveralWriteAllTheWhile) {
   expect_same(world);
 }
 
+// Somebody holds the table at any time, each for a second.
+TEST(PostgresTrackBesideWriters, GetsItsLockWhereTransactionsOverlap) {
+  PostgresWorld world(kTable, {});
+  std::atomic<bool> over = false;
+  std::atomic<int> begun = 0;
+  std::vector<std::thread> threads;
+  for (int me = 0; me < 8; ++me)
+    threads.emplace_back([&, me] {
+      SqlClient sql(world.url);
+      std::this_thread::sleep_for(std::chrono::milliseconds(125 * me));
+      for (int64_t n = 0; !over; ++n) {
+        sql.run("BEGIN; INSERT INTO big VALUES ('" + std::to_string(me) + "-" + std::to_string(n) + "', 'new', 1)");
+        ++begun;
+        sql.run("SELECT pg_sleep(1)");
+        sql.run("COMMIT");
+      }
+    });
+  while (begun < 8) std::this_thread::yield();
+  const auto tracked = [&] {
+    auto opened = postgres::Connection::open(world.url);
+    EXPECT_TRUE(opened.ok());
+    postgres::TrackRequest request;
+    request.relation = "public.big";
+    request.tenant = "main";
+    return postgres::track(**opened, request, system_random(), {});
+  }();
+  EXPECT_TRUE(tracked.ok()) << tracked.error().message;
+  over = true;
+  for (std::thread& t : threads) t.join();
+  if (tracked.ok()) expect_same(world);
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -153,6 +153,17 @@ const Table* Catalog::find(std::string_view name) const {
   return nullptr;
 }
 
+const Table* Catalog::meant(std::string_view name) const {
+  if (const Table* known = find(name)) return known;
+  const Table* out = nullptr;
+  for (const Table& t : tables) {
+    if (!same_name(t.relation, name)) continue;
+    if (out) return nullptr;  // in two schemas
+    out = &t;
+  }
+  return out;
+}
+
 const Table* Catalog::find(int64_t id) const {
   for (const Table& t : tables)
     if (t.id == id) return &t;
@@ -215,6 +226,7 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
     }
     t.sql = quote(tables.text(i, 3)) + "." + quote(tables.text(i, 4));
     t.display = tables.text(i, 3) + "." + tables.text(i, 4);
+    t.relation = tables.text(i, 4);
     if (!tables.is_null(i, 8)) captures[t.id] = tables.text(i, 8);
     by_oid[tables.integer(i, 5)] = catalog.tables.size();
     catalog.tables.push_back(std::move(t));

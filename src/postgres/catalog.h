@@ -31,6 +31,7 @@ struct Table {
   std::string name;                      // in the contract: what devices call it
   std::string sql;                       // "public"."todos"
   std::string display;                   // public.todos
+  std::string relation;                  // todos
   std::vector<Column> key;               // in key order, without the tenant column
   std::vector<Column> columns;           // the others, by stable id
   std::vector<std::string> unannounced;  // columns without an id yet: track again
@@ -59,6 +60,9 @@ struct Catalog {
   std::vector<Table> unserved;                     // of which nothing arrives or leaves; not in `tables`
   std::vector<size_t> parents_first;               // indexes into `tables`
   const Table* find(std::string_view name) const;  // by same_name()
+  // Which table does a device mean? The one that devices know by this name, else the one that PostgreSQL does: a
+  // renamed table keeps its name for devices, and an app that renames it too calls it by the new one.
+  const Table* meant(std::string_view name) const;
   const Table* find(int64_t id) const;
   size_t index_of(const Table& table) const { return static_cast<size_t>(&table - tables.data()); }
 };

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
+#include <thread>
 
 #include "postgres/refusal.h"
 
@@ -14,11 +16,16 @@ namespace {
 constexpr int kBinary = 1;
 // Statements differ by table and by the columns that a batch writes; each costs memory at the server.
 constexpr size_t kMostPrepared = 1'000;
-// PostgreSQL takes no notice of a cancel that comes before the statement does.
+// PostgreSQL takes no notice of a cancel that comes before the statement does: it is repeated, ever more seldom.
 constexpr int kCancelAgainMs = 50;
+constexpr std::chrono::seconds kGiveUp{3};
+constexpr std::chrono::seconds kSettle{1};
 constexpr const char* kUnanswered =
     "PostgreSQL has not answered a COMMIT in time, so that it is not known whether it is kept; a synchronous standby "
     "that is away is one reason (pg_stat_replication tells). Try again";
+
+constexpr const char* kNotCancelled =
+    "PostgreSQL has neither answered in time nor ended what it was told to; its host may be gone. Try again";
 
 // Adds the time of its life.
 class Stopwatch {
@@ -95,11 +102,19 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url) {
     return fail(Code::bad_argument, "this is no PostgreSQL address: " + reason +
                                         "; write postgres://USER@HOST:PORT/DATABASE, as psql takes it");
   }
-  // The address may say otherwise of what stands before it. A host that is gone without a word is noticed in a minute,
-  // also by who waits for an answer that may take for ever.
-  const char* keys[] = {"keepalives_idle",  "keepalives_interval", "keepalives_count", "dbname",
-                        "application_name", "connect_timeout",     "client_encoding",  nullptr};
-  const char* values[] = {"30", "10", "3", url.c_str(), "rejoin", "10", "UTF8", nullptr};
+  // The address may say otherwise of what stands before it. A host that is gone without a word is noticed in a minute:
+  // by keepalives where an answer is waited for, which may take for ever, and by the other where something was sent
+  // that its host never received, for then there are no keepalives.
+  const char* keys[] = {"keepalives_idle",
+                        "keepalives_interval",
+                        "keepalives_count",
+                        "tcp_user_timeout",
+                        "dbname",
+                        "application_name",
+                        "connect_timeout",
+                        "client_encoding",
+                        nullptr};
+  const char* values[] = {"30", "10", "3", "60000", url.c_str(), "rejoin", "10", "UTF8", nullptr};
   std::unique_ptr<Connection> out(new Connection(PQconnectdbParams(keys, values, 1)));
   if (PQstatus(out->db_) != CONNECTION_OK) {
     Refusal refusal = read_refusal(PQerrorMessage(out->db_));
@@ -136,7 +151,8 @@ bool Connection::answered() {
   if (!PQconsumeInput(db_)) return true;
   while (PQstatus(db_) == CONNECTION_OK && !PQisBusy(db_)) {
     PGresult* result = PQgetResult(db_);
-    const bool last = result && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+    const bool last = result ? PQresultStatus(result) == PGRES_PIPELINE_SYNC
+                             : PQpipelineStatus(db_) == PQ_PIPELINE_OFF;  // a script's
     PQclear(result);
     if (last) return true;
   }
@@ -188,15 +204,31 @@ void Connection::send(std::string sql, Params params) { queue_.push_back({std::m
 void Connection::send_commit() { queue_.push_back({"COMMIT", {}, true}); }
 
 void Connection::cancel() {
-  if (PGcancel* handle = PQgetCancel(db_)) {
-    char why[256];
-    PQcancel(handle, why, sizeof why);
+  if (cancel_.valid() && cancel_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
+  PGcancel* handle = PQgetCancel(db_);
+  if (!handle) return;
+  std::promise<void> done;
+  cancel_ = done.get_future();
+  try {
+    std::thread([handle, done = std::move(done)]() mutable {
+      char why[256];
+      PQcancel(handle, why, sizeof why);
+      PQfreeCancel(handle);
+      done.set_value();
+    }).detach();
+  } catch (const std::system_error&) {  // no more threads: the next attempt, or the end of the wait
     PQfreeCancel(handle);
+    cancel_ = {};
   }
 }
 
+void Connection::settle_cancel() {
+  if (cancel_.valid() && cancel_.wait_for(kSettle) != std::future_status::ready) lost_ = true;
+  cancel_ = {};
+}
+
 Status Connection::wait(bool commits) {
-  bool cancelled = false;
+  int again_ms = kCancelAgainMs;
   for (;;) {
     const int left = PQflush(db_);
     if (left < 0) return broken("waiting for an answer");
@@ -204,8 +236,8 @@ Status Connection::wait(bool commits) {
     if (!PQconsumeInput(db_)) return broken("waiting for an answer");
     if (left == 0 && !PQisBusy(db_)) return {};
     int timeout = -1;
-    if (cancelled) {
-      timeout = kCancelAgainMs;
+    if (cancelling_since_) {
+      timeout = std::exchange(again_ms, again_ms * 2);
     } else if (deadline_) {
       auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline_ - std::chrono::steady_clock::now());
       timeout = static_cast<int>(std::clamp<int64_t>(ms.count(), 0, 1 << 30));
@@ -218,7 +250,14 @@ Status Connection::wait(bool commits) {
       (left == 0 ? in_doubt_ : lost_) = true;
       return late(kUnanswered);
     }
-    if (ready == 0) cancel(), cancelled = true;
+    if (ready != 0) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (!cancelling_since_) cancelling_since_ = now;
+    if (now - *cancelling_since_ >= kGiveUp) {
+      (left == 0 ? in_doubt_ : lost_) = true;
+      return late(kNotCancelled);
+    }
+    cancel();
   }
 }
 
@@ -280,6 +319,7 @@ Result<std::vector<Rows>> Connection::sync() {
   REJOIN_TRY(tidy_prepared());
   const Stopwatch watch(waited_);
   unreplicated_ = false;
+  cancelling_since_.reset();
   if (lost_ || PQstatus(db_) != CONNECTION_OK || !dispatch() || !PQpipelineSync(db_)) return broken("sending");
   ++round_trips_;
   const std::vector<UnderWay> sent = std::exchange(under_way_, {});
@@ -314,6 +354,7 @@ Result<std::vector<Rows>> Connection::sync() {
     PQclear(result);
     if (PQstatus(db_) != CONNECTION_OK) return broken("running a statement");
   }
+  settle_cancel();
   if (failure) {
     if (failure->code == Code::interrupted && deadline_ && std::chrono::steady_clock::now() >= *deadline_)
       failure->code = Code::timeout;
@@ -335,16 +376,36 @@ Result<Rows> Connection::query(const std::string& sql, const Params& params) {
 }
 
 Status Connection::script(const std::string& sql) {
+  if (in_doubt_) return late(kUnanswered);
+  if (lost_ || !PQexitPipelineMode(db_)) return broken("leaving pipeline mode");
   const Stopwatch watch(waited_);
-  if (!PQexitPipelineMode(db_) || PQsetnonblocking(db_, 0) != 0) return broken("leaving pipeline mode");
-  PGresult* result = PQexec(db_, sql.c_str());
-  const ExecStatusType status = PQresultStatus(result);
-  Status outcome;
-  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) outcome = error_of(result);
-  PQclear(result);
-  if (!outcome.ok() && PQtransactionStatus(db_) != PQTRANS_IDLE) PQclear(PQexec(db_, "ROLLBACK"));
-  if (PQsetnonblocking(db_, 1) != 0 || !PQenterPipelineMode(db_)) return broken("entering pipeline mode");
+  Status outcome = run_simple(sql);
+  if (in_doubt_ || lost_) return outcome;
+  if (!outcome.ok() && PQtransactionStatus(db_) != PQTRANS_IDLE) (void)run_simple("ROLLBACK").ok();
+  if (in_doubt_ || lost_) return outcome;
+  if (!PQenterPipelineMode(db_)) return broken("entering pipeline mode");
   return outcome;
+}
+
+Status Connection::run_simple(const std::string& sql) {
+  cancelling_since_.reset();
+  if (!PQsendQuery(db_, sql.c_str())) return broken("sending");
+  const bool commits = sql.ends_with("COMMIT;");
+  std::optional<Error> failure;
+  for (;;) {
+    REJOIN_TRY(wait(commits));
+    PGresult* result = PQgetResult(db_);
+    if (!result) break;
+    const ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && !failure) failure = error_of(result);
+    PQclear(result);
+    if (PQstatus(db_) != CONNECTION_OK) return broken("running a statement");
+  }
+  settle_cancel();
+  if (!failure) return {};
+  if (failure->code == Code::interrupted && deadline_ && std::chrono::steady_clock::now() >= *deadline_)
+    failure->code = Code::timeout;
+  return *failure;
 }
 
 }  // namespace rejoin::postgres

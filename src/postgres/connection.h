@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,17 +78,18 @@ class Connection {
   // After an error a transaction that was begun is rolled back.
   Status script(const std::string& sql);
 
-  // After it a sync is cancelled on the server, unless it commits, and fails with `timeout`.
+  // After it a sync or script is cancelled on the server, unless it commits, and fails with `timeout`. One that no
+  // cancel ends within 3 s is given up: see in_doubt().
   void set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) { deadline_ = deadline; }
   void set_prepare(bool prepare) { prepare_ = prepare; }
   const SqlError& last_error() const { return error_; }
   // What comes next is not to be taken for an earlier error, of another tenant's request perhaps.
   void forget_error() { error_ = {}; }
   bool usable() const;
-  // Was a COMMIT not answered in time? PostgreSQL goes on with it, and holds its locks, whatever becomes of this
-  // connection, which is good for nothing else any more.
+  // Was a COMMIT not answered in time, or a statement that no cancel ended? PostgreSQL may go on with it, and hold its
+  // locks, whatever becomes of this connection, which is good for nothing else any more.
   bool in_doubt() const { return in_doubt_; }
-  // For one that is in doubt: is the COMMIT through, or the connection broken? Does not wait.
+  // For one that is in doubt: has it been answered, or is the connection broken? Does not wait.
   bool answered();
   // For a connection that was idle: has the server closed it meanwhile?
   bool alive();
@@ -113,7 +115,13 @@ class Connection {
   bool dispatch();
   // Flushes and reads until a result can be had without blocking. `commits`: not to be cancelled.
   Status wait(bool commits);
+  // What a simple query answers, to its end.
+  Status run_simple(const std::string& sql);
+  // Asks PostgreSQL to end what is running. Where its host is gone that takes long, so it happens aside, and there is
+  // one such attempt at a time.
   void cancel();
+  // A cancel that is still on its way may hit what comes next: then nothing comes.
+  void settle_cancel();
 
   struct Queued {
     std::string sql;
@@ -135,6 +143,8 @@ class Connection {
   bool in_doubt_ = false;
   bool unreplicated_ = false;  // a wait for a synchronous standby was given up during this sync
   std::optional<std::chrono::steady_clock::time_point> deadline_;
+  std::future<void> cancel_;  // the attempt that is on its way, if there is one
+  std::optional<std::chrono::steady_clock::time_point> cancelling_since_;  // in this sync or script
   SqlError error_;
 };
 

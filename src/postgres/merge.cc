@@ -108,20 +108,31 @@ std::string Merge::why_unknown(const codec::WireTable& wire) const {
   for (const Table& t : catalog.unserved)
     if (same_name(t.name, wire.name)) return why_unserved(t);
   std::string out = "the server has no synced table \"" + wire.name + "\" with this key for this tenant; ";
-  if (const Table* table = catalog.find(wire.name)) {
+  if (const Table* table = catalog.meant(wire.name)) {
     std::string key;
     for (const Column& c : table->key) key += (key.empty() ? "" : ", ") + c.name;
     return out + "its " + table->display + " has the key (" + key + "): give both the same";
   }
-  for (const Table& t : catalog.tables)
-    if (same_name(t.sql, "\"public\"." + quote(wire.name)))
-      return out + "its " + t.display + " is synced under the name \"" + t.name + "\", which devices are to call it by";
   return out + "create it in its PostgreSQL and run rejoin pg track";
+}
+
+// The catalog that is kept between requests does not notice that a table was renamed.
+Status Merge::look_for_renamed(const std::string& name) {
+  Tenant& tenant = work_.tenant();
+  if (tenant.catalog_fresh || tenant.catalog_renewed || work_.catalog().meant(name)) return {};
+  REJOIN_ASSIGN(const Rows there,
+                work_.db().query("SELECT EXISTS (SELECT FROM rejoin.tracked k JOIN pg_class c ON c.oid = k.relation "
+                                 "WHERE lower(c.relname) = lower($1))",
+                                 Params().text(name)));
+  if (there.integer(0, 0) == 0) return {};
+  tenant.catalog_stale = true;
+  return fail(Code::busy, "a table was renamed to \"" + name + "\"; try again");
 }
 
 Status Merge::refuse_unknown(const codec::ChangesetReader& reader, size_t index) {
   const codec::BlockInfo& info = reader.blocks()[index];
   const codec::WireTable& wire = reader.tables()[info.table];
+  REJOIN_TRY(look_for_renamed(wire.name));
   std::vector<uint32_t> identity(wire.columns.size());
   for (uint32_t i = 0; i < identity.size(); ++i) identity[i] = i;
   codec::BlockCursor raw = reader.rows(index, site_map_, identity);
@@ -142,7 +153,7 @@ Status Merge::refuse_unknown(const codec::ChangesetReader& reader, size_t index)
 Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
   const codec::BlockInfo& info = reader.blocks()[index];
   const codec::WireTable& wire = reader.tables()[info.table];
-  const Table* table = work_.catalog().find(wire.name);
+  const Table* table = work_.catalog().meant(wire.name);
   auto same = [](std::string_view a, std::string_view b) {
     auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
@@ -170,6 +181,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
     ++outcome_.rows_seen;
     auto row = std::make_unique<Incoming>();
     row->table = table;
+    if (wire.name != table->name) row->called = wire.name;
     row->key = cursor.key();
     row->newest = cursor.newest();
     row->theirs = cursor.record();
@@ -224,7 +236,7 @@ Status Merge::block(const codec::ChangesetReader& reader, size_t index) {
 
 void Merge::refuse(const Incoming& row, Code code, const std::string& reason) {
   sync::RefusedRow out;
-  out.table = row.table->name;
+  out.table = row.called.empty() ? row.table->name : row.called;
   out.key = row.key;
   out.key_json = crdt::key_json(row.key, row.table->key.size());
   out.code = code;

@@ -79,6 +79,7 @@ class Merge {
   void refuse_not_taken(const Incoming& row);
   void refuse_by(const Incoming& row, const SqlError& error);
   void refuse_orphans();
+  Status look_for_renamed(const std::string& name);
   std::string why_unknown(const codec::WireTable& wire) const;
   Status refuse_unknown(const codec::ChangesetReader& reader, size_t index);
 

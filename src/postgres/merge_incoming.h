@@ -10,6 +10,7 @@ namespace rejoin::postgres {
 
 struct Merge::Incoming {
   const Table* table = nullptr;
+  std::string called;  // by the device, where that is not the table's name
   Bytes key;
   crdt::RowRecord theirs;
   std::optional<crdt::RowRecord> whole;         // when part of it was left out, being another replica's

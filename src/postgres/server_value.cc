@@ -48,7 +48,7 @@ codec::OneRow forgotten_row(const Persona& persona, const Table& table, BytesVie
 Status tell_rows(Work& work, const Persona& persona, std::vector<sync::RefusedRow>& refused) {
   std::map<int64_t, std::vector<sync::RefusedRow*>> tables;
   for (sync::RefusedRow& row : refused)
-    if (const Table* table = work.catalog().find(row.table)) tables[table->id].push_back(&row);
+    if (const Table* table = work.catalog().meant(row.table)) tables[table->id].push_back(&row);
   if (tables.empty()) return {};
   // What triggers and cascades of the merge have written, too.
   REJOIN_TRY(fold(work));

@@ -1,35 +1,39 @@
 #include "postgres/short_locks.h"
 
 #include <chrono>
+#include <iterator>
 #include <thread>
 
 namespace rejoin::postgres {
 namespace {
 
-constexpr const char* kLockWait = "150ms";
-constexpr std::chrono::milliseconds kPause{250}, kInAll{5'000};
+// Where transactions overlap, some hold the table at any time: a lock is had by who waits longer than each of them
+// lasts. None is longer than two of PostgreSQL's deadlock_timeout, so that a deadlock with a writer costs us the
+// transaction and not the writer.
+constexpr int kWaitsMs[] = {150, 300, 600, 1'200, 2'000};
+constexpr std::chrono::milliseconds kPause{250};
 
-Status again_while_locked(Connection& db, const std::function<Status()>& attempt) {
-  const auto until = std::chrono::steady_clock::now() + kInAll;
-  for (;;) {
+// `attempt` gets what begins its transaction.
+Status again_while_locked(Connection& db, const std::function<Status(const std::string& begin)>& attempt) {
+  for (const int& wait_ms : kWaitsMs) {
     db.forget_error();
-    const Status done = attempt();
-    if (done.ok() || db.last_error().state != "55P03" || std::chrono::steady_clock::now() >= until) return done;
+    const Status done = attempt("BEGIN; SET LOCAL lock_timeout = '" + std::to_string(wait_ms) + "ms';");
+    const std::string& state = db.last_error().state;
+    if (done.ok() || (state != "55P03" && state != "40P01") || &wait_ms == std::end(kWaitsMs) - 1) return done;
     std::this_thread::sleep_for(kPause);
   }
+  return {};
 }
-
-const std::string kBegin = "BEGIN; SET LOCAL lock_timeout = '" + std::string(kLockWait) + "';";
 
 }  // namespace
 
 Status script_with_short_locks(Connection& db, const std::string& sql) {
-  return again_while_locked(db, [&] { return db.script(kBegin + sql + "COMMIT;"); });
+  return again_while_locked(db, [&](const std::string& begin) { return db.script(begin + sql + "COMMIT;"); });
 }
 
 Status with_short_locks(Connection& db, const std::function<Result<std::string>()>& make) {
-  return again_while_locked(db, [&]() -> Status {
-    REJOIN_TRY(db.script(kBegin));
+  return again_while_locked(db, [&](const std::string& begin) -> Status {
+    REJOIN_TRY(db.script(begin));
     const Result<std::string> sql = make();
     if (sql.ok()) return db.script(*sql + "COMMIT;");
     if (db.usable() && db.in_transaction()) (void)db.query("ROLLBACK").ok();

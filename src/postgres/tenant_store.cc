@@ -20,6 +20,8 @@ namespace {
 
 // So many log rows and the log is compacted by itself.
 constexpr int64_t kCompactAt = 10'000;
+// For what somebody holds, when a group of pushes has waited for it already.
+constexpr int64_t kAloneWaitsMs = 100;
 
 class PostgresTenantStore final : public TenantStore {
  public:
@@ -32,11 +34,22 @@ class PostgresTenantStore final : public TenantStore {
 
   std::vector<Result<sync::PushReply>> push_together(std::span<const sync::PushRequest* const> requests) override {
     std::vector<std::optional<Result<sync::PushReply>>> replies(requests.size());
-    // Whatever went wrong, it may be one request's fault and must not be the others'.
-    if (requests.size() > 1 && !try_together(requests, replies).ok()) replies.assign(requests.size(), std::nullopt);
+    const int64_t lock_timeout_ms = tenant_.lock_timeout_ms;
+    if (requests.size() > 1) {
+      if (const Status together = try_together(requests, replies); !together.ok()) {
+        if (tenant_.stalled)
+          return std::vector<Result<sync::PushReply>>(requests.size(), together.error());  // so it would be alone
+        // Whatever went wrong, it may be one request's fault and must not be the others'.
+        replies.assign(requests.size(), std::nullopt);
+        // They have waited for what somebody holds, and all the tenant's pushes wait behind each of them.
+        if (together.error().code == Code::busy)
+          tenant_.lock_timeout_ms = lock_timeout_ms > 0 ? std::min(lock_timeout_ms, kAloneWaitsMs) : kAloneWaitsMs;
+      }
+    }
     std::vector<Result<sync::PushReply>> out;
     for (size_t i = 0; i < requests.size(); ++i)
       out.push_back(replies[i] ? std::move(*replies[i]) : push(*requests[i]));
+    tenant_.lock_timeout_ms = lock_timeout_ms;
     return out;
   }
 
@@ -96,7 +109,7 @@ class PostgresTenantStore final : public TenantStore {
     if (may_create && auto_schema_) {
       REJOIN_TRY(know_catalog());
       for (const contract::Table& wanted : contract.tables) {
-        const Table* have = tenant_.catalog->find(wanted.name);
+        const Table* have = tenant_.catalog->meant(wanted.name);
         // A table that cannot be made here must not keep the others out; its rows are refused one by one. One that
         // tenants share is not changed for one of them.
         Status made;
@@ -112,7 +125,7 @@ class PostgresTenantStore final : public TenantStore {
     // One that could not be fully taken is asked for again when a token comes that may create what is missing.
     bool complete = true;
     for (const contract::Table& wanted : contract.tables) {
-      const Table* have = work.catalog().find(wanted.name);
+      const Table* have = work.catalog().meant(wanted.name);
       complete &= have != nullptr;
       for (const contract::Column& c : wanted.columns) complete &= have && has_column(*have, c.name);
     }
@@ -138,12 +151,12 @@ class PostgresTenantStore final : public TenantStore {
       REJOIN_ASSIGN(const std::string before, published_contract());
       REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
       for (const contract::Table& wanted : next.tables)
-        REJOIN_TRY(check_defaults(db_, tenant_.catalog->find(wanted.name), wanted));
+        REJOIN_TRY(check_defaults(db_, tenant_.catalog->meant(wanted.name), wanted));
     }
     REJOIN_TRY(adopt_contract(json, true));
     REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
     for (const contract::Table& wanted : next.tables) {
-      const Table* have = work.catalog().find(wanted.name);
+      const Table* have = work.catalog().meant(wanted.name);
       const auto here = [&](const contract::Column& c) { return has_column(*have, c.name); };
       if (!have || !std::all_of(wanted.columns.begin(), wanted.columns.end(), here))
         return fail(Code::schema_refused, "table " + contract::quote_name(wanted.name) +

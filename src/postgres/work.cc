@@ -1,14 +1,18 @@
 #include "postgres/work.h"
 
+#include <algorithm>
+
 namespace rejoin::postgres {
 namespace {
 
 // Where nothing bounds the wait for locks.
 constexpr int64_t kAsideWaitsMs = 2'000;
+// What has taken so long may have much left to write, which is not to be taken for a COMMIT that is not answered.
+constexpr std::chrono::milliseconds kLong{500};
 
 // Everything is local to the transaction, so that a pooler may give the connection to others afterwards. The settings
 // fix how values look as text (types.h). The search path stays as it is: the application's triggers count on theirs.
-std::string begin_settings(Work::Mode mode) {
+std::string begin_settings(Work::Mode mode, bool bounds_locks) {
   const bool merging = mode != Work::Mode::look;
   return std::string("SELECT set_config('rejoin.tenant', $1, true), set_config('rejoin.merging', '") +
          (merging ? "on" : "") +
@@ -26,17 +30,31 @@ std::string begin_settings(Work::Mode mode) {
               ? ", set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', "
                 "'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
               : "") +
-         (mode == Work::Mode::aside
-              ? ", set_config('synchronous_commit', 'local', true), set_config('lock_timeout', $2, true)"
-              : "");
+         (mode == Work::Mode::aside ? ", set_config('synchronous_commit', 'local', true)" : "") +
+         (bounds_locks ? ", set_config('lock_timeout', $2, true)" : "");
+}
+
+// Sends what is queued, and a COMMIT.
+Result<std::vector<Rows>> commit_now(Connection& db, Tenant& tenant) {
+  db.send_commit();
+  if (tenant.commit_ms <= 0) return db.sync();
+  const auto by = std::chrono::steady_clock::now() + std::chrono::milliseconds(tenant.commit_ms);
+  db.set_deadline(tenant.deadline ? std::min(*tenant.deadline, by) : by);
+  auto all = db.sync();
+  db.set_deadline(tenant.deadline);
+  tenant.stalled |= !all.ok() && all.error().code == Code::timeout;
+  return all;
 }
 
 }  // namespace
 
 Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::function<void()>& along) {
   const bool merging = mode != Mode::look;
-  static const std::string kMergeSettings = begin_settings(Mode::merge), kLookSettings = begin_settings(Mode::look),
-                           kAsideSettings = begin_settings(Mode::aside);
+  static const std::string kMergeSettings = begin_settings(Mode::merge, false),
+                           kTurnSettings = begin_settings(Mode::merge, true),
+                           kLookSettings = begin_settings(Mode::look, false),
+                           kAsideSettings = begin_settings(Mode::aside, true);
+  const bool in_turn = mode == Mode::merge && tenant.turn_ms > 0;
   Work work(db, tenant);
   for (bool made = false;;) {
     db.send(merging ? "BEGIN ISOLATION LEVEL READ COMMITTED" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
@@ -44,7 +62,9 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
     settings.text(tenant.name);
     if (mode == Mode::aside)
       settings.text(std::to_string(tenant.lock_timeout_ms > 0 ? tenant.lock_timeout_ms : kAsideWaitsMs));
-    db.send(mode == Mode::merge   ? kMergeSettings
+    if (in_turn) settings.text(std::to_string(tenant.turn_ms));
+    db.send(in_turn               ? kTurnSettings
+            : mode == Mode::merge ? kMergeSettings
             : mode == Mode::aside ? kAsideSettings
                                   : kLookSettings,
             std::move(settings));
@@ -68,9 +88,11 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
       names.add(BytesView(tenant.name));
       return names;
     }()));
-    // Behind the wait for the tenant, which may be as long as the request: there its pushes queue up.
+    // Behind the wait for the tenant, which may be longer: there its pushes queue up.
     if (tenant.lock_timeout_ms > 0)
       db.send("SELECT set_config('lock_timeout', $1, true)", Params().text(std::to_string(tenant.lock_timeout_ms)));
+    else if (in_turn)
+      db.send("SET LOCAL lock_timeout TO DEFAULT");
     if (tenant.statement_timeout_ms > 0)
       db.send("SELECT set_config('statement_timeout', $1, true)",
               Params().text(std::to_string(tenant.statement_timeout_ms)));
@@ -81,6 +103,7 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
       if (db.last_error().state == "3F000" || db.last_error().state == "42P01")
         return fail(Code::not_found,
                     "this PostgreSQL database has no schema rejoin; run: rejoin pg init --postgres URL");
+      tenant.stalled |= in_turn && db.last_error().state == "55P03";
       return all.error();
     }
     const Rows& state = (*all)[3];
@@ -95,9 +118,11 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
               Params().bytea(tenant.random.bytes(16)));
       // It may wait for another that makes the same tenant, and whose COMMIT is not answered: no COMMIT of its own goes
       // with it, so that it can be cancelled.
-      REJOIN_TRY(db.sync());
-      db.send_commit();
-      REJOIN_TRY(db.sync());
+      if (auto met = db.sync(); !met.ok()) {
+        tenant.stalled |= in_turn && db.last_error().state == "55P03";
+        return met.error();
+      }
+      REJOIN_TRY(commit_now(db, tenant));
       continue;
     }
     work.state.id = state.integer(0, 0);
@@ -151,8 +176,8 @@ Status Work::commit() {
   if (state.last != saved_.last || state.tail != saved_.tail || state.floor != saved_.floor)
     db_->send("UPDATE rejoin.tenant SET last = $1, tail = $2, floor = $3 WHERE id = rejoin.tenant_id()",
               Params().integer(static_cast<int64_t>(state.last)).integer(state.tail).integer(state.floor));
-  db_->send_commit();
-  REJOIN_ASSIGN(std::vector<Rows> all, db_->sync());
+  if (tenant_->commit_ms > 0 && std::chrono::steady_clock::now() - began_ > kLong) REJOIN_TRY(db_->sync());
+  REJOIN_ASSIGN(std::vector<Rows> all, commit_now(*db_, *tenant_));
   // A COMMIT of a failed transaction is a ROLLBACK and no error.
   if (all.back().command() != "COMMIT")
     return fail(Code::internal, "the transaction had failed before it was committed, so nothing was kept; try again");

@@ -1,6 +1,7 @@
 // A transaction for one tenant, with the tenant's state, its sites and the catalog loaded.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,6 +33,12 @@ struct Tenant {
   crdt::SiteTable sites;  // ids are never reused, so what is known stays right
   // PostgreSQL's lock_timeout and statement_timeout in its transactions; 0: as the role has them.
   int64_t lock_timeout_ms = 0, statement_timeout_ms = 0;
+  // For how long a merge waits for its turn, while others have the tenant, and for PostgreSQL to answer its COMMIT; 0:
+  // to the request's end.
+  int64_t turn_ms = 0, commit_ms = 0;
+  std::optional<std::chrono::steady_clock::time_point> deadline;  // the request's
+  // One of the two was not enough: who comes next would fare no better. Whoever wants to know sets it back.
+  bool stalled = false;
   std::shared_ptr<const Catalog> catalog;
   std::map<std::string, RoleFacts> roles;
   std::map<Bytes, uint64_t> views;               // their numbers, by what makes them; postgres/impersonate.h
@@ -76,6 +83,7 @@ class Work {
         db_(o.db_),
         tenant_(o.tenant_),
         saved_(o.saved_),
+        began_(o.began_),
         open_(std::exchange(o.open_, false)) {}
   Work& operator=(Work&&) = delete;
   ~Work();
@@ -100,6 +108,7 @@ class Work {
   Connection* db_;
   Tenant* tenant_;
   State saved_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   bool open_ = true;
 };
 

@@ -20,6 +20,10 @@ namespace {
 constexpr size_t kMostEntries = 4096;
 // How often those who wait for a connection look whether one that is in doubt was answered.
 constexpr auto kLookAgain = std::chrono::milliseconds(100);
+// What waits for a tenant that others have, or for a COMMIT that is not answered, keeps threads and its tenant's lane
+// from those that read: a push waits so long for either, or, while that was not enough before, less for the tenant.
+constexpr auto kWaits = std::chrono::seconds(5);
+constexpr auto kProbes = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -28,6 +32,12 @@ struct PostgresTenants::Known {
   Known(const std::string& name, Clock& clock, Random& random) : tenant(name, clock, random) {}
   postgres::Tenant tenant;
   uint64_t opened = 0;  // Pool::opened when `tenant` was read
+};
+
+// As in postgres::Tenant.
+struct PostgresTenants::Patience {
+  std::chrono::milliseconds turn = kWaits, commit{0};
+  bool stalled = false;
 };
 
 struct PostgresTenants::Entry {
@@ -49,6 +59,7 @@ struct PostgresTenants::Pool {
   // don't make it more and more backends that wait.
   std::vector<std::unique_ptr<postgres::Connection>> in_doubt;
   size_t out = 0;
+  size_t pushing = 0;                // of these, without those in doubt
   uint64_t used = 0;                 // when one was given back, in order
   std::atomic<uint64_t> opened = 0;  // connections so far
   std::atomic<bool> sound = false;   // its database is one that this build can serve
@@ -134,22 +145,35 @@ Status PostgresTenants::look_at(postgres::Connection& connection) {
 }
 
 Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
-                                                                    std::chrono::steady_clock::time_point deadline) {
+                                                                    std::chrono::steady_clock::time_point deadline,
+                                                                    For what) {
   Connections closing;  // outside of the lock
   std::unique_lock lock(mutex_);
-  for (let_go(pool, closing); pool.out >= settings_.connections; let_go(pool, closing)) {
+  const bool pushes = what == For::pushing;
+  const auto began = std::chrono::steady_clock::now();
+  const auto none_left = [&] {
+    return pool.out >= settings_.connections || (pushes && pool.pushing + pool.in_doubt.size() >= most_pushing());
+  };
+  for (let_go(pool, closing); none_left(); let_go(pool, closing)) {
     const auto now = std::chrono::steady_clock::now();
+    if (pushes && !pool.in_doubt.empty()) deadline = std::min(deadline, began + kProbes);
     if (now >= deadline)
       return fail(Code::overloaded,
-                  "all " + std::to_string(settings_.connections) + " connections to PostgreSQL are in use" +
+                  "all " +
+                      (pool.out >= settings_.connections
+                           ? std::to_string(settings_.connections) + " connections"
+                           : std::to_string(most_pushing()) + " connections that pushes may have") +
+                      " to PostgreSQL are in use" +
                       (pool.in_doubt.empty() ? ""
                                              : ", " + std::to_string(pool.in_doubt.size()) +
-                                                   " of them by a COMMIT that it does not answer (a synchronous "
-                                                   "standby that is away?)") +
+                                                   " of them by a COMMIT, or a statement that cannot be cancelled, "
+                                                   "that it does not answer (a synchronous standby that is away, a "
+                                                   "host that is gone?)") +
                       "; try again, or raise --postgres-connections");
     pool.freed.wait_until(lock, pool.in_doubt.empty() ? deadline : std::min(deadline, now + kLookAgain));
   }
   ++pool.out;
+  pool.pushing += pushes;
   while (!pool.idle.empty()) {
     std::unique_ptr<postgres::Connection> connection = std::move(pool.idle.back());
     pool.idle.pop_back();
@@ -169,15 +193,17 @@ Result<std::unique_ptr<postgres::Connection>> PostgresTenants::take(Pool& pool,
   }
   lock.lock();
   --pool.out;
-  pool.freed.notify_one();
+  pool.pushing -= pushes;
+  pool.freed.notify_all();
   return made.ok() ? looked.error() : made.error();
 }
 
-void PostgresTenants::give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection) {
+void PostgresTenants::give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection, For what) {
   connection->set_deadline(std::nullopt);
   const bool usable = connection->usable() && !connection->in_transaction();
   Connections closing;  // outside of the lock
   std::lock_guard lock(mutex_);
+  pool.pushing -= what == For::pushing;
   if (connection->in_doubt()) {
     pool.in_doubt.push_back(std::move(connection));
     pool.freed.notify_all();
@@ -203,6 +229,7 @@ void PostgresTenants::let_go(Pool& pool, Connections& closing) {
 // All databases together keep no more idle connections than one may have: a PostgreSQL server has a hundred by default,
 // for all its databases. The mutex is held.
 void PostgresTenants::close_oldest(Connections& closing) {
+  for (auto& [url, pool] : pools_) let_go(*pool, closing);
   std::erase_if(
       pools_, [](const auto& p) { return p.second->idle.empty() && p.second->out == 0 && p.second.use_count() == 1; });
   for (;;) {
@@ -232,16 +259,24 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
 
   Result<sync::PushReply> push(const sync::PushRequest& request) override {
     return entry_.group.push(
-        request, deadline_, [&](const std::vector<const sync::PushRequest*>& requests, PushGroup::Instant deadline) {
-          std::vector<Result<sync::PushReply>> replies;
-          const Status used =
-              tenants_.lease(DatabaseWork::push, name_, entry_, pool_, deadline, [&](postgres::TenantStore& store) {
+        request, deadline_,
+        [&](const std::vector<const sync::PushRequest*>& requests, PushGroup::Instant deadline, bool probing) {
+          PushGroup::Written written;
+          // The one that probes has the time for its COMMIT: a standby may be slow.
+          Patience patience;
+          if (probing)
+            patience.turn = kProbes;
+          else
+            patience.commit = kWaits;
+          const Status used = tenants_.lease(
+              DatabaseWork::push, name_, entry_, pool_, deadline, patience, [&](postgres::TenantStore& store) {
                 const auto began = std::chrono::steady_clock::now();
-                replies = store.push_together(requests);
+                written.replies = store.push_together(requests);
                 if (tenants_.worked) tenants_.worked(StoreWork::merge, std::chrono::steady_clock::now() - began);
               });
-          if (!used.ok()) replies.assign(requests.size(), used.error());
-          return replies;
+          if (!used.ok()) written.replies.assign(requests.size(), used.error());
+          written.stalled = patience.stalled || (!used.ok() && used.error().code == Code::overloaded);
+          return written;
         });
   }
   Result<sync::PullReply> pull(const sync::PullRequest& request) override {
@@ -266,7 +301,8 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
   }
   Status adopt_contract(const std::string& json, bool may_create) override {
     Status adopted;
-    REJOIN_TRY(tenants_.lease(DatabaseWork::contract, name_, entry_, pool_, deadline_,
+    Patience patience;
+    REJOIN_TRY(tenants_.lease(DatabaseWork::contract, name_, entry_, pool_, deadline_, patience,
                               [&](postgres::TenantStore& store) { adopted = store.adopt_contract(json, may_create); }));
     return adopted;
   }
@@ -276,18 +312,19 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
   }
   Status publish_contract(const std::string& json) override {
     Status published;
-    REJOIN_TRY(tenants_.lease(DatabaseWork::contract, name_, entry_, pool_, deadline_,
+    Patience patience;
+    REJOIN_TRY(tenants_.lease(DatabaseWork::contract, name_, entry_, pool_, deadline_, patience,
                               [&](postgres::TenantStore& store) { published = store.publish_contract(json); }));
     return published;
   }
 
   Status write(const std::string& tenant, const std::vector<sync::AuditEntry>& entries) override {
-    REJOIN_ASSIGN(std::unique_ptr<postgres::Connection> connection, tenants_.take(pool_, deadline_));
+    REJOIN_ASSIGN(std::unique_ptr<postgres::Connection> connection, tenants_.take(pool_, deadline_, For::pushing));
     connection->set_deadline(deadline_);
     const Waiting waiting(tenants_, DatabaseWork::audit, *connection);
     const Status written = postgres::AuditTable(*connection).write(tenant, entries);
     waiting.tell();
-    tenants_.give_back(pool_, std::move(connection));
+    tenants_.give_back(pool_, std::move(connection), For::pushing);
     return written;
   }
 
@@ -295,8 +332,9 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
   template <class T, class F>
   Result<T> call(DatabaseWork kind, F&& f) {
     std::optional<Result<T>> out;
-    REJOIN_TRY(
-        tenants_.lease(kind, name_, entry_, pool_, deadline_, [&](postgres::TenantStore& store) { out = f(store); }));
+    Patience patience;
+    REJOIN_TRY(tenants_.lease(kind, name_, entry_, pool_, deadline_, patience,
+                              [&](postgres::TenantStore& store) { out = f(store); }));
     return std::move(*out);
   }
 
@@ -309,10 +347,13 @@ class PostgresTenants::Gate final : public sync::TenantStore, public sync::Audit
 
 // One tenant leaves connections to the others.
 size_t PostgresTenants::most_at_work() const { return std::max<size_t>(1, settings_.connections / 2); }
+// Pushes leave some to those that read: they may all wait for a synchronous standby.
+size_t PostgresTenants::most_pushing() const { return settings_.connections - settings_.connections / 4; }
 
 Status PostgresTenants::lease(DatabaseWork kind, const std::string& name, Entry& entry, Pool& pool,
-                              std::chrono::steady_clock::time_point deadline,
+                              std::chrono::steady_clock::time_point deadline, Patience& patience,
                               const std::function<void(postgres::TenantStore&)>& use) {
+  const For what = kind == DatabaseWork::push ? For::pushing : For::reading;
   std::unique_ptr<Known> known;
   {
     std::unique_lock lock(mutex_);
@@ -331,7 +372,10 @@ Status PostgresTenants::lease(DatabaseWork kind, const std::string& name, Entry&
     if (!known) known = std::make_unique<Known>(name, clock_, random_);
     known->tenant.lock_timeout_ms = settings_.lock_timeout_ms;
     known->tenant.statement_timeout_ms = settings_.statement_timeout_ms;
-    Result<std::unique_ptr<postgres::Connection>> connection = take(pool, deadline);
+    known->tenant.turn_ms = patience.turn.count(), known->tenant.commit_ms = patience.commit.count();
+    known->tenant.deadline = deadline;
+    known->tenant.stalled = false;
+    Result<std::unique_ptr<postgres::Connection>> connection = take(pool, deadline, what);
     if (connection.ok()) {
       held = std::move(*connection);
       held->set_deadline(deadline);
@@ -354,7 +398,8 @@ Status PostgresTenants::lease(DatabaseWork kind, const std::string& name, Entry&
   } catch (const std::exception& e) {
     outcome = fail(Code::internal, e.what());
   }
-  if (held) give_back(pool, std::move(held));
+  if (held) give_back(pool, std::move(held), what);
+  patience.stalled = known && known->tenant.stalled;
   const bool has_grown = known && std::exchange(known->tenant.grown, false);
   const int64_t forgotten = known ? std::exchange(known->tenant.forgotten, 0) : 0;
   {

@@ -43,16 +43,22 @@ class PostgresTenants final : public Tenants {
   PostgresTenants(const PostgresSettings& settings, bool auto_schema, Log& log, Clock& clock, Random& random);
   bool database_per_tenant() const;
   std::shared_ptr<Pool> pool_of(const std::string& url);
+  // What for is a connection taken? What is pushed waits for synchronous standbys.
+  enum class For { reading, pushing };
   // A connection that works, from the pool or new.
-  Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline);
-  void give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection);
+  Result<std::unique_ptr<postgres::Connection>> take(Pool& pool, std::chrono::steady_clock::time_point deadline,
+                                                     For what = For::reading);
+  void give_back(Pool& pool, std::unique_ptr<postgres::Connection> connection, For what = For::reading);
   using Connections = std::vector<std::unique_ptr<postgres::Connection>>;
   // Takes those whose COMMIT was answered at last out of the pool. The mutex is held.
   static void let_go(Pool& pool, Connections& closing);
+  struct Patience;
   // Runs `use` with a connection and what is known of the tenant. Errors: busy, overloaded, and those of connecting.
   Status lease(DatabaseWork kind, const std::string& name, Entry& entry, Pool& pool,
-               std::chrono::steady_clock::time_point deadline, const std::function<void(postgres::TenantStore&)>& use);
+               std::chrono::steady_clock::time_point deadline, Patience& patience,
+               const std::function<void(postgres::TenantStore&)>& use);
   size_t most_at_work() const;
+  size_t most_pushing() const;
   void close_oldest(Connections& closing);
   Status look_at(postgres::Connection& connection);
   // Into the log; gives what devices are told.

@@ -9,6 +9,7 @@ namespace {
 // What is written together is kept in memory and locked together.
 constexpr size_t kMostPushes = 16;
 constexpr size_t kMostBytes = 8 << 20;
+constexpr const char* kStalled = "what is pushed to this tenant cannot be committed at present; try again";
 
 }  // namespace
 
@@ -35,6 +36,7 @@ std::vector<PushGroup::Waiter*> PushGroup::take() {
 Result<sync::PushReply> PushGroup::push(const sync::PushRequest& request, Instant deadline, const Write& write) {
   Waiter me{&request, deadline, false, std::nullopt};
   std::unique_lock lock(mutex_);
+  if (stalled_ && writing_) return fail(Code::busy, kStalled);
   waiting_.push_back(&me);
   const auto my_turn = [&] { return !writing_ && waiting_.front() == &me; };
   if (!changed_.wait_until(lock, deadline, [&] { return me.taken || my_turn(); })) {
@@ -47,6 +49,7 @@ Result<sync::PushReply> PushGroup::push(const sync::PushRequest& request, Instan
     return std::move(*me.reply);
   }
   writing_ = true;
+  const bool probing = stalled_;
   const std::vector<Waiter*> group = take();
   lock.unlock();
   std::vector<const sync::PushRequest*> requests;
@@ -55,15 +58,23 @@ Result<sync::PushReply> PushGroup::push(const sync::PushRequest& request, Instan
     requests.push_back(waiter->request);
     latest = std::max(latest, waiter->deadline);
   }
-  std::vector<Result<sync::PushReply>> replies;
+  Written written;
   try {
-    replies = write(requests, latest);
+    written = write(requests, latest, probing);
   } catch (const std::exception& e) {
     // The others wait for their replies.
-    replies.assign(group.size(), fail(Code::internal, e.what()));
+    written.replies.assign(group.size(), fail(Code::internal, e.what()));
   }
   lock.lock();
-  for (size_t i = 0; i < group.size(); ++i) group[i]->reply = std::move(replies[i]);
+  for (size_t i = 0; i < group.size(); ++i) group[i]->reply = std::move(written.replies[i]);
+  stalled_ = written.stalled;
+  if (stalled_) {
+    for (Waiter* waiter : waiting_) {
+      waiter->taken = true;
+      waiter->reply = fail(Code::busy, kStalled);
+    }
+    waiting_.clear();
+  }
   writing_ = false;
   changed_.notify_all();
   return std::move(*me.reply);

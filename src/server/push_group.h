@@ -14,13 +14,18 @@
 namespace rejoin::server {
 
 // Thread-safe. Whoever finds nobody writing writes for all that wait; the others sleep until their reply is there.
+// While writing stands still, one tries it and nobody waits behind it: who waits keeps a thread from those that read.
 class PushGroup {
  public:
   using Instant = std::chrono::steady_clock::time_point;
-  // Gives a reply for each request. `deadline` is the latest of theirs.
-  using Write = std::function<std::vector<Result<sync::PushReply>>(
-      const std::vector<const sync::PushRequest*>& requests, Instant deadline)>;
-  // Errors: busy (others were written until the deadline), and what `write` gives.
+  struct Written {
+    std::vector<Result<sync::PushReply>> replies;  // one for each request
+    bool stalled = false;                          // whoever comes next would fare no better
+  };
+  // `deadline` is the latest of theirs. `probing`: the one before stalled.
+  using Write =
+      std::function<Written(const std::vector<const sync::PushRequest*>& requests, Instant deadline, bool probing)>;
+  // Errors: busy (others were written until the deadline, or writing stands still), and what `write` gives.
   Result<sync::PushReply> push(const sync::PushRequest& request, Instant deadline, const Write& write);
   // How many wait that nobody writes yet.
   size_t waiting() const;
@@ -38,6 +43,7 @@ class PushGroup {
   std::condition_variable changed_;
   std::deque<Waiter*> waiting_;
   bool writing_ = false;
+  bool stalled_ = false;  // nobody waits, then
 };
 
 }  // namespace rejoin::server
