@@ -149,6 +149,29 @@ TEST_P(FormerKey, AColumnThatTheRebuildLeavesOutKeepsNothingWaiting) {
   EXPECT_EQ(a.rows(now("SELECT title FROM todos WHERE @ = '1'")), "'oat milk'\n");
 }
 
+// Keys of two kinds may have the same bytes.
+TEST(FormerKeys, WhatWaitsUnderOneIsNotForgottenWithADeletedRowOfTheNewOne) {
+  const char* schema = "CREATE TABLE t(a TEXT NOT NULL, b TEXT NOT NULL, v, PRIMARY KEY(a))";
+  Peer x(schema, {"t"}), y(schema, {"t"});
+  x.run("INSERT INTO t VALUES('1', '2', 'x'), ('2', '1', 'x')");
+  y.fetch(x);
+  for (Peer* p : {&x, &y}) p->clock().advance(1000);
+  y.run("UPDATE t SET v = 'edited' WHERE a = '1'");
+  ASSERT_TRUE(x.rejoin().alter_begin("t").ok());
+  x.run(
+      "CREATE TABLE fresh(a TEXT NOT NULL, b TEXT NOT NULL, v, PRIMARY KEY(b)); INSERT INTO fresh SELECT * FROM t;"
+      "DROP TABLE t; ALTER TABLE fresh RENAME TO t");
+  ASSERT_TRUE(x.rejoin().alter_commit("t").ok());
+  x.fetch(y);
+  EXPECT_EQ(x.rows(kWaiting), "'[\"1\"]'\n");
+  x.clock().advance(1000);
+  x.run("DELETE FROM t WHERE b = '1'");
+  x.clock().advance(int64_t{40} * 24 * 3600 * 1000);
+  ASSERT_TRUE(x.rejoin().compact(7).ok());
+  EXPECT_EQ(x.number("SELECT count(*) FROM t__rejoin"), 1);
+  EXPECT_EQ(x.rows(kWaiting), "'[\"1\"]'\n");
+}
+
 INSTANTIATE_TEST_SUITE_P(Keys, FormerKey, ::testing::ValuesIn(kStories),
                          [](const auto& story) { return std::string(story.param.name); });
 

@@ -31,6 +31,30 @@ TEST(NoticedSchemaChanges, APlainlyRenamedColumnKeepsItsVersionsAndTheValuesOfDe
   a.expect_sound();
 }
 
+TEST(NoticedSchemaChanges, ATableRenamedTogetherWithAColumnLostWhatOthersHadWrittenThere) {
+  for (const char* migration : {"ALTER TABLE t RENAME TO u; ALTER TABLE u RENAME COLUMN a TO b",
+                                "ALTER TABLE t RENAME COLUMN a TO b; ALTER TABLE t RENAME TO u"}) {
+    SCOPED_TRACE(migration);
+    Peer x("CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)", {"t"}),
+        y("CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT)", {"t"});
+    x.run("INSERT INTO t VALUES('1', 'x'), ('2', 'dead'); DELETE FROM t WHERE id = '2'");
+    y.fetch(x);
+    for (Peer* p : {&x, &y}) p->clock().advance(1000);
+    y.run("UPDATE t SET a = 'edited'");
+    y.run(migration);
+    y.seq();
+    for (Peer* p : {&x, &y}) p->clock().advance(1000);
+    x.run(migration);
+    for (int i = 0; i < 2; ++i) exchange(x, y);
+    for (Peer* p : {&x, &y}) {
+      EXPECT_EQ(p->rows("SELECT id, b FROM u"), "'1'|'edited'\n");
+      EXPECT_TRUE(p->restore("u", {sim::Value::text("2")}));
+      EXPECT_EQ(p->rows("SELECT b FROM u WHERE id = '2'"), "'dead'\n");
+      p->expect_sound();
+    }
+  }
+}
+
 TEST(NoticedSchemaChanges, WritesBetweenAPlainRenameAndTheNextUseAreKept) {
   Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, x TEXT, y TEXT)", {"t"});
   a.run("INSERT INTO t VALUES('1', 'x', 'y'), ('2', 'x2', 'y2')");

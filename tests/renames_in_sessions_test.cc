@@ -83,6 +83,35 @@ TEST_F(RenamesInSessions, OfColumnsThatChangeNamesKeepTheirValues) {
   EXPECT_EQ(b.rows("SELECT \"q\"\"x\", title, n2 FROM t"), "'title'|'new'|3\n");
 }
 
+TEST_F(RenamesInSessions, ToTheNameOfADroppedColumnEndedTheSessionWithAnError) {
+  for (const char* migration :
+       {"ALTER TABLE t DROP COLUMN title; ALTER TABLE t RENAME COLUMN n TO title",
+        "ALTER TABLE t RENAME COLUMN n TO tmp; ALTER TABLE t RENAME COLUMN title TO n; ALTER TABLE t DROP COLUMN n;"
+        "ALTER TABLE t RENAME COLUMN tmp TO title",
+        "ALTER TABLE t DROP COLUMN title; ALTER TABLE t RENAME COLUMN n TO title; ALTER TABLE t ADD COLUMN n"}) {
+    SCOPED_TRACE(migration);
+    Peer x(kSchema, {"t"}), y(kSchema, {"t"});
+    x.run("INSERT INTO t VALUES('1', 'milk', 7, 'q'), ('2', 'dead', 8, 'q'); DELETE FROM t WHERE id = '2'");
+    y.fetch(x);
+    for (Peer* p : {&x, &y}) migrate(*p, migration);
+    EXPECT_EQ(x.rows("SELECT id, title FROM t"), "'1'|7\n");
+    x.run("UPDATE t SET title = 9");
+    y.fetch(x);
+    EXPECT_EQ(y.rows("SELECT id, title FROM t"), "'1'|9\n");
+    EXPECT_TRUE(y.restore("t", {sim::Value::text("2")}));
+    EXPECT_EQ(y.rows("SELECT id, title FROM t ORDER BY id"), "'1'|9\n'2'|8\n");
+    for (Peer* p : {&x, &y}) p->expect_sound();
+  }
+}
+
+// Two columns had the name one after the other: their values tell which of them has it now.
+TEST_F(RenamesInSessions, ThroughANameThatAnotherDroppedColumnHadAreToldByTheValues) {
+  a.run("INSERT INTO t VALUES('1', 'milk', 7, 'q')");
+  migrate(a, "ALTER TABLE t RENAME COLUMN title TO z; ALTER TABLE t DROP COLUMN z; ALTER TABLE t RENAME COLUMN n TO z");
+  EXPECT_EQ(a.rows("SELECT id, z FROM t"), "'1'|7\n");
+  a.expect_sound();
+}
+
 TEST_F(RenamesInSessions, OfAKeyColumnInAnEmptyTableIsFollowed) {
   a.run("INSERT INTO t(id, title) VALUES('1', 'milk')");
   migrate(b, "ALTER TABLE t RENAME COLUMN id TO uid");

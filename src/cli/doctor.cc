@@ -30,22 +30,28 @@ Result<int> run_doctor(const std::string& file, Output& output) {
   boost::system::error_code error;
   boost::json::value findings = boost::json::parse(report, error);
   if (error || !findings.is_array()) return fail(Code::internal, "the report is not a JSON array; please report this");
-  // What this program cannot look at may be as sound as the rest.
-  const auto unchecked = [](const boost::json::value& finding) {
-    return finding.as_object().at("kind").as_string() == "unchecked";
+  // What this program cannot look at may be as sound as the rest; a table that is not synced is.
+  const auto kind_of = [](const boost::json::value& finding) { return finding.as_object().at("kind").as_string(); };
+  const auto told = [&](const boost::json::value& finding) -> const char* {
+    return kind_of(finding) == "unchecked" ? "not checked" : kind_of(finding) == "not_synced" ? "not synced" : nullptr;
   };
   const boost::json::array& all = findings.as_array();
-  const int exit = std::all_of(all.begin(), all.end(), unchecked) ? kOk : kDamaged;
+  const int exit = std::all_of(all.begin(), all.end(), told) ? kOk : kDamaged;
   if (output.json()) {
     output.document({{"sound", exit == kOk}, {"findings", findings}});
     return exit;
   }
+  const auto unchecked = [&](const boost::json::value& finding) { return kind_of(finding) == "unchecked"; };
   if (exit == kOk)
     output.line(paint(output.color(), Color::green, "sound") +
-                (all.empty() ? ": nothing wrong in " : ": nothing wrong in what could be looked at of ") + file);
-  for (const boost::json::value& finding : findings.as_array())
-    output.line((unchecked(finding) ? "not checked" : paint(output.color(), Color::red, "damaged")) + ": " +
+                (std::none_of(all.begin(), all.end(), unchecked) ? ": nothing wrong in "
+                                                                 : ": nothing wrong in what could be looked at of ") +
+                file);
+  for (const boost::json::value& finding : all) {
+    const char* kind = told(finding);
+    output.line((kind ? kind : paint(output.color(), Color::red, "damaged")) + ": " +
                 printable(finding_text(finding.as_object())));
+  }
   return exit;
 }
 

@@ -96,12 +96,10 @@ Status claim_columns(Context& ctx, const Table& t, size_t first) {
   return {};
 }
 
-Status follow_columns(Context& ctx, std::set<uint64_t>& changed) {
-  {
-    REJOIN_ASSIGN(const CaptureTriggers triggers, capture_triggers(ctx.db));
-    for (const auto& t : ctx.catalog.tables) REJOIN_TRY(follow_names(ctx, *t, triggers, changed));
-    REJOIN_TRY(refresh_catalog(ctx));
-  }
+// `triggers`: as they were found, before any was made anew: SQLite has put the columns' new names into them.
+Status follow_columns(Context& ctx, const CaptureTriggers& triggers, std::set<uint64_t>& changed) {
+  for (const auto& t : ctx.catalog.tables) REJOIN_TRY(follow_names(ctx, *t, triggers, changed));
+  REJOIN_TRY(refresh_catalog(ctx));
   std::vector<std::pair<uint64_t, size_t>> grown;
   for (const auto& t : ctx.catalog.tables) {
     if (t->unannounced.empty()) continue;
@@ -140,8 +138,9 @@ Status adopt_schema_changes(Work& work) {
   REJOIN_ASSIGN(const bool altering, settle_alters(work));
   if (altering) return {};
   std::set<uint64_t> changed;
+  REJOIN_ASSIGN(const CaptureTriggers triggers, capture_triggers(ctx.db));
   REJOIN_TRY(follow_tables(work, changed));
-  REJOIN_TRY(follow_columns(ctx, changed));
+  REJOIN_TRY(follow_columns(ctx, triggers, changed));
   REJOIN_TRY(follow_triggers(work));
   ctx.catalog_checked = ctx.catalog_main;
   for (const uint64_t id : changed) REJOIN_TRY(replay_parked_of(work, id));

@@ -200,8 +200,16 @@ class Finish {
       for (size_t i = 0; i < before.size(); ++i) {
         const std::string& now = (*followed_)[i];
         const auto is_now = [&](const std::string& name) { return same_name(name, now); };
-        if (!same_name(before[i], now) && std::any_of(after.begin(), after.end(), is_now))
-          rows_.renamed.emplace_back(before[i], now);
+        if (is_now(before[i]) || std::none_of(after.begin(), after.end(), is_now)) continue;
+        // One was dropped by this name before another got it. A column cannot get the name of one that is there, so it
+        // was not this one, if the other has always been called so.
+        size_t others = 0;
+        for (size_t j = 0; j < before.size(); ++j) others += j != i && is_now((*followed_)[j]) && !is_now(before[j]);
+        bool is = others == 0;
+        if (!is) {
+          REJOIN_ASSIGN(is, rows_.keeps_values(ctx_, before[i], now));
+        }
+        if (is) rows_.renamed.emplace_back(before[i], now);
       }
       return {};
     }

@@ -121,8 +121,17 @@ Result<bool> AlteredRows::keeps_key_types(Context& ctx) const {
 
 void AlteredRows::map_columns() {
   now_.clear();
+  // One whose name another column has got was dropped.
+  const auto was_taken = [&](const std::string& name) {
+    bool taken = false;
+    for (const auto& [from, to] : renamed) {
+      if (same_name(from, name)) return false;
+      taken |= same_name(to, name);
+    }
+    return taken;
+  };
   for (const Column& c : before.columns)
-    now_.push_back(c.present ? find_column(after.columns, name_now(c.name)) : nullptr);
+    now_.push_back(c.present && !was_taken(c.name) ? find_column(after.columns, name_now(c.name)) : nullptr);
 }
 
 std::vector<std::string> AlteredRows::new_columns() const {

@@ -64,6 +64,7 @@ Status rename_columns(Context& ctx, const Table& table, const std::vector<Rename
     for (size_t i = 0; i < renamed.size(); ++i)
       REJOIN_TRY(alter_side_table(
           ctx.db, rename + (detour ? on_the_way(i) : quote(renamed[i].from)) + " TO " + quote(renamed[i].to)));
+    REJOIN_TRY(check_side_table(ctx.db, side));
   }
   for (const RenamedColumn& r : renamed)
     if (r.column >= 0)
@@ -79,8 +80,10 @@ Status rename_columns(Context& ctx, const Table& table, const std::vector<Rename
 
 Status drop_column(Context& ctx, const Table& table, uint32_t column) {
   const std::string name = table.columns[column].name;
-  for (const std::string& side : {table.shadow(), table.gone()})
+  for (const std::string& side : {table.shadow(), table.gone()}) {
     REJOIN_TRY(alter_side_table(ctx.db, "ALTER TABLE " + side + " DROP COLUMN " + quote(name)));
+    REJOIN_TRY(check_side_table(ctx.db, side));
+  }
   REJOIN_TRY(run(ctx, "DELETE FROM main.rejoin_lost WHERE tbl=?1 AND col=?2 AND ?3=?3", table, column, name));
   // No column has an empty name, so none that is added later gets this id.
   REJOIN_TRY(run(ctx, "UPDATE main.rejoin_column SET name=?3 WHERE tbl=?1 AND id=?2", table, column, ""));

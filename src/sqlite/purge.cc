@@ -11,6 +11,7 @@
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
+#include "sqlite/parked.h"
 #include "sqlite/row_state.h"
 
 namespace rejoin::sqlite {
@@ -88,34 +89,43 @@ Status leave_news(Work& work, const Table& table, std::set<Bytes>& keys) {
   return {};
 }
 
-// Is all that is kept aside in this frame as old?
-Result<bool> is_old(Context& ctx, BytesView frame, crdt::Hlc limit) {
+// What is kept aside in a frame of this row.
+enum class Aside { of_another, old, waits };
+
+Result<Aside> judge(Context& ctx, const Table& table, BytesView frame, crdt::Hlc limit) {
   auto reader = codec::ChangesetReader::open(frame);
-  if (!reader.ok()) return false;
+  if (!reader.ok()) return Aside::waits;
   REJOIN_ASSIGN(const std::vector<uint32_t> sites, site_map(ctx, *reader));
   auto row = codec::read_row_frame(*reader, sites);
-  return row.ok() && *row && crdt::newest_stamp((*row)->record) <= limit;
+  if (!row.ok() || !*row) return Aside::waits;
+  // It may have come under a former key, whose bytes are another row's now.
+  if (!names_key(table, (*row)->table.key)) return Aside::of_another;
+  return crdt::newest_stamp((*row)->record) <= limit ? Aside::old : Aside::waits;
 }
 
+// Entries of rejoin_aside, by the row's key.
+using AsideIds = std::vector<std::pair<Bytes, int64_t>>;
+
 // What is listed, or waits for something, stays. But columns that this table lacks, of a row that was deleted since,
-// wait for nothing.
-Status leave_listed(Context& ctx, const Table& table, crdt::Hlc limit, std::set<Bytes>& keys) {
+// wait for nothing: `with` gets them.
+Status leave_listed(Context& ctx, const Table& table, crdt::Hlc limit, std::set<Bytes>& keys, AsideIds& with) {
   {
-    REJOIN_ASSIGN(Statement * s,
-                  ctx.statement("SELECT k, CASE WHEN due IS NULL THEN frame END FROM main.rejoin_aside WHERE "
-                                "table_name=?1"));
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, CASE WHEN due IS NULL THEN frame END, id, due=?2 FROM "
+                                               "main.rejoin_aside WHERE table_name=?1"));
     Use use(*s);
     s->bind_text(1, table.name);
+    s->bind(2, kAnswered);
     for (;;) {
       REJOIN_ASSIGN(bool row, s->step("reading what is kept aside"));
       if (!row) break;
       const auto at = keys.find(Bytes(s->blob(0)));
-      if (at == keys.end()) continue;
-      bool old = false;
+      if (at == keys.end() || s->integer(3) != 0) continue;
+      Aside aside = Aside::waits;
       if (!s->is_null(1)) {
-        REJOIN_ASSIGN(old, is_old(ctx, s->blob(1), limit));
+        REJOIN_ASSIGN(aside, judge(ctx, table, s->blob(1), limit));
       }
-      if (!old) keys.erase(at);
+      if (aside == Aside::old) with.emplace_back(*at, s->integer(2));
+      if (aside == Aside::waits) keys.erase(at);
     }
   }
   for (const char* of : {"rejoin_rejections", "rejoin_discarded", "rejoin_evicted"}) {
@@ -143,13 +153,6 @@ Status erase(Context& ctx, const Table& table, BytesView key) {
     s->bind(1, static_cast<int64_t>(table.id));
     s->bind_blob(2, key);
     REJOIN_TRY(s->run("forgetting a deleted row"));
-  }
-  {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_aside WHERE table_name=?1 AND k=?2"));
-    Use use(*s);
-    s->bind_text(1, table.name);
-    s->bind_blob(2, key);
-    REJOIN_TRY(s->run("forgetting what is kept aside of a deleted row"));
   }
   REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM " + table.records() + " WHERE k=?1"));
   Use use(*s);
@@ -187,10 +190,18 @@ Result<bool> step(Work& work, const Table& table, Bytes& place, crdt::Hlc limit,
   const size_t before = found.keys.size();
   REJOIN_TRY(leave_news(work, table, found.keys));
   looked.log_holds |= found.keys.size() < before;
-  if (!found.keys.empty()) REJOIN_TRY(leave_listed(ctx, table, limit, found.keys));
+  AsideIds with;
+  if (!found.keys.empty()) REJOIN_TRY(leave_listed(ctx, table, limit, found.keys, with));
   if (!found.keys.empty()) {
     crdt::Hlc newest = 0;
     REJOIN_TRY(forget(ctx, table, found.keys, newest));
+    for (const auto& [key, id] : with) {
+      if (!found.keys.contains(key)) continue;
+      REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_aside WHERE id=?1"));
+      Use use(*s);
+      s->bind(1, id);
+      REJOIN_TRY(s->run("forgetting what is kept aside of a deleted row"));
+    }
     looked.gone += static_cast<int64_t>(found.keys.size());
     // Readers that stand before the floor may have missed them; a device that was not seen for long comes from there.
     REJOIN_TRY(raise_horizon(ctx, newest, work.state.floor));

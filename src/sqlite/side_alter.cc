@@ -31,4 +31,9 @@ Status alter_side_table(sqlite3* db, const std::string& sql) {
   return exec(db, sql);
 }
 
+Status check_side_table(sqlite3* db, const std::string& table) {
+  REJOIN_TRY(prepare(db, "SELECT * FROM " + table + " LIMIT 0"));
+  return {};
+}
+
 }  // namespace rejoin::sqlite
