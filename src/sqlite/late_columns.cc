@@ -5,6 +5,7 @@
 #include "codec/row_frame.h"
 #include "sqlite/enforcement.h"
 #include "sqlite/fold.h"
+#include "sqlite/identity.h"
 #include "sqlite/merge.h"
 #include "sqlite/row_state.h"
 
@@ -52,6 +53,9 @@ Status raise_late_columns(Work& work) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(const std::vector<LateRow> rows, late_rows(ctx));
   if (rows.empty()) return {};
+  // The row may be from before this file took another identity, its refused part has that one's stamps.
+  REJOIN_ASSIGN(const std::vector<uint32_t> own, own_sites(work));
+  const auto is_own = [&](uint32_t site) { return std::find(own.begin(), own.end(), site) != own.end(); };
   // No value changes: the application's triggers have nothing to hear.
   EnforcementOff off(ctx.db, true);
   ApplyOptions options;
@@ -63,16 +67,18 @@ Status raise_late_columns(Work& work) {
     if (!told || !told->row) continue;
     const RowState server = state_of(*row.table, told->row);
     const crdt::Stamp birth = mine.record.birth;
-    if (birth.bottom() || birth.site != work.state.site || server.record.birth != birth) continue;
+    if (birth.bottom() || !is_own(birth.site) || server.record.birth != birth) continue;
+    const crdt::Stamp with_birth{birth.hlc, work.state.site};
     RowState raised;
     crdt::ColumnSet columns;
     for (const auto& [c, value] : mine.values)
-      if (mine.record.stamp_of(c) == birth && server.record.stamp_of(c).bottom()) {
+      if (const crdt::Stamp s = mine.record.stamp_of(c);
+          (s == birth || s == with_birth) && server.record.stamp_of(c).bottom()) {
         columns.add(c);
         raised.values[c] = value;
       }
     if (columns.empty()) continue;
-    const crdt::Stamp stamp{birth.hlc + kAboveDefaults, birth.site};
+    const crdt::Stamp stamp{birth.hlc + kAboveDefaults, work.state.site};
     raised.record.write(columns, stamp);
     work.state.last = std::max(work.state.last, stamp.hlc);
     const codec::OneRow one = one_row(*row.table, row.key, raised);

@@ -4,8 +4,11 @@
 
 #include "codec/changeset.h"
 #include "codec/merged_list.h"
+#include "crdt/admission.h"
+#include "crdt/key.h"
 #include "sqlite/discard.h"
 #include "sqlite/fold.h"
+#include "sqlite/identity.h"
 #include "sqlite/layout.h"
 #include "sqlite/row_json.h"
 #include "sqlite/row_state.h"
@@ -141,6 +144,17 @@ Status note_not_taken(Context& ctx, const std::vector<sync::RefusedRow>& rows) {
   return {};
 }
 
+Status note_edits_of_forgotten(Context& ctx, const Table& table, BytesView key, const crdt::RowRecord& edits,
+                               crdt::Hlc horizon, const Bytes& none) {
+  const sync::RefusedRow row{table.name,
+                             Bytes(key),
+                             crdt::key_json(key, table.key.size()),
+                             Code::before_horizon,
+                             crdt::before_horizon(horizon),
+                             none};
+  return note(ctx, Rejection{row, false, edits});
+}
+
 Status follow_server(Context& ctx, const Table& table, BytesView key, const crdt::RowRecord& news,
                      const std::map<uint32_t, crdt::ValueRef>& values) {
   Bytes told;
@@ -216,10 +230,11 @@ Status forget_rejections(Context& ctx, BytesView frame) {
   std::vector<uint32_t> sites(reader.sites().size());
   for (uint32_t i = 0; i < sites.size(); ++i) sites[i] = i;
   REJOIN_ASSIGN(Statement * s,
-                ctx.statement("DELETE FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2 AND NOT held"));
+                ctx.statement("DELETE FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2 AND NOT held AND (?3 OR "
+                              "code<>'before_horizon' OR coalesce(server, 'null')<>'null')"));
   // The server has more of the row now than it said.
   REJOIN_ASSIGN(Statement * held, ctx.statement("UPDATE main.rejoin_rejections SET server=NULL, told=NULL WHERE "
-                                                "table_name=?1 AND k=?2"));
+                                                "table_name=?1 AND k=?2 AND held"));
   for (size_t b = 0; b < reader.blocks().size(); ++b) {
     const codec::WireTable& table = reader.tables()[reader.blocks()[b].table];
     std::vector<uint32_t> columns(table.columns.size());
@@ -230,6 +245,8 @@ Status forget_rejections(Context& ctx, BytesView frame) {
         Use use(*each);
         each->bind_text(1, table.name);
         each->bind_blob(2, cursor.key());
+        // Edits that are taken of a row that is gone there don't bring it back.
+        if (each == s) each->bind(3, static_cast<int64_t>(!cursor.record().live.bottom()));
         REJOIN_TRY(each->run("forgetting a rejection"));
       }
   }
@@ -291,7 +308,10 @@ Result<int64_t> retry_older(Work& work, const std::string& which, const std::str
 
 }  // namespace
 
-Result<int64_t> retry_rejections(Work& work) { return retry_older(work, "true", "~"); }
+Result<int64_t> retry_rejections(Work& work) {
+  REJOIN_TRY(take_over_refused(work));
+  return retry_older(work, "true", "~");
+}
 
 Result<int64_t> retry_due_rejections(Work& work) {
   REJOIN_ASSIGN(bool any, has_rejections(work.ctx()));

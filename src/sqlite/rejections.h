@@ -26,6 +26,10 @@ Status note_refused(Work& work, const std::vector<sync::RefusedRow>& rows, Bytes
 Status note_held(Work& work, const std::vector<sync::RefusedRow>& rows, uint64_t max_value_bytes);
 // Rows of a server's that were not taken here.
 Status note_not_taken(Context& ctx, const std::vector<sync::RefusedRow>& rows);
+// A row leaves as one that the server has forgotten as deleted up to `horizon`, and has taken edits of it that were
+// made here since, for it had them from elsewhere before. `none`: what it has of the row.
+Status note_edits_of_forgotten(Context& ctx, const Table& table, BytesView key, const crdt::RowRecord& edits,
+                               crdt::Hlc horizon, const Bytes& none);
 Status release_rejection(Context& ctx, std::string_view table, BytesView key);
 Result<bool> has_rejections(Context& ctx);
 Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key);
