@@ -107,13 +107,17 @@ Result<Wrote> BaseWriter::run_once(Statement& s) {
   return e;
 }
 
-Result<Statement*> BaseWriter::insert_statement(const char* verb, const std::string& into) {
+std::string BaseWriter::insert_sql(const char* verb, const std::string& into) const {
   std::string columns = table_.column_list(), marks;
   size_t n = table_.key.size();
   for (const Column& c : table_.columns) n += c.present;
   for (size_t i = 0; i < n; ++i) marks += i ? ",?" : "?";
-  return ctx_.statement(std::string(verb) + " INTO " + into + "(" + table_.key_list() +
-                        (columns.empty() ? "" : ", " + columns) + ") VALUES(" + marks + ")");
+  return std::string(verb) + " INTO " + into + "(" + table_.key_list() + (columns.empty() ? "" : ", " + columns) +
+         ") VALUES(" + marks + ")";
+}
+
+Result<Statement*> BaseWriter::insert_statement(const char* verb, const std::string& into) {
+  return ctx_.statement(insert_sql(verb, into));
 }
 
 void BaseWriter::bind_row(Statement& s, const Row& row) {
@@ -183,7 +187,8 @@ Status BaseWriter::erase_without_triggers(const Row& row) {
     if (s) {
       bind_key(*s, row, 1);
       REJOIN_ASSIGN(const Wrote wrote, run(*s));
-      if (wrote == Wrote::done) return {};
+      // TEMP triggers run, and may ignore it, also where no triggers are to.
+      if (wrote == Wrote::done && sqlite3_changes(ctx_.db) > 0) return {};
     }
   }
   return erase_without_temporary_triggers(row);
@@ -211,7 +216,7 @@ Status BaseWriter::erase(const Row& row) {
     if (s) {
       bind_key(*s, row, 1);
       REJOIN_ASSIGN(const Wrote wrote, run(*s));
-      if (wrote == Wrote::done) return {};
+      if (wrote == Wrote::done && sqlite3_changes(ctx_.db) > 0) return {};
     }
   }
   // What is decided for the row is decided for all replicas: the table must not show it any more.

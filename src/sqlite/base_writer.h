@@ -21,6 +21,9 @@ class BaseWriter {
   // `triggers`: the application's triggers run, and may refuse, ignore or roll back what is written.
   BaseWriter(Context& ctx, const Table& table, bool triggers = false) : ctx_(ctx), table_(table), triggers_(triggers) {}
 
+  // How a row is inserted, with all columns.
+  std::string insert_sql() const { return insert_sql("INSERT OR ABORT", table_.quoted()); }
+
   // A row's values by column id; those not in `given` are NULL (or, for a new row, the column's default).
   struct Row {
     std::vector<crdt::ValueRef> key;
@@ -46,6 +49,7 @@ class BaseWriter {
   static bool altered_by_affinity(const crdt::ValueRef& v, Affinity affinity);
 
  private:
+  std::string insert_sql(const char* verb, const std::string& into) const;
   Result<Statement*> insert_statement(const char* verb, const std::string& into);
   void bind_row(Statement& s, const Row& row);
   // Compiles a statement that writes to the application's table, and its triggers. Nothing: these can't be here.

@@ -44,6 +44,11 @@ Result<std::optional<int64_t>> older_format(Context& ctx) {
   return std::optional<int64_t>();
 }
 
+Result<bool> only_queries(Context& ctx) {
+  REJOIN_ASSIGN(const std::optional<int64_t> on, query_int(ctx.db, "PRAGMA query_only"));
+  return on.value_or(0) != 0;
+}
+
 // Without a journal SQLite takes nothing back, and what has failed half-way stays. Asked each time, as the application
 // may change it between any two calls.
 Status check_journal(Context& ctx) {
@@ -60,13 +65,27 @@ Status check_journal(Context& ctx) {
 
 }  // namespace
 
+Result<bool> can_write(Context& ctx) {
+  if (sqlite3_db_readonly(ctx.db, "main") == 1) return false;
+  REJOIN_ASSIGN(const bool by_pragma, only_queries(ctx));
+  return !by_pragma;
+}
+
 Result<Work> Work::write(Context& ctx, bool create) {
   // Merges make one statement for each set of columns that changed. Nobody holds one outside of a transaction of ours.
   constexpr size_t kMostStatements = 512;
   if (sqlite3_get_autocommit(ctx.db) && ctx.statements.size() > kMostStatements) ctx.statements.clear();
   ctx.beside_reader = sqlite3_get_autocommit(ctx.db) && sqlite3_txn_state(ctx.db, "main") != SQLITE_TXN_NONE;
-  REJOIN_ASSIGN(Transaction t, Transaction::begin(ctx.db, Transaction::Kind::write));
-  Work work(ctx, std::move(t));
+  auto t = Transaction::begin(ctx.db, Transaction::Kind::write);
+  if (!t.ok() && t.error().code == Code::read_only) {
+    REJOIN_ASSIGN(const bool by_pragma, only_queries(ctx));
+    if (by_pragma)
+      return fail(Code::read_only,
+                  "this connection has PRAGMA query_only=ON, with which SQLite writes nothing; turn it off, or call on "
+                  "another connection");
+  }
+  if (!t.ok()) return std::move(t).error();
+  Work work(ctx, std::move(*t));
   REJOIN_ASSIGN(bool layout, has_layout(ctx));
   if (!layout && !create)
     return fail(Code::not_tracked, "this database has no tracked tables; call rejoin_track('table') first");
@@ -103,6 +122,8 @@ Result<Work> Work::write_if_missing(Context& ctx) {
 
 Status Work::load(bool writing) {
   Context& c = *ctx_;
+  // The application may have registered what was lacking.
+  std::erase_if(c.reach, [](const auto& table) { return !table.second.empty(); });
   {
     REJOIN_ASSIGN(Statement * s,
                   c.statement("SELECT format, site, last, last_remote, folded, floor, file FROM main.rejoin_state"));
@@ -243,6 +264,7 @@ Status refresh_catalog(Context& ctx) {
   }
   if (main_version == ctx.catalog_main && temp_triggers == ctx.catalog_temp) return {};
   ctx.statements.clear();
+  ctx.reach.clear();
   REJOIN_ASSIGN(ctx.catalog, load_catalog(ctx.db));
   ctx.catalog_main = main_version;
   ctx.catalog_temp = std::move(temp_triggers);

@@ -2,6 +2,7 @@
 // row.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -45,6 +46,9 @@ struct Context {
   // Tables that were written while a transaction was open in which SQLite still misses parents: not settled yet
   // (sqlite/fold.h).
   std::set<uint64_t> unsettled;
+  // What this connection lacks to write a table (sqlite/out_of_reach.h); empty: nothing.
+  std::map<uint64_t, std::string> reach;
+  bool taking_up = false;       // what waited for a table that is back in reach is being merged
   bool beside_reader = false;   // a statement of the application's reads while a transaction of ours writes
   bool triggers_tried = false;  // rows that wait for what the application's triggers need were tried here
   bool knows_nested = false;    // the function that asks for it is registered
@@ -114,6 +118,8 @@ class Work {
   bool open_ = true;
 };
 
+// Neither a file that is opened to be read only nor PRAGMA query_only=ON.
+Result<bool> can_write(Context& ctx);
 // The local index of a site, added to rejoin_site when new.
 Result<uint32_t> intern_site(Context& ctx, const crdt::SiteId& id);
 // The catalog of now. Reloads only when the schema changed.

@@ -9,8 +9,10 @@
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
+#include "sqlite/identity.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/rejections.h"
 #include "sqlite/row_state.h"
 #include "sqlite/visibility.h"
@@ -53,7 +55,13 @@ Result<int64_t> new_position(Work& work) {
   return log_tail(ctx);
 }
 
-// Every row without a stamp above the horizon.
+// Is the row another than one whose deletion was forgotten? An edit alone does not tell: whoever made it did not know
+// of the deletion, and it may have reached the server by another way, where nothing else of the row is known.
+bool outlives(const crdt::RowRecord& record, crdt::Hlc horizon) {
+  return (record.alive ? std::max(record.live.hlc, record.birth.hlc) : crdt::newest_stamp(record)) > horizon;
+}
+
+// Every row that may have been forgotten.
 Status note_old_rows(Context& ctx, const Table& table, crdt::Hlc horizon) {
   {
     // What is to be written anew (sqlite/anew.h) must come again first.
@@ -73,7 +81,7 @@ Status note_old_rows(Context& ctx, const Table& table, crdt::Hlc horizon) {
   for (;;) {
     REJOIN_ASSIGN(bool row, s->step("reading records"));
     if (!row) return {};
-    if (!crdt::decode_record(s->blob(1), ctx.sites.size(), record) || crdt::newest_stamp(record) > horizon) continue;
+    if (!crdt::decode_record(s->blob(1), ctx.sites.size(), record) || outlives(record, horizon)) continue;
     Use use_add(*add);
     add->bind_text(1, table.name);
     add->bind_blob(2, s->blob(0));
@@ -82,13 +90,26 @@ Status note_old_rows(Context& ctx, const Table& table, crdt::Hlc horizon) {
   }
 }
 
-// One that was noted for its age, and was written since.
-Result<bool> was_written(Context& ctx, const Table& table, BytesView key, crdt::Hlc horizon) {
+// One that was noted for its age, and was inserted or restored since: it stays.
+Result<bool> stays(Context& ctx, const Table& table, BytesView key, crdt::Hlc horizon) {
   if (horizon == 0) return false;
   REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, table));
   REJOIN_ASSIGN(BytesView stored, records.find(key));
   crdt::RowRecord record;
-  return stored.data() && crdt::decode_record(stored, ctx.sites.size(), record) && crdt::newest_stamp(record) > horizon;
+  return stored.data() && crdt::decode_record(stored, ctx.sites.size(), record) && outlives(record, horizon);
+}
+
+// What this replica wrote of it above the horizon: nothing that the deletion had met.
+Result<crdt::RowRecord> own_since(Context& ctx, const Table& table, BytesView key, crdt::Hlc horizon,
+                                  const std::vector<uint32_t>& own) {
+  crdt::RowRecord record, out;
+  if (horizon == 0) return out;
+  REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, table));
+  REJOIN_ASSIGN(BytesView stored, records.find(key));
+  if (!stored.data() || !crdt::decode_record(stored, ctx.sites.size(), record) || !record.alive) return out;
+  for (const crdt::CellGroup& g : crdt::part_of_sites(record, own).groups)
+    if (g.stamp.hlc > horizon) out.groups.push_back(g);
+  return out;
 }
 
 }  // namespace
@@ -157,6 +178,12 @@ Status keep_what_came_back(Context& ctx, BytesView frame) {
     const std::vector<uint32_t> columns(wire.columns.size(), codec::kNoColumn);
     codec::BlockCursor cursor = reader.rows(b, sites, columns);
     while (cursor.next()) {
+      if (!cursor.record().alive) {
+        // Others' edits do not say that there is a row.
+        REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2 AND horizon=0",
+                          table->name, cursor.key()));
+        continue;
+      }
       REJOIN_TRY(on_row(ctx, "UPDATE main.rejoin_evicted SET horizon=-1 WHERE table_name=?1 AND k=?2 AND horizon<-1",
                         table->name, cursor.key()));
       REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_evicted WHERE table_name=?1 AND k=?2 AND horizon<>-1",
@@ -198,20 +225,26 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
     }
   }
   Visibility visibility(ctx);
+  REJOIN_ASSIGN(const std::vector<uint32_t> own, own_sites(work));
   const Bytes none = codec::encode_row_frame(ctx.sites[work.state.site], ctx.sites, nullptr);
   {
     // Once for all rows: it makes SQLite prepare every statement anew.
     EnforcementOff off(ctx.db, true);
     for (const auto& group : leaving) {
       const Table* table = ctx.catalog.find(group.first);
+      if (table) {
+        // They leave when a connection syncs that can write the table.
+        REJOIN_ASSIGN(const std::string* lacks, out_of_reach(ctx, *table));
+        if (lacks) continue;
+      }
       const std::set<Bytes>& waiting = unsent[group.first];
       for (const auto& row : group.second) {
         const Bytes& key = row.first;
         if (table && waiting.contains(key)) continue;
         REJOIN_TRY(on_row(ctx, kForget, group.first, key));
         if (!table) continue;
-        REJOIN_ASSIGN(bool written, was_written(ctx, *table, key, row.second));
-        if (written) continue;
+        REJOIN_ASSIGN(const bool another, stays(ctx, *table, key, row.second));
+        if (another) continue;
         REJOIN_ASSIGN(bool rejected, is_rejected(ctx, table->name, key));
         if (rejected) {
           REJOIN_ASSIGN(Statement * s, ctx.statement("UPDATE main.rejoin_rejections SET server='null', told=?3 WHERE "
@@ -221,6 +254,11 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
           s->bind_blob(2, key);
           s->bind_blob(3, none);
           REJOIN_TRY(s->run("noting what the server has"));
+          continue;
+        }
+        REJOIN_ASSIGN(const crdt::RowRecord edits, own_since(ctx, *table, key, row.second, own));
+        if (!edits.groups.empty()) {
+          REJOIN_TRY(note_edits_of_forgotten(ctx, *table, key, edits, row.second, none));
           continue;
         }
         REJOIN_TRY(erase_row(ctx, *table, key));

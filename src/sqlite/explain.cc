@@ -6,6 +6,7 @@
 #include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 
@@ -28,8 +29,10 @@ Result<Work> begin_look(Context& ctx, Freshness freshness) {
   {
     REJOIN_ASSIGN(Work work, Work::read(ctx));
     REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
-    if (tail <= work.state.folded && ctx.catalog_checked == ctx.catalog_main) return work;
-    if (sqlite3_db_readonly(ctx.db, "main") == 1) {
+    REJOIN_ASSIGN(const std::vector<uint64_t> back, back_in_reach(ctx));
+    if (tail <= work.state.folded && ctx.catalog_checked == ctx.catalog_main && back.empty()) return work;
+    REJOIN_ASSIGN(const bool may_write, can_write(ctx));
+    if (!may_write) {
       if (freshness == Freshness::as_folded || tail <= work.state.folded) return work;
       return fail(Code::read_only, std::to_string(tail - work.state.folded) +
                                        " write(s) are not in the records yet, and this database is read-only; open it "
@@ -185,6 +188,7 @@ Result<bool> restore(Context& ctx, const std::string& name, const std::vector<cr
   }
   shadow.reset();
   if (!crdt::decode_key(key, table->key.size(), row.key, scratch)) return fail(Code::corrupt, "the key is damaged");
+  REJOIN_TRY(require_reach(ctx, *table));
   BaseWriter base(ctx, *table);
   // The insert is logged as a restore and not as the insert that the capture trigger sees; the application's triggers
   // do run.

@@ -291,6 +291,8 @@ Result<Work> begin_export(Context& ctx) {
       REJOIN_ASSIGN(Work work, Work::read(ctx));
       REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
       if (tail <= work.state.folded && ctx.catalog_checked == ctx.catalog_main) return work;
+      REJOIN_ASSIGN(const bool may_write, can_write(ctx));
+      if (tail <= work.state.folded && !may_write) return work;
       if (!sqlite3_get_autocommit(ctx.db) && work.is_savepoint()) return fail(Code::in_transaction, kRefusal);
       REJOIN_TRY(work.commit());
     }

@@ -11,6 +11,7 @@
 #include "sqlite/key_changes.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/roomy_cache.h"
@@ -356,7 +357,9 @@ Status end_batch(Context& ctx, int64_t last_seq, int64_t origin_site) {
   return s->run("ending a batch");
 }
 
-Status fold(Work& work) {
+namespace {
+
+Status fold_log(Work& work) {
   Context& ctx = work.ctx();
   REJOIN_TRY(try_triggers_once(ctx));
   REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
@@ -451,6 +454,24 @@ Status fold(Work& work) {
   REJOIN_TRY(settle_visible(work, visibility, std::move(touched)));
   REJOIN_TRY(work.save());
   return replay_known(work);
+}
+
+}  // namespace
+
+Status fold(Work& work) {
+  Context& ctx = work.ctx();
+  if (ctx.taking_up) return fold_log(work);
+  REJOIN_ASSIGN(const std::vector<uint64_t> back, back_in_reach(ctx));
+  ctx.unsettled.insert(back.begin(), back.end());
+  REJOIN_TRY(fold_log(work));
+  if (back.empty()) return {};
+  struct TakingUp {
+    explicit TakingUp(bool& flag) : on(flag) { on = true; }
+    ~TakingUp() { on = false; }
+    bool& on;
+  } const taking_up(ctx.taking_up);
+  for (const uint64_t id : back) REJOIN_TRY(replay_parked_of(work, id));
+  return forget_out_of_reach(ctx, back);
 }
 
 }  // namespace rejoin::sqlite

@@ -12,6 +12,7 @@
 #include "sqlite/key_before.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/rejections.h"
@@ -53,7 +54,9 @@ struct Merge::Block {
   crdt::ColumnSet present;
   std::vector<uint32_t> local;  // by position in the block: local column id or kNoColumn
   bool unknown_columns = false;
-  uint64_t at = 0;  // rows walked
+  bool in_passes = false;  // it is walked again, for columns that it has under a former name as well
+  std::string lacks;       // why the table cannot be written here; empty: it can
+  uint64_t at = 0;         // rows walked
   size_t chunk_bytes = 0;
 
   crdt::RowRecord mine, before, own_part;
@@ -81,7 +84,7 @@ Status Merge::frame(const codec::ChangesetReader& reader) {
   }
   // The file may be a copy of the device's own: what that stamps is not from here.
   if (options_.origin) std::erase(ours_, origin_);
-  if (!options_.referee) {
+  if (!options_.referee && !admitted_) {
     REJOIN_ASSIGN(const Horizon horizon, read_horizon(ctx_));
     horizon_ = horizon.hlc;
   }
@@ -112,6 +115,8 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   const codec::BlockInfo& info = reader.blocks()[index];
   const codec::WireTable& wire = reader.tables()[info.table];
   Table* const table = &into;
+  REJOIN_ASSIGN(const std::string* lacks, out_of_reach(ctx_, into));
+  if (lacks && pass > 0) return {};  // what is to wait does so as a whole
   const std::vector<uint32_t>& columns = maps[pass];
   Block b(ctx_, reader, index, *table, reader.rows(index, site_map_, columns), enforcement_.triggers_for(*table));
   for (uint32_t position : info.columns) {
@@ -122,11 +127,16 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   for (uint32_t c = 0; c < table->columns.size(); ++c)
     if (table->columns[c].present) b.present.add(c);
   b.row.values.resize(table->columns.size());
+  if (lacks) b.lacks = *lacks;
+  b.in_passes = maps.size() > 1;
   REJOIN_ASSIGN(RecordReader stored, RecordReader::open(ctx_, *table));
   b.stored.emplace(std::move(stored));
   const uint64_t seen = outcome_.rows_seen;
   REJOIN_ASSIGN(const KeyBefore former, KeyBefore::load(ctx_, *table));
-  REJOIN_ASSIGN(const bool waits, former.waits());
+  bool waits = false;
+  if (!lacks) {
+    REJOIN_ASSIGN(waits, former.waits());
+  }
   std::vector<Bytes> keys;
   while (b.cursor.next()) {
     ++b.at;
@@ -141,8 +151,7 @@ Status Merge::rows_of(const codec::ChangesetReader& reader, size_t index, Table&
   if (pass > 0) outcome_.rows_seen = seen;
   b.stored->reset();
   touch(*table);
-  REJOIN_TRY(former.settle(keys));
-  return {};
+  return lacks ? Status() : former.settle(keys);
 }
 
 void Merge::touch(const Table& table) {
@@ -223,6 +232,7 @@ Status Merge::row(Block& b) {
         if (options_.refuse_unknown) return refuse(b, Code::before_horizon, crdt::before_horizon(horizon_));
         return park(b, crdt::waits_for_row(horizon_), kDueWhenKnown);
     }
+  if (!b.lacks.empty()) return wait_for_reach(b, *theirs);
   bool was_visible = b.mine.visible();
   bool was_alive = b.mine.alive;
   bool note = lost_.has_room() && known && !options_.only_site;
@@ -267,6 +277,14 @@ Status Merge::row(Block& b) {
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
   ++outcome_.rows_changed;
   return leave_unknown_columns(b);
+}
+
+// Nothing of the row is merged, as its table cannot be written at all: not even a row that is visible could go.
+Status Merge::wait_for_reach(Block& b, const crdt::RowRecord& theirs) {
+  if (!b.in_passes && !is_news(b, theirs)) return leave_unknown_columns(b);
+  if (options_.refuse_unknown) return refuse(b, Code::schema_refused, b.lacks);
+  REJOIN_TRY(note_out_of_reach(ctx_, b.table));
+  return park(b, b.lacks, 0);
 }
 
 bool Merge::is_news(Block& b, const crdt::RowRecord& theirs) const {

@@ -25,6 +25,8 @@ class Merge {
   // Settles what is visible, ends the batch, moves the clock. To be called once, after the last frame.
   Status finish();
   sync::ApplyOutcome& outcome() { return outcome_; }
+  // Whatever it gets had been taken, and was kept aside only because its table could not be written.
+  void admit() { admitted_ = true; }
   // To be told of rows that the caller takes out itself.
   Status left(const Table& table, BytesView key);
 
@@ -37,6 +39,7 @@ class Merge {
   Status leave_unknown_columns(Block& b);
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
   Status row(Block& b);
+  Status wait_for_reach(Block& b, const crdt::RowRecord& theirs);
   bool is_news(Block& b, const crdt::RowRecord& theirs) const;
   Result<bool> leave_out_foreign(Block& b);
   Result<bool> leave_out_discarded(Block& b);
@@ -67,7 +70,7 @@ class Merge {
   std::vector<uint32_t> allowed_;  // whose changes the frame may carry, when not everybody's
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
-  bool logged_ = false;
+  bool logged_ = false, admitted_ = false;
   std::map<uint64_t, std::set<Bytes>> former_keys_;  // by table: rows that came under the key it had before
   bool came_known_ = false;                          // a row that might have been a forgotten one
 };

@@ -4,6 +4,7 @@
 #include "crdt/key.h"
 #include "sqlite/fold.h"
 #include "sqlite/merge.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/pass_on.h"
 #include "sqlite/row_state.h"
 
@@ -80,14 +81,15 @@ Status replace_parked(Context& ctx, int64_t id, const std::string& reason, Bytes
   return s->run("joining a parked change");
 }
 
-// `announced`: they were passed on when they were parked.
-Status replay(Work& work, const std::vector<int64_t>& ids, bool announced) {
+// `announced`: they were passed on when they were parked. `admitted`: they waited for their table only.
+Status replay(Work& work, const std::vector<int64_t>& ids, bool announced, bool admitted = false) {
   if (ids.empty()) return {};
   Context& ctx = work.ctx();
   REJOIN_TRY(fold(work));
   ApplyOptions options;
   options.announced = announced;
   Merge merge(work, options);
+  if (admitted) merge.admit();
   for (int64_t id : ids) {
     Bytes frame;
     {
@@ -177,7 +179,11 @@ Status replay_parked(Work& work, const std::string& table) {
   // They were passed on in changesets as they came. A server that takes others' rows gets none that is kept aside.
   REJOIN_ASSIGN(const auto relays,
                 query_int(work.ctx().db, "SELECT 1 FROM main.rejoin_peer WHERE may_relay=1 LIMIT 1"));
-  return replay(work, ids, !relays);
+  bool admitted = false;
+  if (const Table* known = work.ctx().catalog.find(table)) {
+    REJOIN_ASSIGN(admitted, is_noted_out_of_reach(work.ctx(), known->id));
+  }
+  return replay(work, ids, !relays, admitted);
 }
 
 Status replay_parked_of(Work& work, uint64_t id) {

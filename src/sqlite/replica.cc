@@ -7,6 +7,7 @@
 #include "sqlite/apply.h"
 #include "sqlite/compact.h"
 #include "sqlite/discard.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/explain.h"
 #include "sqlite/extract.h"
 #include "sqlite/fold.h"
@@ -142,9 +143,11 @@ Result<int64_t> Replica::retry() {
 }
 
 Result<bool> Replica::discard(const std::string& table, const std::vector<crdt::ValueRef>& key) {
-  return sqlite::discard(impl_->ctx, table, key);
+  return leaving_rollbacks_out(impl_->ctx, [&] { return sqlite::discard(impl_->ctx, table, key); });
 }
-Result<int64_t> Replica::discard_all() { return sqlite::discard_all(impl_->ctx); }
+Result<int64_t> Replica::discard_all() {
+  return leaving_rollbacks_out(impl_->ctx, [&] { return sqlite::discard_all(impl_->ctx); });
+}
 
 Status Replica::fold() {
   REJOIN_ASSIGN(Work work, Work::write(impl_->ctx));

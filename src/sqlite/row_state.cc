@@ -7,6 +7,7 @@
 #include "sqlite/extract.h"
 #include "sqlite/horizon.h"
 #include "sqlite/key_reader.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/parked.h"
 
 namespace rejoin::sqlite {
@@ -32,6 +33,7 @@ Status erase_row(Context& ctx, const Table& table, BytesView key) {
   Bytes scratch;
   if (!crdt::decode_key(key, table.key.size(), row.key, scratch))
     return fail(Code::corrupt, "a key of table \"" + table.name + "\" is damaged");
+  REJOIN_TRY(require_reach(ctx, table));
   REJOIN_TRY(base.erase(row));
   REJOIN_TRY(base.erase_shadow(row));
   REJOIN_TRY(unpark_hidden(ctx, table, key));

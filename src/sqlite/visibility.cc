@@ -8,6 +8,7 @@
 #include "crdt/key.h"
 #include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/parked.h"
 #include "sqlite/record_writer.h"
 #include "sqlite/retyped.h"
@@ -59,9 +60,19 @@ Status Visibility::wrote(const Table& table, BytesView key, const crdt::ColumnSe
   if (columns && columns->intersects(c.referred))
     for (const Constraints::Child& child : c.children) unchecked_.emplace(child.table, child.key);
   if (c.missing.empty() || (columns && !columns->intersects(c.referring))) return {};
+  REJOIN_ASSIGN(const bool can, reaches(table));
+  if (!can) return {};
   REJOIN_ASSIGN(std::vector<const ForeignKey*> missing, missing_parents(table, key));
   if (!missing.empty()) check_.emplace(table.id, key);
   return {};
+}
+
+// What is visible of a table that cannot be written is decided by a connection that can.
+Result<bool> Visibility::reaches(const Table& table) {
+  REJOIN_ASSIGN(const std::string* lacks, out_of_reach(ctx_, table));
+  if (!lacks) return true;
+  if (noted_.insert(table.id).second) REJOIN_TRY(note_out_of_reach(ctx_, table));
+  return false;
 }
 
 void Visibility::came(const Table& table) {
@@ -79,6 +90,8 @@ Status Visibility::left(const Table& table, BytesView key) {
       unchecked_.emplace(child.table, child.key);
       continue;
     }
+    REJOIN_ASSIGN(const bool can, reaches(*other));
+    if (!can) continue;
     REJOIN_TRY(values.read(table, key));
     REJOIN_ASSIGN(Statement * s, ctx_.statement(f.children));
     Use use(*s);
@@ -139,6 +152,9 @@ Status Visibility::load_hidden(uint64_t id) {
       keys.emplace_back(s->blob(0));
     }
   }
+  if (keys.empty()) return {};
+  REJOIN_ASSIGN(const bool can, reaches(*table));
+  if (!can) return {};
   for (const Bytes& key : keys) REJOIN_TRY(load(*table, key));
   return {};
 }
@@ -280,6 +296,8 @@ Status Visibility::check_parents() {
         const Table* other = ctx_.catalog.find(child.table);
         const ForeignKey& f = other->constraints.parents[child.key];
         if (!f.to_key) continue;
+        REJOIN_ASSIGN(const bool can, reaches(*other));
+        if (!can) continue;
         REJOIN_ASSIGN(Statement * s, ctx_.statement(f.children));
         for (size_t i = 0; i < f.to.size(); ++i)
           s->bind(static_cast<int>(i + 1), values.values[static_cast<size_t>(-1 - f.to[i])]);
@@ -289,6 +307,8 @@ Status Visibility::check_parents() {
     for (const auto& name : std::exchange(unchecked_, {})) {
       const Table* table = ctx_.catalog.find(name.first);
       if (!table) continue;
+      REJOIN_ASSIGN(const bool can, reaches(*table));
+      if (!can) continue;
       REJOIN_ASSIGN(Statement * s, ctx_.statement(table->constraints.parents[name.second].orphans));
       REJOIN_TRY(collect(*s, *table));
     }

@@ -48,6 +48,7 @@ class Visibility {
 
  private:
   using RowName = std::pair<uint64_t, Bytes>;  // table, key
+  Result<bool> reaches(const Table& table);
   Status load_hidden(uint64_t table);
   Status load(const Table& table, BytesView key);
   Status hide(const Table& table, BytesView key, const std::string& reason);
@@ -66,6 +67,7 @@ class Visibility {
   Enforcement enforcement_;
   std::set<RowName> check_;                          // rows that may lack a parent
   std::set<RowName> left_;                           // parents that others referred to
+  std::set<uint64_t> noted_;                         // tables that cannot be written here
   std::set<std::pair<uint64_t, size_t>> unchecked_;  // foreign keys of which every row is to be looked at
   Choice choice_;
   std::deque<HiddenRow> hidden_;
