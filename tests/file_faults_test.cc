@@ -19,7 +19,7 @@ namespace {
 // Every how many-th operation fails.
 int64_t stride() {
   const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-  return given ? std::max(1, std::atoi(given)) : kSanitized ? 61 : 11;
+  return given ? std::max(1, std::atoi(given)) : kSanitized ? 127 : 11;
 }
 
 std::string read_file(const std::string& path) {

@@ -2,7 +2,7 @@
 // completes, or nothing has changed and no transaction is left open. Inside a transaction of the application's SQLite
 // takes all of that back.
 //
-//   REJOIN_FAULT_STRIDE=n    every n-th moment (else about five of each kind, spread evenly)
+//   REJOIN_FAULT_STRIDE=n    every n-th moment (else about five of each kind, two where it is sanitized, spread evenly)
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/support/fault_story.h"
+#include "tests/support/sanitized.h"
 
 namespace rejoin::testing {
 namespace {
@@ -192,7 +193,7 @@ class InterruptedCalls : public ::testing::TestWithParam<size_t> {
     counting.disarm();
     sqlite3_close(counting.db);
     const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-    const int64_t stride = given ? std::max(1, std::atoi(given)) : std::max<int64_t>(1, counting.seen / 5);
+    const int64_t stride = given ? std::max(1, std::atoi(given)) : std::max<int64_t>(1, counting.seen / (kSanitized ? 2 : 5));
     int64_t reached = 0;
     for (int64_t n = 1; n <= counting.seen && !HasFailure(); n += stride)
       reached += interrupted({.moment = moment, .how = how, .at = n}, where);
