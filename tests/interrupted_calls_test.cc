@@ -193,7 +193,8 @@ class InterruptedCalls : public ::testing::TestWithParam<size_t> {
     counting.disarm();
     sqlite3_close(counting.db);
     const char* given = std::getenv("REJOIN_FAULT_STRIDE");
-    const int64_t stride = given ? std::max(1, std::atoi(given)) : std::max<int64_t>(1, counting.seen / (kSanitized ? 2 : 5));
+    const int64_t stride =
+        given ? std::max(1, std::atoi(given)) : std::max<int64_t>(1, counting.seen / (kSanitized ? 2 : 5));
     int64_t reached = 0;
     for (int64_t n = 1; n <= counting.seen && !HasFailure(); n += stride)
       reached += interrupted({.moment = moment, .how = how, .at = n}, where);
