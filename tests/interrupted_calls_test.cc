@@ -114,12 +114,7 @@ class InterruptedCalls : public ::testing::TestWithParam<size_t> {
 
   sqlite3* fresh() {
     sqlite3* db = open_with_rejoin(":memory:");
-    auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(content.size()));
-    std::copy(content.begin(), content.end(), copy);
-    const auto size = static_cast<sqlite3_int64>(content.size());
-    EXPECT_EQ(sqlite3_deserialize(db, "main", copy, size, size,
-                                  SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE),
-              SQLITE_OK);
+    fill_with(db, content);
     EXPECT_EQ(run_sql(db, "PRAGMA foreign_keys = ON"), SQLITE_OK);
     return db;
   }

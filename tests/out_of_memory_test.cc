@@ -136,12 +136,7 @@ class OutOfMemory : public ::testing::TestWithParam<size_t> {
     } else {
       db = open_with_rejoin(":memory:");
     }
-    auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(content.size()));
-    std::copy(content.begin(), content.end(), copy);
-    const auto size = static_cast<sqlite3_int64>(content.size());
-    EXPECT_EQ(sqlite3_deserialize(db, "main", copy, size, size,
-                                  SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE),
-              SQLITE_OK);
+    fill_with(db, content);
     return db;
   }
 

@@ -50,15 +50,7 @@ void lift_to_birth(crdt::RowRecord& record, const crdt::SiteTable& sites) {
 
 // What a server that refused a write of the row said it has of it. A damaged answer is none.
 Result<crdt::RowRecord> servers_record(Context& ctx, const Table& table, BytesView key) {
-  Bytes told;
-  {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT told FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
-    Use use(*s);
-    s->bind_text(1, table.name);
-    s->bind_blob(2, key);
-    REJOIN_ASSIGN(bool row, s->step("reading a rejection"));
-    if (row) told = s->blob(0);
-  }
+  REJOIN_ASSIGN(const Bytes told, told_frame(ctx, table, key));
   const auto answer = read_told(ctx, told);
   return answer.ok() && *answer ? state_of(table, (*answer)->row).record : crdt::RowRecord();
 }

@@ -155,18 +155,19 @@ Status note_edits_of_forgotten(Context& ctx, const Table& table, BytesView key, 
   return note(ctx, Rejection{row, false, edits});
 }
 
+Result<Bytes> told_frame(Context& ctx, const Table& table, BytesView key) {
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT told FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
+  Use use(*s);
+  s->bind_text(1, table.name);
+  s->bind_blob(2, key);
+  REJOIN_ASSIGN(bool row, s->step("reading a rejection"));
+  return row ? Bytes(s->blob(0)) : Bytes();
+}
+
 Status follow_server(Context& ctx, const Table& table, BytesView key, const crdt::RowRecord& news,
                      const std::map<uint32_t, crdt::ValueRef>& values) {
-  Bytes told;
-  {
-    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT told FROM main.rejoin_rejections WHERE table_name=?1 AND k=?2"));
-    Use use(*s);
-    s->bind_text(1, table.name);
-    s->bind_blob(2, key);
-    REJOIN_ASSIGN(bool row, s->step("reading a rejection"));
-    if (!row || s->is_null(0)) return {};
-    told = s->blob(0);
-  }
+  REJOIN_ASSIGN(Bytes told, told_frame(ctx, table, key));
+  if (told.empty()) return {};
   REJOIN_ASSIGN(std::optional<Told> server, read_told(ctx, told));
   RowState state = server ? state_of(table, server->row) : RowState();
   crdt::JoinOutcome outcome;

@@ -37,6 +37,8 @@ Result<bool> is_rejected(Context& ctx, std::string_view table, BytesView key);
 Result<std::optional<crdt::RowRecord>> refused_versions(Context& ctx, std::string_view table, BytesView key);
 // The server has taken what is in this frame: its rows are not listed any more.
 Status forget_rejections(Context& ctx, BytesView frame);
+// What the server said of a listed row (read_told); empty: nothing, or the row is not listed.
+Result<Bytes> told_frame(Context& ctx, const Table& table, BytesView key);
 // News of a listed row from the server that refused it: what it is said to have follows.
 Status follow_server(Context& ctx, const Table& table, BytesView key, const crdt::RowRecord& news,
                      const std::map<uint32_t, crdt::ValueRef>& values);

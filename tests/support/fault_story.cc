@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "sqlite/functions.h"
 
 namespace rejoin::testing {
@@ -214,6 +216,15 @@ std::string text_of(sqlite3* db, const std::string& sql) {
 
 bool is_done(sqlite3* db, const FaultStory& story, const std::string& after) {
   return application_rows(db) == after && (story.done.empty() || text_of(db, story.done) == "1");
+}
+
+void fill_with(sqlite3* db, const std::string& content) {
+  auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(content.size()));
+  std::copy(content.begin(), content.end(), copy);
+  const auto size = static_cast<sqlite3_int64>(content.size());
+  EXPECT_EQ(
+      sqlite3_deserialize(db, "main", copy, size, size, SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE),
+      SQLITE_OK);
 }
 
 std::string everything_in(sqlite3* db) {

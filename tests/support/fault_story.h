@@ -36,6 +36,8 @@ void give_up(sqlite3* db, const FaultStory& story);
 std::string text_of(sqlite3* db, const std::string& sql);
 // Has the story's act been done, all of it? `after`: what the application sees then.
 bool is_done(sqlite3* db, const FaultStory& story, const std::string& after);
+// Puts a serialized database into one in memory.
+void fill_with(sqlite3* db, const std::string& content);
 // Every row of every table but the virtual ones, and how everything is declared.
 std::string everything_in(sqlite3* db);
 // What an application sees: the tables that are not Rejoin's, and how they and their indexes are declared.
