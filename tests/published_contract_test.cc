@@ -1,6 +1,8 @@
 // A contract that an administrator gives out: the tenant's store makes it, keeps it, and takes only what adds.
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "contract/contract.h"
 #include "tests/support/store_world.h"
 
@@ -73,6 +75,49 @@ TEST_P(PublishedContract, AContractThatIsNotAdditiveIsNotPublished) {
   refusal(todos("title BLOB, done INTEGER DEFAULT 0") + notes, {"todos", "notes"});
   EXPECT_EQ(published_by(store()), contract_of(good, {"todos", "notes"}));
   EXPECT_EQ(code_of(store().publish_contract("{}")), Code::bad_argument);
+}
+
+// Symptom: a contract that PostgreSQL refused in the middle had made what came before, and the mended one was refused
+// because it "removed" that.
+TEST_P(PublishedContract, ARefusedContractHasMadeNothing) {
+  world->run("CREATE VIEW vv AS SELECT 1 AS id");
+  const std::string todos = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0, due TEXT);",
+                    notes = "CREATE TABLE notes(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b));",
+                    vv = "CREATE TABLE vv(id TEXT PRIMARY KEY);";
+  const Status refused = store().publish_contract(
+      contract_of("CREATE TABLE aa(id TEXT PRIMARY KEY);" + todos + notes + vv, {"aa", "todos", "notes", "vv"}));
+  EXPECT_EQ(code_of(refused), Code::schema_refused);
+  EXPECT_NE(refused.error().message.find("vv"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(published_by(store()), "");
+  world->run("DROP VIEW vv; CREATE TABLE aa(mine integer)");
+  const Status mended = store().publish_contract(contract_of(todos + notes + vv, {"todos", "notes", "vv"}));
+  ASSERT_TRUE(mended.ok()) << mended.error().message;
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos WHERE due IS NULL"), 0);
+  EXPECT_EQ(world->number("SELECT count(*) FROM vv"), 0);
+  world->expect_sound();
+}
+
+// Symptom: of two contracts pushed at once both were taken, and the later one took back what the other had given out.
+TEST_P(PublishedContract, OfTwoThatAreGivenOutAtOnceTheLaterOneMustAddToTheOther) {
+  const std::string notes = ";CREATE TABLE notes(a TEXT, b INTEGER, body BLOB, PRIMARY KEY(a, b))";
+  std::string columns = "title TEXT, done INTEGER DEFAULT 0";
+  for (int round = 0; round < 8; ++round) {
+    const auto with = [&](const std::string& name) {
+      return contract_of("CREATE TABLE todos(id TEXT PRIMARY KEY, " + columns + ", " + name + " TEXT)" + notes,
+                         {"todos", "notes"});
+    };
+    const std::string names[2] = {"x" + std::to_string(round), "y" + std::to_string(round)};
+    const std::string offered[2] = {with(names[0]), with(names[1])};
+    Status done[2];
+    std::thread one([&] { done[1] = store(1).publish_contract(offered[1]); });
+    done[0] = store(0).publish_contract(offered[0]);
+    one.join();
+    const size_t taken = done[0].ok() ? 0 : 1;
+    ASSERT_TRUE(done[taken].ok()) << done[taken].error().message;
+    ASSERT_NE(code_of(done[1 - taken]), Code::ok);
+    EXPECT_EQ(published_by(store()), offered[taken]);
+    columns += ", " + names[taken] + " TEXT";
+  }
 }
 
 // Devices of the contract sync with the server at once.

@@ -196,8 +196,10 @@ Result<int> push(const ContractArguments& arguments, Output& output) {
   REJOIN_ASSIGN(const Source source, read_source(arguments, arguments.sources[1]));
   REJOIN_ASSIGN(const std::unique_ptr<net::HttpClient> client, client_of(arguments, arguments.sources[0]));
   REJOIN_ASSIGN(const std::string token, token_of(arguments.credentials));
-  REJOIN_ASSIGN(const client::ServerContract done,
-                client::put_contract(*client, token, contract::to_json(source.contract)));
+  const auto put = client::put_contract(*client, token, contract::to_json(source.contract));
+  // The server's message has the cure; the hint for this code is for devices.
+  if (!put.ok() && put.error().code == Code::schema_refused) return output.error(put.error(), {});
+  REJOIN_ASSIGN(const client::ServerContract done, put);
   if (output.json())
     output.document({{"published", done.fingerprint}});
   else

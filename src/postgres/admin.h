@@ -48,6 +48,10 @@ struct Tracked {
 // not_found.
 Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
                       const std::function<void(int64_t)>& progress);
+// Several tables, and what the SQL `also` does, in one transaction.
+Result<std::vector<Tracked>> track_together(Connection& db, const std::vector<TrackRequest>& requests,
+                                            const std::string& also, Random& random,
+                                            const std::function<void(int64_t)>& progress);
 // Are the defaults of the columns that `have` lacks (null: all) such that PostgreSQL reads the same value where nobody
 // wrote one? Error: schema_refused, with the column and the cure.
 Status check_defaults(Connection& db, const Table* have, const contract::Table& wanted);
@@ -58,6 +62,9 @@ Status create_and_track(Connection& db, const contract::Table& wanted, const std
 // Adds the contract's columns that the table lacks, and syncs them; defaults as above. Errors: forbidden (the table is
 // not the role's).
 Status add_columns(Connection& db, const Table& table, const contract::Table& wanted);
+// Both for all tables of a contract, in one transaction; not for tables that tenants share.
+Status make_all(Connection& db, const Catalog& have, const contract::Contract& wanted, const std::string& tenant,
+                Random& random);
 // Has the synced table this column, in its key or beside it?
 bool has_column(const Table& table, std::string_view name);
 // SQL that removes all metadata of a table, for a transaction that is open.

@@ -152,6 +152,58 @@ Result<bool> is_half_tracked(Connection& db, const std::string& relation, const 
                      [&](const Table& t) { return t.half && t.owner == tenant && t.sql == relation; });
 }
 
+// What makes the table and tracks it.
+Result<TrackRequest> making(Connection& db, const contract::Table& wanted, const std::string& tenant) {
+  // Up to PostgreSQL 14 everybody may make tables in "public": one that cannot be tracked would be in its owner's way.
+  REJOIN_ASSIGN(const Rows may, db.query("SELECT has_schema_privilege('rejoin', 'CREATE') AND "
+                                         "has_table_privilege('rejoin.tracked', 'INSERT')"));
+  if (may.integer(0, 0) == 0)
+    return fail(Code::forbidden, "the server's role may not track tables; make \"" + wanted.name +
+                                     "\" by SQL and track it as the owner of the schema rejoin");
+  TrackRequest request;
+  request.relation = quote("public") + "." + quote(wanted.name);
+  request.tenant = tenant;
+  request.make = "CREATE TABLE " + request.relation + "(";
+  for (const contract::Column& c : wanted.columns) {
+    REJOIN_ASSIGN(const std::string column, column_ddl(db, wanted, c));
+    request.make += column + ", ";
+  }
+  request.make += "PRIMARY KEY(";
+  for (size_t i = 0; i < wanted.key.size(); ++i) request.make += (i ? ", " : "") + quote(wanted.key[i]);
+  request.make += "));";
+  return request;
+}
+
+// Was all or a part of what the request makes left there by an earlier build?
+Result<bool> is_unfinished(Connection& db, const contract::Table& wanted, const TrackRequest& request) {
+  REJOIN_ASSIGN(const bool half, is_half_tracked(db, request.relation, request.tenant));
+  if (half) return true;
+  return is_left_behind(db, wanted, request.relation);
+}
+
+// What adds the columns that the table lacks, and syncs them; empty: it has all.
+Result<std::string> columns_sql(Connection& db, const Table& table, const contract::Table& wanted) {
+  // The lock that ALTER TABLE takes is held until the triggers know the columns too, so no write goes unseen. Rows that
+  // are there read as the default, as they do at devices, and nothing has to be told of them.
+  std::string alter, announce;
+  Table grown = table;
+  for (const contract::Column& c : wanted.columns) {
+    if (has_column(table, c.name)) continue;
+    REJOIN_ASSIGN(const std::string ddl, column_ddl(db, wanted, c));
+    alter += "ALTER TABLE " + table.sql + " ADD COLUMN " + ddl + ";";
+    announce += "INSERT INTO rejoin.tracked_column(tbl, id, name) SELECT " + std::to_string(table.id) +
+                ", coalesce(max(id) + 1, 0), " + quote_text(c.name) +
+                " FROM rejoin.tracked_column WHERE tbl = " + std::to_string(table.id) + ";";
+    Column column;
+    column.name = c.name;
+    column.quoted = quote(c.name);
+    column.type.kind = sql_type(c.type) == "bytea" ? TypeClass::bytea : TypeClass::text;  // as far as capture cares
+    grown.columns.push_back(std::move(column));
+  }
+  if (alter.empty()) return alter;
+  return alter + announce + capture_sql(grown) + "UPDATE rejoin.meta SET catalog = catalog + 1;";
+}
+
 }  // namespace
 
 bool has_column(const Table& table, std::string_view name) {
@@ -175,32 +227,13 @@ Status check_defaults(Connection& db, const Table* have, const contract::Table& 
 }
 
 Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random) {
-  // Up to PostgreSQL 14 everybody may make tables in "public": one that cannot be tracked would be in its owner's way.
-  REJOIN_ASSIGN(const Rows may, db.query("SELECT has_schema_privilege('rejoin', 'CREATE') AND "
-                                         "has_table_privilege('rejoin.tracked', 'INSERT')"));
-  if (may.integer(0, 0) == 0)
-    return fail(Code::forbidden, "the server's role may not track tables; make \"" + wanted.name +
-                                     "\" by SQL and track it as the owner of the schema rejoin");
-  TrackRequest request;
-  request.relation = quote("public") + "." + quote(wanted.name);
-  request.tenant = tenant;
-  request.make = "CREATE TABLE " + request.relation + "(";
-  for (const contract::Column& c : wanted.columns) {
-    REJOIN_ASSIGN(const std::string column, column_ddl(db, wanted, c));
-    request.make += column + ", ";
-  }
-  request.make += "PRIMARY KEY(";
-  for (size_t i = 0; i < wanted.key.size(); ++i) request.make += (i ? ", " : "") + quote(wanted.key[i]);
-  request.make += "));";
+  REJOIN_ASSIGN(TrackRequest request, making(db, wanted, tenant));
   const auto made = track(db, request, random, {});
   if (made.ok()) return {};
   const std::string state = db.last_error().state;
   if (state != "42P07" && state != "23505") return made.error();
   // It is there. Another device's request has made all of it, or an earlier build a part.
-  REJOIN_ASSIGN(bool unfinished, is_half_tracked(db, request.relation, tenant));
-  if (!unfinished) {
-    REJOIN_ASSIGN(unfinished, is_left_behind(db, wanted, request.relation));
-  }
+  REJOIN_ASSIGN(const bool unfinished, is_unfinished(db, wanted, request));
   if (!unfinished) return made.error();
   request.make.clear();
   REJOIN_TRY(track(db, request, random, {}));
@@ -208,26 +241,30 @@ Status create_and_track(Connection& db, const contract::Table& wanted, const std
 }
 
 Status add_columns(Connection& db, const Table& table, const contract::Table& wanted) {
-  // The lock that ALTER TABLE takes is held until the triggers know the columns too, so no write goes unseen. Rows that
-  // are there read as the default, as they do at devices, and nothing has to be told of them.
-  std::string alter, announce;
-  Table grown = table;
-  for (const contract::Column& c : wanted.columns) {
-    if (has_column(table, c.name)) continue;
-    REJOIN_ASSIGN(const std::string ddl, column_ddl(db, wanted, c));
-    alter += "ALTER TABLE " + table.sql + " ADD COLUMN " + ddl + ";";
-    announce += "INSERT INTO rejoin.tracked_column(tbl, id, name) SELECT " + std::to_string(table.id) +
-                ", coalesce(max(id) + 1, 0), " + quote_text(c.name) +
-                " FROM rejoin.tracked_column WHERE tbl = " + std::to_string(table.id) + ";";
-    Column column;
-    column.name = c.name;
-    column.quoted = quote(c.name);
-    column.type.kind = sql_type(c.type) == "bytea" ? TypeClass::bytea : TypeClass::text;  // as far as capture cares
-    grown.columns.push_back(std::move(column));
+  REJOIN_ASSIGN(const std::string sql, columns_sql(db, table, wanted));
+  return sql.empty() ? Status() : script_with_short_locks(db, sql);
+}
+
+Status make_all(Connection& db, const Catalog& have, const contract::Contract& wanted, const std::string& tenant,
+                Random& random) {
+  std::vector<TrackRequest> requests;
+  std::string columns;
+  for (const contract::Table& table : wanted.tables) {
+    const Table* known = have.meant(table.name);
+    if (known && !known->half) {
+      if (known->tenant) continue;  // tenants share it: it is not changed for one of them
+      REJOIN_ASSIGN(const std::string sql, columns_sql(db, *known, table));
+      columns += sql;
+      continue;
+    }
+    REJOIN_ASSIGN(TrackRequest request, making(db, table, tenant));
+    REJOIN_ASSIGN(const bool unfinished, is_unfinished(db, table, request));
+    if (unfinished) request.make.clear();
+    requests.push_back(std::move(request));
   }
-  if (alter.empty()) return {};
-  return script_with_short_locks(
-      db, alter + announce + capture_sql(grown) + "UPDATE rejoin.meta SET catalog = catalog + 1;");
+  if (requests.empty() && columns.empty()) return {};
+  REJOIN_TRY(track_together(db, requests, columns, random, {}));
+  return {};
 }
 
 }  // namespace rejoin::postgres

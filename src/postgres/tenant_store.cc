@@ -146,24 +146,26 @@ class PostgresTenantStore final : public TenantStore {
 
   Status publish_contract(const std::string& json) override {
     REJOIN_ASSIGN(const contract::Contract next, contract::from_json(json));
-    {
-      REJOIN_TRY(know_catalog());
-      REJOIN_ASSIGN(const std::string before, published_contract());
-      REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
-      for (const contract::Table& wanted : next.tables)
-        REJOIN_TRY(check_defaults(db_, tenant_.catalog->meant(wanted.name), wanted));
+    REJOIN_TRY(know_catalog());
+    REJOIN_ASSIGN(const std::string before, published_contract());
+    REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
+    for (const contract::Table& wanted : next.tables) {
+      const Table* have = tenant_.catalog->meant(wanted.name);
+      REJOIN_TRY(check_defaults(db_, have, wanted));
+      if (have && have->tenant) REJOIN_TRY(check_is_here(*tenant_.catalog, wanted));
     }
+    if (const Status made = make_all(db_, *tenant_.catalog, next, tenant_.name, tenant_.random); !made.ok()) {
+      if (code_retryable(made.error().code)) return made;
+      return fail(Code::schema_refused, "the server cannot make what the contract adds (" + made.error().message +
+                                            "), and made nothing; make it there by SQL and track it, then push again");
+    }
+    tenant_.catalog.reset();
     REJOIN_TRY(adopt_contract(json, true));
     REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
-    for (const contract::Table& wanted : next.tables) {
-      const Table* have = work.catalog().meant(wanted.name);
-      const auto here = [&](const contract::Column& c) { return has_column(*have, c.name); };
-      if (!have || !std::all_of(wanted.columns.begin(), wanted.columns.end(), here))
-        return fail(Code::schema_refused, "table " + contract::quote_name(wanted.name) +
-                                              (have ? " lacks columns that" : "") +
-                                              " cannot be made by the server; make it there by SQL and track it, then "
-                                              "push again");
-    }
+    for (const contract::Table& wanted : next.tables) REJOIN_TRY(check_is_here(work.catalog(), wanted));
+    // Another one may have been published since.
+    REJOIN_ASSIGN(const std::string now, read_published());
+    if (now != before) REJOIN_TRY(sync::check_follows(now, contract::to_json(to_contract(work.catalog())), next));
     db_.send(
         "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, true) ON "
         "CONFLICT (tenant, fingerprint) DO UPDATE SET json = EXCLUDED.json",
@@ -172,6 +174,15 @@ class PostgresTenantStore final : public TenantStore {
   }
 
  private:
+  static Status check_is_here(const Catalog& catalog, const contract::Table& wanted) {
+    const Table* have = catalog.meant(wanted.name);
+    const auto here = [&](const contract::Column& c) { return has_column(*have, c.name); };
+    if (have && std::all_of(wanted.columns.begin(), wanted.columns.end(), here)) return {};
+    return fail(Code::schema_refused, "table " + contract::quote_name(wanted.name) +
+                                          (have ? " lacks columns that" : "") +
+                                          " cannot be made by the server; make it there by SQL and track it, then "
+                                          "push again");
+  }
   Result<std::string> read_published() {
     REJOIN_ASSIGN(Rows rows, db_.query("SELECT json FROM rejoin.contract WHERE tenant = rejoin.tenant_id() AND "
                                        "fingerprint = $1",

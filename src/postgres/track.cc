@@ -241,30 +241,35 @@ Result<std::vector<std::string>> tenants_of(Connection& db, const Table& table) 
   return std::vector<std::string>(out.begin(), out.end());
 }
 
-// In the transaction in which it is tracked. Sets `wanted` to the table, its columns by id; `first_new`: the first one
-// that was not known.
-Result<std::string> tracking_sql(Connection& db, const TrackRequest& request, Table& wanted, Tracked& out,
-                                 size_t& first_new) {
+// A table that is made a synced one.
+struct Making {
+  Table wanted;  // its columns by id
+  Tracked out;
+  size_t first_new = 0;  // the first column that was not known
+};
+
+// In the transaction in which it is tracked.
+Result<std::string> tracking_sql(Connection& db, const TrackRequest& request, Making& making) {
   if (!request.make.empty()) REJOIN_TRY(db.script(request.make));
+  Table& wanted = making.wanted;
+  Tracked& out = making.out;
   REJOIN_ASSIGN(wanted, describe_table(db, request.relation, request.tenant_column));
   if (!request.name.empty()) wanted.name = request.name;
   wanted.owner = request.tenant_column.empty() ? request.tenant : "";
   REJOIN_ASSIGN(const Catalog catalog, load_catalog(db));
-  out = {};
   out.name = wanted.name;
-  first_new = 0;
   for (const Table& known : catalog.tables) {
     if (known.sql != wanted.sql) continue;
     if (!known.key_was.empty()) return fail(Code::untrackable, why_unserved(known));
     out.already = true;
     out.name = known.name;
-    first_new = known.columns.size();
+    making.first_new = known.columns.size();
     Table grown = known;
     for (const std::string& name : known.unannounced)
       for (const Column& c : wanted.columns)
         if (c.name == name) grown.columns.push_back(c);
     wanted = std::move(grown);
-    return announce_sql(wanted, first_new);
+    return announce_sql(wanted, making.first_new);
   }
   if (const Table* taken = catalog.find(wanted.name))
     return fail(Code::untrackable, "cannot track " + wanted.display + ": devices know " + taken->display + " as \"" +
@@ -289,31 +294,51 @@ Result<std::string> tracking_sql(Connection& db, const TrackRequest& request, Ta
 
 }  // namespace
 
-Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
-                      const std::function<void(int64_t)>& progress) {
+Result<std::vector<Tracked>> track_together(Connection& db, const std::vector<TrackRequest>& requests,
+                                            const std::string& also, Random& random,
+                                            const std::function<void(int64_t)>& progress) {
   REJOIN_TRY(installed_version(db));
   REJOIN_TRY(check_encoding(db));
-  Table wanted;
-  Tracked out;
-  size_t first_new = 0;
-  if (Status made = with_short_locks(db, [&] { return tracking_sql(db, request, wanted, out, first_new); });
-      !made.ok()) {
-    if (db.last_error().state == "55P03")
-      return fail(Code::busy, "table " + request.relation + " is locked by others for more than 5 s; try again");
-    return made.error();
-  }
-  REJOIN_ASSIGN(std::vector<std::string> tenants, tenants_of(db, wanted));
-  for (const std::string& name : tenants) {
-    Tenant tenant(name, system_clock(), random);
-    REJOIN_ASSIGN(int64_t rows, record_rows(db, tenant, wanted.id, progress, out.rows));
-    out.rows += rows;
-    if (out.already) REJOIN_TRY(record_losses(db, tenant, wanted.id));
-    if (out.already && first_new < wanted.columns.size()) {
-      REJOIN_TRY(record_columns(db, tenant, wanted.id, first_new, wanted.columns.size()));
-      out.columns = static_cast<int64_t>(wanted.columns.size() - first_new);
+  std::vector<Making> makings;
+  const Status made = with_short_locks(db, [&]() -> Result<std::string> {
+    makings.clear();
+    std::string sql = also;
+    for (const TrackRequest& request : requests) {
+      makings.emplace_back();
+      REJOIN_ASSIGN(const std::string part, tracking_sql(db, request, makings.back()));
+      sql += part;
     }
+    return sql;
+  });
+  if (!made.ok()) {
+    if (db.last_error().state != "55P03") return made.error();
+    const std::string table = requests.size() == 1 && also.empty() ? "table " + requests[0].relation : "a table";
+    return fail(Code::busy, table + " is locked by others for more than 5 s; try again");
+  }
+  std::vector<Tracked> out;
+  for (Making& making : makings) {
+    const Table& wanted = making.wanted;
+    Tracked& tracked = making.out;
+    REJOIN_ASSIGN(std::vector<std::string> tenants, tenants_of(db, wanted));
+    for (const std::string& name : tenants) {
+      Tenant tenant(name, system_clock(), random);
+      REJOIN_ASSIGN(int64_t rows, record_rows(db, tenant, wanted.id, progress, tracked.rows));
+      tracked.rows += rows;
+      if (tracked.already) REJOIN_TRY(record_losses(db, tenant, wanted.id));
+      if (tracked.already && making.first_new < wanted.columns.size()) {
+        REJOIN_TRY(record_columns(db, tenant, wanted.id, making.first_new, wanted.columns.size()));
+        tracked.columns = static_cast<int64_t>(wanted.columns.size() - making.first_new);
+      }
+    }
+    out.push_back(std::move(tracked));
   }
   return out;
+}
+
+Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
+                      const std::function<void(int64_t)>& progress) {
+  REJOIN_ASSIGN(const std::vector<Tracked> tracked, track_together(db, {request}, "", random, progress));
+  return tracked.front();
 }
 
 }  // namespace rejoin::postgres
