@@ -248,6 +248,25 @@ TEST_F(ForgottenDeletions, WhatWaitedOfADroppedColumnStayedWithItsDeletedRowForE
   b.peer.expect_sound();
 }
 
+// Symptom: it waited until the device wrote something itself.
+TEST_F(ForgottenDeletions, WhatWaitsForItsRowIsMergedWhenAServerBringsThat) {
+  Peer owner(kSchema, {"t"}), editor(kSchema, {"t"}), device(kSchema, {"t"});
+  owner.run("INSERT INTO t VALUES('k', 'v', 'w')");
+  editor.fetch(owner);
+  editor.run("UPDATE t SET w = 'edited'");
+  for (Peer* peer : {&owner, &editor, &device}) peer->clock().advance(kDay);
+  device.run("INSERT INTO t VALUES('gone', 1, 1); DELETE FROM t");
+  device.clock().advance(2 * kDay);
+  EXPECT_GT(compact(device, 1), 0);
+  device.apply(editor.changeset());
+  EXPECT_EQ(device.number("SELECT count(*) FROM rejoin_parked"), 1);
+  sqlite::ApplyOptions options;
+  options.referee = true;
+  ASSERT_TRUE(device.rejoin().apply(owner.changeset(), options).ok());
+  EXPECT_EQ(device.rows(kAll), "'k'|'v'|'edited'\n");
+  device.expect_sound();
+}
+
 TEST_F(ForgottenDeletions, TheSettingMustMakeSense) {
   for (int64_t days : {int64_t{-1}, INT64_MAX}) {
     auto gone = a.peer.rejoin().compact(days);

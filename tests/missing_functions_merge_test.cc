@@ -238,6 +238,86 @@ TEST(MissingFunction, TakesInOldRowsThatWereAdmitted) {
   EXPECT_EQ(b.peer.number("SELECT count(*) FROM rejoin_parked"), 0);
 }
 
+// Symptom: a connection that lacked the function forgot the deletion, and with it the insertion that waited behind it.
+TEST(MissingFunction, ForgetsNoInsertionThatWaits) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'))";
+  File a(schema), b(schema);
+  a.peer.run("INSERT INTO t VALUES('k', 'one'), ('gone', 'two')");
+  exchange(a.peer, b.peer);
+  b.peer.clock().advance(1000);
+  b.peer.run("DELETE FROM t");
+  exchange(a.peer, b.peer);
+  a.peer.clock().advance(2000);
+  a.peer.run("INSERT INTO t VALUES('k', 'again')");
+  b.peer.clock().advance(2000);
+  b.peer.apply(a.peer.changeset(), 1);
+  b.peer.clock().advance(kLong);
+  ASSERT_TRUE(b.peer.rejoin(1).compact(0).ok());
+  EXPECT_EQ(b.rows("SELECT key FROM rejoin_parked", 1), "[\"k\"]\n");
+  b.use();
+  EXPECT_EQ(b.rows(kAll), "k|again\n");
+  b.peer.expect_sound();
+}
+
+// Symptom: such rows waited for ever when the table had got another name before they were taken up.
+TEST(MissingFunction, TakesInOldRowsThatWereAdmittedUnderAFormerName) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'))";
+  File a(schema), b(schema);
+  a.peer.run("INSERT INTO t VALUES('old', 'x')");
+  const Bytes frame = a.peer.changeset();
+  b.peer.clock().advance(kLong);
+  b.peer.run("INSERT INTO t VALUES('gone', 'x'); DELETE FROM t");
+  b.peer.seq();
+  b.peer.clock().advance(kLong);
+  b.peer.run("INSERT INTO other VALUES('o', 1)");
+  ASSERT_TRUE(b.peer.rejoin().compact(0).ok());
+  sqlite::ApplyOptions options;
+  options.referee = true;
+  ASSERT_TRUE(b.peer.rejoin(1).apply(frame, options).ok());
+  b.peer.run("ALTER TABLE t RENAME TO renamed");
+  b.use();
+  EXPECT_EQ(b.rows("SELECT id, v FROM renamed"), "old|x\n");
+  EXPECT_EQ(b.peer.number("SELECT count(*) FROM rejoin_parked"), 0);
+}
+
+// Symptom: a call that reads took what waited up, and a trigger of the application's rolled its transaction back.
+TEST(MissingFunction, TakesNoTransactionOfTheApplicationsBack) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'))";
+  File a(schema), b(schema + "; CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT RAISE(ROLLBACK, 'no'); END");
+  a.peer.run("INSERT INTO t VALUES('1', 'x')");
+  b.peer.apply(a.peer.changeset(), 1);
+  b.peer.run("BEGIN; INSERT INTO other VALUES('mine', 1)");
+  b.use();
+  EXPECT_EQ(b.rows("SELECT count(*) FROM rejoin_changes"), "2\n");
+  EXPECT_FALSE(sqlite3_get_autocommit(b.peer.handle()));
+  b.peer.run("COMMIT");
+  EXPECT_EQ(b.rows(kAll), "1|x\n");
+  EXPECT_EQ(b.rows("SELECT id FROM other"), "mine\n");
+}
+
+// Symptom: taken up while references of the application's transaction were open, nothing was decided, then or later.
+TEST(MissingFunction, LeavesNothingUndecidedBehindOpenReferences) {
+  const std::string schema =
+      "CREATE TABLE p(id TEXT PRIMARY KEY); CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'), p TEXT "
+      "REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED)";
+  File a(schema, "p,t"), b(schema, "p,t");
+  a.peer.run("INSERT INTO p VALUES('x'); INSERT INTO t VALUES('c', 'v', 'x')");
+  exchange(a.peer, b.peer);
+  a.peer.clock().advance(1000);
+  a.peer.run("DELETE FROM p");
+  b.peer.apply(a.peer.changeset(), 1);
+  b.peer.run("PRAGMA foreign_keys=ON; BEGIN; INSERT INTO t VALUES('new', 'v', 'y')");
+  b.use();
+  b.peer.run("INSERT INTO p VALUES('y'); COMMIT");
+  // As another connection would find it.
+  b.peer.database().close(0);
+  give_functions(b.peer.handle());
+  b.use();
+  EXPECT_EQ(b.rows("SELECT id FROM t"), "new\n");
+  EXPECT_EQ(b.rows("SELECT key FROM rejoin_parked"), "[\"c\"]\n");
+  EXPECT_EQ(b.rows("PRAGMA foreign_key_check"), "");
+}
+
 TEST(MissingFunction, IsNamedByWhatCannotWait) {
   File a("CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'))");
   a.peer.run("INSERT INTO t VALUES('1', 'x'); DELETE FROM t");

@@ -88,8 +88,9 @@ Result<Wrote> BaseWriter::run_once(Statement& s) {
     reason_ = "a trigger of the application's ignored it (RAISE(IGNORE))";
     return Wrote::refused;
   }
+  // SQLITE_ERROR: a function in a trigger, an index, a CHECK or a generated column does not take these values.
   if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
-      (rc & 0xff) == SQLITE_MISMATCH || (triggers_ && (rc & 0xff) == SQLITE_ERROR)) {
+      (rc & 0xff) == SQLITE_MISMATCH || (rc & 0xff) == SQLITE_ERROR) {
     reason_ = sqlite3_errmsg(ctx_.db);
     s.reset();
     if (!sqlite3_get_autocommit(ctx_.db)) {
@@ -181,7 +182,7 @@ Result<bool> BaseWriter::is_there(const Row& row) {
 }
 
 Status BaseWriter::erase_without_triggers(const Row& row) {
-  if (!table_.triggers_roll_back) {
+  if (!table_.deletions_roll_back) {
     EnforcementOff off(ctx_.db, true);
     REJOIN_ASSIGN(Statement * s, compile(erase_statement()));
     if (s) {
@@ -211,7 +212,7 @@ Status BaseWriter::erase_without_temporary_triggers(const Row& row) {
 
 Status BaseWriter::erase(const Row& row) {
   // One that rolls back would take what was merged along.
-  if (!triggers_ || !table_.triggers_roll_back) {
+  if (!triggers_ || !table_.deletions_roll_back) {
     REJOIN_ASSIGN(Statement * s, compile(erase_statement()));
     if (s) {
       bind_key(*s, row, 1);

@@ -13,7 +13,7 @@ namespace rejoin::sqlite {
 
 enum class Wrote {
   done,
-  refused,  // by a constraint or a trigger of the application's; reason() says which
+  refused,  // by a constraint, a trigger or an expression of the application's; reason() says which
 };
 
 class BaseWriter {

@@ -270,10 +270,10 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
 namespace {
 
 // Of the application's triggers, in lower case: the tables that they are on, all names that they mention, and the
-// tables of whose deletion triggers one names ROLLBACK. `leaving`: one may end in FAIL or RAISE(IGNORE), with which
-// SQLite keeps what was written before; others may lead to it.
+// tables of whose triggers, or of whose deletion triggers, one names ROLLBACK. `leaving`: one may end in FAIL or
+// RAISE(IGNORE), with which SQLite keeps what was written before; others may lead to it.
 struct AppTriggers {
-  std::set<std::string> on, names, rolling_back;
+  std::set<std::string> on, names, rolling_back, deletions_rolling_back;
   bool leaving = false;
 };
 
@@ -287,7 +287,10 @@ Result<AppTriggers> read_app_triggers(sqlite3* db) {
       if (!row) break;
       out.on.insert(lower_name(s.text(0)));
       std::set<std::string> names = all_names(s.text(1));
-      if (names.contains("rollback") && fires_on_delete(s.text(1))) out.rolling_back.insert(lower_name(s.text(0)));
+      if (names.contains("rollback")) {
+        out.rolling_back.insert(lower_name(s.text(0)));
+        if (fires_on_delete(s.text(1))) out.deletions_rolling_back.insert(lower_name(s.text(0)));
+      }
       out.leaving |= names.contains("fail") || (names.contains("raise") && names.contains("ignore"));
       out.names.merge(std::move(names));
     }
@@ -321,6 +324,7 @@ Result<Catalog> load_catalog(sqlite3* db) {
     table->keep_deleted = s.integer(3) != 0;
     table->app_triggers = triggers.on.contains(lower_name(table->name));
     table->triggers_roll_back = triggers.rolling_back.contains(lower_name(table->name));
+    table->deletions_roll_back = triggers.deletions_rolling_back.contains(lower_name(table->name));
     table->triggers_leave = table->app_triggers && triggers.leaving;
     table->in_triggers = triggers.names.contains(lower_name(table->name));
     std::vector<Column> declared = std::move(table->columns);

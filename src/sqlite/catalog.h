@@ -43,12 +43,13 @@ struct Table {
   bool integer_key = false;  // INTEGER PRIMARY KEY: a rowid alias
   bool allow_integer_key = false;
   bool keep_deleted = true;
-  bool app_triggers = false;        // the application has triggers on it
-  bool triggers_roll_back = false;  // ... for deletions that may roll the transaction back
-  bool triggers_leave = false;      // ... and what one has written that refuses a row may stay (read_app_triggers)
-  bool in_triggers = false;         // a trigger of the application's names it, and so may write to it
-  std::vector<Column> key;          // in key order
-  std::vector<Column> columns;      // the others, by id; generated columns are not among them
+  bool app_triggers = false;         // the application has triggers on it
+  bool triggers_roll_back = false;   // ... that may roll the transaction back
+  bool deletions_roll_back = false;  // ... for deletions
+  bool triggers_leave = false;       // ... and what one has written that refuses a row may stay (read_app_triggers)
+  bool in_triggers = false;          // a trigger of the application's names it, and so may write to it
+  std::vector<Column> key;           // in key order
+  std::vector<Column> columns;       // the others, by id; generated columns are not among them
   std::vector<std::string>
       unannounced;  // stored columns of the table that have no id yet (an ALTER TABLE nobody told us of)
   std::vector<std::string> generated;  // names of generated columns

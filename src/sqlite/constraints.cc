@@ -97,6 +97,10 @@ class TableConstraints {
     rule.columns = columns_of(names, rule.key);
     rule.what = list(shown, ", ");
     const std::string condition = index.where.empty() ? "1" : "(" + index.where + ")";
+    // An expression may fail on rows that the condition leaves out.
+    if (!index.where.empty())
+      for (size_t i = 0; i < parts.size(); ++i)
+        if (index.parts[i].column.empty()) parts[i] = "CASE WHEN " + condition + " THEN " + parts[i] + " END";
     rule.tuple = "SELECT " + list(parts, ", ") + ", " + condition + " FROM " + t_.quoted() + " WHERE " + t_.key_match();
     rule.holder = "SELECT " + t_.key_list() + " FROM " + t_.quoted() + " WHERE " + list(equal, " AND ") +
                   (index.where.empty() ? "" : " AND " + condition);

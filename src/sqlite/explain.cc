@@ -43,8 +43,12 @@ Result<Work> begin_look(Context& ctx, Freshness freshness) {
   auto work = Work::write(ctx);
   if (!work.ok() && work.error().code == Code::busy && freshness == Freshness::as_folded) return Work::read(ctx);
   if (!work.ok()) return work.error();
-  REJOIN_TRY(fold(*work));
-  return work;
+  const Status folded = fold(*work);
+  if (folded.ok()) return work;
+  // In a transaction of the application's that read before others wrote, only the first write is refused.
+  if (folded.error().code != Code::busy || freshness != Freshness::as_folded) return folded.error();
+  { const Work dropped = std::move(*work); }
+  return Work::read(ctx);
 }
 
 Result<Bytes> stored_key(Context& ctx, const Table& table, const std::vector<crdt::ValueRef>& key) {

@@ -464,7 +464,8 @@ Status fold(Work& work) {
   REJOIN_ASSIGN(const std::vector<uint64_t> back, back_in_reach(ctx));
   ctx.unsettled.insert(back.begin(), back.end());
   REJOIN_TRY(fold_log(work));
-  if (back.empty()) return {};
+  // Inside a transaction whose deferred references are open nothing was decided: the next fold does it.
+  if (back.empty() || misses_parents(ctx.db)) return {};
   struct TakingUp {
     explicit TakingUp(bool& flag) : on(flag) { on = true; }
     ~TakingUp() { on = false; }

@@ -283,7 +283,7 @@ Status Merge::row(Block& b) {
 Status Merge::wait_for_reach(Block& b, const crdt::RowRecord& theirs) {
   if (!b.in_passes && !is_news(b, theirs)) return leave_unknown_columns(b);
   if (options_.refuse_unknown) return refuse(b, Code::schema_refused, b.lacks);
-  REJOIN_TRY(note_out_of_reach(ctx_, b.table));
+  if (noted_.insert(b.table.id).second) REJOIN_TRY(note_out_of_reach(ctx_, b.table));
   return park(b, b.lacks, 0);
 }
 
@@ -517,6 +517,11 @@ namespace {
 Status park_raw(Context& ctx, const codec::ChangesetReader& reader, const codec::BlockInfo& info,
                 const codec::BlockCursor& raw, const std::string& reason, int64_t due_ms, bool announced) {
   const codec::WireTable& wire = reader.tables()[info.table];
+  // What is kept must be able to be taken up.
+  std::vector<crdt::ValueRef> key;
+  Bytes scratch;
+  if (!crdt::decode_key(raw.key(), wire.key.size(), key, scratch))
+    return fail(Code::corrupt, "a key of table \"" + wire.name + "\" in the changeset is damaged; nothing was merged");
   codec::FrameInfo frame_info;
   frame_info.source = reader.info().source;
   codec::ChangesetWriter writer(frame_info, ctx.sites);
@@ -603,7 +608,7 @@ Status Merge::finish() {
     work_.state.folded = std::max(work_.state.folded, tail);
     REJOIN_TRY(end_batch(ctx_, tail, origin_));
   }
-  return std::exchange(came_known_, false) && horizon_ != 0 ? replay_known(work_) : Status();
+  return std::exchange(came_known_, false) ? replay_known(work_) : Status();
 }
 
 }  // namespace rejoin::sqlite

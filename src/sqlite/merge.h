@@ -71,6 +71,7 @@ class Merge {
   std::vector<uint64_t> touched_tables_;
   bool has_rejections_ = false, has_discarded_ = false;
   bool logged_ = false, admitted_ = false;
+  std::set<uint64_t> noted_;                         // tables that are out of reach
   std::map<uint64_t, std::set<Bytes>> former_keys_;  // by table: rows that came under the key it had before
   bool came_known_ = false;                          // a row that might have been a forgotten one
 };

@@ -180,7 +180,7 @@ Status replay_parked(Work& work, const std::string& table) {
   REJOIN_ASSIGN(const auto relays,
                 query_int(work.ctx().db, "SELECT 1 FROM main.rejoin_peer WHERE may_relay=1 LIMIT 1"));
   bool admitted = false;
-  if (const Table* known = work.ctx().catalog.find(table)) {
+  if (const Table* known = work.ctx().catalog.find_named(table)) {
     REJOIN_ASSIGN(admitted, is_noted_out_of_reach(work.ctx(), known->id));
   }
   return replay(work, ids, !relays, admitted);

@@ -11,6 +11,7 @@
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/horizon.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/parked.h"
 #include "sqlite/row_state.h"
 
@@ -109,6 +110,8 @@ using AsideIds = std::vector<std::pair<Bytes, int64_t>>;
 // What is listed, or waits for something, stays. But columns that this table lacks, of a row that was deleted since,
 // wait for nothing: `with` gets them.
 Status leave_listed(Context& ctx, const Table& table, crdt::Hlc limit, std::set<Bytes>& keys, AsideIds& with) {
+  // Then any of it may be an insertion that another connection will merge.
+  REJOIN_ASSIGN(const bool for_reach, is_noted_out_of_reach(ctx, table.id));
   {
     REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, CASE WHEN due IS NULL THEN frame END, id, due=?2 FROM "
                                                "main.rejoin_aside WHERE table_name=?1"));
@@ -121,7 +124,7 @@ Status leave_listed(Context& ctx, const Table& table, crdt::Hlc limit, std::set<
       const auto at = keys.find(Bytes(s->blob(0)));
       if (at == keys.end() || s->integer(3) != 0) continue;
       Aside aside = Aside::waits;
-      if (!s->is_null(1)) {
+      if (!s->is_null(1) && !for_reach) {
         REJOIN_ASSIGN(aside, judge(ctx, table, s->blob(1), limit));
       }
       if (aside == Aside::old) with.emplace_back(*at, s->integer(2));

@@ -175,7 +175,11 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
     for (const auto& part : index.parts) {
       match += match.empty() ? "" : " AND ";
       if (part.column.empty()) {
-        match += "(" + part.expression + ") = (" + of_row(part.expression, all, "NEW", replaced) + ")";
+        // It may fail on rows that the condition leaves out.
+        std::string value = "(" + of_row(part.expression, all, "NEW", replaced) + ")";
+        if (!index.where.empty())
+          value = "CASE WHEN (" + of_row(index.where, all, "NEW", replaced) + ") THEN " + value + " END";
+        match += "(" + part.expression + ") = " + value;
         any_column = true;
       } else {
         match += quote(part.column) + " = " + new_value(part.column);
