@@ -288,11 +288,26 @@ TEST(MissingFunction, TakesNoTransactionOfTheApplicationsBack) {
   b.peer.apply(a.peer.changeset(), 1);
   b.peer.run("BEGIN; INSERT INTO other VALUES('mine', 1)");
   b.use();
-  EXPECT_EQ(b.rows("SELECT count(*) FROM rejoin_changes"), "2\n");
+  EXPECT_EQ(b.rows(kAll), "1|x\n");
   EXPECT_FALSE(sqlite3_get_autocommit(b.peer.handle()));
   b.peer.run("COMMIT");
   EXPECT_EQ(b.rows(kAll), "1|x\n");
   EXPECT_EQ(b.rows("SELECT id FROM other"), "mine\n");
+}
+
+// By itself it does so with the application's triggers, unless they do roll back.
+TEST(MissingFunction, TakesUpWithTheApplicationsTriggers) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'))";
+  for (const std::string value : {"x", "boom"}) {
+    File a(schema), b(schema +
+                      "; CREATE TABLE l(x); CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO l VALUES(NEW.id); "
+                      "SELECT RAISE(ROLLBACK, 'no') WHERE NEW.v = 'boom'; END");
+    a.peer.run("INSERT INTO t VALUES('1', '" + value + "')");
+    b.peer.apply(a.peer.changeset(), 1);
+    b.use();
+    EXPECT_EQ(b.rows(kAll), "1|" + value + "\n");
+    EXPECT_EQ(b.rows("SELECT x FROM l"), value == "x" ? "1\n" : "");
+  }
 }
 
 // Symptom: taken up while references of the application's transaction were open, nothing was decided, then or later.

@@ -90,7 +90,7 @@ bool Oracle::same(const Value& a, const Value& b) const {
 
 void Oracle::write_insert(int table, const Key& key, const Set& set, Open stamp) {
   OpenRow& row = tables_.at(table)[key];
-  row.alive = true;
+  row.alive = row.kept = true;
   row.life = row.birth = stamp;
   row.cells.clear();
   for (size_t c = 0; c < spec(table).columns.size(); ++c)
@@ -204,7 +204,7 @@ Outcome Oracle::restore(int table, const Key& key, int64_t now_ms, bool& changed
   OpenRow& row = at->second;
   if (row.alive) return Outcome::done;
   // Without the values of its last life there is nothing to bring back.
-  if (none(row.birth)) return Outcome::refused;
+  if (none(row.birth) || !row.kept) return Outcome::refused;
   if (spec(table).constrained &&
       shown_.bring_back(table, key, values_of(table, row), versions_, enforced_, mistakes_) != Outcome::done)
     return Outcome::refused;
@@ -294,8 +294,10 @@ size_t Oracle::merge(int table, const std::map<Key, Row>& incoming) {
       if (known < 0 && order(mine.birth, cell.version) > 0 && !mistakes_.cells_survive_a_new_birth) continue;
       if (known >= 0) continue;
       mine.cells[column] = {{cell.version, 0}, cell.value};
-      changed |= !spec(table).columns[static_cast<size_t>(column)].absent;
+      const bool present = !spec(table).columns[static_cast<size_t>(column)].absent;
+      changed |= present, mine.kept |= present;
     }
+    mine.kept |= mine.alive;
     if (!mistakes_.cells_survive_a_new_birth && mine.birth.write == 0) {
       const Version& birth = mine.birth.version;
       std::erase_if(mine.cells, [&](const auto& entry) { return order(entry.second.version, birth) < 0; });

@@ -122,6 +122,7 @@ class Oracle {
   };
   struct OpenRow {
     bool alive = false;
+    bool kept = false;  // it was alive here once, or a value of it came
     Open life, birth;
     std::map<int, OpenCell> cells;
   };

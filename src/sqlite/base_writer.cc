@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sqlite/enforcement.h"
+#include "sqlite/out_of_reach.h"
 #include "sqlite/temporary_triggers.h"
 
 namespace rejoin::sqlite {
@@ -90,7 +91,7 @@ Result<Wrote> BaseWriter::run_once(Statement& s) {
   }
   // SQLITE_ERROR: a function in a trigger, an index, a CHECK or a generated column does not take these values.
   if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
-      (rc & 0xff) == SQLITE_MISMATCH || (rc & 0xff) == SQLITE_ERROR) {
+      (rc & 0xff) == SQLITE_MISMATCH || ((rc & 0xff) == SQLITE_ERROR && (triggers_ || !lacks_something(ctx_.db)))) {
     reason_ = sqlite3_errmsg(ctx_.db);
     s.reset();
     if (!sqlite3_get_autocommit(ctx_.db)) {

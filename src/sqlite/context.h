@@ -48,11 +48,12 @@ struct Context {
   std::set<uint64_t> unsettled;
   // What this connection lacks to write a table (sqlite/out_of_reach.h); empty: nothing.
   std::map<uint64_t, std::string> reach;
-  bool taking_up = false;       // what waited for a table that is back in reach is being merged
-  bool beside_reader = false;   // a statement of the application's reads while a transaction of ours writes
-  bool triggers_tried = false;  // rows that wait for what the application's triggers need were tried here
-  bool knows_nested = false;    // the function that asks for it is registered
-  UuidSequence uuids;           // of rejoin_uuid()
+  bool taking_up = false;         // what waited for a table that is back in reach is being merged
+  bool taking_up_inside = false;  // ... in a transaction of the application's
+  bool beside_reader = false;     // a statement of the application's reads while a transaction of ours writes
+  bool triggers_tried = false;    // rows that wait for what the application's triggers need were tried here
+  bool knows_nested = false;      // the function that asks for it is registered
+  UuidSequence uuids;             // of rejoin_uuid()
   // Prepared statements by their text. Cleared when the connection closes or the schema changes.
   std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
   Catalog catalog;

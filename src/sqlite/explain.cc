@@ -3,6 +3,7 @@
 #include "crdt/key.h"
 #include "crdt/print.h"
 #include "sqlite/base_writer.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
@@ -23,9 +24,7 @@ std::string stamp_json(Context& ctx, const State& state, crdt::Stamp s) {
   return out;
 }
 
-}  // namespace
-
-Result<Work> begin_look(Context& ctx, Freshness freshness) {
+Result<Work> begin_look_once(Context& ctx, Freshness freshness) {
   {
     REJOIN_ASSIGN(Work work, Work::read(ctx));
     REJOIN_ASSIGN(int64_t tail, log_tail(ctx));
@@ -40,15 +39,25 @@ Result<Work> begin_look(Context& ctx, Freshness freshness) {
     }
     REJOIN_TRY(work.commit());
   }
+  const size_t before = ctx.rollback_triggers.size();
+  // What a trigger has rolled back is told of.
+  const auto others_write = [&](const Error& error) {
+    return error.code == Code::busy && freshness == Freshness::as_folded && ctx.rollback_triggers.size() == before;
+  };
   auto work = Work::write(ctx);
-  if (!work.ok() && work.error().code == Code::busy && freshness == Freshness::as_folded) return Work::read(ctx);
-  if (!work.ok()) return work.error();
+  if (!work.ok()) return others_write(work.error()) ? Work::read(ctx) : Result<Work>(work.error());
   const Status folded = fold(*work);
   if (folded.ok()) return work;
   // In a transaction of the application's that read before others wrote, only the first write is refused.
-  if (folded.error().code != Code::busy || freshness != Freshness::as_folded) return folded.error();
+  if (!others_write(folded.error())) return folded.error();
   { const Work dropped = std::move(*work); }
   return Work::read(ctx);
+}
+
+}  // namespace
+
+Result<Work> begin_look(Context& ctx, Freshness freshness) {
+  return leaving_rollbacks_out(ctx, [&] { return begin_look_once(ctx, freshness); });
 }
 
 Result<Bytes> stored_key(Context& ctx, const Table& table, const std::vector<crdt::ValueRef>& key) {

@@ -5,6 +5,7 @@
 #include "codec/changeset.h"
 #include "codec/cursor.h"
 #include "crdt/key.h"
+#include "sqlite/enforcement.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
 #include "sqlite/key_reader.h"
@@ -270,17 +271,7 @@ Result<bool> follow(Work& work, const PageRequest& request, const FeedRequest& f
   return writer.bytes() <= too_much || feed_request.max_entries <= 1 || feed.parked.empty();
 }
 
-}  // namespace
-
-codec::WireTable wire_table(const Table& table) {
-  codec::WireTable wire;
-  wire.name = table.name;
-  for (const Column& c : table.key) wire.key.push_back(c.name);
-  for (const Column& c : table.columns) wire.columns.push_back(c.name);
-  return wire;
-}
-
-Result<Work> begin_export(Context& ctx) {
+Result<Work> begin_export_once(Context& ctx) {
   constexpr const char* kRefusal =
       "changes cannot be exported inside a transaction with uncommitted writes, which may still be rolled back; COMMIT "
       "first";
@@ -302,6 +293,20 @@ Result<Work> begin_export(Context& ctx) {
     REJOIN_TRY(work.commit());
   }
   return fail(Code::internal, "begin_export");
+}
+
+}  // namespace
+
+codec::WireTable wire_table(const Table& table) {
+  codec::WireTable wire;
+  wire.name = table.name;
+  for (const Column& c : table.key) wire.key.push_back(c.name);
+  for (const Column& c : table.columns) wire.columns.push_back(c.name);
+  return wire;
+}
+
+Result<Work> begin_export(Context& ctx) {
+  return leaving_rollbacks_out(ctx, [&] { return begin_export_once(ctx); });
 }
 
 Result<Bytes> cursor_at_position(Work& work, int64_t position, bool from_whole_batch) {

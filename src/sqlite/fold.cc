@@ -467,10 +467,10 @@ Status fold(Work& work) {
   // Inside a transaction whose deferred references are open nothing was decided: the next fold does it.
   if (back.empty() || misses_parents(ctx.db)) return {};
   struct TakingUp {
-    explicit TakingUp(bool& flag) : on(flag) { on = true; }
-    ~TakingUp() { on = false; }
-    bool& on;
-  } const taking_up(ctx.taking_up);
+    TakingUp(Context& c, bool inside) : ctx(c) { ctx.taking_up = true, ctx.taking_up_inside = inside; }
+    ~TakingUp() { ctx.taking_up = ctx.taking_up_inside = false; }
+    Context& ctx;
+  } const taking_up(ctx, work.is_savepoint());
   for (const uint64_t id : back) REJOIN_TRY(replay_parked_of(work, id));
   return forget_out_of_reach(ctx, back);
 }

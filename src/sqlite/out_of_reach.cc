@@ -8,17 +8,6 @@
 namespace rejoin::sqlite {
 namespace {
 
-// What SQLite says of a table's own definition. Of a trigger's functions it says "no such function".
-bool lacks_something(sqlite3* db) {
-  constexpr std::array<std::string_view, 3> kMessages = {
-      "unknown function: ", "no such collation sequence: ", "unsafe use of "};
-  if ((sqlite3_errcode(db) & 0xff) != SQLITE_ERROR) return false;
-  const std::string_view message = sqlite3_errmsg(db);
-  for (const std::string_view m : kMessages)
-    if (message.starts_with(m)) return true;
-  return false;
-}
-
 // SQLite's message; empty when nothing is lacking.
 Result<std::string> lacking(Context& ctx, const Table& table) {
   const std::string insert = BaseWriter(ctx, table).insert_sql();
@@ -47,6 +36,17 @@ Result<bool> any_noted(Context& ctx) {
 }
 
 }  // namespace
+
+// What SQLite says of a table's own definition. Of a trigger's functions it says "no such function".
+bool lacks_something(sqlite3* db) {
+  constexpr std::array<std::string_view, 3> kMessages = {
+      "unknown function: ", "no such collation sequence: ", "unsafe use of "};
+  if ((sqlite3_errcode(db) & 0xff) != SQLITE_ERROR) return false;
+  const std::string_view message = sqlite3_errmsg(db);
+  for (const std::string_view m : kMessages)
+    if (message.starts_with(m)) return true;
+  return false;
+}
 
 Result<const std::string*> out_of_reach(Context& ctx, const Table& table) {
   auto at = ctx.reach.find(table.id);

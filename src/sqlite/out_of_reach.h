@@ -11,6 +11,8 @@
 
 namespace rejoin::sqlite {
 
+// Is the connection's last error one for want of a function or a collation?
+bool lacks_something(sqlite3* db);
 // What this connection lacks to write the table, for rejoin_parked; nullptr when nothing. Found out once a transaction.
 Result<const std::string*> out_of_reach(Context& ctx, const Table& table);
 // Error unsupported where it is out of reach.

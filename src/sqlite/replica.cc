@@ -150,12 +150,16 @@ Result<int64_t> Replica::discard_all() {
 }
 
 Status Replica::fold() {
-  REJOIN_ASSIGN(Work work, Work::write(impl_->ctx));
-  REJOIN_TRY(sqlite::fold(work));
-  return work.commit();
+  return leaving_rollbacks_out(impl_->ctx, [&]() -> Status {
+    REJOIN_ASSIGN(Work work, Work::write(impl_->ctx));
+    REJOIN_TRY(sqlite::fold(work));
+    return work.commit();
+  });
 }
 
-Result<int64_t> Replica::compact(std::optional<int64_t> keep_days) { return sqlite::compact(impl_->ctx, keep_days); }
+Result<int64_t> Replica::compact(std::optional<int64_t> keep_days) {
+  return leaving_rollbacks_out(impl_->ctx, [&] { return sqlite::compact(impl_->ctx, keep_days); });
+}
 Result<std::string> Replica::doctor() { return sqlite::doctor(impl_->ctx); }
 
 Result<std::string> Replica::version_json() {
