@@ -35,7 +35,7 @@ void stands_aside(bool by_earlier) {
   PostgresWorld world(kOld + kOther, {"public.todos", "public.other"});
   if (by_earlier)
     world.sql.run(
-        "DO $$ BEGIN EXECUTE (SELECT string_agg(regexp_replace(pg_get_functiondef(oid), '-- key:[^\\n]*', ''), ';') "
+        "DO $$ BEGIN EXECUTE (SELECT string_agg(regexp_replace(pg_get_functiondef(oid), '-- key[^\\n]*', ''), ';') "
         "FROM pg_proc WHERE proname LIKE 'capture\\_%'); END $$");
   LoopbackDevice old("old", kOld + kOther, {"todos", "other"});
   old.peer.run("INSERT INTO todos VALUES('1', 'one'), ('2', 'two')");
@@ -85,7 +85,11 @@ TEST(PostgresChangedKey, IsNoticedWhereTheNumberOfColumnsIsTheSame) {
         "ALTER TABLE todos DROP CONSTRAINT todos_pkey, ADD PRIMARY KEY(code)",
         "ALTER TABLE todos DROP COLUMN id; ALTER TABLE todos ADD COLUMN id text NOT NULL PRIMARY KEY DEFAULT "
         "gen_random_uuid()::text",
-        "ALTER TABLE todos ALTER id TYPE bigint USING id::bigint"}) {
+        "ALTER TABLE todos ALTER id TYPE bigint USING id::bigint",
+        // Texts on devices, and other ones.
+        "ALTER TABLE todos ALTER id TYPE uuid USING md5(id)::uuid",
+        "ALTER TABLE todos ALTER id TYPE date USING '2020-01-01'::date + id::int",
+        "ALTER TABLE todos ALTER id TYPE timestamptz USING '2020-01-01'::timestamptz + id::int * interval '1 day'"}) {
     SCOPED_TRACE(change);
     PostgresWorld world("CREATE TABLE todos(id text PRIMARY KEY, title text, code text NOT NULL UNIQUE)",
                         {"public.todos"});
@@ -100,6 +104,12 @@ TEST(PostgresChangedKey, IsNoticedWhereTheNumberOfColumnsIsTheSame) {
         << d.peer.rows("SELECT reason FROM rejoin_rejections");
     expect_told(world);
   }
+}
+
+TEST(PostgresChangedKey, ATypeThatReadsTheSameIsTheSame) {
+  PostgresWorld world(kOld, {"public.todos"});
+  world.sql.run("ALTER TABLE todos ALTER id TYPE varchar(40)");
+  world.expect_sound();
 }
 
 TEST(PostgresChangedKey, ARenamedKeyIsTheSame) {

@@ -64,5 +64,97 @@ TEST(PostgresRenamedTable, ANameOfAnotherTableIsThatTables) {
   world.expect_sound();
 }
 
+// Symptom: what devices pushed was merged into the other table, acknowledged, and given to everybody as that one's.
+TEST(PostgresRenamedTable, ANameThatWasGivenIsNeverTakenForARename) {
+  const std::string two =
+      "CREATE TABLE todos(id text PRIMARY KEY, title text); CREATE SCHEMA archive; CREATE TABLE archive.todos(id text "
+      "PRIMARY KEY, title text); INSERT INTO archive.todos VALUES('1', 'kept')";
+  for (const std::string away :
+       {"ALTER TABLE todos DROP CONSTRAINT todos_pkey", "DROP TABLE todos", "untrack", "untrack a dropped one",
+        "UPDATE rejoin.tracked SET tenant = 'another' WHERE name = "
+        "'todos'; UPDATE rejoin.meta SET catalog = catalog + 1"}) {
+    for (const bool by_earlier : {false, true}) {
+      SCOPED_TRACE(away);
+      PostgresWorld world(two, {"public.todos"});
+      world.track("archive.todos", "archived");
+      if (by_earlier)
+        world.sql.run(
+            "DO $$ BEGIN EXECUTE (SELECT string_agg(regexp_replace(pg_get_functiondef(oid), '-- (key|own)[^\\n]*', '', "
+            "'g'), ';') FROM pg_proc WHERE proname LIKE 'capture\\_%'); END $$");
+      LoopbackDevice d("d", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)", {"todos"});
+      d.peer.run("INSERT INTO todos VALUES('2', 'two')");
+      world.sync(d);
+      if (away == "untrack a dropped one") world.sql.run("DROP TABLE todos");
+      if (away.starts_with("untrack")) {
+        const Status gone = postgres::untrack(world.sql.connection(), "todos");
+        ASSERT_TRUE(gone.ok()) << gone.error().message;
+      } else {
+        world.sql.run(away);
+      }
+      d.peer.run("INSERT INTO todos VALUES('1', 'mine')");
+      for (int i = 0; i < 2; ++i) world.sync(d);
+      EXPECT_EQ(world.sql.rows("SELECT * FROM archive.todos"), "1|kept\n");
+      EXPECT_EQ(d.peer.rows("SELECT table_name, code FROM rejoin_rejections"), "'todos'|'schema_refused'\n");
+    }
+  }
+}
+
+// As long as it keeps what it was called when it was tracked, also after that was done once more.
+TEST(PostgresRenamedTable, IsFollowedAfterItWasTrackedOnceMore) {
+  PostgresWorld world("CREATE TABLE todos(id text PRIMARY KEY, title text)", {"public.todos"});
+  for (const std::string name : {"tasks", "jobs"}) {
+    world.sql.run("ALTER TABLE " + std::string(name == "tasks" ? "todos" : "tasks") + " RENAME TO " + name);
+    world.track("public." + name);
+    LoopbackDevice d(name, "CREATE TABLE " + name + "(id TEXT PRIMARY KEY, title TEXT)", {name});
+    d.peer.run("INSERT INTO " + name + " VALUES('" + name + "', 'x')");
+    world.sync(d);
+    EXPECT_EQ(d.peer.rows("SELECT * FROM rejoin_rejections"), "");
+    EXPECT_EQ(world.sql.number("SELECT count(*) FROM " + name + " WHERE id = '" + name + "'"), 1);
+  }
+}
+
+// Symptom: a server that had known the tables wrote acknowledged rows into the one that has the name now.
+TEST(PostgresRenamedTable, TablesTradeNamesWhileAServerRuns) {
+  const std::string columns = "(id text PRIMARY KEY, title text)";
+  for (const std::string change :
+       {"BEGIN; ALTER TABLE todos RENAME TO todos_old; ALTER TABLE todos_new RENAME TO todos; COMMIT",
+        "BEGIN; ALTER TABLE todos SET SCHEMA more; ALTER TABLE more.todos RENAME TO todos_old; ALTER TABLE todos_new "
+        "RENAME TO todos; SET search_path = public, more; COMMIT"}) {
+    PostgresWorld world("CREATE SCHEMA more; CREATE TABLE todos" + columns + "; CREATE TABLE todos_new" + columns,
+                        {"public.todos"});
+    LoopbackDevice d("d", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)", {"todos"}),
+        fresh("fresh", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)", {"todos"});
+    d.peer.run("INSERT INTO todos VALUES('1', 'one')");
+    world.sync(d);
+    world.sql.run(change);
+    world.sql.run("INSERT INTO todos VALUES('other', 'x')");
+    d.peer.run("INSERT INTO todos VALUES('2', 'two'); UPDATE todos SET title = 'edited' WHERE id = '1'");
+    world.sync(d);
+    world.sync(fresh);
+    EXPECT_EQ(world.sql.rows("SELECT * FROM todos_old ORDER BY id"), "1|edited\n2|two\n");
+    EXPECT_EQ(world.sql.rows("SELECT * FROM todos"), "other|x\n");
+    EXPECT_EQ(fresh.peer.rows("SELECT * FROM todos ORDER BY id"), "'1'|'edited'\n'2'|'two'\n");
+    world.expect_sound();
+  }
+}
+
+// Symptom: the application's TRUNCATE failed, or was not captured when another table had the name.
+TEST(PostgresRenamedTable, ItsTruncateIsCaptured) {
+  for (const bool another : {false, true}) {
+    PostgresWorld world("CREATE TABLE todos(id text PRIMARY KEY, title text)", {"public.todos"});
+    LoopbackDevice d("d", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)", {"todos"});
+    d.peer.run("INSERT INTO todos VALUES('1', 'one')");
+    world.sync(d);
+    world.sql.run(
+        "CREATE SCHEMA \"odd \"\" one\"; ALTER TABLE todos RENAME TO \"odd ' one\"; ALTER TABLE \"odd ' one\" SET "
+        "SCHEMA \"odd \"\" one\"");
+    if (another) world.sql.run("CREATE TABLE todos(id text PRIMARY KEY, title text)");
+    world.sql.run("TRUNCATE \"odd \"\" one\".\"odd ' one\"");
+    world.sync(d);
+    EXPECT_EQ(d.peer.number("SELECT count(*) FROM todos"), 0);
+    world.expect_sound();
+  }
+}
+
 }  // namespace
 }  // namespace rejoin::testing

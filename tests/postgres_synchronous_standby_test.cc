@@ -339,6 +339,24 @@ TEST_F(PostgresSynchronousStandby, AnAuditEntryWaitsLikeWhatItTellsOf) {
 }
 
 // PostgreSQL takes no notice of a cancel that comes before the statement does.
+// Symptom: readers of all tenants waited behind devices with a new contract, and everybody for the table's lock.
+TEST_F(PostgresSynchronousStandby, ANewContractAndAColumnOfItWaitForNone) {
+  auto db = open();
+  a.write("one");
+  for (const auto& reply : push(*db, {a.request()})) ASSERT_TRUE(reply.ok()) << reply.error().message;
+  goes_away();
+  Peer peer("CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT, later TEXT)", {"todos"});
+  postgres::Tenant tenant{"main", system_clock(), system_random()};
+  db->set_deadline(std::chrono::steady_clock::now() + std::chrono::seconds(30));
+  const auto store = postgres::make_tenant_store(*db, tenant, true);
+  for (const bool may_create : {false, true}) {
+    const Status adopted = store->adopt_contract(*peer.rejoin().contract_json(), may_create);
+    ASSERT_TRUE(adopted.ok()) << adopted.error().message;
+  }
+  EXPECT_EQ(world.sql.rows("SELECT title, later FROM todos"), "one|null\n");
+  EXPECT_EQ(world.sql.number("SELECT complete::integer FROM rejoin.contract"), 1);
+}
+
 TEST_F(PostgresSynchronousStandby, WhatIsSentWhenItsTimeIsOverWaitsForNoLock) {
   auto holder = open(), db = open();
   holder->send("BEGIN");

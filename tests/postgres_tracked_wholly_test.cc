@@ -67,27 +67,19 @@ TEST(PostgresTrackedWholly, AnInterruptedTrackLeavesNothing) {
   EXPECT_EQ(world->sql.rows("SELECT name FROM rejoin.tracked_column"), "title\n");
 }
 
-TEST(PostgresTrackedWholly, ATableThatWasOnlyMadeByAnEarlierBuildIsTracked) {
+// Symptom: an administrator's table that was still empty was tracked, and what came into it later went to devices.
+TEST(PostgresTrackedWholly, ATableOfSomebodyElseIsNotTracked) {
   auto world = empty_world();
-  world->sql.run("CREATE TABLE public.t(\"id\" text, \"title\" text DEFAULT 'none', PRIMARY KEY(\"id\"))");
+  world->sql.run("CREATE TABLE t(id text PRIMARY KEY, title text DEFAULT 'none')");
   LoopbackDevice d("d", kDeviceTable, {"t"});
   d.peer.run("INSERT INTO t VALUES ('1', 'by a device')");
+  world->sync(d);
+  EXPECT_EQ(world->sql.number("SELECT count(*) FROM rejoin.tracked"), 0);
+  EXPECT_EQ(d.peer.rows("SELECT code FROM rejoin_rejections"), "'schema_refused'\n");
+  // What an earlier build left so, too, until it is tracked by hand.
+  world->track("public.t");
+  EXPECT_EQ(*d.peer.rejoin().retry(), 1);
   expect_all_here(*world, d);
-}
-
-TEST(PostgresTrackedWholly, ATableOfSomebodyElseIsNotTakenForOne) {
-  for (const std::string other : {"INSERT INTO t VALUES ('own', 'x')", "ALTER TABLE t ADD COLUMN mine text",
-                                  "ALTER TABLE t ENABLE ROW LEVEL SECURITY", "CREATE INDEX ON t(title)",
-                                  "ALTER TABLE t ADD CHECK (title <> '')", "GRANT SELECT ON t TO PUBLIC"}) {
-    SCOPED_TRACE(other);
-    auto world = empty_world();
-    world->sql.run("CREATE TABLE t(id text PRIMARY KEY, title text DEFAULT 'none'); " + other);
-    LoopbackDevice d("d", kDeviceTable, {"t"});
-    d.peer.run("INSERT INTO t VALUES ('1', 'by a device')");
-    world->sync(d);
-    EXPECT_EQ(world->sql.number("SELECT count(*) FROM rejoin.tracked"), 0);
-    EXPECT_EQ(d.peer.rows("SELECT code FROM rejoin_rejections"), "'schema_refused'\n");
-  }
 }
 
 // What INSERT INTO rejoin.tracked left by itself.

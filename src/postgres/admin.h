@@ -48,18 +48,22 @@ struct Tracked {
 // not_found.
 Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
                       const std::function<void(int64_t)>& progress);
-// Several tables, and what the SQL `also` does, in one transaction.
+// Several tables, and before them what the SQL does that `also` gives when the transaction has begun.
 Result<std::vector<Tracked>> track_together(Connection& db, const std::vector<TrackRequest>& requests,
-                                            const std::string& also, Random& random,
+                                            const std::function<Result<std::string>()>& also, Random& random,
                                             const std::function<void(int64_t)>& progress);
 // Are the defaults of the columns that `have` lacks (null: all) such that PostgreSQL reads the same value where nobody
 // wrote one? Error: schema_refused, with the column and the cure.
 Status check_defaults(Connection& db, const Table* have, const contract::Table& wanted);
+// Are the names of what `have` lacks (null: all) such that PostgreSQL keeps them? It cuts long ones, and has columns of
+// its own. Error: schema_refused, with the cure.
+Status check_names(Connection& db, const Table* have, const contract::Table& wanted);
 // Makes a table from a device's contract, in the schema `public`, and tracks it, in one transaction; also one that an
-// earlier build left half done. A default that check_defaults() refuses is left out. Errors: forbidden (the role may
+// earlier build left half tracked. A default that check_defaults() refuses is left out. Errors: forbidden (the role may
 // not), busy, untrackable, and what PostgreSQL reports: something of that name is in the way.
 Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random);
-// Adds the contract's columns that the table lacks, and syncs them; defaults as above. Errors: forbidden (the table is
+// Adds the contract's columns that the table lacks, and syncs them; defaults as above, and so are columns with a name
+// that check_names() refuses. Errors: forbidden (the table is
 // not the role's).
 Status add_columns(Connection& db, const Table& table, const contract::Table& wanted);
 // Both for all tables of a contract, in one transaction; not for tables that tenants share.

@@ -19,13 +19,54 @@ std::string key_of(const Table& t, const std::string& row) {
   return "ARRAY[" + out + "]";
 }
 
-// Says in the function which columns are the key, by what a rename leaves, and what values they hold.
-constexpr const char* kKeyIs = "-- key:";
+// What the values of a key column are, as far as another type makes other keys of them.
+std::string key_type(const Type& type) {
+  switch (type.kind) {
+    case TypeClass::uuid:
+      return "UUID";
+    case TypeClass::timestamptz:
+      return "TIMESTAMPTZ";
+    case TypeClass::timestamp:
+      return "TIMESTAMP";
+    case TypeClass::date:
+      return "DATE";
+    default:
+      return contract_type(type);
+  }
+}
+
+// Says in the function which columns are the key, by what a rename leaves, and what values they hold. The numbers are
+// of this table: one that a dump was restored into has others.
+constexpr const char* kKeyOf = "-- key of ";
+std::string key_types(const Table& t) {
+  std::string out;
+  for (const Column& c : t.key) out += " " + key_type(c.type);
+  return out;
+}
+std::string key_numbers(const Table& t) {
+  std::string out;
+  for (const Column& c : t.key) out += " " + std::to_string(c.number);
+  return out;
+}
 std::string key_line(const Table& t) {
+  return kKeyOf + std::to_string(t.oid) + ":" + key_numbers(t) + " is" + key_types(t) + "\n";
+}
+// The same as builds of a few days said it.
+constexpr const char* kKeyIs = "-- key:";
+std::string earlier_key_line(const Table& t) {
   std::string out = kKeyIs;
   for (const Column& c : t.key) out += " " + std::to_string(c.number) + " " + contract_type(c.type);
   return out + "\n";
 }
+
+// The first line of the function that begins so, with its end; "": there is none.
+std::string line_of(const std::string& function, const char* begins) {
+  const size_t begin = function.find("\n" + std::string(begins));
+  return begin == std::string::npos ? "" : function.substr(begin + 1, function.find('\n', begin + 1) - begin);
+}
+
+// Says in the function that devices call the table by the name that it had itself when it was tracked.
+constexpr const char* kOwnName = "-- own name\n";
 
 // The columns in key_of(…, "OLD"), as the function has it.
 std::vector<std::string> key_in(const std::string& function) {
@@ -71,11 +112,16 @@ std::string insert(const std::string& columns) {
   return "INSERT INTO rejoin.outbox(tenant, tbl, op, ms, key" + columns + ") ";
 }
 
-// One entry for each row of `from`. Rows of no tenant are nobody's.
-std::string entries(const Table& t, OutboxOp op, const std::string& from, bool values) {
-  return insert(values ? ", was" : "") + "SELECT " + tenant_of(t, "r") + ", " + std::to_string(t.id) + ", " +
-         std::to_string(op) + ", v_at, " + key_of(t, "r") + (values ? ", " + values_of(t, "r") : "") + " FROM " + from +
-         " AS r" + (t.tenant ? " WHERE r." + t.tenant->quoted + " IS NOT NULL" : "") + ";\n";
+// One entry for each row of `from`, up to that name and behind it. Rows of no tenant are nobody's.
+std::string entries_of(const Table& t, OutboxOp op, const std::string& at, const std::string& values) {
+  return insert(values.empty() ? "" : ", was") + "SELECT " + tenant_of(t, "r") + ", " + std::to_string(t.id) + ", " +
+         std::to_string(op) + ", " + at + ", " + key_of(t, "r") + (values.empty() ? "" : ", " + values);
+}
+std::string as_rows(const Table& t) {
+  return " AS r" + (t.tenant ? " WHERE r." + t.tenant->quoted + " IS NOT NULL" : "");
+}
+std::string entries(const Table& t, OutboxOp op, const std::string& from, const std::string& values) {
+  return entries_of(t, op, "v_at", values) + " FROM " + from + as_rows(t) + ";\n";
 }
 
 // One entry for the row of an update.
@@ -105,25 +151,26 @@ std::string list_present(const Table& t) {
          "'');\n";
 }
 
-// As entries() for deletions, with the columns that are left.
-std::string present_entries(const Table& t, const std::string& from) {
-  std::string statement = insert(", was") + "SELECT " + tenant_of(t, "r") + ", " + std::to_string(t.id) + ", " +
-                          std::to_string(kDeleted) + ", $1, " + key_of(t, "r") + ", ARRAY[";
-  const std::string rest =
-      "]::text[] FROM " + from + " AS r" + (t.tenant ? " WHERE r." + t.tenant->quoted + " IS NOT NULL" : "");
-  return list_present(t) + "EXECUTE " + quote_text(statement) + " || v_list || " + quote_text(rest) + " USING v_at;\n";
+// As entries() for deletions. `from` is an expression that gives the relation.
+std::string all_entries(const Table& t, const std::string& from) {
+  return "EXECUTE " + quote_text(entries_of(t, kDeleted, "$1", values_of(t, "r")) + " FROM ") + " || " + from + " || " +
+         quote_text(as_rows(t)) + " USING v_at;\n";
 }
+// The same with the columns that are left.
+std::string present_entries(const Table& t, const std::string& from) {
+  return list_present(t) + "EXECUTE " + quote_text(entries_of(t, kDeleted, "$1", "ARRAY[")) + " || v_list || " +
+         quote_text("]::text[] FROM ") + " || " + from + " || " + quote_text(as_rows(t)) + " USING v_at;\n";
+}
+
+// As it is called when TRUNCATE comes.
+constexpr const char* kThisTable = "quote_ident(TG_TABLE_SCHEMA) || '.' || quote_ident(TG_TABLE_NAME)";
 
 }  // namespace
 
 std::string capture_sql(const Table& t) {
   const std::string name = function_name(t);
   // The names of the variables win over those of columns, which are all written with their row.
-  std::string body = "CREATE OR REPLACE FUNCTION " + name +
-                     R"sql(() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, YMD' SET extra_float_digits = '1'
-SET "IntervalStyle" = 'postgres' SET bytea_output = 'hex' SET row_security = on
-AS $capture$
+  std::string body = R"sql(
 #variable_conflict use_variable
 DECLARE
   v_at bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
@@ -131,12 +178,12 @@ DECLARE
   v_key_old text[]; v_key_new text[]; v_tenant_old text; v_tenant_new text;
 BEGIN
 )sql";
-  body += key_line(t) + "IF TG_OP = 'INSERT' THEN\n";
-  body += entries(t, kInserted, "new_rows", false);
+  body += key_line(t) + (t.own_name ? kOwnName : "") + "IF TG_OP = 'INSERT' THEN\n";
+  body += entries(t, kInserted, "new_rows", "");
   body += "ELSIF TG_OP = 'DELETE' THEN\n";
-  body += or_else(entries(t, kDeleted, "old_rows", true), present_entries(t, "old_rows"));
+  body += or_else(entries(t, kDeleted, "old_rows", values_of(t, "r")), present_entries(t, "'old_rows'"));
   body += "ELSIF TG_OP = 'TRUNCATE' THEN\n";
-  body += or_else(entries(t, kDeleted, t.sql, true), present_entries(t, t.sql));
+  body += or_else(all_entries(t, kThisTable), present_entries(t, kThisTable));
   body += "ELSE\n";
   body += "v_key_old := " + key_of(t, "OLD") + "; v_key_new := " + key_of(t, "NEW") + ";\n";
   body += "v_tenant_old := " + tenant_of(t, "OLD") + "; v_tenant_new := " + tenant_of(t, "NEW") + ";\n";
@@ -153,27 +200,56 @@ BEGIN
                   "EXECUTE 'SELECT ARRAY[' || v_list || ']::text[] FROM (SELECT ($1).*) AS r' INTO v_was USING OLD;\n");
   body += "IF v_tenant_old IS NOT NULL THEN\n" + entry(t, kDeleted, "old", ", was", ", v_was") + "END IF;\n";
   body += "IF v_tenant_new IS NOT NULL THEN\n" + entry(t, kInserted, "new", "", "") + "END IF;\n";
-  body += "END IF;\nEND IF;\nRETURN NULL;\nEND $capture$;\n";
+  body += "END IF;\nEND IF;\nRETURN NULL;\nEND ";
+  // As a text in quotes: names of columns come from contracts, and end any other kind of quotes.
+  std::string sql = "CREATE OR REPLACE FUNCTION " + name +
+                    R"sql(() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, YMD' SET extra_float_digits = '1'
+SET "IntervalStyle" = 'postgres' SET bytea_output = 'hex' SET row_security = on
+AS )sql" + quote_text(body) +
+                    ";\n";
   auto trigger = [&](const std::string& kind, const std::string& when, const std::string& rest) {
-    body += "DROP TRIGGER IF EXISTS rejoin_capture_" + kind + " ON " + t.sql + ";\nCREATE TRIGGER rejoin_capture_" +
-            kind + " " + when + " ON " + t.sql + " " + rest + " " + kNotOurs + " EXECUTE FUNCTION " + name + "();\n";
+    sql += "DROP TRIGGER IF EXISTS rejoin_capture_" + kind + " ON " + t.sql + ";\nCREATE TRIGGER rejoin_capture_" +
+           kind + " " + when + " ON " + t.sql + " " + rest + " " + kNotOurs + " EXECUTE FUNCTION " + name + "();\n";
   };
   trigger("insert", "AFTER INSERT", "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT");
   trigger("update", "AFTER UPDATE", "FOR EACH ROW");
   trigger("delete", "AFTER DELETE", "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT");
   trigger("truncate", "BEFORE TRUNCATE", "FOR EACH STATEMENT");
-  return body;
+  return sql;
+}
+
+bool has_own_name(const Table& t, const std::string& function) {
+  const std::string key = line_of(function, kKeyOf);
+  if (!key.empty()) return function.find(key + kOwnName) != std::string::npos;
+  // One that an earlier build has made tells only what the table was called then: where TRUNCATE reads it.
+  return function.find("." + quote(t.name) + " AS r") != std::string::npos;
+}
+
+bool follows_truncate(const Table& t, const std::string& function) {
+  return function.find(kThisTable) != std::string::npos ||
+         function.find(" FROM " + t.sql + " AS r") != std::string::npos;
+}
+
+bool captures(const Column& c, const std::string& function) {
+  return function.find("OLD." + c.quoted + "::text IS DISTINCT FROM") != std::string::npos;
 }
 
 std::string other_key(const Table& t, const std::string& function) {
   const std::vector<std::string> was = key_in(function);
   if (was.empty()) return "";
   bool other = was.size() != t.key.size();
-  const size_t line = function.find(kKeyIs);
-  if (line != std::string::npos) {
-    other = function.compare(line, key_line(t).size(), key_line(t)) != 0;
+  const std::string line = line_of(function, kKeyOf), earlier = line_of(function, kKeyIs);
+  if (line.starts_with(kKeyOf + std::to_string(t.oid) + ":")) {
+    other = line != key_line(t);
+  } else if (!line.empty()) {
+    // Restored from a dump.
+    other |= !line.ends_with(" is" + key_types(t) + "\n");
+    for (size_t i = 0; !other && i < was.size(); ++i) other = was[i] != t.key[i].name;
+  } else if (!earlier.empty()) {
+    other = earlier != earlier_key_line(t);
   } else {
-    // Made by an earlier build: a key column that is still there, and in the key no more.
+    // Made by a still earlier build: a key column that is still there, and in the key no more.
     for (const Column& c : t.columns) other |= c.present && std::find(was.begin(), was.end(), c.name) != was.end();
   }
   if (!other) return "";

@@ -126,7 +126,10 @@ std::string shape_of(const std::string& oid) {
          " AND a.attnum > 0) || '/' || (SELECT coalesce(string_agg(g.oid || ':' || g.xmin, ',' ORDER BY g.oid), '') "
          "FROM pg_trigger g WHERE g.tgrelid = " +
          oid + ") || '/' || coalesce((SELECT i.indkey::text FROM pg_index i WHERE i.indrelid = " + oid +
-         " AND i.indisprimary), '')";
+         " AND i.indisprimary), '') || '/' || coalesce((SELECT y.relnamespace || '.' || y.relname FROM pg_class y "
+         "WHERE "
+         "y.oid = " +
+         oid + "), '')";
 }
 
 std::string quote(std::string_view name) { return contract::quote_name(name); }
@@ -155,13 +158,25 @@ const Table* Catalog::find(std::string_view name) const {
 
 const Table* Catalog::meant(std::string_view name) const {
   if (const Table* known = find(name)) return known;
+  if (std::any_of(taken.begin(), taken.end(), [&](const std::string& t) { return same_name(t, name); })) return nullptr;
   const Table* out = nullptr;
-  for (const Table& t : tables) {
-    if (!same_name(t.relation, name)) continue;
-    if (out) return nullptr;  // in two schemas
-    out = &t;
-  }
-  return out;
+  size_t called_so = 0;
+  for (const auto* list : {&tables, &unserved})
+    for (const Table& t : *list)
+      if (t.own_name && same_name(t.relation, name)) out = &t, ++called_so;
+  return called_so == 1 && out->served() ? out : nullptr;  // not in two schemas
+}
+
+const Table* Catalog::find_unserved(int64_t id) const {
+  for (const Table& t : unserved)
+    if (t.id == id) return &t;
+  return nullptr;
+}
+
+std::string Catalog::but_unserved() const {
+  std::string ids;
+  for (const Table& t : unserved) ids += (ids.empty() ? "" : ", ") + std::to_string(t.id);
+  return ids.empty() ? ids : " AND tbl NOT IN (" + ids + ")";
 }
 
 const Table* Catalog::find(int64_t id) const {
@@ -203,13 +218,14 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
       "p.refobjid = i.indrelid AND p.refobjsubid = a.attnum)) WHERE i.indisunique AND NOT i.indisprimary AND "
       "i.indrelid " +
       tracked);
+  db.send("SELECT name FROM rejoin.tracked");
   db.send(kOwnPath);
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
   all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(before));
   Catalog catalog;
   catalog.version = all[0].empty() ? 0 : all[0].integer(0, 0);
   std::map<int64_t, size_t> by_oid;
-  std::map<int64_t, std::string> captures;  // the text of each table's function
+  std::map<int64_t, std::string> functions;  // the text of each table's function
   const Rows& tables = all[1];
   for (size_t i = 0; i < tables.size(); ++i) {
     Table t;
@@ -227,7 +243,7 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
     t.sql = quote(tables.text(i, 3)) + "." + quote(tables.text(i, 4));
     t.display = tables.text(i, 3) + "." + tables.text(i, 4);
     t.relation = tables.text(i, 4);
-    if (!tables.is_null(i, 8)) captures[t.id] = tables.text(i, 8);
+    if (!tables.is_null(i, 8)) functions[t.id] = tables.text(i, 8);
     by_oid[tables.integer(i, 5)] = catalog.tables.size();
     catalog.tables.push_back(std::move(t));
   }
@@ -270,11 +286,16 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
     for (auto& [order, column] : key) catalog.tables[at].key.push_back(std::move(column));
   }
   for (Table& t : catalog.tables) {
-    const auto capture = captures.find(t.id);
-    if (capture != captures.end())
-      t.key_was = other_key(t, capture->second);
-    else
+    const auto capture = functions.find(t.id);
+    if (capture == functions.end()) {
       t.half = t.columns.empty();
+      continue;
+    }
+    t.key_was = other_key(t, capture->second);
+    t.own_name = has_own_name(t, capture->second);
+    t.truncates_unseen = !follows_truncate(t, capture->second);
+    for (const Column& c : t.columns)
+      if (c.present && !captures(c, capture->second)) t.uncaptured.push_back(c.name);
   }
   if (tenant) {
     const auto aside =
@@ -299,6 +320,8 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
     if (Table* t = by_relation(all[6].integer(i, 0)))
       for (uint32_t c = 0; c < t->columns.size(); ++c)
         if (t->columns[c].present && t->columns[c].name == all[6].text(i, 1)) t->unique.add(c);
+  for (size_t i = 0; i < all[7].size(); ++i)
+    if (const std::string name = all[7].text(i, 0); !catalog.find(name)) catalog.taken.push_back(name);
   order_by_parents(catalog);
   return catalog;
 }
@@ -331,7 +354,8 @@ Result<Table> describe_table(Connection& db, const std::string& relation, const 
   Table t;
   t.sql = quote(all[0].text(0, 0)) + "." + quote(all[0].text(0, 1));
   t.display = all[0].text(0, 0) + "." + all[0].text(0, 1);
-  t.name = all[0].text(0, 1);
+  t.oid = oid;
+  t.name = t.relation = all[0].text(0, 1);
   auto refuse = [&](const std::string& why) {
     return fail(Code::untrackable, "cannot track " + t.display + ": " + why);
   };

@@ -48,6 +48,11 @@ struct Table {
   // Its PRIMARY KEY was another when capture was made for it: the columns that were, "" when it is the same. Its
   // records are by that one.
   std::string key_was;
+  // Devices know it by the name that it had when it was tracked, so it is followed when it is renamed; not so by one
+  // that --as gave.
+  bool own_name = false;
+  std::vector<std::string> uncaptured;  // columns that are synced, and that its capture does not know
+  bool truncates_unseen = false;        // an earlier build's capture, which does not follow a rename
   bool served() const { return !half && key_was.empty(); }
 };
 
@@ -58,17 +63,22 @@ struct Catalog {
   int64_t version = -1;
   std::vector<Table> tables;                       // by id
   std::vector<Table> unserved;                     // of which nothing arrives or leaves; not in `tables`
+  std::vector<std::string> taken;                  // names of others: of other tenants', dropped and unserved tables
   std::vector<size_t> parents_first;               // indexes into `tables`
   const Table* find(std::string_view name) const;  // by same_name()
   // Which table does a device mean? The one that devices know by this name, else the one that PostgreSQL does: a
-  // renamed table keeps its name for devices, and an app that renames it too calls it by the new one.
+  // renamed table keeps its name for devices, and an app that renames it too calls it by the new one. What another
+  // table is or was called by --as, or is called elsewhere, is never taken for a rename.
   const Table* meant(std::string_view name) const;
   const Table* find(int64_t id) const;
+  const Table* find_unserved(int64_t id) const;
+  // For a WHERE about the outbox, whose entries of unserved tables stay until these come back: " AND …", or nothing.
+  std::string but_unserved() const;
   size_t index_of(const Table& table) const { return static_cast<size_t>(&table - tables.data()); }
 };
 
-// An expression that changes with the columns, key and triggers of a table, whoever alters it: the catalog is kept
-// between requests, and a request that finds another shape reads it anew. `oid`: an expression too.
+// An expression that changes with the name, columns, key and triggers of a table, whoever alters it: the catalog is
+// kept between requests, and a request that finds another shape reads it anew. `oid`: an expression too.
 std::string shape_of(const std::string& oid);
 
 std::string quote(std::string_view name);

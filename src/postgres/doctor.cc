@@ -38,6 +38,13 @@ Result<std::vector<std::string>> doctor(Connection& db) {
     }
     for (const std::string& name : t.unannounced)
       out.push_back("column " + name + " of " + t.display + " is not synced yet; run rejoin pg track " + t.display);
+    for (const std::string& name : t.uncaptured)
+      out.push_back("column " + name + " of " + t.display +
+                    " is synced, but plain SQL's writes of it go unseen; run rejoin pg track " + t.display +
+                    ", and write anew what was written meanwhile");
+    if (t.truncates_unseen)
+      out.push_back(t.display + " was renamed, and its capture, an earlier build's, fails when it is truncated; run " +
+                    "rejoin pg track " + t.display);
     REJOIN_ASSIGN(Rows triggers,
                   db.query("SELECT count(*) FILTER (WHERE tgenabled <> 'D'), count(*) FROM pg_trigger WHERE tgrelid = "
                            "to_regclass($1) AND tgname LIKE 'rejoin\\_capture\\_%'",

@@ -149,9 +149,9 @@ Held read_was(const Table& table, BytesView was) {
 Status fold(Work& work) {
   Connection& db = work.db();
   db.send(
-      "DECLARE rejoin_fold NO SCROLL CURSOR FOR SELECT id, tbl::int8, op::int8, ms, key, columns, was FROM "
-      "rejoin.outbox "
-      "WHERE tenant = current_setting('rejoin.tenant') ORDER BY id");
+      std::string("DECLARE rejoin_fold NO SCROLL CURSOR FOR SELECT id, tbl::int8, op::int8, ms, key, columns, was FROM "
+                  "rejoin.outbox WHERE tenant = current_setting('rejoin.tenant')") +
+      work.catalog().but_unserved() + " ORDER BY id");
   // The query is the cursor's: one snapshot, so that a batch is a union of whole transactions.
   crdt::FoldClock clock(work.state.last);
   LogBatch log;

@@ -5,8 +5,8 @@
 
 namespace rejoin::postgres {
 
-// Everything that is committed when it is called. The outbox is a queue, not read by watermark, so a transaction that
-// commits late is never skipped. Within a transaction of Mode::merge.
+// Everything that is committed when it is called, but of tables that stand aside: that stays. The outbox is a queue,
+// not read by watermark, so a transaction that commits late is never skipped. Within a transaction of Mode::merge.
 Status fold(Work& work);
 
 // The values that an entry about a deletion holds (outbox.was). Columns that the table lost since are left out.

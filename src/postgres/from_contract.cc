@@ -118,31 +118,22 @@ Result<std::string> column_ddl(Connection& db, const contract::Table& table, con
   return quote(column.name) + " " + type + (literal.sql.empty() ? "" : " DEFAULT " + literal.sql);
 }
 
-// Is the table that is there under this name one that was made from this contract and not tracked, because that ended
-// in between? Empty, of this role, with these columns and nothing besides.
-Result<bool> is_left_behind(Connection& db, const contract::Table& wanted, const std::string& relation) {
-  REJOIN_ASSIGN(
-      const Rows bare,
-      db.query("SELECT c.oid FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind = 'r' AND c.relowner = "
-               "current_user::regrole AND NOT c.relrowsecurity AND c.relacl IS NULL AND NOT EXISTS (SELECT FROM "
-               "pg_trigger g WHERE g.tgrelid = c.oid) AND (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid) = "
-               "1 AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conrelid = c.oid AND o.contype NOT IN ('p', "
-               "'n')) AND NOT EXISTS (SELECT FROM rejoin.tracked k WHERE k.relation = c.oid)",
-               Params().text(relation)));
-  if (bare.empty()) return false;
-  REJOIN_ASSIGN(const Rows columns,
-                db.query("SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a WHERE "
-                         "a.attrelid = to_regclass($1) AND a.attnum > 0 ORDER BY a.attnum",
-                         Params().text(relation)));
-  bool same = columns.size() == wanted.columns.size();
-  for (size_t i = 0; same && i < columns.size(); ++i) {
-    const std::string type = type_for(wanted, wanted.columns[i]);
-    same = columns.text(i, 0) == wanted.columns[i].name &&
-           columns.text(i, 1) == (type == "timestamptz" ? "timestamp with time zone" : type);
-  }
-  if (!same) return false;
-  REJOIN_ASSIGN(const Rows rows, db.query("SELECT EXISTS (SELECT FROM " + relation + ")"));
-  return rows.integer(0, 0) == 0;
+Status check_name(Connection& db, const std::string& what, const std::string& name) {
+  if (name.size() < 64) return {};  // of every PostgreSQL
+  REJOIN_ASSIGN(const Rows most, db.query("SELECT current_setting('max_identifier_length')::int8"));
+  if (name.size() <= static_cast<size_t>(most.integer(0, 0))) return {};
+  return fail(Code::schema_refused, what + " has a name of " + std::to_string(name.size()) +
+                                        " bytes, and PostgreSQL cuts off what is beyond " +
+                                        std::to_string(most.integer(0, 0)) + "; give it a shorter one");
+}
+
+Status check_column_name(Connection& db, const contract::Table& table, const contract::Column& column) {
+  const std::string what =
+      "column " + contract::quote_name(column.name) + " of table " + contract::quote_name(table.name);
+  for (const char* system : {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+    if (column.name == system)
+      return fail(Code::schema_refused, what + " has the name of a system column of PostgreSQL's; give it another one");
+  return check_name(db, what, column.name);
 }
 
 // Is it one that is only in rejoin.tracked, for this tenant?
@@ -160,6 +151,7 @@ Result<TrackRequest> making(Connection& db, const contract::Table& wanted, const
   if (may.integer(0, 0) == 0)
     return fail(Code::forbidden, "the server's role may not track tables; make \"" + wanted.name +
                                      "\" by SQL and track it as the owner of the schema rejoin");
+  REJOIN_TRY(check_names(db, nullptr, wanted));
   TrackRequest request;
   request.relation = quote("public") + "." + quote(wanted.name);
   request.tenant = tenant;
@@ -174,26 +166,54 @@ Result<TrackRequest> making(Connection& db, const contract::Table& wanted, const
   return request;
 }
 
-// Was all or a part of what the request makes left there by an earlier build?
-Result<bool> is_unfinished(Connection& db, const contract::Table& wanted, const TrackRequest& request) {
-  REJOIN_ASSIGN(const bool half, is_half_tracked(db, request.relation, request.tenant));
-  if (half) return true;
-  return is_left_behind(db, wanted, request.relation);
-}
-
-// What adds the columns that the table lacks, and syncs them; empty: it has all.
-Result<std::string> columns_sql(Connection& db, const Table& table, const contract::Table& wanted) {
-  // The lock that ALTER TABLE takes is held until the triggers know the columns too, so no write goes unseen. Rows that
-  // are there read as the default, as they do at devices, and nothing has to be told of them.
-  std::string alter, announce;
-  Table grown = table;
+// Columns of a contract that a table lacks, as far as is known before it is locked.
+struct Lacking {
+  int64_t table = 0;
+  std::vector<std::pair<contract::Column, std::string>> columns;  // with their SQL
+};
+// `all`: one that cannot be made is an error; else it is left out.
+Result<Lacking> lacking(Connection& db, const Table& table, const contract::Table& wanted, bool all) {
+  Lacking out;
+  out.table = table.id;
   for (const contract::Column& c : wanted.columns) {
     if (has_column(table, c.name)) continue;
-    REJOIN_ASSIGN(const std::string ddl, column_ddl(db, wanted, c));
-    alter += "ALTER TABLE " + table.sql + " ADD COLUMN " + ddl + ";";
-    announce += "INSERT INTO rejoin.tracked_column(tbl, id, name) SELECT " + std::to_string(table.id) +
-                ", coalesce(max(id) + 1, 0), " + quote_text(c.name) +
-                " FROM rejoin.tracked_column WHERE tbl = " + std::to_string(table.id) + ";";
+    const Status named = check_column_name(db, wanted, c);
+    if (!named.ok() && (all || named.error().code != Code::schema_refused)) return named.error();
+    if (!named.ok()) continue;
+    REJOIN_ASSIGN(std::string ddl, column_ddl(db, wanted, c));
+    out.columns.emplace_back(c, std::move(ddl));
+  }
+  return out;
+}
+
+// In a transaction: what adds those that are still lacking, and syncs them. The table is locked first, for whoever was
+// there before may have added others, which the triggers go on to know.
+Result<std::string> columns_sql(Connection& db, const Lacking& lacking) {
+  if (lacking.columns.empty()) return std::string();
+  REJOIN_ASSIGN(const Rows relation,
+                db.query("SELECT format('%I.%I', n.nspname, c.relname), pg_has_role(c.relowner, 'USAGE') FROM "
+                         "rejoin.tracked k JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = "
+                         "c.relnamespace WHERE k.id = $1::integer",
+                         Params().integer(lacking.table)));
+  if (relation.empty()) return fail(Code::busy, "a table was untracked meanwhile; try again");
+  // Else it would be locked for nothing.
+  if (relation.integer(0, 1) == 0)
+    return fail(Code::forbidden, "the server's role is not the owner of table " + relation.text(0, 0));
+  // The lock that ALTER TABLE takes is held until the triggers know the columns too, so no write goes unseen. Rows that
+  // are there read as the default, as they do at devices, and nothing has to be told of them.
+  REJOIN_TRY(db.script("LOCK TABLE " + relation.text(0, 0) + " IN ACCESS EXCLUSIVE MODE;"));
+  REJOIN_ASSIGN(const Catalog catalog, load_catalog(db));
+  const Table* table = catalog.find(lacking.table);
+  if (!table) return fail(Code::busy, "a table was untracked meanwhile; try again");
+  if (!table->served()) return fail(Code::untrackable, why_unserved(*table));
+  const std::string id = std::to_string(table->id);
+  std::string alter, announce;
+  Table grown = *table;
+  for (const auto& [c, ddl] : lacking.columns) {
+    if (has_column(*table, c.name)) continue;
+    alter += "ALTER TABLE " + table->sql + " ADD COLUMN " + ddl + ";";
+    announce += "INSERT INTO rejoin.tracked_column(tbl, id, name) SELECT " + id + ", coalesce(max(id) + 1, 0), " +
+                quote_text(c.name) + " FROM rejoin.tracked_column WHERE tbl = " + id + ";";
     Column column;
     column.name = c.name;
     column.quoted = quote(c.name);
@@ -226,14 +246,23 @@ Status check_defaults(Connection& db, const Table* have, const contract::Table& 
   return {};
 }
 
+Status check_names(Connection& db, const Table* have, const contract::Table& wanted) {
+  if (!have) {
+    REJOIN_TRY(check_name(db, "table " + contract::quote_name(wanted.name), wanted.name));
+  }
+  for (const contract::Column& c : wanted.columns)
+    if (!have || !has_column(*have, c.name)) REJOIN_TRY(check_column_name(db, wanted, c));
+  return {};
+}
+
 Status create_and_track(Connection& db, const contract::Table& wanted, const std::string& tenant, Random& random) {
   REJOIN_ASSIGN(TrackRequest request, making(db, wanted, tenant));
   const auto made = track(db, request, random, {});
   if (made.ok()) return {};
   const std::string state = db.last_error().state;
   if (state != "42P07" && state != "23505") return made.error();
-  // It is there. Another device's request has made all of it, or an earlier build a part.
-  REJOIN_ASSIGN(const bool unfinished, is_unfinished(db, wanted, request));
+  // It is there. Another device's request has made all of it, or an earlier build a part; or it is somebody else's.
+  REJOIN_ASSIGN(const bool unfinished, is_half_tracked(db, request.relation, tenant));
   if (!unfinished) return made.error();
   request.make.clear();
   REJOIN_TRY(track(db, request, random, {}));
@@ -241,29 +270,41 @@ Status create_and_track(Connection& db, const contract::Table& wanted, const std
 }
 
 Status add_columns(Connection& db, const Table& table, const contract::Table& wanted) {
-  REJOIN_ASSIGN(const std::string sql, columns_sql(db, table, wanted));
-  return sql.empty() ? Status() : script_with_short_locks(db, sql);
+  REJOIN_ASSIGN(const Lacking columns, lacking(db, table, wanted, false));
+  return columns.columns.empty() ? Status() : with_short_locks(db, [&] { return columns_sql(db, columns); });
 }
 
 Status make_all(Connection& db, const Catalog& have, const contract::Contract& wanted, const std::string& tenant,
                 Random& random) {
   std::vector<TrackRequest> requests;
-  std::string columns;
+  std::vector<Lacking> columns;
   for (const contract::Table& table : wanted.tables) {
     const Table* known = have.meant(table.name);
     if (known && !known->half) {
       if (known->tenant) continue;  // tenants share it: it is not changed for one of them
-      REJOIN_ASSIGN(const std::string sql, columns_sql(db, *known, table));
-      columns += sql;
+      REJOIN_ASSIGN(Lacking lacks, lacking(db, *known, table, true));
+      if (!lacks.columns.empty()) columns.push_back(std::move(lacks));
       continue;
     }
+    for (const Table& t : have.unserved)
+      if (!t.half && same_name(t.name, table.name)) return fail(Code::untrackable, why_unserved(t));
     REJOIN_ASSIGN(TrackRequest request, making(db, table, tenant));
-    REJOIN_ASSIGN(const bool unfinished, is_unfinished(db, table, request));
+    REJOIN_ASSIGN(const bool unfinished, is_half_tracked(db, request.relation, tenant));
     if (unfinished) request.make.clear();
     requests.push_back(std::move(request));
   }
   if (requests.empty() && columns.empty()) return {};
-  REJOIN_TRY(track_together(db, requests, columns, random, {}));
+  std::function<Result<std::string>()> add;
+  if (!columns.empty())
+    add = [&]() -> Result<std::string> {
+      std::string sql;
+      for (const Lacking& lacks : columns) {
+        REJOIN_ASSIGN(const std::string part, columns_sql(db, lacks));
+        sql += part;
+      }
+      return sql;
+    };
+  REJOIN_TRY(track_together(db, requests, add, random, {}));
   return {};
 }
 

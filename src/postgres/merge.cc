@@ -16,8 +16,10 @@
 namespace rejoin::postgres {
 namespace {
 
-constexpr const char* kWaits =
-    "SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = current_setting('rejoin.tenant'))";
+std::string waits(const Catalog& catalog) {
+  return "SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = current_setting('rejoin.tenant')" +
+         catalog.but_unserved() + ")";
+}
 constexpr size_t kChunkRows = 10'000;
 constexpr size_t kChunkBytes = 16 << 20;
 constexpr int kCautious = 16;
@@ -106,7 +108,7 @@ Status Merge::merge_in_turn(std::vector<Incoming*> all) {
 std::string Merge::why_unknown(const codec::WireTable& wire) const {
   const Catalog& catalog = work_.catalog();
   for (const Table& t : catalog.unserved)
-    if (same_name(t.name, wire.name)) return why_unserved(t);
+    if (same_name(t.name, wire.name) || (t.own_name && same_name(t.relation, wire.name))) return why_unserved(t);
   std::string out = "the server has no synced table \"" + wire.name + "\" with this key for this tenant; ";
   if (const Table* table = catalog.meant(wire.name)) {
     std::string key;
@@ -119,10 +121,16 @@ std::string Merge::why_unknown(const codec::WireTable& wire) const {
 // The catalog that is kept between requests does not notice that a table was renamed.
 Status Merge::look_for_renamed(const std::string& name) {
   Tenant& tenant = work_.tenant();
-  if (tenant.catalog_fresh || tenant.catalog_renewed || work_.catalog().meant(name)) return {};
+  const Catalog& catalog = work_.catalog();
+  if (tenant.catalog_fresh || tenant.catalog_renewed || catalog.meant(name)) return {};
+  // One that is called so and not meant is no news.
+  for (const auto* list : {&catalog.tables, &catalog.unserved})
+    for (const Table& t : *list)
+      if (same_name(t.relation, name) || same_name(t.name, name)) return {};
   REJOIN_ASSIGN(const Rows there,
                 work_.db().query("SELECT EXISTS (SELECT FROM rejoin.tracked k JOIN pg_class c ON c.oid = k.relation "
-                                 "WHERE lower(c.relname) = lower($1))",
+                                 "WHERE lower(c.relname) = lower($1) AND (k.tenant_column IS NOT NULL OR k.tenant = "
+                                 "current_setting('rejoin.tenant')))",
                                  Params().text(name)));
   if (there.integer(0, 0) == 0) return {};
   tenant.catalog_stale = true;
@@ -369,7 +377,7 @@ Status Merge::read(Rows_ rows, Hope hope, std::vector<Plan>& plans, std::vector<
   size_t waits_at = 0;
   if (locks) {
     for (Group& g : groups) send_lock(work_, *g.table, g.arrays, columns_before(*g.table)), g.locked_at = at++;
-    db.send(kWaits);
+    db.send(waits(work_.catalog()));
     waits_at = at++;
     for (Group& g : groups) send_shape(work_, *g.table), g.shape_at = at++;
   }
@@ -775,7 +783,7 @@ Merge::Presumed Merge::presume(std::vector<Plan>& plans, const std::set<const Ta
     send_shape(work_, table);
   }
   out.waits_at = db.queued();
-  db.send(kWaits);
+  db.send(waits(work_.catalog()));
   return out;
 }
 

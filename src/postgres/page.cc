@@ -44,7 +44,8 @@ Result<Pending> read_pending(Work& work) {
   Pending pending;
   REJOIN_ASSIGN(Rows rows,
                 work.db().query("SELECT tbl::int8, op::int8, key, columns, was FROM rejoin.outbox WHERE tenant = "
-                                "current_setting('rejoin.tenant') ORDER BY id"));
+                                "current_setting('rejoin.tenant')" +
+                                work.catalog().but_unserved() + " ORDER BY id"));
   std::vector<TextElement> texts;
   for (size_t i = 0; i < rows.size(); ++i) {
     pending.any = true;
@@ -75,7 +76,7 @@ struct Reader {
   const Persona& persona;
   uint64_t was = 0;  // the view of earlier pages
   PageNotes& notes;
-  std::set<int64_t> left_out;  // tables
+  std::set<int64_t> left_out;  // tables, to be brought whole when they can be read
   Keys evicted = {};
   size_t evictions = 0;
 
@@ -284,7 +285,10 @@ Result<bool> is_batch_end(Work& work, int64_t position) {
 }
 
 // Records from (cursor.table, cursor.key) on, until the page is full. True when more are left.
-Result<bool> scan(Work& work, const Reader& reader, Cursor& cursor, PageWriter& page) {
+Result<bool> scan(Work& work, Reader& reader, Cursor& cursor, PageWriter& page) {
+  for (const Table& table : work.catalog().unserved)
+    if (const auto id = static_cast<uint64_t>(table.id); cursor.one ? id == cursor.table : id >= cursor.table)
+      reader.left_out.insert(table.id);
   for (const Table& table : work.catalog().tables) {
     const auto id = static_cast<uint64_t>(table.id);
     if (id < cursor.table || (cursor.one && id != cursor.table)) continue;
@@ -322,7 +326,7 @@ struct Followed {
 };
 
 // Rows that the log names after the reader's place. A single entry that makes too large a page is read in parts.
-Result<Followed> follow(Work& work, const Reader& reader, const Cursor& place, size_t most, int64_t skip_origin,
+Result<Followed> follow(Work& work, Reader& reader, const Cursor& place, size_t most, int64_t skip_origin,
                         PageWriter& page) {
   std::map<int64_t, Touches> tables;
   size_t entries = 0;
@@ -340,6 +344,8 @@ Result<Followed> follow(Work& work, const Reader& reader, const Cursor& place, s
     for (; i < rows.size() && entries < most; ++i) {
       out.through = rows.integer(i, 0);
       const Table* table = work.catalog().find(rows.integer(i, 1));
+      if (!table && rows.integer(i, 2) != skip_origin && work.catalog().find_unserved(rows.integer(i, 1)))
+        reader.left_out.insert(rows.integer(i, 1));
       if (!table || rows.integer(i, 2) == skip_origin || !reader.reads(*table)) {
         ++entries;
         continue;
@@ -416,9 +422,18 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   if (start.from_start) cursor.was = start.seen_otherwise ? start.place.view : persona.view();
   // Nothing of these arrives or leaves, whatever the reason for a new beginning.
   std::set<int64_t> left_out;
-  for (const uint64_t id : start.place.left_out)
-    if (const Table* table = work.catalog().find(static_cast<int64_t>(id)))
-      if (persona.may_pull(*table) && persona.guards(*table)) left_out.insert(table->id);
+  std::set<int64_t> comes_back = readable;
+  for (const uint64_t of : start.place.left_out) {
+    const auto id = static_cast<int64_t>(of);
+    const Table* table = work.catalog().find(id);
+    if (!table ? work.catalog().find_unserved(id) == nullptr : !persona.may_pull(*table)) continue;
+    if (table && !persona.guards(*table)) {
+      // It stood aside. A scan of everything brings it anyway.
+      if (start.from_start) continue;
+      comes_back.insert(id);
+    }
+    left_out.insert(id);
+  }
   if (start.seen_otherwise) {
     // Another role, other claims, grants or rights than when the last page was read: what the device may not see any
     // more leaves it, the rest comes whole. What the device has is noted under its earlier view; if that is not so, all
@@ -439,13 +454,19 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
       if (persona.may_pull(table) && !left_out.contains(table.id))
         reply.evicted.push_back({table.name, true, {}, work.state.horizon});
 
-  const auto back = std::find_if(left_out.begin(), left_out.end(), [&](int64_t id) { return readable.contains(id); });
+  const auto back = std::find_if(left_out.begin(), left_out.end(),
+                                 [&](int64_t id) { return comes_back.contains(id) && work.catalog().find(id); });
   if (back != left_out.end() && !cursor.scanning && cursor.key.empty()) {
-    // What it was given of the table, and under which view, is long ago: all of it leaves but what comes now.
     cursor.scanning = cursor.one = cursor.own = true;
     cursor.was = cursor.view;
     cursor.table = static_cast<uint64_t>(*back);
-    reply.evicted.push_back({work.catalog().find(*back)->name, true, {}});
+    const Table& table = *work.catalog().find(*back);
+    // What it was given under a view is long ago: all of it leaves but what comes now. Of others leave rows whose
+    // deletion was forgotten meanwhile.
+    if (persona.guards(table))
+      reply.evicted.push_back({table.name, true, {}});
+    else if (work.state.horizon != 0)
+      reply.evicted.push_back({table.name, true, {}, work.state.horizon});
     left_out.erase(back);
   }
 

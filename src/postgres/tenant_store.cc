@@ -107,6 +107,7 @@ class PostgresTenantStore final : public TenantStore {
   Status adopt_contract(const std::string& json, bool may_create) override {
     REJOIN_ASSIGN(contract::Contract contract, contract::from_json(json));
     if (may_create && auto_schema_) {
+      tenant_.catalog.reset();  // the newest
       REJOIN_TRY(know_catalog());
       for (const contract::Table& wanted : contract.tables) {
         const Table* have = tenant_.catalog->meant(wanted.name);
@@ -121,19 +122,17 @@ class PostgresTenantStore final : public TenantStore {
       }
       tenant_.catalog.reset();
     }
-    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
-    // One that could not be fully taken is asked for again when a token comes that may create what is missing.
-    bool complete = true;
-    for (const contract::Table& wanted : contract.tables) {
-      const Table* have = work.catalog().meant(wanted.name);
-      complete &= have != nullptr;
-      for (const contract::Column& c : wanted.columns) complete &= have && has_column(*have, c.name);
+    {
+      REJOIN_ASSIGN(Work look, Work::begin(db_, tenant_, Work::Mode::look));
+      if (look.state.id != 0) {
+        const bool complete = has_all(look.catalog(), contract);
+        REJOIN_TRY(look.commit());
+        return note_contract(look.state.id, contract, complete);
+      }
+      REJOIN_TRY(look.commit());
     }
-    db_.send(
-        "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, $3 <> 0) "
-        "ON "
-        "CONFLICT (tenant, fingerprint) DO UPDATE SET complete = EXCLUDED.complete",
-        Params().text(contract::fingerprint(contract)).text(contract::to_json(contract)).integer(complete));
+    REJOIN_ASSIGN(Work work, Work::begin(db_, tenant_, Work::Mode::merge));
+    send_contract(contract, has_all(work.catalog(), contract));
     return work.commit();
   }
 
@@ -146,11 +145,13 @@ class PostgresTenantStore final : public TenantStore {
 
   Status publish_contract(const std::string& json) override {
     REJOIN_ASSIGN(const contract::Contract next, contract::from_json(json));
+    tenant_.catalog.reset();  // the newest
     REJOIN_TRY(know_catalog());
     REJOIN_ASSIGN(const std::string before, published_contract());
     REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
     for (const contract::Table& wanted : next.tables) {
       const Table* have = tenant_.catalog->meant(wanted.name);
+      REJOIN_TRY(check_names(db_, have, wanted));
       REJOIN_TRY(check_defaults(db_, have, wanted));
       if (have && have->tenant) REJOIN_TRY(check_is_here(*tenant_.catalog, wanted));
     }
@@ -174,6 +175,42 @@ class PostgresTenantStore final : public TenantStore {
   }
 
  private:
+  static bool has_all(const Catalog& catalog, const contract::Contract& contract) {
+    return std::all_of(contract.tables.begin(), contract.tables.end(), [&](const contract::Table& wanted) {
+      const Table* have = catalog.meant(wanted.name);
+      return have && std::all_of(wanted.columns.begin(), wanted.columns.end(),
+                                 [&](const contract::Column& c) { return has_column(*have, c.name); });
+    });
+  }
+  // One that could not be fully taken (`complete`) is asked for again when a token comes that may create what is
+  // missing.
+  void send_contract(const contract::Contract& contract, bool complete) {
+    db_.send(
+        "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, $3 <> 0) "
+        "ON CONFLICT (tenant, fingerprint) DO UPDATE SET complete = EXCLUDED.complete",
+        Params().text(contract::fingerprint(contract)).text(contract::to_json(contract)).integer(complete));
+  }
+  // It waits for nothing, neither for the tenant nor for a synchronous standby: one that is lost is offered again.
+  Status note_contract(int64_t tenant_id, const contract::Contract& contract, bool complete) {
+    begin_aside(tenant_id);
+    send_contract(contract, complete);
+    return end_aside();
+  }
+  // A transaction that acknowledges nothing, and that readers wait for.
+  void begin_aside(int64_t tenant_id) {
+    db_.send("BEGIN ISOLATION LEVEL READ COMMITTED");
+    db_.send(
+        "SELECT set_config('rejoin.tenant', $1, true), set_config('rejoin.tenant_id', $2, true), "
+        "set_config('synchronous_commit', 'local', true)",
+        Params().text(tenant_.name).text(std::to_string(tenant_id)));
+  }
+  Status end_aside() {
+    db_.send("COMMIT");
+    const auto done = db_.sync();
+    if (done.ok()) return {};
+    if (db_.usable() && db_.in_transaction()) REJOIN_TRY(db_.query("ROLLBACK"));
+    return done.error();
+  }
   static Status check_is_here(const Catalog& catalog, const contract::Table& wanted) {
     const Table* have = catalog.meant(wanted.name);
     const auto here = [&](const contract::Column& c) { return has_column(*have, c.name); };
@@ -497,21 +534,13 @@ class PostgresTenantStore final : public TenantStore {
                                            .integer(now + kDayMs)));
     REJOIN_TRY(look.commit());
     if (rows.integer(0, 0) == 0) return {};
-    db_.send("BEGIN ISOLATION LEVEL READ COMMITTED");
-    db_.send(
-        "SELECT set_config('rejoin.tenant', $1, true), set_config('rejoin.tenant_id', $2, true), "
-        "set_config('synchronous_commit', 'local', true)",
-        Params().text(tenant_.name).text(std::to_string(look.state.id)));
+    begin_aside(look.state.id);
     db_.send(
         "UPDATE rejoin.device SET acknowledged = greatest(acknowledged, $3), last_seen = $4 WHERE tenant = "
         "rejoin.tenant_id() AND device = $1 AND site = $2 AND EXISTS (SELECT FROM rejoin.device WHERE tenant = "
         "rejoin.tenant_id() AND device = $1 AND site = $2 FOR NO KEY UPDATE SKIP LOCKED)",
         Params().text(request.device).bytea(request.site.view()).integer(position).integer(now));
-    db_.send("COMMIT");
-    if (const auto noted = db_.sync(); !noted.ok()) {
-      if (db_.usable() && db_.in_transaction()) REJOIN_TRY(db_.query("ROLLBACK"));
-      return noted.error();
-    }
+    REJOIN_TRY(end_aside());
     forget_a_little(look, now);
     return {};
   }

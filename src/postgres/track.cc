@@ -102,7 +102,13 @@ std::string announce_sql(const Table& table, size_t first) {
   for (size_t c = first; c < table.columns.size(); ++c)
     sql += "INSERT INTO rejoin.tracked_column(tbl, id, name) VALUES (" + std::to_string(table.id) + ", " +
            std::to_string(c) + ", " + quote_text(table.columns[c].name) + ");";
-  return sql + capture_sql(table) + "UPDATE rejoin.meta SET catalog = catalog + 1;";
+  // With the triggers comes the table's lock. Was a column synced before it, which the triggers would not know, all of
+  // this is done once more, as after a deadlock; a lock that is had before would keep writers waiting for longer.
+  return sql + capture_sql(table) +
+         "DO $$ BEGIN IF (SELECT coalesce(max(id) + 1, 0) FROM rejoin.tracked_column WHERE tbl = " +
+         std::to_string(table.id) + ") <> " + std::to_string(table.columns.size()) +
+         " THEN RAISE deadlock_detected USING MESSAGE = 'the table is changed by others at the same moment'; END IF; "
+         "END $$;UPDATE rejoin.meta SET catalog = catalog + 1;";
 }
 
 // Goes through the records of one tenant, in batches, each a transaction. `visit` gets the keys, what is stored of them
@@ -255,6 +261,7 @@ Result<std::string> tracking_sql(Connection& db, const TrackRequest& request, Ma
   Tracked& out = making.out;
   REJOIN_ASSIGN(wanted, describe_table(db, request.relation, request.tenant_column));
   if (!request.name.empty()) wanted.name = request.name;
+  wanted.own_name = same_name(wanted.name, wanted.relation);
   wanted.owner = request.tenant_column.empty() ? request.tenant : "";
   REJOIN_ASSIGN(const Catalog catalog, load_catalog(db));
   out.name = wanted.name;
@@ -295,14 +302,17 @@ Result<std::string> tracking_sql(Connection& db, const TrackRequest& request, Ma
 }  // namespace
 
 Result<std::vector<Tracked>> track_together(Connection& db, const std::vector<TrackRequest>& requests,
-                                            const std::string& also, Random& random,
+                                            const std::function<Result<std::string>()>& also, Random& random,
                                             const std::function<void(int64_t)>& progress) {
   REJOIN_TRY(installed_version(db));
   REJOIN_TRY(check_encoding(db));
   std::vector<Making> makings;
   const Status made = with_short_locks(db, [&]() -> Result<std::string> {
     makings.clear();
-    std::string sql = also;
+    std::string sql;
+    if (also) {
+      REJOIN_ASSIGN(sql, also());
+    }
     for (const TrackRequest& request : requests) {
       makings.emplace_back();
       REJOIN_ASSIGN(const std::string part, tracking_sql(db, request, makings.back()));
@@ -312,7 +322,7 @@ Result<std::vector<Tracked>> track_together(Connection& db, const std::vector<Tr
   });
   if (!made.ok()) {
     if (db.last_error().state != "55P03") return made.error();
-    const std::string table = requests.size() == 1 && also.empty() ? "table " + requests[0].relation : "a table";
+    const std::string table = requests.size() == 1 && !also ? "table " + requests[0].relation : "a table";
     return fail(Code::busy, table + " is locked by others for more than 5 s; try again");
   }
   std::vector<Tracked> out;
@@ -337,7 +347,7 @@ Result<std::vector<Tracked>> track_together(Connection& db, const std::vector<Tr
 
 Result<Tracked> track(Connection& db, const TrackRequest& request, Random& random,
                       const std::function<void(int64_t)>& progress) {
-  REJOIN_ASSIGN(const std::vector<Tracked> tracked, track_together(db, {request}, "", random, progress));
+  REJOIN_ASSIGN(const std::vector<Tracked> tracked, track_together(db, {request}, {}, random, progress));
   return tracked.front();
 }
 

@@ -46,6 +46,16 @@ Result<std::vector<Rows>> commit_now(Connection& db, Tenant& tenant) {
   return all;
 }
 
+// Are these tables otherwise than they were? Of one that is not served no statement finds out.
+Result<bool> any_changed(Connection& db, const std::vector<Table>& tables) {
+  const size_t first = db.queued();
+  for (const Table& t : tables) db.send("SELECT " + shape_of("$1::oid"), Params().integer(t.oid));
+  REJOIN_ASSIGN(const std::vector<Rows> shapes, db.sync());
+  for (size_t i = 0; i < tables.size(); ++i)
+    if (shapes[first + i].text(0, 0) != tables[i].shape) return true;
+  return false;
+}
+
 }  // namespace
 
 Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::function<void()>& along) {
@@ -150,11 +160,20 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
     }
     work.outbox_waits = (*all)[5].integer(0, 0) != 0;
     for (size_t i = along_at; i < all->size(); ++i) work.along.push_back(std::move((*all)[i]));
+    if (tenant.catalog && !tenant.catalog->unserved.empty() && !tenant.catalog_stale) {
+      REJOIN_ASSIGN(tenant.catalog_stale, any_changed(db, tenant.catalog->unserved));
+    }
     tenant.catalog_fresh = !tenant.catalog || tenant.catalog_stale || tenant.catalog->version != state.integer(0, 4);
     if (tenant.catalog_fresh) {
       REJOIN_ASSIGN(Catalog catalog, load_catalog(db, tenant.name));
       tenant.catalog = std::make_shared<const Catalog>(std::move(catalog));
       tenant.catalog_stale = false;
+    }
+    if (const std::string but = tenant.catalog->but_unserved(); work.outbox_waits && !but.empty()) {
+      REJOIN_ASSIGN(const Rows others,
+                    db.query("SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = $1" + but + ")",
+                             Params().text(tenant.name)));
+      work.outbox_waits = others.integer(0, 0) != 0;
     }
     return work;
   }

@@ -112,11 +112,12 @@ class PostgresFeed final : public LiveFeed {
     milliseconds retry = kFirstRetry;
     SteadyClock::time_point retry_at, outbox_at, logs_at, proof_at, answer_by;
     SteadyClock::time_point stuck_at;  // when to tell again of writes that nobody folds
-    std::set<std::string> waiting;     // whose writes had not been folded at the last look
-    bool comes_through = false;        // notifications do
-    bool pooled = false;  // by luck, if they do: a transaction may be at another server connection than LISTEN
-    int64_t listens = 0;  // which server connection does
-    bool said = false;    // that they don't
+    // Whose writes had not been folded at the last look, with the newest of them.
+    std::map<std::string, int64_t> waiting;
+    bool comes_through = false;  // notifications do
+    bool pooled = false;         // by luck, if they do: a transaction may be at another server connection than LISTEN
+    int64_t listens = 0;         // which server connection does
+    bool said = false;           // that they don't
     SteadyClock::time_point needed;
     std::map<std::string, int64_t> tails;  // of followed tenants, as seen last
     SteadyClock::time_point logs_looked;   // then
@@ -315,7 +316,8 @@ class PostgresFeed final : public LiveFeed {
     d.connection->send(
         "SELECT u.name, (SELECT greatest(0, floor(extract(epoch FROM clock_timestamp()) * 1000)::int8 - o.ms) FROM "
         "rejoin.outbox AS o WHERE o.tenant = u.name ORDER BY o.id LIMIT 1), coalesce((SELECT t.tail FROM rejoin.tenant "
-        "AS t WHERE t.name = u.name), 0) FROM unnest($1::text[]) AS u(name)",
+        "AS t WHERE t.name = u.name), 0), coalesce((SELECT o.id FROM rejoin.outbox AS o WHERE o.tenant = u.name ORDER "
+        "BY o.id DESC LIMIT 1), 0) FROM unnest($1::text[]) AS u(name)",
         postgres::Params().array(names));
     d.connection->send(kWhich);
     d.connection->send("COMMIT");
@@ -325,7 +327,7 @@ class PostgresFeed final : public LiveFeed {
     const bool tell_stuck = now >= d.stuck_at;
     if (!d.pooled && all[3].integer(0, 0) != d.listens) is_pooled(d);
     std::map<std::string, int64_t> tails;
-    std::set<std::string> waiting;
+    std::map<std::string, int64_t> waiting;
     const postgres::Rows& rows = all[2];
     d.captured = {};
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -342,8 +344,11 @@ class PostgresFeed final : public LiveFeed {
         const SteadyClock::time_point made = now - milliseconds(rows.integer(i, 1));
         since = std::min(since.value_or(made), made);
         d.captured = d.captured == SteadyClock::time_point() ? made : std::min(d.captured, made);
-        captured = tell_stuck || now - made <= kStuck || !d.waiting.contains(tenant);
-        waiting.insert(tenant);
+        // Behind those of a table that stands aside, and stay, others come.
+        const int64_t newest = rows.integer(i, 3);
+        const auto before = d.waiting.find(tenant);
+        captured = tell_stuck || now - made <= kStuck || before == d.waiting.end() || before->second != newest;
+        waiting.emplace(tenant, newest);
       }
       tails.emplace(tenant, logs || fresh ? tail : known->second);
       if (captured || grown || fresh) heard_.changed(tenant, since);

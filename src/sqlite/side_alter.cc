@@ -25,10 +25,15 @@ class Setting {
 }  // namespace
 
 Status alter_side_table(sqlite3* db, const std::string& sql) {
-  // What cannot be parsed is left as it is only where the schema may be written, which the defensive mode forbids.
+  // Where the schema may be written SQLite takes one that it could not read to its end, as an interrupt stopped it, for
+  // whole: it is read before, and read anew after.
+  REJOIN_TRY(exec(db, "SELECT 1 FROM main.sqlite_schema LIMIT 1"));
+  // What cannot be parsed is left as it is only there, which the defensive mode forbids.
   const Setting legacy(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1), open(db, SQLITE_DBCONFIG_DEFENSIVE, 0),
       writable(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1);
-  return exec(db, sql);
+  const Status altered = exec(db, sql);
+  const Status reset = exec(db, "PRAGMA writable_schema=RESET");
+  return altered.ok() ? reset : altered;
 }
 
 Status check_side_table(sqlite3* db, const std::string& table) {

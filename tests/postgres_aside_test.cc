@@ -1,0 +1,113 @@
+// A table that stood aside because of its PRIMARY KEY, and has the earlier one again, has lost nothing meanwhile.
+#include <gtest/gtest.h>
+
+#include "tests/support/postgres_loopback.h"
+
+namespace rejoin::testing {
+namespace {
+
+const std::string kTables = "CREATE TABLE a(id TEXT PRIMARY KEY, title TEXT); CREATE TABLE b(id TEXT PRIMARY KEY)";
+constexpr const char* kAll = "SELECT * FROM a ORDER BY id";
+
+struct World : PostgresWorld {
+  World() : PostgresWorld(kTables, {"public.a", "public.b"}) {}
+  void aside() { sql.run("ALTER TABLE a DROP CONSTRAINT a_pkey"); }
+  void back() { sql.run("ALTER TABLE a ADD PRIMARY KEY(id)"); }
+};
+
+// Symptom: who pulled meanwhile never got what others had pushed before; doctor found nothing.
+TEST(PostgresAside, WhoPulledMeanwhileGetsWhatWasPushedBefore) {
+  for (const bool another_server : {false, true}) {
+    World world;
+    LoopbackDevice one("one", kTables, {"a", "b"}), two("two", kTables, {"a", "b"}),
+        three("three", kTables, {"a", "b"});
+    one.peer.run("INSERT INTO a VALUES('1', 'one')");
+    world.sync(one);
+    world.sync(two);
+    one.peer.run("UPDATE a SET title = 'two'; INSERT INTO a VALUES('2', 'new')");
+    world.sync(one);
+    world.aside();
+    one.peer.run("INSERT INTO b VALUES('meanwhile')");
+    two.peer.run("INSERT INTO a VALUES('3', 'by two')");
+    for (LoopbackDevice* d : {&one, &two, &three}) world.sync(*d);
+    for (LoopbackDevice* d : {&one, &two, &three}) world.sync(*d);
+    EXPECT_EQ(three.peer.rows("SELECT id FROM b"), "'meanwhile'\n");
+    EXPECT_EQ(three.peer.rows(kAll), "");
+    EXPECT_EQ(two.peer.rows(kAll), "'1'|'one'\n'3'|'by two'\n");
+    world.back();
+    if (another_server) world.close("main");
+    EXPECT_EQ(*two.peer.rejoin().retry(), 1);
+    for (int round = 0; round < 3; ++round)
+      for (LoopbackDevice* d : {&two, &one, &three}) world.sync(*d);
+    for (LoopbackDevice* d : {&one, &two, &three}) {
+      EXPECT_EQ(d->peer.rows(kAll), "'1'|'two'\n'2'|'new'\n'3'|'by two'\n");
+      d->peer.expect_sound();
+    }
+    EXPECT_EQ(world.sql.rows(kAll), "1|two\n2|new\n3|by two\n");
+    world.expect_sound();
+    // Nobody is given it again.
+    world.sync(three);
+    EXPECT_EQ(three.exchanges, 1u);
+  }
+}
+
+// Symptom: what plain SQL wrote meanwhile reached nobody who had the rows already.
+TEST(PostgresAside, WhatPlainSqlWroteMeanwhileArrives) {
+  for (const bool another_server : {false, true}) {
+    World world;
+    LoopbackDevice one("one", kTables, {"a", "b"}), fresh("fresh", kTables, {"a", "b"});
+    one.peer.run("INSERT INTO a VALUES('1', 'one'), ('2', 'gone')");
+    world.sync(one);
+    world.aside();
+    if (another_server) world.close("main");
+    world.sync(one);
+    world.sql.run(
+        "UPDATE a SET title = 'plain' WHERE id = '1'; DELETE FROM a WHERE id = '2'; INSERT INTO a VALUES('3', "
+        "'new'); INSERT INTO b VALUES('b')");
+    world.sync(one);
+    EXPECT_EQ(one.peer.rows("SELECT id FROM b"), "'b'\n") << "the others go on";
+    const uint64_t exchanges = one.exchanges;
+    world.sync(one);
+    EXPECT_LE(one.exchanges, exchanges) << "what waits is not looked at again and again";
+    one.peer.run("INSERT INTO b VALUES('pushed')");
+    world.sync(one);
+    EXPECT_EQ(one.peer.rows(kAll), "'1'|'one'\n'2'|'gone'\n");
+    world.back();
+    for (int round = 0; round < 2; ++round) world.sync(one), world.sync(fresh);
+    for (LoopbackDevice* d : {&one, &fresh}) {
+      EXPECT_EQ(d->peer.rows(kAll), "'1'|'plain'\n'3'|'new'\n");
+      d->peer.expect_sound();
+    }
+    EXPECT_EQ(world.sql.number("SELECT count(*) FROM rejoin.outbox"), 0);
+    world.expect_sound();
+  }
+}
+
+// A deletion that was pushed before, and forgotten meanwhile.
+TEST(PostgresAside, ADeletionThatWasForgottenMeanwhileLeavesNoRow) {
+  World world;
+  LoopbackDevice one("one", kTables, {"a", "b"}), two("two", kTables, {"a", "b"});
+  one.peer.run("INSERT INTO a VALUES('1', 'one'), ('2', 'gone')");
+  world.sync(one);
+  world.sync(two);
+  one.peer.run("DELETE FROM a WHERE id = '2'");
+  world.sync(one);
+  world.aside();
+  one.peer.run("INSERT INTO b VALUES('meanwhile')");
+  for (int round = 0; round < 2; ++round) world.sync(one), world.sync(two);
+  world.back();
+  world.sync(one);
+  postgres::CompactRequest request;
+  request.keep_days = 0;
+  const auto compacted = postgres::compact(world.sql.connection(), request, system_clock(), system_random(), {});
+  ASSERT_TRUE(compacted.ok()) << compacted.error().message;
+  two.peer.run("INSERT INTO a VALUES('3', 'unsent')");
+  for (int round = 0; round < 2; ++round) world.sync(two), world.sync(one);
+  EXPECT_EQ(two.peer.rows(kAll), "'1'|'one'\n'3'|'unsent'\n");
+  EXPECT_EQ(one.peer.rows(kAll), "'1'|'one'\n'3'|'unsent'\n");
+  two.peer.expect_sound();
+  world.expect_sound();
+}
+
+}  // namespace
+}  // namespace rejoin::testing
