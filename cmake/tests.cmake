@@ -174,8 +174,9 @@ if(TEST convergence_model_test)
   set_property(TEST convergence_model_test APPEND PROPERTY ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=0")
 endif()
 
-# Every file operation fails once, and the allocations of every path of calls.
-foreach(sweep file_faults_test:REJOIN_FAULT_STRIDE=1 out_of_memory_test:REJOIN_FAULT_PATHS=all)
+# Every file operation fails once, and the allocations of every path of calls; interrupts come at each 13th step.
+foreach(sweep file_faults_test:REJOIN_FAULT_STRIDE=1 out_of_memory_test:REJOIN_FAULT_PATHS=all
+              interrupted_calls_test:REJOIN_FAULT_STRIDE=13)
   string(REGEX REPLACE ":.*" "" name ${sweep})
   string(REGEX REPLACE ".*:" "" which ${sweep})
   if(TEST ${name})

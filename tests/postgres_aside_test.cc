@@ -83,6 +83,44 @@ TEST(PostgresAside, WhatPlainSqlWroteMeanwhileArrives) {
   }
 }
 
+// Symptom: until the server was restarted it looked for each row by the earlier key, which has no index any more, and
+// every request of the tenant ran out of time.
+TEST(PostgresAside, AKeyThatChangesWithManyRowsStopsNoOtherTable) {
+  World world;
+  LoopbackDevice one("one", kTables, {"a", "b"});
+  one.peer.run("INSERT INTO a VALUES('1', 'one')");
+  world.sync(one);
+  world.sql.run(
+      "BEGIN; ALTER TABLE a DROP CONSTRAINT a_pkey; INSERT INTO a SELECT i::text, 'x' FROM generate_series(2, 15000) "
+      "AS i; ALTER TABLE a ADD PRIMARY KEY(title, id); COMMIT");
+  one.peer.run("INSERT INTO b VALUES('b')");
+  world.sync(one);
+  EXPECT_EQ(world.sql.rows("SELECT id FROM b"), "b\n");
+  EXPECT_EQ(world.sql.number("SELECT count(*) FROM rejoin.outbox"), 14'999) << "it waits until the table is back";
+  world.sql.run("ALTER TABLE a DROP CONSTRAINT a_pkey, ADD PRIMARY KEY(id)");
+  world.sync(one);
+  world.sync(one);
+  EXPECT_EQ(one.peer.number("SELECT count(*) FROM a"), 15'000);
+  world.expect_sound();
+}
+
+// Symptom: one sync brought one of them, and said that there was nothing more.
+TEST(PostgresAside, SeveralTablesComeBackTogether) {
+  World world;
+  LoopbackDevice one("one", kTables, {"a", "b"}), two("two", kTables, {"a", "b"});
+  one.peer.run("INSERT INTO a VALUES('1', 'one'); INSERT INTO b VALUES('1')");
+  world.sync(one);
+  world.aside();
+  world.sql.run("ALTER TABLE b DROP CONSTRAINT b_pkey");
+  world.sync(two);
+  world.back();
+  world.sql.run("ALTER TABLE b ADD PRIMARY KEY(id)");
+  world.sync(two);
+  EXPECT_EQ(two.peer.rows(kAll), "'1'|'one'\n");
+  EXPECT_EQ(two.peer.rows("SELECT id FROM b"), "'1'\n");
+  world.expect_sound();
+}
+
 // A deletion that was pushed before, and forgotten meanwhile.
 TEST(PostgresAside, ADeletionThatWasForgottenMeanwhileLeavesNoRow) {
   World world;

@@ -138,6 +138,24 @@ TEST(PostgresRenamedTable, TablesTradeNamesWhileAServerRuns) {
   }
 }
 
+TEST(PostgresRenamedTable, SchemasTradeNamesWhileAServerRuns) {
+  const std::string columns = "(id text PRIMARY KEY, title text)";
+  PostgresWorld world("CREATE SCHEMA live; CREATE SCHEMA other; CREATE TABLE live.todos" + columns +
+                          "; CREATE TABLE other.todos" + columns,
+                      {"live.todos"});
+  LoopbackDevice d("d", "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT)", {"todos"});
+  d.peer.run("INSERT INTO todos VALUES('1', 'one')");
+  world.sync(d);
+  world.sql.run(
+      "BEGIN; ALTER SCHEMA live RENAME TO once; ALTER SCHEMA other RENAME TO live; COMMIT; INSERT INTO live.todos "
+      "VALUES('other', 'x')");
+  d.peer.run("INSERT INTO todos VALUES('2', 'two'); UPDATE todos SET title = 'edited' WHERE id = '1'");
+  world.sync(d);
+  EXPECT_EQ(world.sql.rows("SELECT * FROM once.todos ORDER BY id"), "1|edited\n2|two\n");
+  EXPECT_EQ(world.sql.rows("SELECT * FROM live.todos"), "other|x\n");
+  world.expect_sound();
+}
+
 // Symptom: the application's TRUNCATE failed, or was not captured when another table had the name.
 TEST(PostgresRenamedTable, ItsTruncateIsCaptured) {
   for (const bool another : {false, true}) {

@@ -37,6 +37,10 @@ class PostgresRestoredDumpTest(FolderTest):
             taken = sync("anew", "2")
             self.assertEqual(taken.code, 0, taken)
             self.assertEqual(pg.psql("SELECT id FROM todos ORDER BY id", "owner", "anew").split(), ["1", "2"])
+            # A key column that is renamed stays the key, there too.
+            pg.psql("ALTER TABLE todos RENAME COLUMN id TO ident", "owner", "anew")
+            self.ok("pg", "doctor", "--postgres", pg.url("owner", "anew"))
+            pg.psql("ALTER TABLE todos RENAME COLUMN ident TO id", "owner", "anew")
             pg.psql("ALTER TABLE todos DROP CONSTRAINT todos_pkey, ADD PRIMARY KEY (title, id)", "owner", "anew")
             self.assertIn("the PRIMARY KEY of public.todos is now (title, id)", Run("pg", "doctor", "--postgres", pg.url("owner", "anew")).out)
 

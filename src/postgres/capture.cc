@@ -245,7 +245,14 @@ std::string other_key(const Table& t, const std::string& function) {
   } else if (!line.empty()) {
     // Restored from a dump.
     other |= !line.ends_with(" is" + key_types(t) + "\n");
-    for (size_t i = 0; !other && i < was.size(); ++i) other = was[i] != t.key[i].name;
+    // Under another name a key column was renamed, unless there still is one of the old name.
+    const auto is_there = [&](const std::string& name) {
+      const auto called_so = [&](const Column& c) { return c.present && c.name == name; };
+      return std::any_of(t.columns.begin(), t.columns.end(), called_so) ||
+             std::any_of(t.key.begin(), t.key.end(), [&](const Column& c) { return c.name == name; }) ||
+             std::find(t.unannounced.begin(), t.unannounced.end(), name) != t.unannounced.end();
+    };
+    for (size_t i = 0; !other && i < was.size(); ++i) other = was[i] != t.key[i].name && is_there(was[i]);
   } else if (!earlier.empty()) {
     other = earlier != earlier_key_line(t);
   } else {

@@ -126,9 +126,8 @@ std::string shape_of(const std::string& oid) {
          " AND a.attnum > 0) || '/' || (SELECT coalesce(string_agg(g.oid || ':' || g.xmin, ',' ORDER BY g.oid), '') "
          "FROM pg_trigger g WHERE g.tgrelid = " +
          oid + ") || '/' || coalesce((SELECT i.indkey::text FROM pg_index i WHERE i.indrelid = " + oid +
-         " AND i.indisprimary), '') || '/' || coalesce((SELECT y.relnamespace || '.' || y.relname FROM pg_class y "
-         "WHERE "
-         "y.oid = " +
+         " AND i.indisprimary), '') || '/' || coalesce((SELECT y.relnamespace::regnamespace || '.' || "
+         "quote_ident(y.relname) FROM pg_class y WHERE y.oid = " +
          oid + "), '')";
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "postgres/base_rows.h"
 #include "postgres/capture.h"
@@ -134,6 +135,21 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
   return {};
 }
 
+// Are the tables as the catalog has them? One whose key was changed has no index by which to look for the rows.
+Status check_shapes(Work& work, const std::map<int64_t, TableEntries>& tables, std::set<int64_t>& looked_at) {
+  std::vector<const Table*> asked;
+  const size_t first = work.db().queued();
+  for (const auto& entry : tables) {
+    if (!looked_at.insert(entry.first).second) continue;
+    asked.push_back(work.catalog().find(entry.first));
+    send_shape(work, *asked.back());
+  }
+  if (asked.empty()) return {};
+  REJOIN_ASSIGN(const std::vector<Rows> shapes, work.db().sync());
+  for (size_t i = 0; i < asked.size(); ++i) REJOIN_TRY(check_shape(work, *asked[i], shapes[first + i]));
+  return {};
+}
+
 }  // namespace
 
 Held read_was(const Table& table, BytesView was) {
@@ -156,6 +172,7 @@ Status fold(Work& work) {
   crdt::FoldClock clock(work.state.last);
   LogBatch log;
   bool any = false, part = false;
+  std::set<int64_t> looked_at;
   for (;;) {
     db.send("FETCH " + std::to_string(kChunkEntries) + " FROM rejoin_fold");
     REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
@@ -177,6 +194,7 @@ Status fold(Work& work) {
       e.stamp = {clock.stamp(rows.integer(i, 3)), Work::kOwnSite};
       tables[table->id].by_key[std::move(encoded)].push_back(std::move(e));
     }
+    REJOIN_TRY(check_shapes(work, tables, looked_at));
     db.send("DELETE FROM rejoin.outbox WHERE id = ANY($1::bigint[])", Params().array(done));
     for (auto& [id, entries] : tables) REJOIN_TRY(fold_table(work, *work.catalog().find(id), entries, log, part));
     log.send_full(work);

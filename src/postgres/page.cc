@@ -508,7 +508,9 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
       next.was = 0;
       through = next.position;
     }
-    reply.more = more || static_cast<int64_t>(next.position) < tail || pending.any;
+    const bool another = std::any_of(reader.left_out.begin(), reader.left_out.end(),
+                                     [&](int64_t id) { return comes_back.contains(id) && work.catalog().find(id); });
+    reply.more = more || another || static_cast<int64_t>(next.position) < tail || pending.any;
     finish(writer, through);
     if (reply.rows > 0 || !start.from_start || more) reply.frame = writer.finish();
     return reply;

@@ -272,6 +272,8 @@ Result<std::string> tracking_sql(Connection& db, const TrackRequest& request, Ma
     out.name = known.name;
     making.first_new = known.columns.size();
     Table grown = known;
+    // A function that an earlier build has made after a rename does not tell.
+    grown.own_name |= !request.name.empty() && same_name(request.name, known.relation);
     for (const std::string& name : known.unannounced)
       for (const Column& c : wanted.columns)
         if (c.name == name) grown.columns.push_back(c);

@@ -32,8 +32,8 @@ constexpr milliseconds kQueryTime{10'000};
 constexpr milliseconds kFirstRetry{250}, kLongestRetry{10'000};
 // Looks into the outboxes of all databases take no more than this part of the feed's time.
 constexpr int kLooksPart = 10;
-// What is captured for so long waits for something else, and is told of as often.
-constexpr milliseconds kStuck{1'000};
+// What is captured for so long waits for something else, and is told of as often, then less and less.
+constexpr milliseconds kStuck{1'000}, kLongestPause{30'000};
 // When notifications do come through, the look at the logs is only for those that were lost.
 constexpr int kSeldom = 6;
 // Of the connections for a database per tenant, those that nobody needed for so long are closed.
@@ -111,9 +111,13 @@ class PostgresFeed final : public LiveFeed {
     std::unique_ptr<postgres::Connection> connection;
     milliseconds retry = kFirstRetry;
     SteadyClock::time_point retry_at, outbox_at, logs_at, proof_at, answer_by;
-    SteadyClock::time_point stuck_at;  // when to tell again of writes that nobody folds
-    // Whose writes had not been folded at the last look, with the newest of them.
-    std::map<std::string, int64_t> waiting;
+    // Whose writes had not been folded at the last look: the newest of them, and when to tell of them again.
+    struct Stuck {
+      int64_t newest;
+      milliseconds pause;
+      SteadyClock::time_point again;
+    };
+    std::map<std::string, Stuck> waiting;
     bool comes_through = false;  // notifications do
     bool pooled = false;         // by luck, if they do: a transaction may be at another server connection than LISTEN
     int64_t listens = 0;         // which server connection does
@@ -324,10 +328,9 @@ class PostgresFeed final : public LiveFeed {
     const SteadyClock::time_point began = SteadyClock::now();
     REJOIN_ASSIGN(const std::vector<postgres::Rows> all, d.connection->sync());
     looks_ += SteadyClock::now() - began;
-    const bool tell_stuck = now >= d.stuck_at;
     if (!d.pooled && all[3].integer(0, 0) != d.listens) is_pooled(d);
     std::map<std::string, int64_t> tails;
-    std::map<std::string, int64_t> waiting;
+    std::map<std::string, Database::Stuck> waiting;
     const postgres::Rows& rows = all[2];
     d.captured = {};
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -345,17 +348,23 @@ class PostgresFeed final : public LiveFeed {
         since = std::min(since.value_or(made), made);
         d.captured = d.captured == SteadyClock::time_point() ? made : std::min(d.captured, made);
         // Behind those of a table that stands aside, and stay, others come.
-        const int64_t newest = rows.integer(i, 3);
-        const auto before = d.waiting.find(tenant);
-        captured = tell_stuck || now - made <= kStuck || before == d.waiting.end() || before->second != newest;
-        waiting.emplace(tenant, newest);
+        Database::Stuck stuck{rows.integer(i, 3), kStuck, now + kStuck};
+        if (const auto before = d.waiting.find(tenant);
+            before != d.waiting.end() && before->second.newest == stuck.newest) {
+          stuck = before->second;
+          captured = now - made <= kStuck || now >= stuck.again;
+          if (now >= stuck.again) {
+            stuck.pause = std::min(stuck.pause * 2, kLongestPause);
+            stuck.again = now + stuck.pause;
+          }
+        }
+        waiting.emplace(tenant, stuck);
       }
       tails.emplace(tenant, logs || fresh ? tail : known->second);
       if (captured || grown || fresh) heard_.changed(tenant, since);
     }
     d.tails = std::move(tails);
     d.waiting = std::move(waiting);
-    if (tell_stuck) d.stuck_at = now + kStuck;
     if (outbox) d.outbox_at = now + outbox_poll_;
     if (logs) d.logs_looked = now, d.logs_at = now + poll_ * (d.comes_through ? kSeldom : 1);
     return {};

@@ -204,7 +204,13 @@ Outcome Oracle::restore(int table, const Key& key, int64_t now_ms, bool& changed
   OpenRow& row = at->second;
   if (row.alive) return Outcome::done;
   // Without the values of its last life there is nothing to bring back.
-  if (none(row.birth) || !row.kept) return Outcome::refused;
+  const std::vector<ColumnSpec>& columns = spec(table).columns;
+  const bool has_values = std::any_of(columns.begin(), columns.end(), [](const ColumnSpec& c) { return !c.absent; });
+  // A value may have come before its column.
+  const bool kept = row.kept || std::any_of(row.cells.begin(), row.cells.end(), [&](const auto& cell) {
+                      return !columns[static_cast<size_t>(cell.first)].absent;
+                    });
+  if (none(row.birth) || (has_values && !kept)) return Outcome::refused;
   if (spec(table).constrained &&
       shown_.bring_back(table, key, values_of(table, row), versions_, enforced_, mistakes_) != Outcome::done)
     return Outcome::refused;
