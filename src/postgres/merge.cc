@@ -115,6 +115,10 @@ std::string Merge::why_unknown(const codec::WireTable& wire) const {
     for (const Column& c : table->key) key += (key.empty() ? "" : ", ") + c.name;
     return out + "its " + table->display + " has the key (" + key + "): give both the same";
   }
+  for (const Table& t : catalog.tables)
+    if (!t.own_name && same_name(t.relation, wire.name))
+      return out + "its " + t.display + " is synced as \"" + t.name +
+             "\"; if it was renamed since, run rejoin pg track " + t.display + " --as " + quote(t.relation);
   return out + "create it in its PostgreSQL and run rejoin pg track";
 }
 
