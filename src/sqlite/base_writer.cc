@@ -93,6 +93,8 @@ Result<Wrote> BaseWriter::run_once(Statement& s) {
   if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
       (rc & 0xff) == SQLITE_MISMATCH || ((rc & 0xff) == SQLITE_ERROR && (triggers_ || !lacks_something(ctx_.db)))) {
     reason_ = sqlite3_errmsg(ctx_.db);
+    if ((rc & 0xff) == SQLITE_ERROR)
+      reason_ = "an expression or a trigger of " + quote(table_.name) + " fails on its values: " + reason_;
     s.reset();
     if (!sqlite3_get_autocommit(ctx_.db)) {
       // RAISE(FAIL) behind the write: SQLite leaves it, and what other triggers have done about it.
