@@ -107,5 +107,141 @@ TEST(AGuardedUniqueExpression, StopsNoMergeBesideARowThatWaits) {
   b.expect_sound(true);
 }
 
+// Symptom: SQLite found the row by a narrower index and failed on its values: "looking for who has a UNIQUE value:
+// malformed JSON", at every try; UPSERTs of the application's failed likewise.
+TEST(AGuardedUniqueExpression, IsNotReadOfRowsThatANarrowerIndexFinds) {
+  const std::string schema =
+      "CREATE TABLE t(id TEXT PRIMARY KEY, kind TEXT, grp TEXT UNIQUE, d TEXT); CREATE TABLE other(id TEXT PRIMARY "
+      "KEY, v); CREATE UNIQUE INDEX u ON t(grp, json_extract(d, '$.k')) WHERE kind = 'json'";
+  for (const bool there_first : {true, false}) {
+    Peer a(schema, kTables), b(schema, kTables);
+    b.run(there_first ? "INSERT INTO t VALUES('p', 'plain', 'g', 'no JSON')"
+                      : "INSERT INTO t VALUES('p', 'json', 'g', '{}')");
+    b.seq();
+    for (Peer* p : {&a, &b}) p->clock().advance(1000);
+    a.run("INSERT INTO t VALUES('x', 'json', 'g', '{\"k\":1}'); INSERT INTO other VALUES('o', 1)");
+    b.fetch(a);
+    if (!there_first) b.run("UPDATE t SET kind = 'plain', d = 'no JSON' WHERE id = 'p'");
+    EXPECT_TRUE(b.rejoin().fold().ok());
+    EXPECT_EQ(b.rows("SELECT id FROM t"), "'p'\n");
+    EXPECT_EQ(b.rows("SELECT id FROM other"), "'o'\n");
+    a.fetch(b);
+    EXPECT_EQ(a.rows("SELECT id FROM t"), "'p'\n");
+    b.run("INSERT INTO t VALUES('q', 'json', 'g', '{\"k\":2}') ON CONFLICT(grp) DO UPDATE SET d = 'mended'");
+    EXPECT_EQ(b.rows("SELECT id, d FROM t"), "'p'|'mended'\n");
+    b.expect_sound(true);
+    a.expect_sound(true);
+  }
+}
+
+// Symptom: after rejoin_track() every INSERT and UPDATE failed: "no such column: t.NEW.w".
+TEST(AGuardedUniqueExpression, MayQualifyTheColumnsOfItsCondition) {
+  for (const char* condition : {R"("t"."w" IS NULL)", "main.t.w IS NULL AND t . id <> ''"}) {
+    const std::string schema =
+        "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT, w); CREATE UNIQUE INDEX i ON t(lower(v)) WHERE ";
+    Peer a(schema + condition, {"t"}), b(schema + condition, {"t"});
+    a.run("INSERT INTO t VALUES('1', 'x', NULL), ('2', 'X', 1); UPDATE t SET v = 'Y' WHERE id = '2'");
+    EXPECT_EQ(a.attempt("INSERT INTO t VALUES('3', 'X', NULL)"), SQLITE_CONSTRAINT) << condition;
+    b.fetch(a);
+    for (Peer* p : {&a, &b}) p->clock().advance(1000);
+    a.run("INSERT OR REPLACE INTO t VALUES('3', 'X', NULL)");
+    b.fetch(a);
+    EXPECT_EQ(b.rows("SELECT id FROM t ORDER BY id"), "'2'\n'3'\n") << condition;
+    b.expect_sound();
+  }
+}
+
+// Symptom: each replica showed its own row for ever.
+TEST(APartialUniqueIndex, TakesANumberBelowOneForTrue) {
+  const std::string schema =
+      "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT, w REAL); CREATE UNIQUE INDEX i ON t(v) WHERE w";
+  Peer a(schema, {"t"}), b(schema, {"t"});
+  a.run("INSERT INTO t VALUES('a', 'x', 0.5), ('zero', 'x', 0.0)");
+  b.run("INSERT INTO t VALUES('b', 'x', 0.5), ('none', 'x', NULL)");
+  exchange(a, b);
+  exchange(a, b);
+  EXPECT_EQ(a.number("SELECT count(*) FROM t"), 3);
+  EXPECT_EQ(a.rows("SELECT * FROM t ORDER BY id"), b.rows("SELECT * FROM t ORDER BY id"));
+}
+
+void picky(sqlite3_context* c, int, sqlite3_value** v) {
+  if (*static_cast<bool*>(sqlite3_user_data(c))) return sqlite3_result_error(c, "not any more", -1);
+  sqlite3_result_value(c, v[0]);
+}
+
+// A function that takes what it took no more: another release of the application's, or of SQLite.
+class AStoredRow : public ::testing::TestWithParam<const char*> {
+ protected:
+  AStoredRow() {
+    give(0);
+    b.run(std::string("CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT);") + kOther +
+          "CREATE INDEX computed ON t(picky(v)); CREATE INDEX plain ON t(v)" + GetParam());
+    for (const std::string& table : kTables) b.track(table);
+    a.run("INSERT INTO t VALUES('changed', 'x'), ('deleted', 'y'), ('kept', 'z')");
+    b.fetch(a);
+    for (Peer* p : {&a, &b}) p->clock().advance(1000);
+  }
+  void give(int connection) {
+    ASSERT_EQ(sqlite3_create_function_v2(b.handle(connection), "picky", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, &refuses,
+                                         picky, nullptr, nullptr, nullptr),
+              SQLITE_OK);
+  }
+  bool refuses = false;
+  Peer a{std::string(kPlain) + kOther, kTables}, b{"", {}, "stored_row_" + std::to_string(++made) + ".db"};
+  static inline int made = 0;
+};
+
+// Symptom: its deletion, or an update, ended every merge: "deleting a row of t"; had it waited for the function, every
+// call failed. In a transaction SQLite leaves other indexes without the row, which must not stay so.
+TEST_P(AStoredRow, ThatAnIndexFailsOnNowStopsNothingElse) {
+  a.run(
+      "UPDATE t SET v = 'new' WHERE id = 'changed'; DELETE FROM t WHERE id = 'deleted'; INSERT INTO other VALUES('o', "
+      "1)");
+  refuses = true;
+  for (int round = 0; round < 2; ++round) {
+    b.apply(a.changeset());
+    EXPECT_EQ(b.rows("SELECT id FROM other"), "'o'\n");
+    EXPECT_EQ(b.rows("SELECT id, v FROM t ORDER BY id"), "'changed'|'x'\n'deleted'|'y'\n'kept'|'z'\n");
+    EXPECT_EQ(b.rows("SELECT key, reason FROM rejoin_parked ORDER BY key"),
+              "'[\"changed\"]'|'an expression or a trigger of \"t\" fails on its values: not any more'\n"
+              "'[\"deleted\"]'|'an expression or a trigger of \"t\" fails on its values: not any more'\n");
+    EXPECT_EQ(b.number("SELECT count(*) FROM t INDEXED BY plain WHERE v IN ('x', 'y', 'z')"), 3);
+  }
+  // Its own writes go out, and what waits is passed on.
+  b.run("INSERT INTO other VALUES('own', 1)");
+  a.fetch(b);
+  EXPECT_EQ(a.number("SELECT count(*) FROM other"), 2);
+  Peer c(std::string(kPlain) + kOther, kTables);
+  c.fetch(b);
+  EXPECT_EQ(c.rows("SELECT id, v FROM t ORDER BY id"), "'changed'|'new'\n'kept'|'z'\n");
+  refuses = false;
+  // The next connection on which it works.
+  give(1);
+  EXPECT_TRUE(b.rejoin(1).fold().ok());
+  EXPECT_EQ(b.rows("SELECT id, v FROM t ORDER BY id", 1), "'changed'|'new'\n'kept'|'z'\n");
+  EXPECT_EQ(b.number("SELECT count(*) FROM rejoin_out_of_reach", 1), 0);
+  b.expect_sound();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Of, AStoredRow,
+    ::testing::Values(
+        "", "; CREATE TABLE l(x); CREATE TRIGGER g AFTER DELETE ON t BEGIN INSERT INTO l VALUES(OLD.id); END"),
+    [](const auto& kind) { return kind.index ? "with_triggers" : "plain"; });
+
+// Symptom: the whole merge failed: "string or blob too big".
+TEST(AnExpression, ThatMakesTooMuchKeepsItsRowBack) {
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, w INT, h INT);" + std::string(kOther), kTables),
+      b("CREATE TABLE t(id TEXT PRIMARY KEY, w INT, h INT); CREATE INDEX i ON t(hex(zeroblob(w * h)));" +
+            std::string(kOther),
+        kTables);
+  a.run("INSERT INTO t VALUES('large', 1000000, 1000000), ('small', 1, 1); INSERT INTO other VALUES('o', 1)");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id FROM t"), "'small'\n");
+  EXPECT_EQ(b.rows("SELECT id FROM other"), "'o'\n");
+  EXPECT_EQ(b.rows("SELECT key FROM rejoin_parked"), "'[\"large\"]'\n");
+  b.expect_sound(true);
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -221,7 +221,7 @@ std::vector<size_t> work_inside() {
   std::vector<size_t> out;
   for (size_t i = 0; i < stories().size(); ++i) {
     const auto has = [&](const char* part) { return stories()[i].act.find(part) != std::string::npos; };
-    if (!has("rejoin_alter_begin") && !has("changeset") && !has("compact")) out.push_back(i);
+    if (!has("rejoin_alter_begin") && !has("changeset") && !has("compact") && !has("rejoin_sync")) out.push_back(i);
   }
   return out;
 }

@@ -265,6 +265,29 @@ TEST(MissingFunction, ForgetsNoInsertionThatWaits) {
   b.peer.expect_sound();
 }
 
+// Symptom: a deletion was forgotten while an edit waited under the table's former name, and the row came back on the
+// replica that took it up.
+TEST(MissingFunction, ForgetsNoDeletionWhileAnEditWaitsUnderAnotherName) {
+  for (const char* name : {"t", "T"}) {
+    const std::string columns = "(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'), w)";
+    File a("CREATE TABLE " + std::string(name) + columns, std::string(name) + ",other"), b("CREATE TABLE t" + columns);
+    a.peer.run("INSERT INTO " + std::string(name) + " VALUES('1', 'x', 0)");
+    exchange(a.peer, b.peer);
+    if (*name == 't') b.peer.run("ALTER TABLE t RENAME TO renamed");
+    const std::string now = *name == 't' ? "renamed" : "t";
+    b.peer.clock().advance(1000);
+    b.peer.run("DELETE FROM " + now);
+    a.peer.clock().advance(2000);
+    a.peer.run("UPDATE " + std::string(name) + " SET w = 1");
+    b.peer.apply(a.peer.changeset(), 1);
+    b.peer.clock().advance(kLong);
+    ASSERT_TRUE(b.peer.rejoin().compact(0).ok());
+    b.use();
+    EXPECT_EQ(b.rows("SELECT id FROM " + now), "") << name;
+    b.peer.expect_sound(true);
+  }
+}
+
 // Symptom: such rows waited for ever when the table had got another name before they were taken up.
 TEST(MissingFunction, TakesInOldRowsThatWereAdmittedUnderAFormerName) {
   File a(kChecked), b(kChecked);
@@ -283,11 +306,36 @@ TEST(MissingFunction, TakesNoTransactionOfTheApplicationsBack) {
   b.peer.apply(a.peer.changeset(), 1);
   b.peer.run("BEGIN; INSERT INTO other VALUES('mine', 1)");
   b.use();
-  EXPECT_EQ(b.rows(kAll), "1|x\n");
+  EXPECT_EQ(b.rows(kAll), "");  // it waits for a transaction of its own
   EXPECT_FALSE(sqlite3_get_autocommit(b.peer.handle()));
   b.peer.run("COMMIT");
+  b.use();
   EXPECT_EQ(b.rows(kAll), "1|x\n");
   EXPECT_EQ(b.rows("SELECT id FROM other"), "mine\n");
+}
+
+// Symptom: inside a transaction of the application's it did so without the table's triggers.
+TEST(MissingFunction, LeavesTablesWithTriggersToATransactionOfItsOwn) {
+  const std::string schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT CHECK(norm(v) <> 'bad'))";
+  for (const std::string trigger :
+       {"TEMP TRIGGER g AFTER INSERT ON main.t BEGIN INSERT INTO l VALUES(NEW.id); SELECT RAISE(ROLLBACK, 'no') WHERE "
+        "NEW.v = 'boom'; END",
+        "TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO l VALUES(NEW.id); END; CREATE TRIGGER h AFTER INSERT ON l "
+        "BEGIN SELECT RAISE(ROLLBACK, 'no') WHERE NEW.x = 'boom'; END",
+        "TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO l VALUES(NEW.id); SELECT RAISE(IGNORE) WHERE NEW.v = 'boom'; "
+        "END"}) {
+    File a(schema), b(schema + "; CREATE TABLE l(x); CREATE " + trigger);
+    a.peer.run("INSERT INTO t VALUES('boom', 'boom'), ('1', 'x')");
+    b.peer.apply(a.peer.changeset(), 1);
+    b.peer.run("BEGIN; INSERT INTO other VALUES('mine', 1)");
+    b.use();
+    EXPECT_EQ(b.rows(kAll), "") << trigger;
+    b.peer.run("COMMIT");
+    EXPECT_EQ(b.rows("SELECT id FROM other"), "mine\n") << trigger;
+    b.use();
+    EXPECT_EQ(b.rows("SELECT id FROM t WHERE id = '1'"), "1\n") << trigger;
+    b.peer.expect_sound(true);
+  }
 }
 
 // By itself it does so with the application's triggers, unless they do roll back.

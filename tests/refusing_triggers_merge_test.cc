@@ -230,6 +230,30 @@ TEST(TemporaryTriggersThatRefuseADeletion, BlockNothing) {
   }
 }
 
+// Symptom: rejoin_status() in a transaction that made room for a hidden row ended that transaction.
+TEST(TriggersThatRollBack, EndNoTransactionThatOnlyAsked) {
+  Peer a(kSchema, kTracked), b(kSchema, kTracked);
+  b.run("INSERT INTO t(id, u) VALUES('1', 'x')");
+  b.seq();
+  a.clock().advance(1000), b.clock().advance(1000);
+  a.run("INSERT INTO t(id, u) VALUES('2', 'x')");
+  b.fetch(a);
+  b.run(
+      "CREATE TABLE l(x); CREATE TRIGGER g BEFORE INSERT ON t BEGIN INSERT INTO l VALUES(NEW.id); END; CREATE TRIGGER "
+      "h "
+      "AFTER INSERT ON l BEGIN SELECT RAISE(ROLLBACK, 'no') WHERE NEW.x = '2'; END");
+  EXPECT_TRUE(b.rejoin().tables().ok());
+  b.run("BEGIN; INSERT INTO other VALUES('mine', 1); DELETE FROM t WHERE id = '1'");
+  EXPECT_TRUE(b.rejoin().tables().ok());
+  EXPECT_FALSE(sqlite3_get_autocommit(b.handle()));
+  b.run("COMMIT");
+  EXPECT_EQ(b.rows("SELECT id FROM other ORDER BY id"), "'mine'\n");
+  // What a trigger rolls back is done without it.
+  EXPECT_TRUE(b.rejoin().tables().ok());
+  EXPECT_EQ(b.rows("SELECT id FROM t"), "'2'\n");
+  b.expect_sound();
+}
+
 // The command line merged; the application comes later.
 TEST(TriggersThatNeedTheApplication, ShowTheirRowsOnceItsFunctionsAreThere) {
   Peer a(kSchema, kTracked), b(kSchema +

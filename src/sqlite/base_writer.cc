@@ -61,10 +61,18 @@ Result<Statement*> BaseWriter::compile(Result<Statement*> statement) {
 }
 
 // SQLite takes nothing back of a write that RAISE(FAIL) or RAISE(IGNORE) ends: what the trigger had written before
-// would stay, and come again with each try.
-Result<Wrote> BaseWriter::run(Statement& s) {
-  // Taking it back would end the application's own statement that reads, as triggers of ours were made meanwhile.
-  if (!triggers_ || !table_.triggers_leave || ctx_.beside_reader) return run_once(s);
+// would stay, and come again with each try. Nor of one that ends because an index's expression fails on the old row:
+// the entries of other indexes would be gone (seen with 3.40).
+Result<Wrote> BaseWriter::run(Statement& s, bool stored) {
+  const bool leaves = (triggers_ && table_.triggers_leave) || (stored && table_.indexes_may_fail);
+  if (!leaves) return run_once(s);
+  if (ctx_.beside_reader) {
+    // Taking it back would end the application's own statement that reads, as triggers of ours were made meanwhile.
+    REJOIN_ASSIGN(const Wrote wrote, run_once(s));
+    if (wrote == Wrote::refused && stored && failed_on_values_)
+      return fail(Code::unsupported, reason_ + "; nothing was merged. Merge it outside of a query that reads tables");
+    return wrote;
+  }
   const auto act = [&](const char* sql) -> Status {
     REJOIN_ASSIGN(Statement * savepoint, ctx_.statement(sql));
     return savepoint->run("merging a row into " + table_.name);
@@ -73,13 +81,15 @@ Result<Wrote> BaseWriter::run(Statement& s) {
   const int64_t before = sqlite3_total_changes(ctx_.db);
   REJOIN_ASSIGN(const Wrote wrote, run_once(s));
   // Only where there is something: it can end statements that stand on a row.
-  if (wrote == Wrote::refused && sqlite3_total_changes(ctx_.db) != before) REJOIN_TRY(act("ROLLBACK TO rejoin_row"));
+  if (wrote == Wrote::refused && (failed_on_values_ || sqlite3_total_changes(ctx_.db) != before))
+    REJOIN_TRY(act("ROLLBACK TO rejoin_row"));
   REJOIN_TRY(act("RELEASE rejoin_row"));
   return wrote;
 }
 
 Result<Wrote> BaseWriter::run_once(Statement& s) {
-  ctx_.writing = triggers_ ? table_.id : 0;
+  failed_on_values_ = false;
+  ctx_.writing = table_.id;
   int rc = sqlite3_step(s.get());
   while (rc == SQLITE_ROW) rc = sqlite3_step(s.get());  // PRAGMA count_changes
   ctx_.writing = 0;
@@ -89,11 +99,14 @@ Result<Wrote> BaseWriter::run_once(Statement& s) {
     reason_ = "a trigger of the application's ignored it (RAISE(IGNORE))";
     return Wrote::refused;
   }
-  // SQLITE_ERROR: a function in a trigger, an index, a CHECK or a generated column does not take these values.
+  // SQLITE_ERROR, SQLITE_TOOBIG: a function in a trigger, an index, a CHECK or a generated column does not take these
+  // values, or makes too much of them.
+  failed_on_values_ =
+      (rc & 0xff) == SQLITE_TOOBIG || ((rc & 0xff) == SQLITE_ERROR && (triggers_ || !lacks_something(ctx_.db)));
   if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
-      (rc & 0xff) == SQLITE_MISMATCH || ((rc & 0xff) == SQLITE_ERROR && (triggers_ || !lacks_something(ctx_.db)))) {
+      (rc & 0xff) == SQLITE_MISMATCH || failed_on_values_) {
     reason_ = sqlite3_errmsg(ctx_.db);
-    if ((rc & 0xff) == SQLITE_ERROR)
+    if (failed_on_values_)
       reason_ = "an expression or a trigger of " + quote(table_.name) + " fails on its values: " + reason_;
     s.reset();
     if (!sqlite3_get_autocommit(ctx_.db)) {
@@ -136,7 +149,7 @@ Result<Wrote> BaseWriter::insert(const Row& row) {
     if (!insert_) return Wrote::refused;
   }
   bind_row(*insert_, row);
-  return run(*insert_);
+  return run(*insert_, false);
 }
 
 Result<Wrote> BaseWriter::replace(const Row& row) {
@@ -184,7 +197,7 @@ Result<bool> BaseWriter::is_there(const Row& row) {
   return s->step("looking for a row of " + table_.name);
 }
 
-Status BaseWriter::erase_without_triggers(const Row& row) {
+Result<Wrote> BaseWriter::erase_without_triggers(const Row& row) {
   if (!table_.deletions_roll_back) {
     EnforcementOff off(ctx_.db, true);
     REJOIN_ASSIGN(Statement * s, compile(erase_statement()));
@@ -192,40 +205,39 @@ Status BaseWriter::erase_without_triggers(const Row& row) {
       bind_key(*s, row, 1);
       REJOIN_ASSIGN(const Wrote wrote, run(*s));
       // TEMP triggers run, and may ignore it, also where no triggers are to.
-      if (wrote == Wrote::done && sqlite3_changes(ctx_.db) > 0) return {};
+      if (wrote == Wrote::done && sqlite3_changes(ctx_.db) > 0) return Wrote::done;
     }
   }
   return erase_without_temporary_triggers(row);
 }
 
-Status BaseWriter::erase_without_temporary_triggers(const Row& row) {
+Result<Wrote> BaseWriter::erase_without_temporary_triggers(const Row& row) {
   TemporaryTriggers triggers(ctx_.db);
   REJOIN_TRY(triggers.take(table_.name));
+  Wrote wrote = Wrote::done;
   {
     EnforcementOff off(ctx_.db, true);
     REJOIN_ASSIGN(Statement * s, erase_statement());
     bind_key(*s, row, 1);
-    ctx_.writing = table_.id;
-    Status status = s->run("deleting a row of " + table_.name);
-    ctx_.writing = 0;
-    REJOIN_TRY(status);
+    REJOIN_ASSIGN(wrote, run(*s));
   }
-  return triggers.put_back();
+  REJOIN_TRY(triggers.put_back());
+  return wrote;
 }
 
-Status BaseWriter::erase(const Row& row) {
+Result<Wrote> BaseWriter::erase(const Row& row) {
   // One that rolls back would take what was merged along.
   if (!triggers_ || !table_.deletions_roll_back) {
     REJOIN_ASSIGN(Statement * s, compile(erase_statement()));
     if (s) {
       bind_key(*s, row, 1);
       REJOIN_ASSIGN(const Wrote wrote, run(*s));
-      if (wrote == Wrote::done && sqlite3_changes(ctx_.db) > 0) return {};
+      if (wrote == Wrote::done && sqlite3_changes(ctx_.db) > 0) return wrote;
     }
   }
   // What is decided for the row is decided for all replicas: the table must not show it any more.
   REJOIN_ASSIGN(const bool there, is_there(row));
-  return there ? erase_without_triggers(row) : Status();
+  return there ? erase_without_triggers(row) : Wrote::done;
 }
 
 Status BaseWriter::copy_to_shadow(const Row& row) {

@@ -35,8 +35,9 @@ class BaseWriter {
   Result<Wrote> replace(const Row& row);
   // Sets `columns` of a row that is there.
   Result<Wrote> update(const Row& row, const crdt::ColumnSet& columns);
-  // Also where the application's triggers refuse it, or cannot run: then they are left out.
-  Status erase(const Row& row);
+  // Also where the application's triggers refuse it, or cannot run: then they are left out. Refused when an index's
+  // expression fails on what the row holds: then nobody can take it out.
+  Result<Wrote> erase(const Row& row);
   // Copies the row into the shadow table.
   Status copy_to_shadow(const Row& row);
   Status insert_shadow(const Row& row);
@@ -54,12 +55,13 @@ class BaseWriter {
   void bind_row(Statement& s, const Row& row);
   // Compiles a statement that writes to the application's table, and its triggers. Nothing: these can't be here.
   Result<Statement*> compile(Result<Statement*> statement);
-  Result<Wrote> run(Statement& s);
+  // `stored`: it changes or deletes a row that the table has.
+  Result<Wrote> run(Statement& s, bool stored = true);
   Result<Wrote> run_once(Statement& s);
   Result<Statement*> erase_statement();
   Result<bool> is_there(const Row& row);
-  Status erase_without_triggers(const Row& row);
-  Status erase_without_temporary_triggers(const Row& row);
+  Result<Wrote> erase_without_triggers(const Row& row);
+  Result<Wrote> erase_without_temporary_triggers(const Row& row);
   int bind_key(Statement& s, const Row& row, int at);
   Result<Statement*> update_statement(const crdt::ColumnSet& columns, bool shadow);
 
@@ -72,6 +74,7 @@ class BaseWriter {
   Statement* shadow_update_ = nullptr;
   crdt::ColumnSet shadow_update_columns_;
   std::string reason_;
+  bool failed_on_values_ = false;  // the last statement
 };
 
 }  // namespace rejoin::sqlite

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <utility>
 
 #include "sqlite/declaration.h"
 #include "sqlite/key_before.h"
@@ -233,11 +234,11 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
   std::sort(key.begin(), key.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [order, c] : key) table.key.push_back(std::move(c));
 
-  REJOIN_ASSIGN(Statement indexes,
-                prepare(db,
-                        "SELECT l.name, l.origin, l.partial, s.sql FROM pragma_index_list(?1, 'main') AS l "
-                        "LEFT JOIN main.sqlite_schema AS s ON s.type='index' AND s.name=l.name WHERE "
-                        "l.\"unique\" ORDER BY l.name"));
+  REJOIN_ASSIGN(
+      Statement indexes,
+      prepare(db,
+              "SELECT l.name, l.origin, l.partial, s.sql, l.\"unique\" FROM pragma_index_list(?1, 'main') AS l "
+              "LEFT JOIN main.sqlite_schema AS s ON s.type='index' AND s.name=l.name ORDER BY l.name"));
   indexes.bind_text(1, table.name);
   bool key_index = false;
   for (;;) {
@@ -247,6 +248,12 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
       key_index = true;
       continue;
     }
+    const std::vector<std::string> expressions = index_parts(indexes.text(3));
+    const std::string condition = indexes.integer(2) ? index_condition(indexes.text(3)) : "";
+    // Of generated columns, too: one of them may be in the index.
+    table.indexes_may_fail |= may_fail(condition) || !table.generated.empty() ||
+                              std::any_of(expressions.begin(), expressions.end(), may_fail);
+    if (!indexes.integer(4)) continue;
     REJOIN_ASSIGN(Statement parts,
                   prepare(db, "SELECT coalesce(name, ''), coll FROM pragma_index_xinfo(?1, 'main') WHERE key"));
     parts.bind_text(1, indexes.text(0));
@@ -256,10 +263,9 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
       if (!more) break;
       index.parts.push_back({std::string(parts.text(0)), "", std::string(parts.text(1))});
     }
-    const std::vector<std::string> expressions = index_parts(indexes.text(3));
     for (size_t i = 0; i < index.parts.size() && i < expressions.size(); ++i)
       if (index.parts[i].column.empty()) index.parts[i].expression = expressions[i];
-    if (indexes.integer(2)) index.where = index_condition(indexes.text(3));
+    index.where = condition;
     table.unique.push_back(std::move(index));
   }
   table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
@@ -270,15 +276,36 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
 namespace {
 
 // Of the application's triggers, in lower case: the tables that they are on, all names that they mention, and the
-// tables of whose triggers, or of whose deletion triggers, one names ROLLBACK. `leaving`: one may end in FAIL or
-// RAISE(IGNORE), with which SQLite keeps what was written before; others may lead to it.
+// tables of whose triggers one names ROLLBACK, or a table with such a trigger, to which it may write; those of whose
+// deletion triggers one names ROLLBACK. `leaving`: one may end in FAIL or RAISE(IGNORE), with which SQLite keeps what
+// was written before; others may lead to it.
 struct AppTriggers {
   std::set<std::string> on, names, rolling_back, deletions_rolling_back;
   bool leaving = false;
 };
 
+struct AppTrigger {
+  std::string on;
+  std::set<std::string> names;
+  bool of_deletions;
+};
+
+void find_rolling_back(const std::vector<AppTrigger>& triggers, AppTriggers& out) {
+  for (const AppTrigger& t : triggers)
+    if (t.names.contains("rollback")) {
+      out.rolling_back.insert(t.on);
+      if (t.of_deletions) out.deletions_rolling_back.insert(t.on);
+    }
+  for (size_t known = 0; std::exchange(known, out.rolling_back.size()) != out.rolling_back.size();)
+    for (const AppTrigger& t : triggers)
+      if (std::any_of(out.rolling_back.begin(), out.rolling_back.end(),
+                      [&](const std::string& table) { return t.names.contains(table); }))
+        out.rolling_back.insert(t.on);
+}
+
 Result<AppTriggers> read_app_triggers(sqlite3* db) {
   AppTriggers out;
+  std::vector<AppTrigger> all;
   for (const char* schema : {"main.sqlite_schema", "sqlite_temp_schema"}) {
     REJOIN_ASSIGN(Statement s, prepare(db, std::string("SELECT tbl_name, sql FROM ") + schema +
                                                " WHERE type='trigger' AND name NOT GLOB 'rejoin_capture_*'"));
@@ -287,14 +314,12 @@ Result<AppTriggers> read_app_triggers(sqlite3* db) {
       if (!row) break;
       out.on.insert(lower_name(s.text(0)));
       std::set<std::string> names = all_names(s.text(1));
-      if (names.contains("rollback")) {
-        out.rolling_back.insert(lower_name(s.text(0)));
-        if (fires_on_delete(s.text(1))) out.deletions_rolling_back.insert(lower_name(s.text(0)));
-      }
       out.leaving |= names.contains("fail") || (names.contains("raise") && names.contains("ignore"));
-      out.names.merge(std::move(names));
+      out.names.insert(names.begin(), names.end());
+      all.push_back({lower_name(s.text(0)), std::move(names), fires_on_delete(s.text(1))});
     }
   }
+  find_rolling_back(all, out);
   return out;
 }
 

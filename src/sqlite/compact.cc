@@ -98,14 +98,25 @@ Result<int64_t> compact(Context& ctx, std::optional<int64_t> keep_days) {
   return removed;
 }
 
-Status compact_if_worthwhile(Work& work) {
+Result<bool> compact_if_worthwhile(Work& work) {
   REJOIN_ASSIGN(int64_t tail, log_tail(work.ctx()));
   REJOIN_ASSIGN(bool compacts, purge_a_little(work, kRecordsAtOnce));
   compacts |= tail - work.state.floor >= kWorthwhile;
-  if (compacts) REJOIN_TRY(settle_former_keys(work.ctx()));
+  if (!compacts) return false;
+  REJOIN_TRY(settle_former_keys(work.ctx()));
   int64_t removed = 0;
-  while (compacts) {
-    REJOIN_ASSIGN(compacts, compact_some(work, removed));
+  return compact_some(work, removed);
+}
+
+Status compact_the_rest(Context& ctx) {
+  int64_t removed = 0;
+  for (bool more = true; more && sqlite3_get_autocommit(ctx.db);) {
+    sqlite3_sleep(kPauseMs);
+    auto work = Work::write(ctx);
+    if (!work.ok() && work.error().code == Code::busy) return {};  // the next sync goes on
+    if (!work.ok()) return work.error();
+    REJOIN_ASSIGN(more, compact_some(*work, removed));
+    REJOIN_TRY(work->commit());
   }
   return {};
 }

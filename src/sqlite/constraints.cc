@@ -101,9 +101,11 @@ class TableConstraints {
     if (!index.where.empty())
       for (size_t i = 0; i < parts.size(); ++i)
         if (index.parts[i].column.empty()) parts[i] = "CASE WHEN " + condition + " THEN " + parts[i] + " END";
-    rule.tuple = "SELECT " + list(parts, ", ") + ", " + condition + " FROM " + t_.quoted() + " WHERE " + t_.key_match();
-    rule.holder = "SELECT " + t_.key_list() + " FROM " + t_.quoted() + " WHERE " + list(equal, " AND ") +
-                  (index.where.empty() ? "" : " AND " + condition);
+    rule.tuple = "SELECT " + list(parts, ", ") + ", CASE WHEN " + condition + " THEN 1 END FROM " + t_.quoted() +
+                 " WHERE " + t_.key_match();
+    // The condition first: SQLite may find rows by another index that has a part of the columns.
+    rule.holder = "SELECT " + t_.key_list() + " FROM " + t_.quoted() + " WHERE " +
+                  (index.where.empty() ? "" : condition + " AND ") + list(equal, " AND ");
     t_.constraints.unique.push_back(std::move(rule));
   }
 

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -48,12 +49,14 @@ struct Context {
   std::set<uint64_t> unsettled;
   // What this connection lacks to write a table (sqlite/out_of_reach.h); empty: nothing.
   std::map<uint64_t, std::string> reach;
-  bool taking_up = false;         // what waited for a table that is back in reach is being merged
-  bool taking_up_inside = false;  // ... in a transaction of the application's
-  bool beside_reader = false;     // a statement of the application's reads while a transaction of ours writes
-  bool triggers_tried = false;    // rows that wait for what the application's triggers need were tried here
-  bool knows_nested = false;      // the function that asks for it is registered
-  UuidSequence uuids;             // of rejoin_uuid()
+  // Tables with rows that could not go because an index's expression fails on them here: once is enough.
+  std::set<uint64_t> stuck;
+  bool taking_up = false;       // what waited for a table that is back in reach is being merged
+  bool folds_inside = false;    // a transaction of the application's, which only asked for something
+  bool beside_reader = false;   // a statement of the application's reads while a transaction of ours writes
+  bool triggers_tried = false;  // rows that wait for what the application's triggers need were tried here
+  bool knows_nested = false;    // the function that asks for it is registered
+  UuidSequence uuids;           // of rejoin_uuid()
   // Prepared statements by their text. Cleared when the connection closes or the schema changes.
   std::unordered_map<std::string, std::unique_ptr<Statement>> statements;
   Catalog catalog;
@@ -75,6 +78,19 @@ struct Context {
     catalog_checked = -2;
     sites_valid = format_known = false;
   }
+};
+
+// A flag of a context that is as it is told for as long as this lives.
+class Raised {
+ public:
+  Raised(bool& flag, bool value) : flag_(flag), before_(std::exchange(flag, value)) {}
+  ~Raised() { flag_ = before_; }
+  Raised(const Raised&) = delete;
+  Raised& operator=(const Raised&) = delete;
+
+ private:
+  bool& flag_;
+  bool before_;
 };
 
 // A transaction with the state and catalog loaded. Rolled back, and caches dropped, unless committed.

@@ -110,6 +110,7 @@ size_t first_parenthesis(std::string_view sql, const std::vector<Word>& words) {
 bool names_a_column(std::string_view expression, const std::vector<Word>& words, size_t i) {
   if (words[i].kind != Word::Kind::bare && words[i].kind != Word::Kind::quoted) return false;
   if (i + 1 < words.size() && is_sign(expression, words[i + 1], '(')) return false;  // a function
+  if (i + 1 < words.size() && is_sign(expression, words[i + 1], '.')) return false;  // a table, a schema
   return i == 0 || !(words[i - 1].is("collate") || words[i - 1].is("as"));
 }
 
@@ -167,6 +168,18 @@ std::map<std::string, std::string> generated_expressions(std::string_view create
   return out;
 }
 
+bool may_fail(std::string_view expression) {
+  const std::vector<Word> words = words_of(expression);
+  for (size_t i = 0; i < words.size(); ++i) {
+    const Word& w = words[i];
+    if (w.is("like") || w.is("glob") || w.is("match") || w.is("regexp")) return true;
+    if (w.kind == Word::Kind::other && expression.substr(w.from, 2) == "->") return true;
+    const bool calls = i + 1 < words.size() && is_sign(expression, words[i + 1], '(');
+    if (calls && (w.kind == Word::Kind::bare || w.kind == Word::Kind::quoted)) return true;
+  }
+  return false;
+}
+
 std::set<std::string> names_in(std::string_view expression) {
   std::set<std::string> out;
   const std::vector<Word> words = words_of(expression);
@@ -197,7 +210,9 @@ std::string of_row(std::string_view expression, const std::set<std::string>& nam
   const std::vector<Word> words = words_of(expression);
   for (size_t i = 0; i < words.size(); ++i) {
     if (!names_a_column(expression, words, i) || !names.contains(words[i].name)) continue;
-    out += expression.substr(copied, words[i].from - copied);
+    size_t first = i;  // with the table's name and the schema's before it, as a partial index's condition may have them
+    while (first >= 2 && is_sign(expression, words[first - 1], '.')) first -= 2;
+    out += expression.substr(copied, words[first].from - copied);
     const auto other = instead.find(words[i].name);
     out += other != instead.end() ? other->second : std::string(row) + "." + quote(words[i].name);
     copied = words[i].to;

@@ -31,10 +31,20 @@ TEST(Declaration, ATablesChecksAndGeneratedColumns) {
       all_names("CREATE TRIGGER x AFTER INSERT ON t BEGIN INSERT INTO Audit(id) VALUES(1); END").contains("audit"));
 }
 
+TEST(Declaration, WhatMayFail) {
+  for (const char* can : {"json_extract(v, '$.a')", "v->'$.a'", "\"f\" (v)", "a AND b LIKE 'x'"})
+    EXPECT_TRUE(may_fail(can)) << can;
+  for (const char* cannot : {"a", "deleted_at IS NULL", "(a + b) > 3", "a - b > 'f(x)'"})
+    EXPECT_FALSE(may_fail(cannot)) << cannot;
+}
+
 TEST(Declaration, AnExpressionOfAnotherRow) {
   EXPECT_EQ(of_row("lower(Mail) || 'mail' || \"Mail\" || mail2 COLLATE mail", {"mail"}, "NEW"),
             "lower(NEW.\"mail\") || 'mail' || NEW.\"mail\" || mail2 COLLATE mail");
   EXPECT_EQ(of_row("A + b", {"a", "b"}, "NEW", {{"b", "ifnull(NEW.b, 0)"}}), "NEW.\"a\" + ifnull(NEW.b, 0)");
+  EXPECT_EQ(of_row("\"t\".\"a\" > .5 AND main . t.B IS NULL AND t.c", {"a", "b", "t"}, "NEW"),
+            "NEW.\"a\" > .5 AND NEW.\"b\" IS NULL AND t.c");
+  EXPECT_EQ(names_in("t.a > .5 AND main.t.b"), (Names{"a", "and", "b"}));
 }
 
 }  // namespace

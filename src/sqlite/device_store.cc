@@ -300,12 +300,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       s->bind(3, ctx_.clock.now_ms());
       REJOIN_TRY(s->run("noting the session"));
     }
+    bool more = false;
     if (error.empty()) {
       REJOIN_TRY(fold(work));
       if (is_server()) REJOIN_TRY(write_waiting_anew(work));
-      REJOIN_TRY(compact_if_worthwhile(work));
+      REJOIN_ASSIGN(more, compact_if_worthwhile(work));
     }
-    return work.commit();
+    REJOIN_TRY(work.commit());
+    return more ? compact_the_rest(ctx_) : Status();
   }
 
  private:

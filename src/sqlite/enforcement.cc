@@ -60,8 +60,6 @@ Enforcement::~Enforcement() {
 }
 
 bool Enforcement::triggers_for(const Table& table) const {
-  // The application only asked for something, and its transaction would be taken back.
-  if (ctx_.taking_up_inside && table.triggers_roll_back) return false;
   return table.app_triggers && !ctx_.rollback_triggers.contains(table.id);
 }
 

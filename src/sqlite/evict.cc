@@ -13,6 +13,7 @@
 #include "sqlite/key_reader.h"
 #include "sqlite/layout.h"
 #include "sqlite/out_of_reach.h"
+#include "sqlite/parked.h"
 #include "sqlite/rejections.h"
 #include "sqlite/row_state.h"
 #include "sqlite/visibility.h"
@@ -238,6 +239,10 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
         if (lacks) continue;
       }
       const std::set<Bytes>& waiting = unsent[group.first];
+      std::vector<std::string> names;
+      if (table) {
+        REJOIN_ASSIGN(names, names_aside(ctx, *table));
+      }
       for (const auto& row : group.second) {
         const Bytes& key = row.first;
         if (table && waiting.contains(key)) continue;
@@ -264,7 +269,8 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
         REJOIN_TRY(erase_row(ctx, *table, key));
         REJOIN_TRY(visibility.left(*table, key));
         // Nothing of it stays behind elsewhere.
-        REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_aside WHERE table_name=?1 AND k=?2", table->name, key));
+        for (const std::string& name : names)
+          REJOIN_TRY(on_row(ctx, "DELETE FROM main.rejoin_aside WHERE table_name=?1 AND k=?2", name, key));
         REJOIN_TRY(on_row(ctx,
                           "DELETE FROM main.rejoin_lost WHERE tbl=(SELECT id FROM main.rejoin_table WHERE name=?1) AND "
                           "k=?2",

@@ -143,20 +143,21 @@ Result<std::string> explain(Context& ctx, const std::string& name, const std::ve
   }
   out += "}";
   row.reset();
-  {
+  REJOIN_ASSIGN(const std::vector<std::string> names, names_aside(ctx, *table));
+  std::string reasons;
+  for (const std::string& under : names) {
     REJOIN_ASSIGN(Statement * s,
                   ctx.statement("SELECT reason FROM main.rejoin_aside WHERE table_name=?1 AND k=?2 AND due IS NOT -1"));
     Use use(*s);
-    s->bind_text(1, table->name);
+    s->bind_text(1, under);
     s->bind_blob(2, key);
-    std::string reasons;
     for (;;) {
       REJOIN_ASSIGN(bool more, s->step());
       if (!more) break;
       reasons += (reasons.empty() ? "" : ",") + crdt::json_string(s->text(0));
     }
-    if (!reasons.empty()) out += ",\"parked\":[" + reasons + "]";
   }
+  if (!reasons.empty()) out += ",\"parked\":[" + reasons + "]";
   REJOIN_TRY(work.commit());
   return out + "}";
 }

@@ -461,16 +461,19 @@ Status fold_log(Work& work) {
 Status fold(Work& work) {
   Context& ctx = work.ctx();
   if (ctx.taking_up) return fold_log(work);
-  REJOIN_ASSIGN(const std::vector<uint64_t> back, back_in_reach(ctx));
+  const Raised inside(ctx.folds_inside, work.is_savepoint());
+  REJOIN_ASSIGN(std::vector<uint64_t> back, back_in_reach(ctx));
+  // Triggers may roll back, and are not to be left out: a transaction of our own takes these up.
+  if (ctx.folds_inside)
+    std::erase_if(back, [&](uint64_t id) {
+      const Table* table = ctx.catalog.find(id);
+      return table && table->app_triggers;
+    });
   ctx.unsettled.insert(back.begin(), back.end());
   REJOIN_TRY(fold_log(work));
   // Inside a transaction whose deferred references are open nothing was decided: the next fold does it.
   if (back.empty() || misses_parents(ctx.db)) return {};
-  struct TakingUp {
-    TakingUp(Context& c, bool inside) : ctx(c) { ctx.taking_up = true, ctx.taking_up_inside = inside; }
-    ~TakingUp() { ctx.taking_up = ctx.taking_up_inside = false; }
-    Context& ctx;
-  } const taking_up(ctx, work.is_savepoint());
+  const Raised taking_up(ctx.taking_up, true);
   for (const uint64_t id : back) REJOIN_TRY(replay_parked_of(work, id));
   return forget_out_of_reach(ctx, back);
 }

@@ -271,7 +271,8 @@ Status Merge::row(Block& b) {
     }
   }
   if (note) REJOIN_TRY(note_losers(b, b.before, was_visible));
-  REJOIN_TRY(write(b, was_visible, known));
+  REJOIN_ASSIGN(const Wrote wrote, write(b, was_visible, known));
+  if (wrote == Wrote::refused) return wait_for_index(b);
   b.records.add(key, b.mine);
   came_known_ |= unknown && (b.join.live_won || !crdt::may_be_forgotten(b.mine));
   b.list.add(key, b.join.live_won || b.join.birth_won, b.mine.alive && !was_alive, b.join.won);
@@ -285,6 +286,14 @@ Status Merge::wait_for_reach(Block& b, const crdt::RowRecord& theirs) {
   if (options_.refuse_unknown) return refuse(b, Code::schema_refused, b.lacks);
   if (noted_.insert(b.table.id).second) REJOIN_TRY(note_out_of_reach(ctx_, b.table));
   return park(b, b.lacks, 0);
+}
+
+// Neither: the row that is there cannot go, as an index's expression fails on it. Another connection's may not.
+Status Merge::wait_for_index(Block& b) {
+  if (options_.refuse_unknown) return refuse(b, Code::schema_refused, b.base.reason());
+  REJOIN_TRY(note_out_of_reach(ctx_, b.table));
+  ctx_.stuck.insert(b.table.id);
+  return park(b, b.base.reason(), 0);
 }
 
 bool Merge::is_news(Block& b, const crdt::RowRecord& theirs) const {
@@ -337,14 +346,15 @@ Status Merge::follow(Block& b) {
 }
 
 // What a row's join means for the application's table and for the shadow table.
-Status Merge::write(Block& b, bool was_visible, bool was_known) {
+Result<Wrote> Merge::write(Block& b, bool was_visible, bool was_known) {
   REJOIN_TRY(enforcement_.begin(b.table));
   if (b.table.triggers_leave) b.stored->reset();  // which ends when a refused write is taken back
   const bool show_it = b.mine.alive && !b.mine.hidden;
   const bool related = b.table.constraints.refers_or_is_referred();
   // A stand-in gives way; it comes back when all is settled.
   if (b.mine.hidden && b.table.constraints.stand_ins) {
-    REJOIN_TRY(b.base.erase(b.row));
+    REJOIN_ASSIGN(const Wrote wrote, erase(b));
+    if (wrote == Wrote::refused) return wrote;
     REJOIN_TRY(visibility_.left(b.table, b.cursor.key()));
   }
   if (was_visible) {
@@ -354,12 +364,18 @@ Status Merge::write(Block& b, bool was_visible, bool was_known) {
       REJOIN_TRY(b.base.copy_to_shadow(b.row));
       if (!b.join.won.empty()) REJOIN_TRY(b.base.update_shadow(b.row, b.join.won));
     }
-    REJOIN_TRY(b.base.erase(b.row));
-    return related ? visibility_.left(b.table, b.cursor.key()) : Status();
+    REJOIN_ASSIGN(const Wrote wrote, erase(b));
+    if (wrote == Wrote::refused) {
+      REJOIN_TRY(b.base.erase_shadow(b.row));
+      return wrote;
+    }
+    if (related) REJOIN_TRY(visibility_.left(b.table, b.cursor.key()));
+    return Wrote::done;
   }
   if (b.mine.alive && (!b.mine.hidden || b.join.live_won || b.join.birth_won || !b.join.won.empty())) {
     b.mine.hidden = false;
-    return show(b, was_known);
+    REJOIN_TRY(show(b, was_known));
+    return Wrote::done;
   }
   // Dead, or not yet born: edits wait in the shadow table.
   if (b.mine.hidden && !b.mine.alive) {
@@ -367,8 +383,14 @@ Status Merge::write(Block& b, bool was_visible, bool was_known) {
     REJOIN_TRY(unpark_hidden(ctx_, b.table, b.cursor.key()));
   }
   bool keep = b.mine.live.bottom() || b.table.keep_deleted;
-  if (keep && !b.join.won.empty()) return b.base.update_shadow(b.row, b.join.won);
-  return {};
+  if (keep && !b.join.won.empty()) REJOIN_TRY(b.base.update_shadow(b.row, b.join.won));
+  return Wrote::done;
+}
+
+Result<Wrote> Merge::erase(Block& b) {
+  REJOIN_ASSIGN(const Wrote wrote, b.base.erase(b.row));
+  if (wrote == Wrote::refused) reset_readers(b);
+  return wrote;
 }
 
 // The row becomes visible: incoming values, else what the shadow table kept, else the defaults.
@@ -420,30 +442,46 @@ Status Merge::show(Block& b, bool from_shadow) {
 }
 
 // A visible row gets new values.
-Status Merge::change(Block& b) {
+Result<Wrote> Merge::change(Block& b) {
   crdt::ColumnSet columns = b.join.won;
   b.join.dropped.each([&](uint32_t c) {
     if (!b.present.has(c)) return;
     columns.add(c);
     b.row.values[c] = b.table.columns[c].default_value.ref();
   });
-  if (columns.empty()) return {};
+  if (columns.empty()) return Wrote::done;
   if (!fit_columns(b.table, b.join.won, b.row.values, b.kept)) return hide(b, columns, kTypesDiffer);
 
   REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
-  if (wrote != Wrote::done) return hide(b, columns, b.base.reason());
-  if (!b.table.constraints.refers_or_is_referred()) return {};
-  return visibility_.wrote(b.table, b.cursor.key(), &columns);
+  if (wrote != Wrote::done) {
+    reset_readers(b);
+    return hide(b, columns, b.base.reason());
+  }
+  if (b.table.constraints.refers_or_is_referred()) REJOIN_TRY(visibility_.wrote(b.table, b.cursor.key(), &columns));
+  return wrote;
 }
 
-Status Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason) {
+Result<Wrote> Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason) {
+  const std::string why = reason;
   REJOIN_TRY(b.base.copy_to_shadow(b.row));
   REJOIN_TRY(b.base.update_shadow(b.row, columns));
-  REJOIN_TRY(b.base.erase(b.row));
+  REJOIN_ASSIGN(const Wrote wrote, erase(b));
+  if (wrote == Wrote::refused) {
+    REJOIN_TRY(b.base.erase_shadow(b.row));
+    return wrote;
+  }
   b.mine.hidden = true;
   ++outcome_.rows_parked;
-  REJOIN_TRY(park_hidden(ctx_, b.table, b.cursor.key(), reason));
-  return b.table.constraints.refers_or_is_referred() ? visibility_.left(b.table, b.cursor.key()) : Status();
+  REJOIN_TRY(park_hidden(ctx_, b.table, b.cursor.key(), why));
+  if (b.table.constraints.refers_or_is_referred()) REJOIN_TRY(visibility_.left(b.table, b.cursor.key()));
+  return wrote;
+}
+
+// They may have ended when a write was taken back.
+void Merge::reset_readers(Block& b) {
+  b.stored->reset();
+  if (b.rows) b.rows->reset();
+  if (b.shadow) b.shadow->reset();
 }
 
 Status Merge::note_losers(Block& b, const crdt::RowRecord& before, bool was_visible) {

@@ -40,14 +40,18 @@ class Merge {
   Status unknown_table(const codec::ChangesetReader& reader, size_t index);
   Status row(Block& b);
   Status wait_for_reach(Block& b, const crdt::RowRecord& theirs);
+  Status wait_for_index(Block& b);
   bool is_news(Block& b, const crdt::RowRecord& theirs) const;
   Result<bool> leave_out_foreign(Block& b);
   Result<bool> leave_out_discarded(Block& b);
   Status follow(Block& b);
-  Status write(Block& b, bool was_visible, bool was_known);
+  // Refused: the row that is there cannot go, and nothing was changed.
+  Result<Wrote> write(Block& b, bool was_visible, bool was_known);
+  Result<Wrote> erase(Block& b);
   Status show(Block& b, bool from_shadow);
-  Status change(Block& b);
-  Status hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason);
+  Result<Wrote> change(Block& b);
+  Result<Wrote> hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason);
+  void reset_readers(Block& b);
   Status note_losers(Block& b, const crdt::RowRecord& before, bool was_visible);
   Status flush(Block& b);
   Status refuse(Block& b, Code code, const std::string& reason);

@@ -101,6 +101,7 @@ Result<std::vector<uint64_t>> back_in_reach(Context& ctx) {
   }
   for (const uint64_t id : noted) {
     if (const Table* table = ctx.catalog.find(id)) {
+      if (ctx.stuck.contains(id)) continue;
       REJOIN_ASSIGN(const std::string* lacks, out_of_reach(ctx, *table));
       if (lacks) continue;
     }
@@ -111,6 +112,7 @@ Result<std::vector<uint64_t>> back_in_reach(Context& ctx) {
 
 Status forget_out_of_reach(Context& ctx, const std::vector<uint64_t>& tables) {
   for (const uint64_t id : tables) {
+    if (ctx.stuck.contains(id)) continue;
     REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM main.rejoin_out_of_reach WHERE tbl=?1"));
     Use use(*s);
     s->bind(1, static_cast<int64_t>(id));

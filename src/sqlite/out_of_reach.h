@@ -20,7 +20,8 @@ Status require_reach(Context& ctx, const Table& table);
 
 Status note_out_of_reach(Context& ctx, const Table& table);
 Result<bool> is_noted_out_of_reach(Context& ctx, uint64_t table);
-// Of those that are noted the ones that this connection can write, or that are not tracked any more.
+// Of those that are noted the ones that this connection can write and has not tried in vain, or that are not tracked
+// any more.
 Result<std::vector<uint64_t>> back_in_reach(Context& ctx);
 Status forget_out_of_reach(Context& ctx, const std::vector<uint64_t>& tables);
 

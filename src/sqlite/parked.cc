@@ -154,6 +154,17 @@ Status unpark_hidden(Context& ctx, const Table& table, BytesView key) {
   return s->run("unparking a row");
 }
 
+Result<std::vector<std::string>> names_aside(Context& ctx, const Table& table) {
+  std::vector<std::string> out;
+  REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT DISTINCT table_name FROM main.rejoin_aside"));
+  Use use(*s);
+  for (;;) {
+    REJOIN_ASSIGN(const bool row, s->step("reading what is kept aside"));
+    if (!row) return out;
+    if (ctx.catalog.find_named(s->text(0)) == &table) out.emplace_back(s->text(0));
+  }
+}
+
 Result<int64_t> count_hidden(Context& ctx, const Table& table) {
   REJOIN_ASSIGN(Statement * s,
                 ctx.statement("SELECT count(*) FROM main.rejoin_aside WHERE table_name=?1 AND frame IS NULL"));

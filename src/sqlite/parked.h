@@ -3,6 +3,7 @@
 
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "sqlite/context.h"
 
@@ -26,6 +27,8 @@ Status park_frame(Context& ctx, const std::string& table, BytesView key, size_t 
 // Lists a row whose values the application's table refused; they are in the shadow table.
 Status park_hidden(Context& ctx, const Table& table, BytesView key, const std::string& reason);
 Status unpark_hidden(Context& ctx, const Table& table, BytesView key);
+// The names, as their senders write them, under which something is kept for a tracked table: its own and former ones.
+Result<std::vector<std::string>> names_aside(Context& ctx, const Table& table);
 // How many alive rows of the table are nowhere but in the metadata, or are shown without their reference.
 Result<int64_t> count_hidden(Context& ctx, const Table& table);
 // Merges again what was kept for `table` (its schema has changed).

@@ -112,11 +112,12 @@ using AsideIds = std::vector<std::pair<Bytes, int64_t>>;
 Status leave_listed(Context& ctx, const Table& table, crdt::Hlc limit, std::set<Bytes>& keys, AsideIds& with) {
   // Then any of it may be an insertion that another connection will merge.
   REJOIN_ASSIGN(const bool for_reach, is_noted_out_of_reach(ctx, table.id));
-  {
+  REJOIN_ASSIGN(const std::vector<std::string> names, names_aside(ctx, table));
+  for (const std::string& name : names) {
     REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT k, CASE WHEN due IS NULL THEN frame END, id, due=?2 FROM "
                                                "main.rejoin_aside WHERE table_name=?1"));
     Use use(*s);
-    s->bind_text(1, table.name);
+    s->bind_text(1, name);
     s->bind(2, kAnswered);
     for (;;) {
       REJOIN_ASSIGN(bool row, s->step("reading what is kept aside"));

@@ -88,9 +88,14 @@ Result<int64_t> Replica::seq() {
   // Folded if it may be, so that the position lies between two batches. A fold that failed, or was stopped, is told.
   if (auto work = begin_export(impl_->ctx); work.ok()) {
     REJOIN_TRY(work->commit());
-  } else if (const Code code = work.error().code;
-             code == Code::disk || code == Code::overloaded || code == Code::interrupted) {
-    return std::move(work).error();
+  } else {
+    const Code code = work.error().code;
+    bool told = code == Code::disk || code == Code::overloaded || code == Code::interrupted;
+    // Where it may be written, the journal could not be opened.
+    if (code == Code::read_only) {
+      REJOIN_ASSIGN(told, can_write(impl_->ctx));
+    }
+    if (told) return std::move(work).error();
   }
   REJOIN_ASSIGN(auto tail, query_int(impl_->ctx.db, "SELECT max(seq) FROM main.rejoin_log"));
   return tail.value_or(0);

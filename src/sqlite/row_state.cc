@@ -34,7 +34,10 @@ Status erase_row(Context& ctx, const Table& table, BytesView key) {
   if (!crdt::decode_key(key, table.key.size(), row.key, scratch))
     return fail(Code::corrupt, "a key of table \"" + table.name + "\" is damaged");
   REJOIN_TRY(require_reach(ctx, table));
-  REJOIN_TRY(base.erase(row));
+  REJOIN_ASSIGN(const Wrote wrote, base.erase(row));
+  if (wrote == Wrote::refused)
+    return fail(Code::unsupported, "a row of \"" + table.name + "\" cannot be taken out: " + base.reason() +
+                                       "; nothing was changed. Do this on a connection on which that expression works");
   REJOIN_TRY(base.erase_shadow(row));
   REJOIN_TRY(unpark_hidden(ctx, table, key));
   REJOIN_ASSIGN(Statement * s, ctx.statement("DELETE FROM " + table.records() + " WHERE k=?1"));

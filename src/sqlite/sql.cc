@@ -78,6 +78,18 @@ crdt::ValueRef value_of(sqlite3_value* v) {
 
 crdt::ValueRef Statement::value(int i) const { return value_of(sqlite3_column_value(stmt_, i)); }
 
+namespace {
+
+// What fails behind the point where SQLite has committed fails the COMMIT, too.
+Error commit_error(sqlite3* db, Error error) {
+  if ((sqlite3_errcode(db) & 0xff) != SQLITE_IOERR) return error;
+  return fail(Code::disk, std::string("ending a transaction: ") + sqlite3_errmsg(db) +
+                              "; the disk or file system failed, and the transaction may be done or undone: what the "
+                              "file holds when it can be read again tells");
+}
+
+}  // namespace
+
 Result<Statement> prepare(sqlite3* db, std::string_view sql, bool keep) {
   sqlite3_stmt* stmt = nullptr;
   int rc = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), keep ? SQLITE_PREPARE_PERSISTENT : 0, &stmt,
@@ -90,8 +102,9 @@ Status exec(sqlite3* db, const std::string& sql) {
   char* message = nullptr;
   int rc = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, &message);
   sqlite3_free(message);
-  if (rc != SQLITE_OK) return sql_error(db, "running " + sql.substr(0, 200));
-  return {};
+  if (rc == SQLITE_OK) return {};
+  Error error = sql_error(db, "running " + sql.substr(0, 200));
+  return sql == "COMMIT" ? commit_error(db, std::move(error)) : error;
 }
 
 Result<std::optional<int64_t>> query_int(sqlite3* db, std::string_view sql) {
@@ -187,6 +200,7 @@ Status Transaction::commit() {
   const bool late =
       !s.ok() && s.error().code == Code::interrupted && !savepoint_ && open && sqlite3_get_autocommit(db_);
   if (late) s = {};
+  if (!s.ok() && !savepoint_ && kind_ == Kind::write) s = commit_error(db_, std::move(s).error());
   if (s.ok()) {
     db_ = nullptr;
     undo_.finalize();

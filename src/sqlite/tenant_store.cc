@@ -256,6 +256,7 @@ class SqliteTenantStore final : public sync::TenantStore {
       s->bind(7, request.now_ms);
       REJOIN_TRY(s->run("noting a device"));
     }
+    // The next push goes on with what is left.
     REJOIN_TRY(compact_if_worthwhile(work));
     REJOIN_TRY(work.commit());
     return reply;

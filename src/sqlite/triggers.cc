@@ -170,7 +170,9 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
   // For a key that SQLite has yet to number, NEW has -1.
   if (t.integer_key) new_key += " AND NEW." + quote(t.key[0].name) + " <> -1";
   for (const auto& index : t.unique) {
-    std::string match, of;
+    // With the condition the partial index itself finds the rows. It stands first: by another index SQLite may find
+    // rows that it leaves out. An update that moves a row into the index by another column is seen too.
+    std::string match = index.where.empty() ? "" : "(" + index.where + ")", of;
     bool any_column = false;  // an update of any may move the row
     for (const auto& part : index.parts) {
       match += match.empty() ? "" : " AND ";
@@ -188,9 +190,6 @@ void add_suspect_triggers(const Table& t, const std::string& prefix, std::vector
       }
       if (sqlite3_stricmp(part.collation.c_str(), "BINARY") != 0) match += " COLLATE " + quote(part.collation);
     }
-    // With the condition the partial index itself finds the rows. An update that moves a row into the index by another
-    // column is seen too.
-    if (!index.where.empty()) match += " AND (" + index.where + ")";
     if (any_column || !index.where.empty()) of.clear();
     auto body = [&](const std::string& self) {
       std::string from = " FROM " + quote(t.name) + " WHERE " + match + " AND NOT (" + self + ");";

@@ -1,6 +1,7 @@
 #include "sqlite/unique_claims.h"
 
 #include "sqlite/key_reader.h"
+#include "sqlite/out_of_reach.h"
 
 namespace rejoin::sqlite {
 namespace {
@@ -73,7 +74,11 @@ Result<std::optional<Bytes>> holder_of(Context& ctx, const Table& table, const T
   Use use(*s);
   int at = 1;
   for (const OwnedValue& v : tuple.values) s->bind(at++, v.ref());
-  REJOIN_ASSIGN(bool found, s->step("looking for who has a UNIQUE value"));
+  auto step = s->step("looking for who has a UNIQUE value");
+  // An index's expression fails on another row, which SQLite only looked at: then nobody is known to have it.
+  if (!step.ok() && (sqlite3_errcode(ctx.db) & 0xff) == SQLITE_ERROR && !lacks_something(ctx.db))
+    return std::optional<Bytes>();
+  REJOIN_ASSIGN(const bool found, std::move(step));
   if (!found) return std::optional<Bytes>();
   Bytes key;
   encode_row_key(*s, 0, table.key.size(), key);

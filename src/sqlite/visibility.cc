@@ -155,6 +155,11 @@ Status Visibility::load_hidden(uint64_t id) {
   if (keys.empty()) return {};
   REJOIN_ASSIGN(const bool can, reaches(*table));
   if (!can) return {};
+  // A trigger that rolls back would take the application's transaction back, which only asked for something.
+  if (ctx_.folds_inside && table->triggers_roll_back) {
+    ctx_.unsettled.insert(id);
+    return {};
+  }
   for (const Bytes& key : keys) REJOIN_TRY(load(*table, key));
   return {};
 }
@@ -189,8 +194,8 @@ Status Visibility::load(const Table& table, BytesView key) {
   if (!table.constraints.stand_ins) return {};
   REJOIN_TRY(enforcement_.begin(table));
   const int64_t before = sqlite3_total_changes(ctx_.db);
-  REJOIN_TRY(BaseWriter(ctx_, table, enforcement_.triggers()).erase(h.row));
-  h.stood_in = sqlite3_total_changes(ctx_.db) != before;
+  REJOIN_ASSIGN(const Wrote wrote, BaseWriter(ctx_, table, enforcement_.triggers()).erase(h.row));
+  h.stood_in = wrote == Wrote::done && sqlite3_total_changes(ctx_.db) != before;
   return {};
 }
 
@@ -203,7 +208,9 @@ Status Visibility::hide(const Table& table, BytesView key, const std::string& re
   REJOIN_TRY(enforcement_.begin(table));
   BaseWriter writer(ctx_, table, enforcement_.triggers());
   REJOIN_TRY(writer.copy_to_shadow(row));
-  REJOIN_TRY(writer.erase(row));
+  REJOIN_ASSIGN(const Wrote wrote, writer.erase(row));
+  // It stays visible: an index's expression fails on it.
+  if (wrote == Wrote::refused) return writer.erase_shadow(row);
   record->hidden = true;
   REJOIN_TRY(write_record(ctx_, table, key, *record));
   REJOIN_TRY(park_hidden(ctx_, table, key, reason));
@@ -332,13 +339,14 @@ Status Visibility::check_parents() {
 Status Visibility::take_back(HiddenRow& h) {
   REJOIN_TRY(enforcement_.begin(*h.table));
   BaseWriter writer(ctx_, *h.table, enforcement_.triggers());
+  if (!h.record.hidden) REJOIN_TRY(writer.copy_to_shadow(h.row));
+  REJOIN_ASSIGN(const Wrote wrote, writer.erase(h.row));
+  if (wrote == Wrote::refused) return h.record.hidden ? Status() : writer.erase_shadow(h.row);
   if (!h.record.hidden) {
-    REJOIN_TRY(writer.copy_to_shadow(h.row));
     h.record.hidden = true;
     REJOIN_TRY(write_record(ctx_, *h.table, h.key, h.record));
     --settled_.shown;
   }
-  REJOIN_TRY(writer.erase(h.row));
   h.done = false;
   pending_.push_back(&h);
   return left(*h.table, h.key);
@@ -419,6 +427,7 @@ Result<bool> Visibility::look_again() {
 
 Status settle_all_hidden(Work& work) {
   Context& ctx = work.ctx();
+  const Raised inside(ctx.folds_inside, work.is_savepoint());
   std::vector<uint64_t> tables;
   {
     REJOIN_ASSIGN(Statement * s,

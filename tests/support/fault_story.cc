@@ -25,10 +25,24 @@ constexpr const char* kWrites =
     "INSERT OR REPLACE INTO t VALUES('new', 'title 2', 1, NULL); UPDATE w SET b = b + 10 WHERE a = 'k7';"
     "DELETE FROM w WHERE a = 'k8'; INSERT INTO f VALUES('more', 'text');";
 
+// Known from before tracking, so that what somebody writes to it later wins, whoever has tracked it when.
+constexpr const char* kFamilies =
+    "CREATE TABLE p(id TEXT PRIMARY KEY, v); CREATE TABLE c(id TEXT PRIMARY KEY, p TEXT REFERENCES p ON DELETE "
+    "CASCADE); CREATE TABLE n(id TEXT PRIMARY KEY, p TEXT REFERENCES p ON DELETE SET NULL, c TEXT REFERENCES c);"
+    "INSERT INTO p VALUES('gone', 1), ('stays', 2); INSERT INTO c VALUES('of gone', 'gone'), ('of stays', 'stays');"
+    "INSERT INTO n VALUES('n1', 'gone', 'of stays'), ('n2', 'stays', 'of gone');"
+    "SELECT rejoin_track('p'), rejoin_track('c'), rejoin_track('n');";
+// Two tables get columns, one is new.
+constexpr const char* kWanted =
+    "CREATE TABLE t(id TEXT PRIMARY KEY, title TEXT, done INTEGER DEFAULT 0, note, due TEXT NOT NULL DEFAULT 'soon', "
+    "who TEXT); CREATE TABLE f(id TEXT PRIMARY KEY, text TEXT, more INTEGER);"
+    "CREATE TABLE lists(id TEXT NOT NULL PRIMARY KEY, name TEXT);"
+    "SELECT rejoin_track('t'), rejoin_track('f'), rejoin_track('lists');";
+
 // What a replica has that runs this, as one changeset.
 Bytes changes_of(const std::string& sql) {
   sqlite3* db = open_with_rejoin(":memory:");
-  run_sql(db, sql);
+  EXPECT_EQ(run_sql(db, sql), SQLITE_OK) << sqlite3_errmsg(db);
   Bytes frame;
   sqlite3_stmt* s = nullptr;
   sqlite3_prepare_v2(db, "SELECT rejoin_changeset(0)", -1, &s, nullptr);
@@ -43,6 +57,25 @@ Bytes changes_of(const std::string& sql) {
 Bytes others_changes() {
   return changes_of(std::string(kTables) + kRows + kWrites +
                     "INSERT INTO t SELECT 'x' || id, 'of another ' || id, 3, 'long' || hex(zeroblob(300)) FROM f;");
+}
+
+// rejoin_sync() follows the contract of whoever has these tables, and does nothing else: there is no network.
+void let_sync_follow(const std::string& schema) {
+  static std::string contract;
+  sqlite3* db = nullptr;
+  EXPECT_EQ(sqlite3_open(":memory:", &db), SQLITE_OK);
+  {
+    sqlite::Replica replica(db);
+    EXPECT_TRUE(sqlite::register_functions(db, replica).ok());
+    EXPECT_EQ(run_sql(db, schema), SQLITE_OK) << sqlite3_errmsg(db);
+    if (auto json = replica.contract_json(); json.ok()) contract = *json;
+  }
+  EXPECT_EQ(sqlite3_close(db), SQLITE_OK);
+  sqlite::install_sync_function([](sqlite::Replica& device, const sqlite::Connection& to) -> Result<std::string> {
+    if (!to.migrate.value_or(false)) return std::string();
+    auto made = device.migrate(contract);
+    return made.ok() ? Result<std::string>(std::to_string(*made)) : made.error();
+  });
 }
 
 std::string applied(const Bytes& frame) { return "SELECT rejoin_apply(x'" + to_hex(frame) + "');"; }
@@ -160,6 +193,31 @@ const std::vector<FaultStory>& fault_stories() {
                    {},
                    {},
                    tracked("t")});
+    // A parent goes, of which there is one child more here; another one comes to the child that waits for it.
+    const std::string waits = applied(changes_of(std::string(kFamilies) + "INSERT INTO c VALUES('early', 'late')"));
+    out.push_back({"apply to parents and children",
+                   kFamilies + waits +
+                       "INSERT INTO c VALUES('here', 'gone'); INSERT INTO n VALUES('n3', 'gone', "
+                       "'here'); UPDATE p SET v = 7 WHERE id = 'stays';",
+                   "SELECT rejoin_apply(?1)",
+                   changes_of(std::string(kFamilies) + "DELETE FROM p WHERE id = 'gone'; INSERT INTO p VALUES('late', "
+                                                       "3); INSERT INTO c VALUES('with it', 'late')")});
+    out.push_back(
+        {"a column by plain SQL",
+         rows + kWrites +
+             "ALTER TABLE t ADD COLUMN later DEFAULT 'd'; UPDATE t SET later = id WHERE done; "
+             "INSERT INTO t(id, later) VALUES('with it', 'l');",
+         "SELECT rejoin_seq()",
+         {},
+         {},
+         "SELECT (" + std::string(kFolded) + ") AND EXISTS (SELECT 1 FROM rejoin_column WHERE name = 'later')"});
+    let_sync_follow(kWanted);
+    out.push_back({"a server's contract",
+                   rows + kWrites + "SELECT rejoin_connect('http://server', NULL, '{\"migrate\":true}');",
+                   "SELECT rejoin_sync()",
+                   {},
+                   {},
+                   "SELECT (" + tracked("lists").substr(7) + ") AND (" + kFolded + ")"});
     // Rows of another replica that have titles which are taken show then.
     const std::string waiting =
         rows +

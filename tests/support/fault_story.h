@@ -18,7 +18,7 @@ struct FaultStory {
   std::string undone = {};  // a query: has it a row, the statements are still to be run
   std::string done = {};    // a query: 1 when they have done it all, where what the application sees is as before
 };
-inline constexpr size_t kFaultStories = 18;
+inline constexpr size_t kFaultStories = 21;
 // Without the last, which drops an index. Until it has, nothing can be ready that would roll back without memory
 // (Transaction::guard).
 inline constexpr size_t kMemoryFaultStories = kFaultStories - 1;

@@ -45,6 +45,13 @@ class EmbeddedWorld final : public StoreWorld {
   void run(const std::string& sql) override { peer().run(sql); }
   std::string rows(const std::string& sql) override { return plain_rows(peer(), sql); }
   int64_t number(const std::string& sql) override { return peer().number(sql); }
+  void change_key(const std::string& table, const std::string& rebuild, const std::string&) override {
+    Status done = peer().rejoin().alter_begin(table);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    peer().run(rebuild);
+    done = peer().rejoin().alter_commit(table);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+  }
   int64_t kept(const std::string& what) override { return number("SELECT count(*) FROM rejoin_" + what); }
 
   void back_up() override { peer().run("VACUUM INTO '" + path() + ".copy'"); }
@@ -109,6 +116,12 @@ class PostgresStoreWorld final : public StoreWorld {
   void run(const std::string& sql) override { world_->sql.run(sql); }
   std::string rows(const std::string& sql) override { return world_->sql.rows(sql); }
   int64_t number(const std::string& sql) override { return world_->sql.number(sql); }
+  void change_key(const std::string& table, const std::string&, const std::string& in_postgres) override {
+    run(in_postgres);
+    const Status gone = postgres::untrack(world_->sql.connection(), "public." + table);
+    ASSERT_TRUE(gone.ok()) << gone.error().message;
+    world_->track("public." + table);
+  }
   int64_t kept(const std::string& what) override { return number("SELECT count(*) FROM rejoin." + what); }
 
   void back_up() override { copy_ = world_->copy(); }

@@ -39,6 +39,9 @@ class StoreWorld {
   // Every row on a line, values joined by '|', texts without quotes, NULL as "null".
   virtual std::string rows(const std::string& sql) = 0;
   virtual int64_t number(const std::string& sql) = 0;
+  // Gives a table another key, as the docs say: the embedded store's by `rebuild` between rejoin_alter_begin and
+  // rejoin_alter_commit in the tenant's file, PostgreSQL's by `in_postgres`, untracked and tracked anew.
+  virtual void change_key(const std::string& table, const std::string& rebuild, const std::string& in_postgres) = 0;
   // How many rows of Rejoin's own: "log" (positions), "staged" (pages that wait), "device" (chains).
   virtual int64_t kept(const std::string& what) = 0;
   // The state now; and back to it.
