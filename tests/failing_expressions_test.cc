@@ -229,6 +229,52 @@ INSTANTIATE_TEST_SUITE_P(
         "", "; CREATE TABLE l(x); CREATE TRIGGER g AFTER DELETE ON t BEGIN INSERT INTO l VALUES(OLD.id); END"),
     [](const auto& kind) { return kind.index ? "with_triggers" : "plain"; });
 
+// Symptom: the parent of such a row was deleted elsewhere; the row stayed visible for ever, and nothing listed it.
+TEST(AStoredRowWithoutItsParent, IsHiddenByAConnectionOnWhichItsIndexWorks) {
+  const std::string tables =
+      "CREATE TABLE p(id TEXT PRIMARY KEY); CREATE TABLE t(id TEXT PRIMARY KEY, v, p REFERENCES p(id));";
+  bool refuses = false;
+  Peer a(tables, {"p", "t"}), b("", {}, "without_parent.db");
+  for (int connection : {0, 1})
+    ASSERT_EQ(sqlite3_create_function_v2(b.handle(connection), "picky", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, &refuses,
+                                         picky, nullptr, nullptr, nullptr),
+              SQLITE_OK);
+  b.run(tables + "CREATE INDEX i ON t(picky(v))");
+  b.track("p"), b.track("t");
+  a.run("INSERT INTO p VALUES('x')");
+  exchange(a, b);
+  b.run("INSERT INTO t VALUES('c', 'v', 'x')");
+  b.seq();
+  for (Peer* p : {&a, &b}) p->clock().advance(1000);
+  a.run("DELETE FROM p");
+  refuses = true;
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id FROM p"), "");
+  EXPECT_EQ(b.rows("SELECT id FROM t"), "'c'\n");  // nobody can take it out
+  refuses = false;
+  EXPECT_TRUE(b.rejoin(1).fold().ok());
+  EXPECT_EQ(b.rows("SELECT id FROM t", 1), "");
+  EXPECT_EQ(b.rows("SELECT key FROM rejoin_parked", 1), "'[\"c\"]'\n");
+  a.fetch(b);
+  EXPECT_EQ(a.rows("SELECT key FROM rejoin_parked"), "'[\"c\"]'\n");
+  b.expect_sound(true);
+}
+
+// Symptom: with an index on a function, deletions of which a trigger refuses one ended the merge: "abort due to
+// ROLLBACK".
+TEST(DeletionsThatATriggerRefuses, GoThroughBesideAnIndexOnAFunction) {
+  const std::string schema =
+      "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT); CREATE INDEX i ON t(json_valid(v));" + std::string(kOther);
+  Peer a(schema, kTables), b(schema + "CREATE TRIGGER g AFTER DELETE ON t BEGIN SELECT json(OLD.v); END", kTables);
+  a.run("INSERT INTO t VALUES('1', '{}'), ('2', 'no JSON'), ('3', '{}'), ('4', 'none'), ('5', '{}')");
+  b.fetch(a);
+  a.run("DELETE FROM t WHERE id <> '5'; INSERT INTO other VALUES('o', 1)");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id FROM t"), "'5'\n");
+  EXPECT_EQ(b.rows("SELECT id FROM other"), "'o'\n");
+  b.expect_sound();
+}
+
 // Symptom: the whole merge failed: "string or blob too big".
 TEST(AnExpression, ThatMakesTooMuchKeepsItsRowBack) {
   Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, w INT, h INT);" + std::string(kOther), kTables),

@@ -106,6 +106,85 @@ TEST(PostgresChangedKey, IsNoticedWhereTheNumberOfColumnsIsTheSame) {
   }
 }
 
+// Symptom: a device that reads everything, and pg track, failed for ever with "does not fit a column of type integer".
+TEST(PostgresChangedKey, ADeletedRowThatANarrowerTypeCannotHoldStopsNobody) {
+  const std::string tables = "CREATE TABLE todos(id INT PRIMARY KEY NOT NULL, title TEXT);" + kOther;
+  PostgresWorld world("CREATE TABLE todos(id bigint PRIMARY KEY, title text);" + kOther,
+                      {"public.todos", "public.other"});
+  LoopbackDevice one("one", tables, {"todos", "other"}), fresh("fresh", tables, {"todos", "other"});
+  one.peer.run("INSERT INTO todos VALUES(3000000000, 'large'), (1, 'stays')");
+  world.sync(one);
+  world.sql.run("DELETE FROM todos WHERE id > 1");
+  world.sync(one);
+  world.sql.run("ALTER TABLE todos ALTER id TYPE integer");
+  world.sync(fresh);
+  EXPECT_EQ(fresh.peer.rows("SELECT * FROM todos"), "1|'stays'\n");
+  EXPECT_EQ(world.track("public.todos").rows, 0);
+  world.expect_sound();
+  // What a device pushes of it is refused, the rest is not.
+  one.peer.run("INSERT INTO todos VALUES(3000000000, 'again'); INSERT INTO other VALUES('o', 'x')");
+  world.sync(one);
+  EXPECT_EQ(one.peer.rows("SELECT code FROM rejoin_rejections"), "'schema_refused'\n");
+  EXPECT_NE(one.peer.rows("SELECT reason FROM rejoin_rejections").find("3000000000 does not fit"), std::string::npos);
+  EXPECT_EQ(world.sql.rows("SELECT id FROM other"), "o\n");
+  world.sync(fresh);
+  fresh.peer.expect_sound();
+}
+
+// Symptom: the record of a deletion of a day that no calendar has stopped whoever read everything.
+TEST(PostgresChangedKey, ADayThatNoCalendarHasIsNoKey) {
+  const std::string tables = "CREATE TABLE todos(id TEXT PRIMARY KEY, title TEXT);";
+  PostgresWorld world("CREATE TABLE todos(id date PRIMARY KEY, title text)", {"public.todos"});
+  LoopbackDevice one("one", tables, {"todos"}), fresh("fresh", tables, {"todos"});
+  one.peer.run("INSERT INTO todos VALUES('2026-02-30', 'x'), ('2026-02-28', 'y')");
+  world.sync(one);
+  EXPECT_EQ(one.peer.rows("SELECT code FROM rejoin_rejections"), "'schema_refused'\n");
+  one.peer.run("DELETE FROM todos WHERE id = '2026-02-30'");
+  world.sync(one);
+  world.sync(fresh);
+  EXPECT_EQ(fresh.peer.rows("SELECT id FROM todos"), "'2026-02-28'\n");
+  world.expect_sound();
+}
+
+// Symptom: as above, for what a domain's CHECK does not take, and for a domain that is NOT NULL.
+TEST(PostgresChangedKey, AKeyThatADomainDoesNotTakeStopsNobody) {
+  const std::string tables = "CREATE TABLE todos(id INT PRIMARY KEY NOT NULL, title TEXT);";
+  PostgresWorld world(
+      "CREATE DOMAIN few AS bigint NOT NULL CHECK (value > 0); CREATE TABLE todos(id few PRIMARY KEY, title text)",
+      {"public.todos"});
+  LoopbackDevice one("one", tables, {"todos"}), fresh("fresh", tables, {"todos"});
+  one.peer.run("INSERT INTO todos VALUES(-1, 'refused'), (1, 'stays'), (2, 'goes')");
+  world.sync(one);
+  EXPECT_EQ(one.peer.rows("SELECT code FROM rejoin_rejections"), "'refused'\n");
+  one.peer.run("DELETE FROM todos WHERE id <> 1");
+  world.sync(one);
+  world.sql.run("ALTER DOMAIN few ADD CHECK (value < 2)");
+  world.sync(fresh);
+  EXPECT_EQ(fresh.peer.rows("SELECT id FROM todos"), "1\n");
+  EXPECT_EQ(world.track("public.todos").rows, 0);
+  world.expect_sound();
+}
+
+// Texts that are no texts to PostgreSQL: one value has several spellings, or not every text is one.
+TEST(PostgresChangedKey, ATypeThatNoKeyIsTrackedWithStandsAside) {
+  for (const std::string change : {"CREATE TYPE mood AS ENUM('1'); ALTER TABLE todos ALTER id TYPE mood USING id::mood",
+                                   "ALTER TABLE todos ALTER id TYPE interval USING id::interval"}) {
+    PostgresWorld world(kOld + kOther, {"public.todos", "public.other"});
+    LoopbackDevice one("one", kOld + kOther, {"todos", "other"}), fresh("fresh", kOld + kOther, {"todos", "other"});
+    one.peer.run("INSERT INTO todos VALUES('1', 'x'), ('draft', 'y'); INSERT INTO other VALUES('o', 'x')");
+    world.sync(one);
+    one.peer.run("DELETE FROM todos WHERE id = 'draft'");
+    world.sync(one);
+    world.sql.run(change);
+    world.sync(fresh);
+    EXPECT_EQ(fresh.peer.rows("SELECT id FROM other"), "'o'\n");
+    const auto found = postgres::doctor(world.sql.connection());
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    ASSERT_EQ(found->size(), 1u);
+    EXPECT_NE(found->front().find(kCure), std::string::npos) << found->front();
+  }
+}
+
 TEST(PostgresChangedKey, ATypeThatReadsTheSameIsTheSame) {
   PostgresWorld world(kOld, {"public.todos"});
   world.sql.run("ALTER TABLE todos ALTER id TYPE varchar(40)");

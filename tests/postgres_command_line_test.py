@@ -1,7 +1,10 @@
 """`rejoin pg` and `rejoin serve --postgres` as a user meets them, mistakes and mishaps included. One PostgreSQL for the file; each test has
 databases of its own in it, owned by `owner`, and a runtime role `app` that may only read and write."""
 
+import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -11,7 +14,7 @@ import urllib.request
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *f) for f in (("interop",), ("..", "scripts", "lib"))]
 from http_peer import call, wait_for  # noqa: E402
 from private_postgres import ADMIN, PrivatePostgres, Session  # noqa: E402
-from support import FolderTest, Run, Server, plain, rows  # noqa: E402
+from support import FolderTest, Run, Server, extended, plain, rows  # noqa: E402
 from sync_over_http_test import Between  # noqa: E402
 
 TODOS = "CREATE TABLE todos(id text PRIMARY KEY, title text NOT NULL, done boolean NOT NULL DEFAULT false);"
@@ -58,6 +61,12 @@ class PostgresTest(FolderTest):
 
     def device(self, name="phone.db", sql=ON_DEVICE):
         return self.database(name, sql)
+
+    def run_on(self, path, sql):
+        db = extended(path)
+        db.execute(sql)
+        db.commit()
+        db.close()
 
     def todos(self, database):
         return [tuple(r) for r in PG.rows("SELECT id, title, done::int FROM todos ORDER BY 1", database=database)]
@@ -184,6 +193,56 @@ class CommandTest(PostgresTest):
         PG.psql("CREATE SCHEMA other; CREATE TABLE other.todos(id text PRIMARY KEY)", "owner", db)
         self.assertIn("--as", self.pg_refused(3, db, "track", "other.todos").err)
         self.pg(db, "track", "other.todos", "--as", "other_todos")
+
+    # Symptom: the command that a device's refusal names was refused itself, and its cure, untrack, forgets all versions.
+    def test_the_name_of_a_renamed_table_is_said_by_the_command_that_the_refusal_names(self):
+        db = self.fresh(TODOS, track=("public.todos", "--as", "tasks"))
+        phone = self.device()
+        self.run_on(phone, "INSERT INTO todos(id, title) VALUES('1', 'x')")
+        with self.serve(db) as server:
+            token = server.token("phone", tenant="main")
+            self.assertEqual(Run("sync", phone, server.url, "--token", token).code, 3)
+            reason = plain(phone).execute("SELECT reason FROM rejoin_rejections").fetchone()[0]
+            command = reason[reason.index("rejoin pg track") :].split()[1:]
+            self.assertEqual(command, ["pg", "track", "public.todos", "--as", "todos"])
+            self.assertIn("still tasks on devices, which may call it todos too", self.pg(db, *command[1:]).out)
+            self.assertEqual(self.pg(db, *command[1:], "--json").json["tracked"][0]["table"], "tasks")
+            self.run_on(phone, "SELECT rejoin_retry()")
+            self.ok("sync", phone, server.url, "--token", token)
+        self.assertEqual(self.todos(db), [("1", "x", 0)])
+        # Another name is still another name.
+        self.pg_refused(3, db, "track", "public.todos", "--as", "other")
+        self.pg(db, "doctor")
+
+    # Symptom: the cures named public.My Todos, which no shell and no PostgreSQL takes.
+    def test_cures_name_odd_tables_as_they_are_typed(self):
+        db = self.fresh("CREATE TABLE \"My 'odd' Todos\"(id text PRIMARY KEY)", track=('public."My \'odd\' Todos"',))
+        PG.psql("ALTER TABLE \"My 'odd' Todos\" ADD COLUMN due text", "owner", db)
+        for change, commands in (("ADD COLUMN more text", 1), ('DROP CONSTRAINT "My \'odd\' Todos_pkey", ADD PRIMARY KEY (due)', 2)):
+            PG.psql(f"ALTER TABLE \"My 'odd' Todos\" {change}", "owner", db)
+            finding = json.loads(Run("pg", "doctor", "--json", "--postgres", PG.url("owner", db)).out)["findings"][-1]
+            cures = re.findall(r"rejoin (pg (?:un)?track (?:'(?:[^']|'\\'')*'))", finding)
+            self.assertEqual(len(cures), commands, finding)
+            for cure in cures:
+                self.pg(db, *shlex.split(cure)[1:])
+            self.pg(db, "doctor")
+
+    # Symptom: pushes under the name were refused with a command that changed nothing.
+    def test_a_table_that_took_the_name_of_a_dropped_one_is_told_how_to_get_it(self):
+        db = self.fresh(TODOS + "CREATE TABLE tasks(id text PRIMARY KEY, title text NOT NULL, done boolean)", track=("public.todos", "public.tasks"))
+        PG.psql("DROP TABLE todos; ALTER TABLE tasks RENAME TO todos", "owner", db)
+        phone = self.device()
+        self.run_on(phone, "INSERT INTO todos(id, title) VALUES('1', 'x')")
+        with self.serve(db) as server:
+            token = server.token("phone", tenant="main")
+            self.assertEqual(Run("sync", phone, server.url, "--token", token).code, 3)
+            reason = plain(phone).execute("SELECT reason FROM rejoin_rejections").fetchone()[0]
+            self.assertIn("run rejoin pg untrack todos", reason)
+            self.pg(db, "untrack", "todos")
+            self.run_on(phone, "SELECT rejoin_retry()")
+            self.ok("sync", phone, server.url, "--token", token)
+        self.assertEqual(self.todos(db), [("1", "x", 0)])
+        self.pg(db, "doctor")
 
     def test_a_table_that_is_locked_is_no_reason_to_wait_for_ever_nor_to_keep_its_writers_waiting(self):
         """One transaction with a row lock is open; whoever else writes goes on, while track and untrack want the table."""

@@ -44,6 +44,26 @@ class PostgresRestoredDumpTest(FolderTest):
             pg.psql("ALTER TABLE todos DROP CONSTRAINT todos_pkey, ADD PRIMARY KEY (title, id)", "owner", "anew")
             self.assertIn("the PRIMARY KEY of public.todos is now (title, id)", Run("pg", "doctor", "--postgres", pg.url("owner", "anew")).out)
 
+    # Symptom: what devices had as one row was another one from then on, and doctor found nothing.
+    def test_a_column_that_takes_the_place_of_the_key_is_noticed_there_too(self):
+        swap = "ALTER TABLE todos DROP CONSTRAINT todos_pkey; ALTER TABLE todos RENAME id TO old_id; ALTER TABLE todos ADD id text; "
+        swap += "UPDATE todos SET id = CASE old_id WHEN 'k1' THEN 'k2' ELSE 'k1' END; ALTER TABLE todos ADD PRIMARY KEY(id)"
+        changes = (swap, "ALTER TABLE todos DROP COLUMN id; ALTER TABLE todos ADD PRIMARY KEY(title)")
+        with PrivatePostgres() as pg:
+            pg.psql("CREATE ROLE owner LOGIN; CREATE DATABASE app OWNER owner")
+            pg.psql("GRANT ALL ON SCHEMA public TO owner", database="app")
+            self.ok("pg", "init", "--postgres", pg.url("owner", "app"))
+            pg.psql("CREATE TABLE todos(title text, id text PRIMARY KEY); INSERT INTO todos VALUES('one', 'k1'), ('two', 'k2')", "owner", "app")
+            self.ok("pg", "track", "public.todos", "--postgres", pg.url("owner", "app"))
+            dump = subprocess.run([pg.program("pg_dump"), "-d", pg.url("admin", "app")], capture_output=True, text=True, check=True, cwd="/")
+            for number, change in enumerate(changes):
+                name = f"anew{number}"
+                pg.psql(f"CREATE DATABASE {name} OWNER owner TEMPLATE template0")
+                subprocess.run(pg.psql_command("admin", name), input=dump.stdout, capture_output=True, text=True, check=True, cwd="/")
+                self.ok("pg", "doctor", "--postgres", pg.url("owner", name))
+                pg.psql(change, "owner", name)
+                self.assertIn("the PRIMARY KEY of public.todos is now", Run("pg", "doctor", "--postgres", pg.url("owner", name)).out)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -460,5 +460,43 @@ TEST_F(PostgresTypes, WhatHasNoCounterpartIsRefusedAtTrackWithItsName) {
   EXPECT_EQ(postgres::track(w.sql.connection(), missing, system_random(), {}).error().code, Code::not_found);
 }
 
+// Keys are looked at before PostgreSQL is asked for their rows: whatever it holds must pass.
+TEST(PostgresKeyTypes, ThoseAtTheEndsOfTheirTypesAreSynced) {
+  struct Case {
+    const char *type, *keys;
+    int64_t count;
+  };
+  for (const Case& c :
+       {Case{"date",
+             "('4714-11-24 BC'), ('0044-03-15 BC'), ('0001-02-29 BC'), ('0001-01-01'), ('2024-02-29'), "
+             "('5874897-12-31'), ('infinity'), ('-infinity')",
+             8},
+        Case{"timestamp",
+             "('4714-11-24 00:00:00 BC'), ('0001-02-29 23:59:59.999999 BC'), ('10000-01-01 00:00:00'), "
+             "('294276-12-31 23:59:59.999999'), ('infinity')",
+             5},
+        Case{"timestamptz",
+             "('4714-11-24 00:00:00+00 BC'), ('2026-01-01 00:00:00.5+00'), ('10000-01-01 00:00:00+00'), "
+             "('294276-12-31 23:59:59.999999+00'), ('-infinity')",
+             5},
+        Case{"smallint", "(-32768), (32767)", 2}, Case{"uuid", "('FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF')", 1},
+        Case{"bytea", "(''), ('\\xff')", 2}, Case{"varchar(3)", "(''), ('äöü')", 2}}) {
+    SCOPED_TRACE(c.type);
+    PostgresWorld world("CREATE TABLE a(id " + std::string(c.type) + " PRIMARY KEY, title text)", {"public.a"});
+    LoopbackDevice d("d", "CREATE TABLE a(id ANY PRIMARY KEY NOT NULL, title TEXT) STRICT", {"a"});
+    world.sql.run("INSERT INTO a(id) VALUES" + std::string(c.keys));
+    world.sync(d);
+    EXPECT_EQ(d.peer.number("SELECT count(*) FROM a"), c.count);
+    world.sql.run("UPDATE a SET title = 'x'; DELETE FROM a; INSERT INTO a(id) VALUES" + std::string(c.keys));
+    world.sync(d);
+    EXPECT_EQ(d.peer.number("SELECT count(*) FROM a WHERE title IS NULL"), c.count);
+    EXPECT_EQ(world.track("public.a").rows, 0);
+    world.sql.run("DELETE FROM a");
+    world.sync(d);
+    EXPECT_EQ(d.peer.number("SELECT count(*) FROM a"), 0);
+    world.expect_sound();
+  }
+}
+
 }  // namespace
 }  // namespace rejoin::testing

@@ -124,8 +124,10 @@ Status check_tables(postgres::Connection& db, const PgArguments& arguments) {
     }
     for (const postgres::Table& known : catalog.tables) {
       if (known.sql != wanted->sql) continue;
+      // The name that it has now says that it was renamed.
       const bool other =
-          (!arguments.name.empty() && arguments.name != known.name) ||
+          (!arguments.name.empty() && arguments.name != known.name &&
+           !postgres::same_name(arguments.name, known.relation)) ||
           (!arguments.tenant.empty() && arguments.tenant != known.owner) ||
           (!arguments.tenant_column.empty() && (!known.tenant || arguments.tenant_column != known.tenant->name));
       if (other)
@@ -163,7 +165,11 @@ Result<int> track(postgres::Connection& db, const PgArguments& arguments, Output
                        {"already", done.already}});
     if (output.json()) continue;
     std::string line = (done.already ? "tracked already: " : "tracking ") + table;
-    if (done.name == arguments.name) line += " as " + done.name;
+    const bool renamed = !arguments.name.empty() && done.name != arguments.name;
+    if (renamed)
+      line += ", still " + done.name + " on devices, which may call it " + arguments.name + " too";
+    else if (!arguments.name.empty())
+      line += " as " + done.name;
     line += " (" + counted(static_cast<uint64_t>(done.rows), done.already ? "new row" : "row");
     if (done.columns) line += ", " + counted(static_cast<uint64_t>(done.columns), "new column");
     output.line(line + ")");
@@ -259,7 +265,8 @@ Result<int> status(postgres::Connection& db, Output& output) {
     line += t.tenant_column.empty() ? ", of tenant " + owner(t.name) : ", tenant in " + t.tenant_column;
     output.line(line);
     for (const std::string& name : t.unannounced)
-      output.warning("column " + name + " is not synced yet; run: rejoin pg track " + t.relation);
+      output.warning("column " + name + " is not synced yet; run: rejoin pg track " +
+                     (catalog.find(t.name) ? postgres::command_name(*catalog.find(t.name)) : t.relation));
   }
   if (now.tables.empty()) output.hint("no table is synced yet: rejoin pg track public.TABLE --postgres URL");
   return kOk;

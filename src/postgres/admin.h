@@ -66,9 +66,11 @@ Status create_and_track(Connection& db, const contract::Table& wanted, const std
 // that check_names() refuses. Errors: forbidden (the table is
 // not the role's).
 Status add_columns(Connection& db, const Table& table, const contract::Table& wanted);
-// Both for all tables of a contract, in one transaction; not for tables that tenants share.
+// Both for all tables of a contract, in one transaction, when there is anything to make; not for tables that tenants
+// share. `first` is called at the transaction's beginning, again when it is begun anew, and gives SQL that is run in
+// it.
 Status make_all(Connection& db, const Catalog& have, const contract::Contract& wanted, const std::string& tenant,
-                Random& random);
+                Random& random, const std::function<Result<std::string>()>& first);
 // Has the synced table this column, in its key or beside it?
 bool has_column(const Table& table, std::string_view name);
 // SQL that removes all metadata of a table, for a transaction that is open.

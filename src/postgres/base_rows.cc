@@ -23,7 +23,7 @@ class Statement {
       names += name + ", ";
       typed += (i >= wheres() ? "r." + name
                 : by_place_   ? "r.place::tid AS place"
-                              : write_expression(table_.key[i].type, "r." + name) + " AS " + name) +
+                              : key_expression(table_.key[i].type, "r." + name) + " AS " + name) +
                ", ";
     }
     return "(SELECT " + typed + "r.n FROM unnest(" + arrays + ") WITH ORDINALITY AS r(" + names + "n) OFFSET 0) AS u";
@@ -114,6 +114,12 @@ Status KeyArrays::check_foreign(BytesView key) {
 
 Status KeyArrays::add(BytesView key) {
   REJOIN_TRY(decode(key));
+  bool held = true;
+  for (size_t i = 0; i < values_.size(); ++i) held &= holds_key(table_->key[i].type, values_[i]);
+  if (!held) {
+    for (Array& a : arrays_) a.add_null();
+    return {};
+  }
   std::vector<std::string> texts;
   for (size_t i = 0; i < values_.size(); ++i) {
     REJOIN_ASSIGN(std::string text, text_of(table_->key[i].type, values_[i]));

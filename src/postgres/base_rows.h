@@ -14,7 +14,8 @@ namespace rejoin::postgres {
 class KeyArrays {
  public:
   explicit KeyArrays(const Table& table) : table_(&table), arrays_(table.key.size(), Array::texts()) {}
-  // `key` as crdt::encode_key() made it. Errors: bad_argument (a key that the columns cannot hold), corrupt.
+  // `key` as crdt::encode_key() made it, of a record. One that the columns cannot hold, now that they have other types,
+  // stands for no row. Errors: corrupt.
   Status add(BytesView key);
   // Of a key that a device sends: one that PostgreSQL would give back in another spelling, or that is too long for an
   // index, is bad_argument too. Adds nothing.

@@ -1,6 +1,7 @@
 #include "postgres/capture.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <vector>
 
 namespace rejoin::postgres {
@@ -63,6 +64,16 @@ std::string earlier_key_line(const Table& t) {
 std::string line_of(const std::string& function, const char* begins) {
   const size_t begin = function.find("\n" + std::string(begins));
   return begin == std::string::npos ? "" : function.substr(begin + 1, function.find('\n', begin + 1) - begin);
+}
+
+// The numbers of the key's columns in such a line, which may be another database's.
+std::vector<int64_t> numbers_in(const std::string& line) {
+  std::vector<int64_t> out;
+  const size_t begin = line.find(':'), end = line.find(" is");
+  for (size_t at = begin; at < end && (at = line.find_first_of("0123456789", at)) < end;
+       at = line.find_first_not_of("0123456789", at))
+    out.push_back(std::strtoll(line.c_str() + at, nullptr, 10));
+  return out;
 }
 
 // Says in the function that devices call the table by the name that it had itself when it was tracked.
@@ -238,13 +249,21 @@ bool captures(const Column& c, const std::string& function) {
 std::string other_key(const Table& t, const std::string& function) {
   const std::vector<std::string> was = key_in(function);
   if (was.empty()) return "";
-  bool other = was.size() != t.key.size();
+  // Of a type that no key has been tracked with: not one spelling for each value, or another one on devices.
+  bool other = was.size() != t.key.size() ||
+               std::any_of(t.key.begin(), t.key.end(), [](const Column& c) { return !fits_key(c.type); });
   const std::string line = line_of(function, kKeyOf), earlier = line_of(function, kKeyIs);
   if (line.starts_with(kKeyOf + std::to_string(t.oid) + ":")) {
-    other = line != key_line(t);
+    other |= line != key_line(t);
   } else if (!line.empty()) {
     // Restored from a dump.
     other |= !line.ends_with(" is" + key_types(t) + "\n");
+    // Columns have the same number there, or a lower one: those before it that were dropped are not in a dump. A higher
+    // one has a column that was made since, and one beside the key is in it only since.
+    const std::vector<int64_t> numbers = numbers_in(line);
+    for (size_t i = 0; !other && i < t.key.size(); ++i)
+      other = i >= numbers.size() || t.key[i].number > numbers[i] ||
+              std::any_of(t.columns.begin(), t.columns.end(), [&](const Column& c) { return c.name == t.key[i].name; });
     // Under another name a key column was renamed, unless there still is one of the old name.
     const auto is_there = [&](const std::string& name) {
       const auto called_so = [&](const Column& c) { return c.present && c.name == name; };
@@ -254,7 +273,7 @@ std::string other_key(const Table& t, const std::string& function) {
     };
     for (size_t i = 0; !other && i < was.size(); ++i) other = was[i] != t.key[i].name && is_there(was[i]);
   } else if (!earlier.empty()) {
-    other = earlier != earlier_key_line(t);
+    other |= earlier != earlier_key_line(t);
   } else {
     // Made by a still earlier build: a key column that is still there, and in the key no more.
     for (const Column& c : t.columns) other |= c.present && std::find(was.begin(), was.end(), c.name) != was.end();

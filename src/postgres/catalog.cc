@@ -184,14 +184,35 @@ const Table* Catalog::find(int64_t id) const {
   return nullptr;
 }
 
+std::string in_shell(const std::string& word) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyz0123456789_";
+  const auto plain = [&](char c) { return kPlain.find(c) != std::string_view::npos || (c >= 'A' && c <= 'Z'); };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
+std::string command_name(const Table& table) {
+  // As SQL reads it without quotes: in small letters, no digit first.
+  const size_t dot = table.display.find('.');
+  const auto word = [&](const std::string& name) {
+    return !name.empty() && (name[0] < '0' || name[0] > '9') &&
+           name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
+  };
+  const bool plain =
+      dot != std::string::npos && word(table.display.substr(0, dot)) && word(table.display.substr(dot + 1));
+  return plain ? table.display : in_shell(table.sql);
+}
+
 std::string why_unserved(const Table& table) {
+  const std::string name = command_name(table);
   if (table.half)
-    return "tracking " + table.display + " was not ended, so nothing of it syncs; run rejoin pg track " + table.display;
+    return "tracking " + table.display + " was not ended, so nothing of it syncs; run rejoin pg track " + name;
   std::string now;
   for (const Column& c : table.key) now += (now.empty() ? "" : ", ") + c.name;
   return "the PRIMARY KEY of " + table.display + " is now (" + now + "), its records are by (" + table.key_was +
-         "), so nothing of it syncs; run rejoin pg untrack " + table.display + ", then rejoin pg track " +
-         table.display;
+         "), so nothing of it syncs; run rejoin pg untrack " + name + ", then rejoin pg track " + name;
 }
 
 Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& tenant) {
@@ -217,7 +238,7 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
       "p.refobjid = i.indrelid AND p.refobjsubid = a.attnum)) WHERE i.indisunique AND NOT i.indisprimary AND "
       "i.indrelid " +
       tracked);
-  db.send("SELECT name FROM rejoin.tracked");
+  db.send("SELECT k.name, c.oid IS NULL FROM rejoin.tracked k LEFT JOIN pg_class c ON c.oid = k.relation");
   db.send(kOwnPath);
   REJOIN_ASSIGN(std::vector<Rows> all, db.sync());
   all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(before));
@@ -320,7 +341,10 @@ Result<Catalog> load_catalog(Connection& db, const std::optional<std::string>& t
       for (uint32_t c = 0; c < t->columns.size(); ++c)
         if (t->columns[c].present && t->columns[c].name == all[6].text(i, 1)) t->unique.add(c);
   for (size_t i = 0; i < all[7].size(); ++i)
-    if (const std::string name = all[7].text(i, 0); !catalog.find(name)) catalog.taken.push_back(name);
+    if (const std::string name = all[7].text(i, 0); !catalog.find(name)) {
+      catalog.taken.push_back(name);
+      if (all[7].integer(i, 1) != 0) catalog.dropped.push_back(name);
+    }
   order_by_parents(catalog);
   return catalog;
 }

@@ -64,6 +64,7 @@ struct Catalog {
   std::vector<Table> tables;                       // by id
   std::vector<Table> unserved;                     // of which nothing arrives or leaves; not in `tables`
   std::vector<std::string> taken;                  // names of others: of other tenants', dropped and unserved tables
+  std::vector<std::string> dropped;                // of these, the tables that are no more
   std::vector<size_t> parents_first;               // indexes into `tables`
   const Table* find(std::string_view name) const;  // by same_name()
   // Which table does a device mean? The one that devices know by this name, else the one that PostgreSQL does: a
@@ -83,6 +84,10 @@ std::string shape_of(const std::string& oid);
 
 std::string quote(std::string_view name);
 std::string quote_text(std::string_view text);
+
+// A word, and a table's name, as they are typed after a command in a shell: 'public."My Todos"' with its quotes.
+std::string in_shell(const std::string& word);
+std::string command_name(const Table& table);
 
 // Why a table is not served, and the cure.
 std::string why_unserved(const Table& table);

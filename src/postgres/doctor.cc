@@ -2,6 +2,19 @@
 #include "postgres/upgrades.h"
 
 namespace rejoin::postgres {
+namespace {
+
+// Writes of plain SQL that are not folded.
+Result<int64_t> captured(Connection& db, const Table& table) {
+  db.send("BEGIN READ ONLY");
+  db.send("SELECT set_config('rejoin.all_tenants', 'on', true)");
+  db.send("SELECT count(*) FROM rejoin.outbox WHERE tbl = $1::integer", Params().integer(table.id));
+  db.send("COMMIT");
+  REJOIN_ASSIGN(const std::vector<Rows> all, db.sync());
+  return all[2].integer(0, 0);
+}
+
+}  // namespace
 
 Result<std::vector<std::string>> doctor(Connection& db) {
   std::vector<std::string> out;
@@ -30,21 +43,24 @@ Result<std::vector<std::string>> doctor(Connection& db) {
                          "c.oid IS NULL"));
   for (size_t i = 0; i < gone.size(); ++i)
     out.push_back("the synced table \"" + gone.text(i, 0) + "\" was dropped; its metadata can go: rejoin pg untrack " +
-                  gone.text(i, 0));
+                  in_shell(gone.text(i, 0)));
   for (const Table& t : catalog.tables) {
     if (!t.served()) {
-      out.push_back(why_unserved(t));
+      REJOIN_ASSIGN(const int64_t waiting, captured(db, t));
+      out.push_back(why_unserved(t) +
+                    (waiting ? "; " + std::to_string(waiting) + " captured writes wait until it is served" : ""));
       continue;
     }
     for (const std::string& name : t.unannounced)
-      out.push_back("column " + name + " of " + t.display + " is not synced yet; run rejoin pg track " + t.display);
+      out.push_back("column " + name + " of " + t.display + " is not synced yet; run rejoin pg track " +
+                    command_name(t));
     for (const std::string& name : t.uncaptured)
       out.push_back("column " + name + " of " + t.display +
-                    " is synced, but plain SQL's writes of it go unseen; run rejoin pg track " + t.display +
+                    " is synced, but plain SQL's writes of it go unseen; run rejoin pg track " + command_name(t) +
                     ", and write anew what was written meanwhile");
     if (t.truncates_unseen)
       out.push_back(t.display + " was renamed, and its capture, an earlier build's, fails when it is truncated; run " +
-                    "rejoin pg track " + t.display);
+                    "rejoin pg track " + command_name(t));
     REJOIN_ASSIGN(Rows triggers,
                   db.query("SELECT count(*) FILTER (WHERE tgenabled <> 'D'), count(*) FROM pg_trigger WHERE tgrelid = "
                            "to_regclass($1) AND tgname LIKE 'rejoin\\_capture\\_%'",
@@ -52,7 +68,7 @@ Result<std::vector<std::string>> doctor(Connection& db) {
     if (triggers.integer(0, 0) != 4)
       out.push_back(t.display +
                     " lacks capture triggers, or they are disabled, so writes go unseen; run rejoin pg track " +
-                    t.display);
+                    command_name(t));
     db.send("BEGIN READ ONLY");
     db.send("SELECT set_config('rejoin.all_tenants', 'on', true)");
     db.send("SELECT (SELECT count(*) FROM " + t.sql +
@@ -64,7 +80,7 @@ Result<std::vector<std::string>> doctor(Connection& db) {
     const int64_t rows = all[2].integer(0, 0), alive = all[2].integer(0, 1), waiting = all[2].integer(0, 2);
     if (rows != alive && waiting == 0)
       out.push_back(t.display + " has " + std::to_string(rows) + " rows, but records know of " + std::to_string(alive) +
-                    "; rows were written while capture was off. Run rejoin pg track " + t.display);
+                    "; rows were written while capture was off. Run rejoin pg track " + command_name(t));
   }
   return out;
 }

@@ -23,6 +23,7 @@ struct Entry {
 
 struct TableEntries {
   std::map<Bytes, std::vector<Entry>> by_key;
+  std::set<Bytes> unheld;  // keys that the table cannot hold any more: CapturedKey
 };
 
 std::optional<uint32_t> column_id(const Table& table, std::string_view name) {
@@ -47,6 +48,7 @@ Entry read_entry(const Table& table, const Rows& rows, size_t i) {
 
 // `part`: other entries of the same transactions may stand in another chunk.
 Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatch& log, bool part) {
+  if (entries.by_key.empty()) return {};
   std::vector<BytesView> keys;
   KeyArrays arrays(table);
   // Deleted and written otherwise within one fold: the table tells what came last, as triggers and cascades are written
@@ -57,7 +59,8 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
     const std::vector<Entry>& list = entry.second;
     const auto deleted = std::count_if(list.begin(), list.end(), [](const Entry& e) { return e.op == kDeleted; });
     const bool lives = list.back().op != kUpdated || deleted > 0;
-    if (part ? lives : deleted > 0 && static_cast<size_t>(deleted) < list.size()) {
+    // Nor is one that cannot be there, whatever was written last.
+    if (entries.unheld.contains(key) || (part ? lives : deleted > 0 && static_cast<size_t>(deleted) < list.size())) {
       REJOIN_TRY(arrays.add(key));
       doubtful.push_back(keys.size());
     }
@@ -78,6 +81,11 @@ Status fold_table(Work& work, const Table& table, TableEntries& entries, LogBatc
   size_t at = 0;
   for (auto& [key, list] : entries.by_key) {
     StoredRow& row = stored[at];
+    // It came and went while the key had another type, and no device has heard of it.
+    if (!row.known && entries.unheld.contains(key)) {
+      ++at;
+      continue;
+    }
     const bool in_doubt = std::binary_search(doubtful.begin(), doubtful.end(), at);
     if (!row.known && list.front().op != kInserted) row.record = before_tracking(table);
     bool life = false, whole = false;
@@ -152,6 +160,19 @@ Status check_shapes(Work& work, const std::map<int64_t, TableEntries>& tables, s
 
 }  // namespace
 
+std::optional<CapturedKey> captured_key(const Table& table, BytesView key) {
+  std::vector<TextElement> texts;
+  if (!read_text_array(key, texts) || texts.size() != table.key.size()) return std::nullopt;
+  CapturedKey out;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const Type& type = table.key[i].type;
+    if (texts[i].null) return std::nullopt;
+    out.held &= holds_key(type, value_of(type, texts[i].text).ref());
+  }
+  out.encoded = encode_text_key(table, texts);
+  return out;
+}
+
 Held read_was(const Table& table, BytesView was) {
   Held out;
   std::vector<TextElement> texts;
@@ -182,17 +203,19 @@ Status fold(Work& work) {
     part |= rows.size() == kChunkEntries;
     std::map<int64_t, TableEntries> tables;
     Array done = Array::integers();
-    std::vector<TextElement> key;
     for (size_t i = 0; i < rows.size(); ++i) {
       done.add(rows.integer(i, 0));
       const Table* table = work.catalog().find(rows.integer(i, 1));
       if (!table || table->key.empty()) continue;  // untracked since
-      if (!read_text_array(rows.bytes(i, 4), key) || key.size() != table->key.size()) continue;
-      Bytes encoded = encode_text_key(*table, key);
-      if (encoded.size() > kMostKeyBytes) continue;  // no record can be kept of it; rejoin pg doctor counts it
+      // Also where nothing comes of it: that is judged by the types that the catalog has, which is looked at below.
+      TableEntries& entries = tables[table->id];
+      auto key = captured_key(*table, rows.bytes(i, 4));
+      if (!key) continue;
+      if (key->encoded.size() > kMostKeyBytes) continue;  // no record can be kept of it; rejoin pg doctor counts it
       Entry e = read_entry(*table, rows, i);
       e.stamp = {clock.stamp(rows.integer(i, 3)), Work::kOwnSite};
-      tables[table->id].by_key[std::move(encoded)].push_back(std::move(e));
+      if (!key->held) entries.unheld.insert(key->encoded);
+      entries.by_key[std::move(key->encoded)].push_back(std::move(e));
     }
     REJOIN_TRY(check_shapes(work, tables, looked_at));
     db.send("DELETE FROM rejoin.outbox WHERE id = ANY($1::bigint[])", Params().array(done));

@@ -186,19 +186,46 @@ Result<Lacking> lacking(Connection& db, const Table& table, const contract::Tabl
   return out;
 }
 
+// Those that are in the table, though the catalog that was read did not have them: whoever made them has synced them,
+// or will. `all`: one that is not synced is an error.
+Result<Lacking> without_those_there(Connection& db, Lacking lacking, const std::string& relation, bool all) {
+  REJOIN_ASSIGN(const Rows names,
+                db.query("SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND "
+                         "attnum > 0 AND NOT attisdropped",
+                         Params().text(relation)));
+  const auto is_there = [&](const auto& column) {
+    for (size_t i = 0; i < names.size(); ++i)
+      if (same_name(names.text(i, 0), column.first.name)) return true;
+    return false;
+  };
+  if (all && std::any_of(lacking.columns.begin(), lacking.columns.end(), is_there)) {
+    REJOIN_ASSIGN(const Catalog catalog, load_catalog(db));
+    const Table* table = catalog.find(lacking.table);
+    for (const auto& column : lacking.columns)
+      if (table && is_there(column) && !has_column(*table, column.first.name))
+        return fail(Code::untrackable, "its " + table->display + " has a column " +
+                                           contract::quote_name(column.first.name) +
+                                           " that is not synced; run rejoin pg track " + command_name(*table));
+  }
+  std::erase_if(lacking.columns, is_there);
+  return lacking;
+}
+
 // In a transaction: what adds those that are still lacking, and syncs them. The table is locked first, for whoever was
 // there before may have added others, which the triggers go on to know.
-Result<std::string> columns_sql(Connection& db, const Lacking& lacking) {
-  if (lacking.columns.empty()) return std::string();
+Result<std::string> columns_sql(Connection& db, const Lacking& wanted, bool all) {
+  if (wanted.columns.empty()) return std::string();
   REJOIN_ASSIGN(const Rows relation,
                 db.query("SELECT format('%I.%I', n.nspname, c.relname), pg_has_role(c.relowner, 'USAGE') FROM "
                          "rejoin.tracked k JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = "
                          "c.relnamespace WHERE k.id = $1::integer",
-                         Params().integer(lacking.table)));
+                         Params().integer(wanted.table)));
   if (relation.empty()) return fail(Code::busy, "a table was untracked meanwhile; try again");
   // Else it would be locked for nothing.
   if (relation.integer(0, 1) == 0)
     return fail(Code::forbidden, "the server's role is not the owner of table " + relation.text(0, 0));
+  REJOIN_ASSIGN(const Lacking lacking, without_those_there(db, wanted, relation.text(0, 0), all));
+  if (lacking.columns.empty()) return std::string();
   // The lock that ALTER TABLE takes is held until the triggers know the columns too, so no write goes unseen. Rows that
   // are there read as the default, as they do at devices, and nothing has to be told of them.
   REJOIN_TRY(db.script("LOCK TABLE " + relation.text(0, 0) + " IN ACCESS EXCLUSIVE MODE;"));
@@ -271,11 +298,11 @@ Status create_and_track(Connection& db, const contract::Table& wanted, const std
 
 Status add_columns(Connection& db, const Table& table, const contract::Table& wanted) {
   REJOIN_ASSIGN(const Lacking columns, lacking(db, table, wanted, false));
-  return columns.columns.empty() ? Status() : with_short_locks(db, [&] { return columns_sql(db, columns); });
+  return columns.columns.empty() ? Status() : with_short_locks(db, [&] { return columns_sql(db, columns, false); });
 }
 
 Status make_all(Connection& db, const Catalog& have, const contract::Contract& wanted, const std::string& tenant,
-                Random& random) {
+                Random& random, const std::function<Result<std::string>()>& first) {
   std::vector<TrackRequest> requests;
   std::vector<Lacking> columns;
   for (const contract::Table& table : wanted.tables) {
@@ -294,16 +321,14 @@ Status make_all(Connection& db, const Catalog& have, const contract::Contract& w
     requests.push_back(std::move(request));
   }
   if (requests.empty() && columns.empty()) return {};
-  std::function<Result<std::string>()> add;
-  if (!columns.empty())
-    add = [&]() -> Result<std::string> {
-      std::string sql;
-      for (const Lacking& lacks : columns) {
-        REJOIN_ASSIGN(const std::string part, columns_sql(db, lacks));
-        sql += part;
-      }
-      return sql;
-    };
+  const auto add = [&]() -> Result<std::string> {
+    REJOIN_ASSIGN(std::string sql, first());
+    for (const Lacking& lacks : columns) {
+      REJOIN_ASSIGN(const std::string part, columns_sql(db, lacks, true));
+      sql += part;
+    }
+    return sql;
+  };
   REJOIN_TRY(track_together(db, requests, add, random, {}));
   return {};
 }

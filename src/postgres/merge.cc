@@ -115,10 +115,16 @@ std::string Merge::why_unknown(const codec::WireTable& wire) const {
     for (const Column& c : table->key) key += (key.empty() ? "" : ", ") + c.name;
     return out + "its " + table->display + " has the key (" + key + "): give both the same";
   }
+  // The table that has the name in PostgreSQL is another one, which devices know by another.
+  for (const Table& t : catalog.tables)
+    for (const std::string& gone : catalog.dropped)
+      if (same_name(t.relation, wire.name) && same_name(gone, wire.name))
+        return out + "one that was dropped has the name, so it does not stand for " + t.display + ", synced as \"" +
+               t.name + "\"; if devices mean that, run rejoin pg untrack " + in_shell(gone);
   for (const Table& t : catalog.tables)
     if (!t.own_name && same_name(t.relation, wire.name))
       return out + "its " + t.display + " is synced as \"" + t.name +
-             "\"; if it was renamed since, run rejoin pg track " + t.display + " --as " + quote(t.relation);
+             "\"; if it was renamed since, run rejoin pg track " + command_name(t) + " --as " + in_shell(t.relation);
   return out + "create it in its PostgreSQL and run rejoin pg track";
 }
 
@@ -823,6 +829,14 @@ void Merge::keep(std::vector<Plan>& plans) {
       crdt::canonicalise(record, work_.sites());
       work_.state.last = echo.hlc;
       log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.echoed);
+    }
+    if (!plan.kept.empty()) {
+      // Above the row's birth, and below what anybody wrote since.
+      const crdt::Stamp stamp{record.birth.hlc + 1, Work::kOwnSite};
+      record.write(plan.kept, stamp);
+      crdt::canonicalise(record, work_.sites());
+      work_.state.last = std::max(work_.state.last, stamp.hlc);
+      log_.add(table, Work::kOwnSite, plan.row->key, false, false, plan.kept);
     }
     if (!plan.recorded || !plan.echoed.empty()) records[table.id].add(plan.row->key, plan.stored);
     if (record.alive && options_.persona.guards(table)) shown_[table.id].push_back(plan.row->key);

@@ -44,6 +44,14 @@ bool Merge::let_in(Plan& plan, crdt::RowRecord& without_birth, const crdt::RowRe
   return false;
 }
 
+// The columns with what was there before tracking.
+crdt::ColumnSet never_written(const crdt::RowRecord& record) {
+  crdt::ColumnSet columns;
+  for (const crdt::CellGroup& group : record.groups)
+    if (group.stamp.hlc == crdt::kBeforeTrackingHlc) columns |= group.columns;
+  return columns;
+}
+
 Status Merge::join(Plan& plan) {
   Incoming& row = *plan.row;
   crdt::RowRecord& mine = plan.stored.record;
@@ -52,7 +60,15 @@ Status Merge::join(Plan& plan) {
   crdt::RowRecord without_birth;
   const crdt::RowRecord* theirs = &row.theirs;
   if (!let_in(plan, without_birth, theirs)) return {};
+  const crdt::ColumnSet old = plan.was_alive && plan.exists ? never_written(mine) : crdt::ColumnSet();
   crdt::join(mine, *theirs, work_.sites(), plan.join);
+  // A device that made the row leaves out what others wrote of it. When the table was tracked anew (it has another key)
+  // what they wrote is in the table, and has no version any more.
+  if (plan.join.birth_won && mine.alive) {
+    plan.kept = plan.join.dropped;
+    plan.kept &= old;
+    plan.join.dropped -= plan.kept;
+  }
   if (!plan.join.changed()) {
     if (row.whole) {
       // Is it news, or known already?
@@ -74,7 +90,7 @@ Status Merge::join(Plan& plan) {
            "the row was deleted from " + table.display +
                " while capture was off, so the rest of its values is not there; "
                "run rejoin pg track " +
-               table.display);
+               command_name(table));
     plan.done = false;
     return {};
   }

@@ -23,6 +23,7 @@ struct Merge::Plan {
   std::map<uint32_t, crdt::OwnedValue> values;
   std::map<uint32_t, crdt::OwnedValue> before;  // columns_before()
   crdt::ColumnSet echoed;                       // what PostgreSQL stored otherwise
+  crdt::ColumnSet kept;                         // what it had before tracking, and nobody wrote
   bool recorded = false;                        // its record is written with the row, before it is known how that went
   bool done = true;
 };

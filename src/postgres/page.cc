@@ -50,8 +50,10 @@ Result<Pending> read_pending(Work& work) {
   for (size_t i = 0; i < rows.size(); ++i) {
     pending.any = true;
     const Table* table = work.catalog().find(rows.integer(i, 0));
-    if (!table || !read_text_array(rows.bytes(i, 2), texts) || texts.size() != table->key.size()) continue;
-    Touch& touch = pending.tables[table->id][encode_text_key(*table, texts)];
+    if (!table) continue;
+    auto key = captured_key(*table, rows.bytes(i, 2));
+    if (!key) continue;
+    Touch& touch = pending.tables[table->id][std::move(key->encoded)];
     if (rows.integer(i, 1) == kDeleted && !rows.is_null(i, 4)) {
       // What was known of the row before is sent all the same: nothing else will bring it.
       if (touch.was.empty()) touch.was = read_was(*table, rows.bytes(i, 4));

@@ -22,6 +22,8 @@ namespace {
 constexpr int64_t kCompactAt = 10'000;
 // For what somebody holds, when a group of pushes has waited for it already.
 constexpr int64_t kAloneWaitsMs = 100;
+// How often a contract is begun anew, because others make or publish the same at this moment.
+constexpr int kMostPublishes = 5;
 
 class PostgresTenantStore final : public TenantStore {
  public:
@@ -145,20 +147,12 @@ class PostgresTenantStore final : public TenantStore {
 
   Status publish_contract(const std::string& json) override {
     REJOIN_ASSIGN(const contract::Contract next, contract::from_json(json));
-    tenant_.catalog.reset();  // the newest
-    REJOIN_TRY(know_catalog());
-    REJOIN_ASSIGN(const std::string before, published_contract());
-    REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
-    for (const contract::Table& wanted : next.tables) {
-      const Table* have = tenant_.catalog->meant(wanted.name);
-      REJOIN_TRY(check_names(db_, have, wanted));
-      REJOIN_TRY(check_defaults(db_, have, wanted));
-      if (have && have->tenant) REJOIN_TRY(check_is_here(*tenant_.catalog, wanted));
-    }
-    if (const Status made = make_all(db_, *tenant_.catalog, next, tenant_.name, tenant_.random); !made.ok()) {
-      if (code_retryable(made.error().code)) return made;
-      return fail(Code::schema_refused, "the server cannot make what the contract adds (" + made.error().message +
-                                            "), and made nothing; make it there by SQL and track it, then push again");
+    std::string before;
+    for (int tries = 1;; ++tries) {
+      bool again = false;
+      const Status made = make_published(next, before, again);
+      if (made.ok()) break;
+      if (!again || tries == kMostPublishes) return made;
     }
     tenant_.catalog.reset();
     REJOIN_TRY(adopt_contract(json, true));
@@ -167,14 +161,54 @@ class PostgresTenantStore final : public TenantStore {
     // Another one may have been published since.
     REJOIN_ASSIGN(const std::string now, read_published());
     if (now != before) REJOIN_TRY(sync::check_follows(now, contract::to_json(to_contract(work.catalog())), next));
-    db_.send(
-        "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), $1, $2, true) ON "
-        "CONFLICT (tenant, fingerprint) DO UPDATE SET json = EXCLUDED.json",
-        Params().text(sync::kPublished).text(contract::to_json(next)));
+    REJOIN_TRY(db_.script(publish_sql(next)));
     return work.commit();
   }
 
  private:
+  static std::string publish_sql(const contract::Contract& next) {
+    return "INSERT INTO rejoin.contract(tenant, fingerprint, json, complete) VALUES (rejoin.tenant_id(), " +
+           quote_text(sync::kPublished) + ", " + quote_text(contract::to_json(next)) +
+           ", true) ON CONFLICT (tenant, fingerprint) DO UPDATE SET json = EXCLUDED.json;";
+  }
+
+  // Makes what the contract adds, and publishes it in the same transaction: of several at once one is first, and what
+  // does not follow it makes nothing. `before`: the one that was published. `again`: others have made, or published,
+  // something meanwhile.
+  Status make_published(const contract::Contract& next, std::string& before, bool& again) {
+    tenant_.catalog.reset();  // the newest
+    REJOIN_TRY(know_catalog());
+    REJOIN_ASSIGN(before, published_contract());
+    REJOIN_TRY(sync::check_follows(before, contract::to_json(to_contract(*tenant_.catalog)), next));
+    for (const contract::Table& wanted : next.tables) {
+      const Table* have = tenant_.catalog->meant(wanted.name);
+      REJOIN_TRY(check_names(db_, have, wanted));
+      REJOIN_TRY(check_defaults(db_, have, wanted));
+      if (have && have->tenant) REJOIN_TRY(check_is_here(*tenant_.catalog, wanted));
+    }
+    REJOIN_ASSIGN(Work tenant, Work::begin(db_, tenant_, Work::Mode::merge));  // there is one from now on
+    const std::string id = std::to_string(tenant.state.id);
+    REJOIN_TRY(tenant.commit());
+    const auto publish = [&]() -> Result<std::string> {
+      REJOIN_TRY(
+          db_.query("SELECT pg_advisory_xact_lock(hashtextextended('rejoin publishes for ' || $1, 0)), "
+                    "set_config('rejoin.tenant', $1, true), set_config('rejoin.tenant_id', $2, true)",
+                    Params().text(tenant_.name).text(id)));
+      REJOIN_ASSIGN(const std::string now, read_published());
+      if (now == before) return publish_sql(next);
+      again = true;
+      return fail(Code::busy, "another contract was published at this moment; try again");
+    };
+    db_.forget_error();
+    const Status made = make_all(db_, *tenant_.catalog, next, tenant_.name, tenant_.random, publish);
+    if (made.ok()) return {};
+    const std::string& state = db_.last_error().state;
+    again |= state == "42P07" || state == "42701" || state == "23505";
+    if (code_retryable(made.error().code)) return made;
+    return fail(Code::schema_refused, "the server cannot make what the contract adds (" + made.error().message +
+                                          "), and made nothing; make it there by SQL and track it, then push again");
+  }
+
   static bool has_all(const Catalog& catalog, const contract::Contract& contract) {
     return std::all_of(contract.tables.begin(), contract.tables.end(), [&](const contract::Table& wanted) {
       const Table* have = catalog.meant(wanted.name);

@@ -101,6 +101,53 @@ bool canonical_time_stamp(std::string_view text, char separator, std::string_vie
          second_fraction(text.substr(19, text.size() - 19 - zone.size()));
 }
 
+// Takes digits off the front: at least and at most so many.
+std::optional<int64_t> take_number(std::string_view& text, size_t least, size_t most) {
+  size_t n = 0;
+  int64_t out = 0;
+  while (n < text.size() && n < most && text[n] >= '0' && text[n] <= '9') out = out * 10 + (text[n++] - '0');
+  if (n < least) return std::nullopt;
+  text.remove_prefix(n);
+  return out;
+}
+bool take(std::string_view& text, std::string_view what) {
+  if (!text.starts_with(what)) return false;
+  text.remove_prefix(what.size());
+  return true;
+}
+
+// Takes a date off the front, one of the calendar: "0044-03-15" (" BC" is the caller's), "12026-01-01".
+bool take_date(std::string_view& text, bool bc, int64_t last_year) {
+  const auto year = take_number(text, 4, 7);
+  if (!year || !take(text, "-")) return false;
+  const auto month = take_number(text, 2, 2);
+  if (!month || !take(text, "-")) return false;
+  const auto day = take_number(text, 2, 2);
+  if (!day || *year < 1 || *month < 1 || *month > 12 || *day < 1) return false;
+  const int64_t counted = bc ? 1 - *year : *year;
+  const bool leap = counted % 4 == 0 && (counted % 100 != 0 || counted % 400 == 0);
+  constexpr int kDays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  if (*day > kDays[*month - 1] + (*month == 2 && leap)) return false;
+  // PostgreSQL's days begin with that of Julian number 0.
+  return bc ? *year < 4714 || (*year == 4714 && *month * 100 + *day >= 1124) : *year <= last_year;
+}
+
+// Is it a day, or a moment, that PostgreSQL knows, as it spells it or as devices do?
+bool is_moment(TypeClass kind, std::string_view text) {
+  if (infinite(text)) return true;
+  const bool bc = text.ends_with(" BC");
+  if (bc) text.remove_suffix(3);
+  if (kind == TypeClass::date) return take_date(text, bc, 5'874'897) && text.empty();
+  if (!take_date(text, bc, 294'276)) return false;
+  const bool utc = kind == TypeClass::timestamptz && !bc && take(text, "T");
+  if (!utc && !take(text, " ")) return false;
+  const std::string_view zone = utc ? "Z" : kind == TypeClass::timestamptz ? "+00" : "";
+  if (text.size() < 8 + zone.size() || !text.ends_with(zone) || !digits_like(text.substr(0, 8), "00:00:00"))
+    return false;
+  return text.substr(0, 2) < "24" && text.substr(3, 2) < "60" && text.substr(6, 2) < "60" &&
+         second_fraction(text.substr(8, text.size() - 8 - zone.size()));
+}
+
 // Element types of which to_jsonb() and back is the identity. json is not among them: a JSON string and a text look
 // alike inside of a JSON array, and a JSON null is a null.
 bool travels_in_array(std::string_view kind) {
@@ -138,6 +185,7 @@ std::optional<Type> type_of(std::string_view kind, std::string_view category, st
                             const std::string& sql, std::string_view element) {
   Type t;
   t.sql = sql;
+  t.base = base;
   auto integer = [&](int64_t least, int64_t most) {
     t.kind = TypeClass::integer, t.least = least, t.most = most;
     return t;
@@ -244,6 +292,11 @@ std::string write_expression(const Type& type, const std::string& parameter) {
   return parameter + "::" + type.sql;
 }
 
+std::string key_expression(const Type& type, const std::string& parameter) {
+  const bool cast = type.kind != TypeClass::bytea && type.kind != TypeClass::text;
+  return cast ? parameter + "::pg_catalog." + type.base : write_expression(type, parameter);
+}
+
 OwnedValue value_of(const Type& type, std::string_view text) {
   switch (type.kind) {
     case TypeClass::integer:
@@ -305,6 +358,24 @@ Result<std::string> text_of(const Type& type, const ValueRef& value) {
   return std::string();
 }
 
+bool holds_key(const Type& type, const ValueRef& value) {
+  char packed[16];
+  switch (type.kind) {
+    case TypeClass::integer:
+      return value.type == ValueType::integer && value.integer >= type.least && value.integer <= type.most;
+    case TypeClass::bytea:
+      return value.type == ValueType::blob;
+    case TypeClass::uuid:
+      return value.type == ValueType::text && uuid_pack(value.bytes, packed);
+    case TypeClass::timestamptz:
+    case TypeClass::timestamp:
+    case TypeClass::date:
+      return value.type == ValueType::text && is_moment(type.kind, value.bytes);
+    default:
+      return value.type == ValueType::text && is_storable_text(value.bytes);
+  }
+}
+
 Result<std::string> key_text_of(const Type& type, const ValueRef& value) {
   bool fits = false;
   const std::string_view text = value.bytes;
@@ -321,13 +392,14 @@ Result<std::string> key_text_of(const Type& type, const ValueRef& value) {
       break;
     }
     case TypeClass::timestamptz:
-      fits = value.type == ValueType::text && canonical_time_stamp(text, 'T', "Z");
+      fits = value.type == ValueType::text && canonical_time_stamp(text, 'T', "Z") && is_moment(type.kind, text);
       break;
     case TypeClass::timestamp:
-      fits = value.type == ValueType::text && canonical_time_stamp(text, ' ', "");
+      fits = value.type == ValueType::text && canonical_time_stamp(text, ' ', "") && is_moment(type.kind, text);
       break;
     case TypeClass::date:
-      fits = value.type == ValueType::text && (digits_like(text, "0000-00-00") || infinite(text));
+      fits = value.type == ValueType::text && (digits_like(text, "0000-00-00") || infinite(text)) &&
+             is_moment(type.kind, text);
       break;
     default:
       fits = value.type == ValueType::text;

@@ -29,6 +29,7 @@ enum class TypeClass {
 struct Type {
   TypeClass kind = TypeClass::text;
   std::string sql;      // as format_type() says it, for casts: "character varying(40)", "public.mood", "integer[]"
+  std::string base;     // pg_type.typname of the type itself, or of what a domain stands for
   bool single = false;  // real: single precision
   // Character strings, and domains over them: assigned as text. An explicit cast to varchar(3) would cut a longer value
   // off without a word, an assignment refuses it.
@@ -56,12 +57,19 @@ std::string read_expression(const Type& type, const std::string& column);
 // How a text parameter becomes a value of the type.
 std::string write_expression(const Type& type, const std::string& parameter);
 
+// The same for a key by which rows are looked for: of a domain's own type, for a domain's CHECK and a type's precision
+// are about what may be there, not about what may be asked for.
+std::string key_expression(const Type& type, const std::string& parameter);
+
 // A value from its text form. Never fails: what is no number for SQLite (NaN) stays text.
 crdt::OwnedValue value_of(const Type& type, std::string_view text);
 // The text form that write_expression() takes, or an error that says why the type cannot hold the value (bad_argument).
 // PostgreSQL itself judges the rest. Null is not for here.
 Result<std::string> text_of(const Type& type, const crdt::ValueRef& value);
-// The same for a key's value, which must be the one spelling that PostgreSQL gives back.
+// Is a key's value, as it was stored or captured, one of this type? No row is there under one of an earlier type: of
+// another kind, of a wider range, a day that no calendar has. PostgreSQL takes the text_of() of one that is.
+bool holds_key(const Type& type, const crdt::ValueRef& value);
+// As text_of(), of a key's value that a device sends, which must be the one spelling that PostgreSQL gives back.
 Result<std::string> key_text_of(const Type& type, const crdt::ValueRef& value);
 
 // Is a tenant's name what a tenant column of this type says of itself? "007" and an upper-case UUID name nobody's rows.

@@ -108,6 +108,31 @@ TEST(Types, KeysHaveOneSpelling) {
   EXPECT_FALSE(key_text_of(type("text"), ValueRef::of_null()).ok());
 }
 
+TEST(Types, AKeyIsHeldByTheTypeThatPostgresqlTakesItFor) {
+  auto held = [](const Type& t, std::string_view text) { return holds_key(t, value_of(t, text).ref()); };
+  const Type tz = type("timestamptz", "timestamp with time zone"), ts = type("timestamp"), date = type("date");
+  // As PostgreSQL writes them, and as devices do.
+  for (const char* good : {"2024-02-29", "0001-01-01", "5874897-12-31", "4714-11-24 BC", "0001-02-29 BC", "infinity"})
+    EXPECT_TRUE(held(date, good)) << good;
+  for (const char* bad : {"2026-02-29", "1900-02-29", "0000-01-01", "5874898-01-01", "4714-11-23 BC", "0002-02-29 BC",
+                          "2026-1-1", "2026-01-01 ", "2026-13-01", "2026-01-00", "today", "", " BC"})
+    EXPECT_FALSE(held(date, bad)) << bad;
+  for (const char* good : {"2026-01-01 10:00:00.5+00", "2026-01-01T10:00:00.5Z", "12026-01-01 00:00:00+00",
+                           "294276-12-31 23:59:59.999999+00", "4714-11-24 00:00:00+00 BC", "-infinity"})
+    EXPECT_TRUE(held(tz, good)) << good;
+  for (const char* bad : {"2026-02-30T10:00:00Z", "294277-01-01 00:00:00+00", "2026-01-01 10:00:00", "2026-01-01",
+                          "2026-01-01 24:00:00+00", "2026-01-01 10:00:00+02", "draft"})
+    EXPECT_FALSE(held(tz, bad)) << bad;
+  EXPECT_TRUE(held(ts, "2026-01-01 10:00:00.123456"));
+  EXPECT_FALSE(held(ts, "2026-02-30 10:00:00"));
+  EXPECT_FALSE(key_text_of(date, ValueRef::of_text("2026-02-30")).ok());
+  EXPECT_TRUE(held(type("int4"), "2147483647"));
+  for (const char* bad : {"2147483648", "draft", "", "99999999999999999999"})
+    EXPECT_FALSE(held(type("int4"), bad)) << bad;
+  EXPECT_FALSE(held(type("uuid"), "draft"));
+  EXPECT_TRUE(held(type("text"), ""));
+}
+
 TEST(Types, ATenantsNameIsWhatItsColumnSays) {
   for (const char* good : {"0", "7", "-7", "2147483647"}) EXPECT_TRUE(names_tenant(type("int4"), good)) << good;
   for (const char* bad : {"", "007", "+7", "-0", "7 ", "x", "2147483648", "99999999999999999999"})

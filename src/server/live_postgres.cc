@@ -33,7 +33,7 @@ constexpr milliseconds kFirstRetry{250}, kLongestRetry{10'000};
 // Looks into the outboxes of all databases take no more than this part of the feed's time.
 constexpr int kLooksPart = 10;
 // What is captured for so long waits for something else, and is told of as often, then less and less.
-constexpr milliseconds kStuck{1'000}, kLongestPause{30'000};
+constexpr milliseconds kStuck{1'000}, kLongestPause{10'000};
 // When notifications do come through, the look at the logs is only for those that were lost.
 constexpr int kSeldom = 6;
 // Of the connections for a database per tenant, those that nobody needed for so long are closed.
@@ -111,9 +111,10 @@ class PostgresFeed final : public LiveFeed {
     std::unique_ptr<postgres::Connection> connection;
     milliseconds retry = kFirstRetry;
     SteadyClock::time_point retry_at, outbox_at, logs_at, proof_at, answer_by;
-    // Whose writes had not been folded at the last look: the newest of them, and when to tell of them again.
+    // Whose writes had not been folded at the last look: what of them is another number when one more is there, and
+    // when to tell of them again.
     struct Stuck {
-      int64_t newest;
+      int64_t ids;
       milliseconds pause;
       SteadyClock::time_point again;
     };
@@ -320,8 +321,8 @@ class PostgresFeed final : public LiveFeed {
     d.connection->send(
         "SELECT u.name, (SELECT greatest(0, floor(extract(epoch FROM clock_timestamp()) * 1000)::int8 - o.ms) FROM "
         "rejoin.outbox AS o WHERE o.tenant = u.name ORDER BY o.id LIMIT 1), coalesce((SELECT t.tail FROM rejoin.tenant "
-        "AS t WHERE t.name = u.name), 0), coalesce((SELECT o.id FROM rejoin.outbox AS o WHERE o.tenant = u.name ORDER "
-        "BY o.id DESC LIMIT 1), 0) FROM unnest($1::text[]) AS u(name)",
+        "AS t WHERE t.name = u.name), 0), coalesce((SELECT sum(o.id) FROM (SELECT id FROM rejoin.outbox WHERE tenant "
+        "= u.name ORDER BY id DESC LIMIT 1000) AS o), 0)::int8 FROM unnest($1::text[]) AS u(name)",
         postgres::Params().array(names));
     d.connection->send(kWhich);
     d.connection->send("COMMIT");
@@ -347,10 +348,10 @@ class PostgresFeed final : public LiveFeed {
         const SteadyClock::time_point made = now - milliseconds(rows.integer(i, 1));
         since = std::min(since.value_or(made), made);
         d.captured = d.captured == SteadyClock::time_point() ? made : std::min(d.captured, made);
-        // Behind those of a table that stands aside, and stay, others come.
+        // Those of a table that stands aside stay, and others come: behind them, or between them, when they were
+        // written in a transaction that commits late.
         Database::Stuck stuck{rows.integer(i, 3), kStuck, now + kStuck};
-        if (const auto before = d.waiting.find(tenant);
-            before != d.waiting.end() && before->second.newest == stuck.newest) {
+        if (const auto before = d.waiting.find(tenant); before != d.waiting.end() && before->second.ids == stuck.ids) {
           stuck = before->second;
           captured = now - made <= kStuck || now >= stuck.again;
           if (now >= stuck.again) {

@@ -61,18 +61,10 @@ Result<Statement*> BaseWriter::compile(Result<Statement*> statement) {
 }
 
 // SQLite takes nothing back of a write that RAISE(FAIL) or RAISE(IGNORE) ends: what the trigger had written before
-// would stay, and come again with each try. Nor of one that ends because an index's expression fails on the old row:
-// the entries of other indexes would be gone (seen with 3.40).
-Result<Wrote> BaseWriter::run(Statement& s, bool stored) {
-  const bool leaves = (triggers_ && table_.triggers_leave) || (stored && table_.indexes_may_fail);
-  if (!leaves) return run_once(s);
-  if (ctx_.beside_reader) {
-    // Taking it back would end the application's own statement that reads, as triggers of ours were made meanwhile.
-    REJOIN_ASSIGN(const Wrote wrote, run_once(s));
-    if (wrote == Wrote::refused && stored && failed_on_values_)
-      return fail(Code::unsupported, reason_ + "; nothing was merged. Merge it outside of a query that reads tables");
-    return wrote;
-  }
+// would stay, and come again with each try.
+Result<Wrote> BaseWriter::run(Statement& s) {
+  // Taking it back would end the application's own statement that reads, as triggers of ours were made meanwhile.
+  if (!triggers_ || !table_.triggers_leave || ctx_.beside_reader) return run_once(s);
   const auto act = [&](const char* sql) -> Status {
     REJOIN_ASSIGN(Statement * savepoint, ctx_.statement(sql));
     return savepoint->run("merging a row into " + table_.name);
@@ -81,14 +73,35 @@ Result<Wrote> BaseWriter::run(Statement& s, bool stored) {
   const int64_t before = sqlite3_total_changes(ctx_.db);
   REJOIN_ASSIGN(const Wrote wrote, run_once(s));
   // Only where there is something: it can end statements that stand on a row.
-  if (wrote == Wrote::refused && (failed_on_values_ || sqlite3_total_changes(ctx_.db) != before))
-    REJOIN_TRY(act("ROLLBACK TO rejoin_row"));
+  if (wrote == Wrote::refused && sqlite3_total_changes(ctx_.db) != before) REJOIN_TRY(act("ROLLBACK TO rejoin_row"));
   REJOIN_TRY(act("RELEASE rejoin_row"));
   return wrote;
 }
 
+bool BaseWriter::fails_on_values(int rc) const {
+  return (rc & 0xff) == SQLITE_TOOBIG || ((rc & 0xff) == SQLITE_ERROR && (triggers_ || !lacks_something(ctx_.db)));
+}
+
+std::string BaseWriter::failed_on_values() const {
+  return "an expression or a trigger of " + quote(table_.name) + " fails on its values: " + sqlite3_errmsg(ctx_.db);
+}
+
+// SQLite (3.40) computes an old row's index entries one by one as it deletes them: where one fails, those of other
+// indexes are gone, and a transaction that goes on leaves the file so.
+Result<bool> BaseWriter::may_go(const Row& row) {
+  if (table_.computed.empty()) return true;
+  auto s = ctx_.statement("SELECT " + table_.computed + " FROM " + table_.quoted() + " WHERE " + table_.key_match());
+  if (!s.ok()) return true;  // something is lacking: told by the write itself
+  Use use(**s);
+  bind_key(**s, row, 1);
+  const int rc = sqlite3_step((*s)->get());
+  if (rc == SQLITE_ROW || rc == SQLITE_DONE) return true;
+  if (!fails_on_values(rc)) return sql_error(ctx_.db, "reading a row of " + table_.name);
+  reason_ = failed_on_values();
+  return false;
+}
+
 Result<Wrote> BaseWriter::run_once(Statement& s) {
-  failed_on_values_ = false;
   ctx_.writing = table_.id;
   int rc = sqlite3_step(s.get());
   while (rc == SQLITE_ROW) rc = sqlite3_step(s.get());  // PRAGMA count_changes
@@ -101,13 +114,9 @@ Result<Wrote> BaseWriter::run_once(Statement& s) {
   }
   // SQLITE_ERROR, SQLITE_TOOBIG: a function in a trigger, an index, a CHECK or a generated column does not take these
   // values, or makes too much of them.
-  failed_on_values_ =
-      (rc & 0xff) == SQLITE_TOOBIG || ((rc & 0xff) == SQLITE_ERROR && (triggers_ || !lacks_something(ctx_.db)));
   if ((rc & 0xff) == SQLITE_CONSTRAINT || (sqlite3_extended_errcode(ctx_.db) & 0xff) == SQLITE_CONSTRAINT ||
-      (rc & 0xff) == SQLITE_MISMATCH || failed_on_values_) {
-    reason_ = sqlite3_errmsg(ctx_.db);
-    if (failed_on_values_)
-      reason_ = "an expression or a trigger of " + quote(table_.name) + " fails on its values: " + reason_;
+      (rc & 0xff) == SQLITE_MISMATCH || fails_on_values(rc)) {
+    reason_ = fails_on_values(rc) ? failed_on_values() : sqlite3_errmsg(ctx_.db);
     s.reset();
     if (!sqlite3_get_autocommit(ctx_.db)) {
       // RAISE(FAIL) behind the write: SQLite leaves it, and what other triggers have done about it.
@@ -149,7 +158,7 @@ Result<Wrote> BaseWriter::insert(const Row& row) {
     if (!insert_) return Wrote::refused;
   }
   bind_row(*insert_, row);
-  return run(*insert_, false);
+  return run(*insert_);
 }
 
 Result<Wrote> BaseWriter::replace(const Row& row) {
@@ -175,6 +184,8 @@ Result<Statement*> BaseWriter::update_statement(const crdt::ColumnSet& columns, 
 
 Result<Wrote> BaseWriter::update(const Row& row, const crdt::ColumnSet& columns) {
   if (columns.empty()) return Wrote::done;
+  REJOIN_ASSIGN(const bool may, may_go(row));
+  if (!may) return Wrote::refused;
   if (!update_ || !(update_columns_ == columns)) {
     REJOIN_ASSIGN(update_, compile(update_statement(columns, false)));
     if (!update_) return Wrote::refused;
@@ -226,6 +237,8 @@ Result<Wrote> BaseWriter::erase_without_temporary_triggers(const Row& row) {
 }
 
 Result<Wrote> BaseWriter::erase(const Row& row) {
+  REJOIN_ASSIGN(const bool may, may_go(row));
+  if (!may) return Wrote::refused;
   // One that rolls back would take what was merged along.
   if (!triggers_ || !table_.deletions_roll_back) {
     REJOIN_ASSIGN(Statement * s, compile(erase_statement()));

@@ -35,9 +35,11 @@ class BaseWriter {
   Result<Wrote> replace(const Row& row);
   // Sets `columns` of a row that is there.
   Result<Wrote> update(const Row& row, const crdt::ColumnSet& columns);
-  // Also where the application's triggers refuse it, or cannot run: then they are left out. Refused when an index's
-  // expression fails on what the row holds: then nobody can take it out.
+  // Also where the application's triggers refuse it, or cannot run: then they are left out. Refused where it may not
+  // go.
   Result<Wrote> erase(const Row& row);
+  // False when an index's expression fails on what the row holds: then nobody can change it or take it out.
+  Result<bool> may_go(const Row& row);
   // Copies the row into the shadow table.
   Status copy_to_shadow(const Row& row);
   Status insert_shadow(const Row& row);
@@ -55,8 +57,9 @@ class BaseWriter {
   void bind_row(Statement& s, const Row& row);
   // Compiles a statement that writes to the application's table, and its triggers. Nothing: these can't be here.
   Result<Statement*> compile(Result<Statement*> statement);
-  // `stored`: it changes or deletes a row that the table has.
-  Result<Wrote> run(Statement& s, bool stored = true);
+  Result<Wrote> run(Statement& s);
+  bool fails_on_values(int rc) const;
+  std::string failed_on_values() const;
   Result<Wrote> run_once(Statement& s);
   Result<Statement*> erase_statement();
   Result<bool> is_there(const Row& row);
@@ -74,7 +77,6 @@ class BaseWriter {
   Statement* shadow_update_ = nullptr;
   crdt::ColumnSet shadow_update_columns_;
   std::string reason_;
-  bool failed_on_values_ = false;  // the last statement
 };
 
 }  // namespace rejoin::sqlite

@@ -240,7 +240,7 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
               "SELECT l.name, l.origin, l.partial, s.sql, l.\"unique\" FROM pragma_index_list(?1, 'main') AS l "
               "LEFT JOIN main.sqlite_schema AS s ON s.type='index' AND s.name=l.name ORDER BY l.name"));
   indexes.bind_text(1, table.name);
-  bool key_index = false;
+  bool key_index = false, indexed = false;
   for (;;) {
     REJOIN_ASSIGN(bool row, indexes.step());
     if (!row) break;
@@ -250,9 +250,13 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
     }
     const std::vector<std::string> expressions = index_parts(indexes.text(3));
     const std::string condition = indexes.integer(2) ? index_condition(indexes.text(3)) : "";
-    // Of generated columns, too: one of them may be in the index.
-    table.indexes_may_fail |= may_fail(condition) || !table.generated.empty() ||
-                              std::any_of(expressions.begin(), expressions.end(), may_fail);
+    indexed = true;
+    const auto add = [&](const std::string& sql) {
+      table.computed += (table.computed.empty() ? "(" : ", (") + sql + ")";
+    };
+    if (may_fail(condition)) add(condition);
+    for (const std::string& part : expressions)
+      if (may_fail(part)) add(condition.empty() ? part : "CASE WHEN " + condition + " THEN " + part + " END");
     if (!indexes.integer(4)) continue;
     REJOIN_ASSIGN(Statement parts,
                   prepare(db, "SELECT coalesce(name, ''), coll FROM pragma_index_xinfo(?1, 'main') WHERE key"));
@@ -268,6 +272,9 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
     index.where = condition;
     table.unique.push_back(std::move(index));
   }
+  // One of them may be in an index.
+  for (size_t i = 0; indexed && i < table.generated.size(); ++i)
+    table.computed += (table.computed.empty() ? "" : ", ") + quote(table.generated[i]);
   table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
 
   return table;

@@ -53,7 +53,7 @@ struct Table {
   std::vector<std::string>
       unannounced;  // stored columns of the table that have no id yet (an ALTER TABLE nobody told us of)
   std::vector<std::string> generated;  // names of generated columns
-  bool indexes_may_fail = false;       // an index computes what SQLite may fail to compute, of stored rows too
+  std::string computed;                // as SQL: what indexes compute, of what SQLite may fail to compute; "": nothing
   // UNIQUE indexes other than the key's.
   struct UniqueIndex {
     struct Part {

@@ -265,6 +265,7 @@ Status refresh_catalog(Context& ctx) {
   if (main_version == ctx.catalog_main && temp_triggers == ctx.catalog_temp) return {};
   ctx.statements.clear();
   ctx.reach.clear();
+  ctx.stuck.clear();
   REJOIN_ASSIGN(ctx.catalog, load_catalog(ctx.db));
   ctx.catalog_main = main_version;
   ctx.catalog_temp = std::move(temp_triggers);

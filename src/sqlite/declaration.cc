@@ -169,13 +169,17 @@ std::map<std::string, std::string> generated_expressions(std::string_view create
 }
 
 bool may_fail(std::string_view expression) {
+  static const std::set<std::string> kNeverFail = {
+      "and",   "or",    "not",  "in",    "is",    "cast",   "case",   "when",     "then",   "else",   "between",
+      "lower", "upper", "trim", "ltrim", "rtrim", "length", "substr", "coalesce", "ifnull", "nullif", "typeof"};
   const std::vector<Word> words = words_of(expression);
   for (size_t i = 0; i < words.size(); ++i) {
     const Word& w = words[i];
     if (w.is("like") || w.is("glob") || w.is("match") || w.is("regexp")) return true;
     if (w.kind == Word::Kind::other && expression.substr(w.from, 2) == "->") return true;
     const bool calls = i + 1 < words.size() && is_sign(expression, words[i + 1], '(');
-    if (calls && (w.kind == Word::Kind::bare || w.kind == Word::Kind::quoted)) return true;
+    const bool named = w.kind == Word::Kind::bare || w.kind == Word::Kind::quoted;
+    if (calls && named && !kNeverFail.contains(w.name)) return true;
   }
   return false;
 }

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "crdt/admission.h"
+#include "crdt/key.h"
+#include "sqlite/base_writer.h"
 #include "sqlite/enforcement.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
@@ -246,6 +248,18 @@ Status evict(Work& work, int64_t pushed, BytesView source) {
       for (const auto& row : group.second) {
         const Bytes& key = row.first;
         if (table && waiting.contains(key)) continue;
+        if (table) {
+          BaseWriter::Row here;
+          Bytes scratch;
+          bool may = !crdt::decode_key(key, table->key.size(), here.key, scratch);
+          if (!may) {
+            REJOIN_ASSIGN(may, BaseWriter(ctx, *table).may_go(here));
+          }
+          if (!may) {
+            REJOIN_TRY(visibility.stays(*table));
+            continue;
+          }
+        }
         REJOIN_TRY(on_row(ctx, kForget, group.first, key));
         if (!table) continue;
         REJOIN_ASSIGN(const bool another, stays(ctx, *table, key, row.second));

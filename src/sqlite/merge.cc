@@ -291,8 +291,7 @@ Status Merge::wait_for_reach(Block& b, const crdt::RowRecord& theirs) {
 // Neither: the row that is there cannot go, as an index's expression fails on it. Another connection's may not.
 Status Merge::wait_for_index(Block& b) {
   if (options_.refuse_unknown) return refuse(b, Code::schema_refused, b.base.reason());
-  REJOIN_TRY(note_out_of_reach(ctx_, b.table));
-  ctx_.stuck.insert(b.table.id);
+  REJOIN_TRY(visibility_.stays(b.table));
   return park(b, b.base.reason(), 0);
 }
 
@@ -353,7 +352,7 @@ Result<Wrote> Merge::write(Block& b, bool was_visible, bool was_known) {
   const bool related = b.table.constraints.refers_or_is_referred();
   // A stand-in gives way; it comes back when all is settled.
   if (b.mine.hidden && b.table.constraints.stand_ins) {
-    REJOIN_ASSIGN(const Wrote wrote, erase(b));
+    REJOIN_ASSIGN(const Wrote wrote, b.base.erase(b.row));
     if (wrote == Wrote::refused) return wrote;
     REJOIN_TRY(visibility_.left(b.table, b.cursor.key()));
   }
@@ -364,7 +363,7 @@ Result<Wrote> Merge::write(Block& b, bool was_visible, bool was_known) {
       REJOIN_TRY(b.base.copy_to_shadow(b.row));
       if (!b.join.won.empty()) REJOIN_TRY(b.base.update_shadow(b.row, b.join.won));
     }
-    REJOIN_ASSIGN(const Wrote wrote, erase(b));
+    REJOIN_ASSIGN(const Wrote wrote, b.base.erase(b.row));
     if (wrote == Wrote::refused) {
       REJOIN_TRY(b.base.erase_shadow(b.row));
       return wrote;
@@ -385,12 +384,6 @@ Result<Wrote> Merge::write(Block& b, bool was_visible, bool was_known) {
   bool keep = b.mine.live.bottom() || b.table.keep_deleted;
   if (keep && !b.join.won.empty()) REJOIN_TRY(b.base.update_shadow(b.row, b.join.won));
   return Wrote::done;
-}
-
-Result<Wrote> Merge::erase(Block& b) {
-  REJOIN_ASSIGN(const Wrote wrote, b.base.erase(b.row));
-  if (wrote == Wrote::refused) reset_readers(b);
-  return wrote;
 }
 
 // The row becomes visible: incoming values, else what the shadow table kept, else the defaults.
@@ -453,10 +446,7 @@ Result<Wrote> Merge::change(Block& b) {
   if (!fit_columns(b.table, b.join.won, b.row.values, b.kept)) return hide(b, columns, kTypesDiffer);
 
   REJOIN_ASSIGN(Wrote wrote, b.base.update(b.row, columns));
-  if (wrote != Wrote::done) {
-    reset_readers(b);
-    return hide(b, columns, b.base.reason());
-  }
+  if (wrote != Wrote::done) return hide(b, columns, b.base.reason());
   if (b.table.constraints.refers_or_is_referred()) REJOIN_TRY(visibility_.wrote(b.table, b.cursor.key(), &columns));
   return wrote;
 }
@@ -465,7 +455,7 @@ Result<Wrote> Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::s
   const std::string why = reason;
   REJOIN_TRY(b.base.copy_to_shadow(b.row));
   REJOIN_TRY(b.base.update_shadow(b.row, columns));
-  REJOIN_ASSIGN(const Wrote wrote, erase(b));
+  REJOIN_ASSIGN(const Wrote wrote, b.base.erase(b.row));
   if (wrote == Wrote::refused) {
     REJOIN_TRY(b.base.erase_shadow(b.row));
     return wrote;
@@ -475,13 +465,6 @@ Result<Wrote> Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::s
   REJOIN_TRY(park_hidden(ctx_, b.table, b.cursor.key(), why));
   if (b.table.constraints.refers_or_is_referred()) REJOIN_TRY(visibility_.left(b.table, b.cursor.key()));
   return wrote;
-}
-
-// They may have ended when a write was taken back.
-void Merge::reset_readers(Block& b) {
-  b.stored->reset();
-  if (b.rows) b.rows->reset();
-  if (b.shadow) b.shadow->reset();
 }
 
 Status Merge::note_losers(Block& b, const crdt::RowRecord& before, bool was_visible) {

@@ -47,11 +47,9 @@ class Merge {
   Status follow(Block& b);
   // Refused: the row that is there cannot go, and nothing was changed.
   Result<Wrote> write(Block& b, bool was_visible, bool was_known);
-  Result<Wrote> erase(Block& b);
   Status show(Block& b, bool from_shadow);
   Result<Wrote> change(Block& b);
   Result<Wrote> hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason);
-  void reset_readers(Block& b);
   Status note_losers(Block& b, const crdt::RowRecord& before, bool was_visible);
   Status flush(Block& b);
   Status refuse(Block& b, Code code, const std::string& reason);

@@ -75,6 +75,11 @@ Result<bool> Visibility::reaches(const Table& table) {
   return false;
 }
 
+Status Visibility::stays(const Table& table) {
+  ctx_.stuck.insert(table.id);
+  return noted_.insert(table.id).second ? note_out_of_reach(ctx_, table) : Status();
+}
+
 void Visibility::came(const Table& table) {
   for (size_t i = 0; i < table.constraints.parents.size(); ++i) unchecked_.emplace(table.id, i);
   for (const Constraints::Child& child : table.constraints.children) unchecked_.emplace(child.table, child.key);
@@ -116,6 +121,13 @@ Result<std::vector<const ForeignKey*>> Visibility::missing_parents(const Table& 
   return out;
 }
 
+// A trigger that rolls back would take the application's transaction back, which only asked for something.
+bool Visibility::waits_for_outside(const Table& table) {
+  if (!ctx_.folds_inside || !table.triggers_roll_back) return false;
+  ctx_.unsettled.insert(table.id);
+  return true;
+}
+
 Result<Visibility::Settled> Visibility::settle(const std::vector<uint64_t>& tables) {
   settled_ = {};
   std::vector<uint64_t> scope = tables;
@@ -155,11 +167,7 @@ Status Visibility::load_hidden(uint64_t id) {
   if (keys.empty()) return {};
   REJOIN_ASSIGN(const bool can, reaches(*table));
   if (!can) return {};
-  // A trigger that rolls back would take the application's transaction back, which only asked for something.
-  if (ctx_.folds_inside && table->triggers_roll_back) {
-    ctx_.unsettled.insert(id);
-    return {};
-  }
+  if (waits_for_outside(*table)) return {};
   for (const Bytes& key : keys) REJOIN_TRY(load(*table, key));
   return {};
 }
@@ -196,6 +204,7 @@ Status Visibility::load(const Table& table, BytesView key) {
   const int64_t before = sqlite3_total_changes(ctx_.db);
   REJOIN_ASSIGN(const Wrote wrote, BaseWriter(ctx_, table, enforcement_.triggers()).erase(h.row));
   h.stood_in = wrote == Wrote::done && sqlite3_total_changes(ctx_.db) != before;
+  if (wrote == Wrote::refused) return stays(table);
   return {};
 }
 
@@ -205,12 +214,15 @@ Status Visibility::hide(const Table& table, BytesView key, const std::string& re
   BaseWriter::Row row;
   Bytes scratch;
   if (!crdt::decode_key(key, table.key.size(), row.key, scratch)) return {};
+  if (waits_for_outside(table)) return {};
   REJOIN_TRY(enforcement_.begin(table));
   BaseWriter writer(ctx_, table, enforcement_.triggers());
   REJOIN_TRY(writer.copy_to_shadow(row));
   REJOIN_ASSIGN(const Wrote wrote, writer.erase(row));
-  // It stays visible: an index's expression fails on it.
-  if (wrote == Wrote::refused) return writer.erase_shadow(row);
+  if (wrote == Wrote::refused) {
+    REJOIN_TRY(writer.erase_shadow(row));
+    return stays(table);
+  }
   record->hidden = true;
   REJOIN_TRY(write_record(ctx_, table, key, *record));
   REJOIN_TRY(park_hidden(ctx_, table, key, reason));
@@ -341,7 +353,10 @@ Status Visibility::take_back(HiddenRow& h) {
   BaseWriter writer(ctx_, *h.table, enforcement_.triggers());
   if (!h.record.hidden) REJOIN_TRY(writer.copy_to_shadow(h.row));
   REJOIN_ASSIGN(const Wrote wrote, writer.erase(h.row));
-  if (wrote == Wrote::refused) return h.record.hidden ? Status() : writer.erase_shadow(h.row);
+  if (wrote == Wrote::refused) {
+    if (!h.record.hidden) REJOIN_TRY(writer.erase_shadow(h.row));
+    return stays(*h.table);
+  }
   if (!h.record.hidden) {
     h.record.hidden = true;
     REJOIN_TRY(write_record(ctx_, *h.table, h.key, h.record));

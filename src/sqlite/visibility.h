@@ -36,6 +36,8 @@ class Visibility {
   // A row is not in the application's table any more.
   Status left(const Table& table, BytesView key);
 
+  // One that should not be could not be taken out: an index's expression fails on it. Another connection tries.
+  Status stays(const Table& table);
   // Rows of this table have come and left that nobody told of one by one.
   void came(const Table& table);
 
@@ -49,6 +51,7 @@ class Visibility {
  private:
   using RowName = std::pair<uint64_t, Bytes>;  // table, key
   Result<bool> reaches(const Table& table);
+  bool waits_for_outside(const Table& table);
   Status load_hidden(uint64_t table);
   Status load(const Table& table, BytesView key);
   Status hide(const Table& table, BytesView key, const std::string& reason);
