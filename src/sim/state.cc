@@ -19,7 +19,7 @@ Version version_of(crdt::Stamp stamp, std::span<const crdt::SiteId> sites) {
 std::string print(const Version& version) {
   if (version.hlc == 0) return "-";
   return std::to_string(version.hlc >> 16) + "." + std::to_string(version.hlc & 0xffff) + "@" +
-         to_hex(version.site.substr(0, 3));
+         to_hex(version.site.substr(0, 4));
 }
 
 std::string print(const Row& row) {
