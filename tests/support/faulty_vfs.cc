@@ -158,7 +158,7 @@ int remove(sqlite3_vfs*, const char* name, int sync_folder) {
   return changing(kFiles, error, [&] { return parent->xDelete(parent, name, sync_folder); });
 }
 
-int access(sqlite3_vfs*, const char* name, int flags, int* out) {
+int has_access(sqlite3_vfs*, const char* name, int flags, int* out) {
   return asking(kFiles, SQLITE_IOERR_ACCESS, [&] { return parent->xAccess(parent, name, flags, out); });
 }
 
@@ -178,7 +178,7 @@ std::string faulty_vfs() {
     vfs.pNext = nullptr;
     vfs.xOpen = open;
     vfs.xDelete = remove;
-    vfs.xAccess = access;
+    vfs.xAccess = has_access;
     vfs.xSleep = [](sqlite3_vfs*, int microseconds) { return microseconds; };
     sqlite3_vfs_register(&vfs, 0);
   }
