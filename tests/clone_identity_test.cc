@@ -36,6 +36,20 @@ TEST(CloneIdentity, ACopiedFileGetsANewSiteAtItsFirstWrite) {
   EXPECT_EQ(b.site(), fresh);
 }
 
+// Replicas that have met the old stamps take the moved ones only if these are greater.
+TEST(CloneIdentity, EachNewSiteIsAboveTheOneBefore) {
+  Peer a(kSchema, {"t"});
+  a.run("INSERT INTO t VALUES('k', 1, 1)");
+  std::string before = a.site();
+  for (int copies = 0; copies < 300; ++copies) {
+    ASSERT_TRUE(a.rejoin().take_new_identity().ok());
+    const std::string now = a.site();
+    ASSERT_GT(now, before) << copies;  // as unsigned bytes
+    ASSERT_NE(now.substr(0, 4), before.substr(0, 4)) << "explain shows four bytes";
+    before = now;
+  }
+}
+
 TEST(CloneIdentity, BothCopiesGoOnAndConverge) {
   Peer a(kSchema, {"t"}, "both-a.db"), c(kSchema, {"t"});
   a.run("INSERT INTO t VALUES('k', 0, 0), ('l', 0, 0)");

@@ -229,6 +229,39 @@ INSTANTIATE_TEST_SUITE_P(
         "", "; CREATE TABLE l(x); CREATE TRIGGER g AFTER DELETE ON t BEGIN INSERT INTO l VALUES(OLD.id); END"),
     [](const auto& kind) { return kind.index ? "with_triggers" : "plain"; });
 
+// Symptom: a merge was kept waiting by a generated column that no index reads.
+TEST(AGeneratedColumn, ThatNoIndexReadsIsNotComputedOfStoredRows) {
+  const std::string plain = "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT, w);" + std::string(kOther);
+  Peer a(plain, kTables), b(plain + "CREATE INDEX i ON t(w)", kTables);
+  a.run("INSERT INTO t VALUES('1', 'no JSON', 1), ('2', 'none', 2)");
+  b.fetch(a);
+  b.run("ALTER TABLE t ADD COLUMN g AS (json_extract(v, '$.a'))");
+  a.run("UPDATE t SET v = '{}' WHERE id = '1'; DELETE FROM t WHERE id = '2'");
+  b.fetch(a);
+  EXPECT_EQ(b.rows("SELECT id, v FROM t"), "'1'|'{}'\n");
+  b.expect_sound();
+}
+
+// An application may have put its own function in the place of SQLite's.
+TEST(AFunctionOfSqlitesName, ThatFailsStopsNothingElse) {
+  bool refuses = false;
+  Peer a("CREATE TABLE t(id TEXT PRIMARY KEY, v)", {"t"}), b("", {}, "own_lower.db");
+  ASSERT_EQ(sqlite3_create_function_v2(b.handle(), "lower", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, &refuses, picky,
+                                       nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  b.run("CREATE TABLE t(id TEXT PRIMARY KEY, v); CREATE INDEX i ON t(lower(v)); CREATE INDEX j ON t(v)");
+  b.track("t");
+  a.run("INSERT INTO t VALUES('1', 'x'), ('2', 'y')");
+  b.fetch(a);
+  a.run("DELETE FROM t WHERE id = '1'");
+  refuses = true;
+  b.fetch(a);
+  EXPECT_EQ(b.number("SELECT count(*) FROM t INDEXED BY j WHERE v IN ('x', 'y')"), 2);
+  EXPECT_EQ(b.rows("SELECT key FROM rejoin_parked"), "'[\"1\"]'\n");
+  refuses = false;
+  b.expect_sound(true);
+}
+
 // Symptom: the parent of such a row was deleted elsewhere; the row stayed visible for ever, and nothing listed it.
 TEST(AStoredRowWithoutItsParent, IsHiddenByAConnectionOnWhichItsIndexWorks) {
   const std::string tables =

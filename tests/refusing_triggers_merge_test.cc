@@ -254,6 +254,26 @@ TEST(TriggersThatRollBack, EndNoTransactionThatOnlyAsked) {
   b.expect_sound();
 }
 
+// Symptom: when that connection closed after its COMMIT, a row without its parent stayed visible for ever.
+TEST(TriggersThatRollBack, KeepNoRowVisibleForGood) {
+  Peer a(kSchema, kTracked), b("", {}, "rolls_back.db");
+  b.run("PRAGMA foreign_keys=OFF; " + kSchema);
+  for (const std::string& table : kTracked) b.track(table);
+  b.run("INSERT INTO parents VALUES('p'); INSERT INTO t(id, p) VALUES('1', 'p')");
+  exchange(a, b);
+  b.run("CREATE TRIGGER g AFTER DELETE ON t BEGIN SELECT RAISE(ROLLBACK, 'no') WHERE OLD.v = 'never'; END");
+  EXPECT_TRUE(b.rejoin().tables().ok());
+  b.run("BEGIN; DELETE FROM parents");
+  EXPECT_TRUE(b.rejoin().tables().ok());
+  EXPECT_EQ(b.rows("SELECT id FROM t"), "'1'\n");
+  b.run("COMMIT");
+  EXPECT_TRUE(b.rejoin(1).tables().ok());  // another connection
+  EXPECT_EQ(b.rows("SELECT id FROM t", 1), "");
+  a.fetch(b);
+  EXPECT_EQ(a.rows("SELECT id FROM t"), "");
+  b.expect_sound(true);
+}
+
 // The command line merged; the application comes later.
 TEST(TriggersThatNeedTheApplication, ShowTheirRowsOnceItsFunctionsAreThere) {
   Peer a(kSchema, kTracked), b(kSchema +

@@ -240,7 +240,8 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
               "SELECT l.name, l.origin, l.partial, s.sql, l.\"unique\" FROM pragma_index_list(?1, 'main') AS l "
               "LEFT JOIN main.sqlite_schema AS s ON s.type='index' AND s.name=l.name ORDER BY l.name"));
   indexes.bind_text(1, table.name);
-  bool key_index = false, indexed = false;
+  bool key_index = false;
+  std::set<std::string> read;  // by indexes, in lower case
   for (;;) {
     REJOIN_ASSIGN(bool row, indexes.step());
     if (!row) break;
@@ -250,10 +251,11 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
     }
     const std::vector<std::string> expressions = index_parts(indexes.text(3));
     const std::string condition = indexes.integer(2) ? index_condition(indexes.text(3)) : "";
-    indexed = true;
     const auto add = [&](const std::string& sql) {
       table.computed += (table.computed.empty() ? "(" : ", (") + sql + ")";
     };
+    read.merge(names_in(condition));
+    for (const std::string& part : expressions) read.merge(names_in(part));
     if (may_fail(condition)) add(condition);
     for (const std::string& part : expressions)
       if (may_fail(part)) add(condition.empty() ? part : "CASE WHEN " + condition + " THEN " + part + " END");
@@ -270,11 +272,11 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
     for (size_t i = 0; i < index.parts.size() && i < expressions.size(); ++i)
       if (index.parts[i].column.empty()) index.parts[i].expression = expressions[i];
     index.where = condition;
+    for (const auto& part : index.parts) read.insert(lower_name(part.column));
     table.unique.push_back(std::move(index));
   }
-  // One of them may be in an index.
-  for (size_t i = 0; indexed && i < table.generated.size(); ++i)
-    table.computed += (table.computed.empty() ? "" : ", ") + quote(table.generated[i]);
+  for (const std::string& column : table.generated)
+    if (read.contains(lower_name(column))) table.computed += (table.computed.empty() ? "" : ", ") + quote(column);
   table.integer_key = !table.key.empty() && !key_index && !table.without_rowid;
 
   return table;

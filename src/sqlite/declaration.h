@@ -23,8 +23,8 @@ std::vector<std::string> check_expressions(std::string_view create_table);
 // The expressions of generated columns, by the column's lower_name().
 std::map<std::string, std::string> generated_expressions(std::string_view create_table);
 
-// May SQLite fail to compute it? Nothing but functions, and not the plainest of these, and the operators that call
-// them.
+// May SQLite fail to compute it? Nothing but functions does, and the operators that call them; an application may have
+// put its own in the place of any.
 bool may_fail(std::string_view expression);
 // The names (lower_name) that an expression may mean as columns; keywords may be among them.
 std::set<std::string> names_in(std::string_view expression);

@@ -26,17 +26,20 @@ Result<int64_t> acknowledged(Context& ctx) {
   return pushed.value_or(0);
 }
 
-// A random site id above `old`: moved stamps must only grow, or replicas that have met the old ones would keep them for
-// good. Right above it, so that none of another site's stamps, of the same instant, lies between (lift_to_birth() is
-// for those of other copies): what is kept aside under another column's name would not be told from the row's own then.
-// The fourth byte differs, which is the last that `rejoin explain` shows.
+// A site id above `old`: moved stamps must only grow, or replicas that have met the old ones would keep them for good.
+// Right above it, so that none of another site's stamps, of the same instant, lies between (lift_to_birth() is for
+// those of other copies): what is kept aside under another column's name would not be told from the row's own then. The
+// first four bytes, of which `rejoin explain` shows all, are the old ones and one; the others are random.
 crdt::SiteId greater_site(Random& random, const crdt::SiteId& old) {
   crdt::SiteId id = crdt::SiteId::from(random.bytes(16));
-  size_t i = 0;
-  for (; i < 15 && (i < 3 || static_cast<uint8_t>(old.bytes[i]) == 0xff); ++i) id.bytes[i] = old.bytes[i];
-  auto floor = static_cast<uint8_t>(old.bytes[i]);
-  auto drawn = static_cast<uint8_t>(id.bytes[i]);
-  if (drawn <= floor && floor < 0xff) id.bytes[i] = static_cast<char>(floor + 1 + drawn % (0xff - floor));
+  const auto full = [&](size_t i) { return static_cast<uint8_t>(old.bytes[i]) == 0xff; };
+  size_t grows = 3;
+  while (grows > 0 && full(grows)) --grows;
+  if (full(grows))  // all four
+    for (grows = 4; grows < 15 && full(grows);) ++grows;
+  for (size_t i = 0; i < grows; ++i) id.bytes[i] = old.bytes[i];
+  id.bytes[grows] = static_cast<char>(static_cast<uint8_t>(old.bytes[grows]) + 1);
+  for (size_t i = grows + 1; i < 4; ++i) id.bytes[i] = 0;
   return id;
 }
 

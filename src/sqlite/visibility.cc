@@ -214,7 +214,8 @@ Status Visibility::hide(const Table& table, BytesView key, const std::string& re
   BaseWriter::Row row;
   Bytes scratch;
   if (!crdt::decode_key(key, table.key.size(), row.key, scratch)) return {};
-  if (waits_for_outside(table)) return {};
+  // It is visible, and nothing but this tells another connection that it should not be.
+  if (waits_for_outside(table)) return note_out_of_reach(ctx_, table);
   REJOIN_TRY(enforcement_.begin(table));
   BaseWriter writer(ctx_, table, enforcement_.triggers());
   REJOIN_TRY(writer.copy_to_shadow(row));
