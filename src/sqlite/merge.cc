@@ -452,7 +452,7 @@ Result<Wrote> Merge::change(Block& b) {
 }
 
 Result<Wrote> Merge::hide(Block& b, const crdt::ColumnSet& columns, const std::string& reason) {
-  const std::string why = reason;
+  const std::string why = reason;  // it may be the writer's, which erase() overwrites
   REJOIN_TRY(b.base.copy_to_shadow(b.row));
   REJOIN_TRY(b.base.update_shadow(b.row, columns));
   REJOIN_ASSIGN(const Wrote wrote, b.base.erase(b.row));
