@@ -17,6 +17,9 @@ const std::vector<std::string> kTracked{"parents", "other", "t"};
 struct Refusal {
   std::string when, operation, does;
 };
+std::ostream& operator<<(std::ostream& out, const Refusal& r) {
+  return out << r.when << ' ' << r.operation << ' ' << r.does;
+}
 
 std::vector<Refusal> refusals() {
   std::vector<Refusal> out;

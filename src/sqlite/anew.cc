@@ -20,10 +20,8 @@ Result<crdt::Hlc> told_horizon(Context& ctx, const std::vector<sync::RefusedRow>
   crdt::Hlc horizon = 0;
   for (const sync::RefusedRow& row : refused) {
     if (row.code != Code::before_horizon) continue;
-    auto told = read_told(ctx, row.server);
-    if (!told.ok()) continue;  // a damaged answer is none
-    if (*told && (*told)->row && !(*told)->row->record.alive)
-      horizon = std::max(horizon, (*told)->row->record.live.hlc);
+    REJOIN_ASSIGN(const auto told, read_told_if_whole(ctx, row.server));
+    if (told && told->row && !told->row->record.alive) horizon = std::max(horizon, told->row->record.live.hlc);
   }
   return std::min(horizon, crdt::hlc_of_ms(kLatestBelievedMs));
 }

@@ -91,7 +91,11 @@ std::string BaseWriter::failed_on_values() const {
 Result<bool> BaseWriter::may_go(const Row& row) {
   if (table_.computed.empty()) return true;
   auto s = ctx_.statement("SELECT " + table_.computed + " FROM " + table_.quoted() + " WHERE " + table_.key_match());
-  if (!s.ok()) return true;  // something is lacking: told by the write itself
+  if (!s.ok()) {
+    // Something is lacking, or forbidden: told by the write itself.
+    const int why = sqlite3_errcode(ctx_.db) & 0xff;
+    return why == SQLITE_ERROR || why == SQLITE_AUTH ? Result<bool>(true) : s.error();
+  }
   Use use(**s);
   bind_key(**s, row, 1);
   const int rc = sqlite3_step((*s)->get());

@@ -221,6 +221,7 @@ Result<Table> describe_table(sqlite3* db, const std::string& name) {
       c.literal_default = is_literal(text);
       if (c.literal_default) {
         auto v = literal_value(db, text, c.type);
+        if (!v.ok() && v.error().code != Code::internal && v.error().code != Code::too_large) return v.error();
         // SQLite gives rows that are there `1e2` as it is written, and new ones 100.0.
         c.literal_default = v.ok() && (c.affinity != Affinity::text || !is_number(text) || v->ref().bytes == text);
         if (c.literal_default) c.default_value = std::move(*v);
@@ -332,7 +333,15 @@ Result<AppTriggers> read_app_triggers(sqlite3* db) {
   return out;
 }
 
+bool no_ordinary_table(const Error& error) { return error.code == Code::not_found || error.code == Code::untrackable; }
+
 }  // namespace
+
+Result<bool> is_table(sqlite3* db, const std::string& name) {
+  const auto described = describe_table(db, name);
+  if (described.ok()) return true;
+  return no_ordinary_table(described.error()) ? Result<bool>(false) : described.error();
+}
 
 Result<Catalog> load_catalog(sqlite3* db) {
   Catalog catalog;
@@ -348,8 +357,7 @@ Result<Catalog> load_catalog(sqlite3* db) {
     if (!row) break;
     auto described = describe_table(db, std::string(s.text(1)));
     if (!described.ok()) {
-      if (described.error().code != Code::not_found && described.error().code != Code::untrackable)
-        return std::move(described).error();
+      if (!no_ordinary_table(described.error())) return std::move(described).error();
       continue;
     }
     auto table = std::make_unique<Table>(std::move(*described));

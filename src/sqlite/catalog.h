@@ -106,6 +106,9 @@ Affinity affinity_of(std::string_view declared_type);
 // How a base table is declared. Errors: not_found. Fills everything of Table but id, options, triggers and ids of
 // columns (all stored non-key columns in declaration order).
 Result<Table> describe_table(sqlite3* db, const std::string& name);
+// Is there a base table of this name? A file or a memory that fails is no answer: SQLite may have rolled the
+// transaction back for it.
+Result<bool> is_table(sqlite3* db, const std::string& name);
 
 // Reads rejoin_table and rejoin_column and joins them with the declarations. Tracked tables that were dropped are left
 // out.

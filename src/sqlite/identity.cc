@@ -53,11 +53,11 @@ void lift_to_birth(crdt::RowRecord& record, const crdt::SiteTable& sites) {
   crdt::canonicalise(record, sites);
 }
 
-// What a server that refused a write of the row said it has of it. A damaged answer is none.
+// What a server that refused a write of the row said it has of it.
 Result<crdt::RowRecord> servers_record(Context& ctx, const Table& table, BytesView key) {
   REJOIN_ASSIGN(const Bytes told, told_frame(ctx, table, key));
-  const auto answer = read_told(ctx, told);
-  return answer.ok() && *answer ? state_of(table, (*answer)->row).record : crdt::RowRecord();
+  REJOIN_ASSIGN(const auto answer, read_told_if_whole(ctx, told));
+  return answer ? state_of(table, answer->row).record : crdt::RowRecord();
 }
 
 // Of a row that is to be tried again all goes; the stamps that the server has stay nevertheless, for what it says of

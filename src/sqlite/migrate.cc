@@ -26,8 +26,8 @@ Result<bool> given_up(Context& ctx, const std::string& table) {
 Result<int64_t> make_table(Context& ctx, const contract::Table& wanted) {
   REJOIN_ASSIGN(const bool unwanted, given_up(ctx, wanted.name));
   if (unwanted) return int64_t{0};
-  if (describe_table(ctx.db, wanted.name).ok())
-    return refusal(wanted.name, "is here and is not synced (rejoin_track() makes it so)");
+  REJOIN_ASSIGN(const bool there, is_table(ctx.db, wanted.name));
+  if (there) return refusal(wanted.name, "is here and is not synced (rejoin_track() makes it so)");
   ctx.statements.clear();
   if (Status made = exec(ctx.db, contract::sqlite_ddl(wanted)); !made) {
     if (made.error().code == Code::internal)

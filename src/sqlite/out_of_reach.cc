@@ -16,6 +16,7 @@ Result<std::string> lacking(Context& ctx, const Table& table) {
   for (const std::string& sql : all) {
     if (sql.empty()) continue;
     const Result<Statement*> kept = ctx.statement(sql);
+    if (!kept.ok() && (sqlite3_errcode(ctx.db) & 0xff) == SQLITE_NOMEM) return kept.error();
     if (kept.ok() || !lacks_something(ctx.db)) continue;  // what else is wrong is told by who runs it
     const std::string message = sqlite3_errmsg(ctx.db);
     if (sql != insert || !table.app_triggers) return message;

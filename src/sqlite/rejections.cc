@@ -39,7 +39,7 @@ Status note(Context& ctx, const Rejection& rejection) {
   std::string now = iso8601(ctx.clock.now_ms()), server;
   Bytes versions;
   crdt::encode_record(rejection.versions, versions);
-  auto told = read_told(ctx, row.server);
+  REJOIN_ASSIGN(const auto told, read_told_if_whole(ctx, row.server));
   Use use(*s);
   s->bind_text(1, row.table);
   s->bind_text(2, row.key_json);
@@ -51,9 +51,8 @@ Status note(Context& ctx, const Rejection& rejection) {
   s->bind_null(8);
   s->bind_blob(9, versions);
   s->bind_null(10);
-  // A damaged answer is none.
-  if (told.ok() && *told) {
-    server = server_json((*told)->row);
+  if (told) {
+    server = server_json(told->row);
     s->bind_text(8, server);
     s->bind_blob(10, row.server);
   }

@@ -90,6 +90,15 @@ Result<std::vector<uint32_t>> site_map(Context& ctx, const codec::ChangesetReade
   return out;
 }
 
+Result<std::optional<Told>> read_told_if_whole(Context& ctx, BytesView frame) {
+  auto reader = codec::ChangesetReader::open(frame);
+  if (!reader.ok()) return std::optional<Told>();
+  REJOIN_ASSIGN(const std::vector<uint32_t> sites, site_map(ctx, *reader));
+  auto row = codec::read_row_frame(*reader, sites);
+  if (!row.ok()) return std::optional<Told>();
+  return std::optional(Told{reader->info().source, std::move(*row)});
+}
+
 Result<std::optional<Told>> read_told(Context& ctx, BytesView frame) {
   if (frame.empty()) return std::optional<Told>();
   REJOIN_ASSIGN(auto reader, codec::ChangesetReader::open(frame));

@@ -31,6 +31,8 @@ struct Told {
   std::optional<codec::OneRow> row;  // nothing: it has none
 };
 Result<std::optional<Told>> read_told(Context& ctx, BytesView frame);
+// The same of a damaged frame, too, which is as if nothing was said.
+Result<std::optional<Told>> read_told_if_whole(Context& ctx, BytesView frame);
 // The same in this table's columns.
 RowState state_of(const Table& table, const std::optional<codec::OneRow>& row);
 

@@ -329,8 +329,8 @@ class SqliteTenantStore final : public sync::TenantStore {
     if (!have) {
       contract::Table relaxed = wanted;
       for (contract::Column& c : relaxed.columns) c.not_null = false;
-      auto there = describe_table(ctx_.db, wanted.name);
-      if (!there.ok()) REJOIN_TRY(exec(ctx_.db, contract::sqlite_ddl(relaxed)));
+      REJOIN_ASSIGN(const bool there, is_table(ctx_.db, wanted.name));
+      if (!there) REJOIN_TRY(exec(ctx_.db, contract::sqlite_ddl(relaxed)));
       TrackOptions options;
       options.allow_integer_key = true;
       return track(ctx_, wanted.name, options);
