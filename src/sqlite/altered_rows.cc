@@ -192,8 +192,9 @@ bool AlteredRows::loses_type(uint32_t column) const {
   return before.columns[column].affinity != Affinity::blob && now_[column]->affinity == Affinity::blob;
 }
 
-// Values of another type than they had. The same number is the same value. Any other one that SQLite made of the old
-// one was not written by anybody: it is above the old one, so that all replicas get it, and below every later write.
+// Values of another type than they had. In a column that got another type, the same number is the same value, and any
+// other one that SQLite made of the old one was not written by anybody: it is above the old one, so that all replicas
+// get it, and below every later write.
 Status AlteredRows::log_retyped(Work& work, const Table& table, const std::vector<uint32_t>& columns) const {
   Context& ctx = work.ctx();
   std::string pairs, differ;
@@ -233,11 +234,14 @@ Status AlteredRows::log_retyped(Work& work, const Table& table, const std::vecto
         continue;
       }
       const Affinity affinity = now_[columns[i]]->affinity;
-      if (const std::optional<OwnedValue> same = same_number(was, affinity); same && crdt::same_value(same->ref(), is))
-        continue;
-      if (is_conversion(was, is, affinity)) {
-        converted.add(columns[i]);
-        continue;
+      if (affinity != before.columns[columns[i]].affinity) {
+        if (const std::optional<OwnedValue> same = same_number(was, affinity);
+            same && crdt::same_value(same->ref(), is))
+          continue;
+        if (is_conversion(was, is, affinity)) {
+          converted.add(columns[i]);
+          continue;
+        }
       }
       const uint32_t first = table.columns.size() <= kUpdateChunk ? 0 : columns[i] / kUpdateChunk * kUpdateChunk;
       update.bind(1, static_cast<int64_t>(first) << 8 | int64_t{1} << (columns[i] - first));
