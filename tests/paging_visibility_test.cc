@@ -81,6 +81,74 @@ TEST(Paging, TheSameThroughTheLogAfterAnEarlierSync) {
   EXPECT_EQ(b.rows("SELECT count(*), min(v) FROM t"), "210|1000\n");
 }
 
+// Both have 10 rows, and `a` 20 more, up to the position that it gives; `cursor` is behind what both have.
+int64_t more_than_a_page(Peer& a, Peer& b, Bytes& cursor) {
+  insert_rows(a, 0, 10);
+  for (auto& page : all_pages(a, cursor)) b.apply(page.frame), cursor = page.next;
+  insert_rows(a, 100, 20);
+  return a.seq();
+}
+
+// Pages up to a position, which is not all that there is.
+void stage_up_to(Peer& a, Peer& b, Bytes& cursor, int64_t through) {
+  for (sqlite::Page page; static_cast<int64_t>(page.through) < through; cursor = page.next) {
+    page = read_page(a, cursor, 100);
+    EXPECT_TRUE(b.apply(page.frame).staged);
+    ASSERT_LE(static_cast<int64_t>(page.through), through);
+  }
+  EXPECT_EQ(count(b), 10);
+}
+
+// Symptom: what a changeset told was never shown, as it began where the last page ended that waits for a later one.
+TEST(Paging, AnOlderChangesetBetweenPagesIsShownAtOnceAndThePagesGoOn) {
+  for (const bool later_too : {true, false}) {
+    Peer a(kSchema, {"t"}), b(kSchema, {"t"});
+    Bytes cursor;
+    const int64_t first = more_than_a_page(a, b, cursor);
+    insert_rows(a, 200, 1);
+    const Bytes older = a.changeset(first);
+    const int64_t second = a.seq();
+    insert_rows(a, 300, 1);
+    a.seq();
+    stage_up_to(a, b, cursor, first);  // where the older one begins
+    for (int time = 0; time < 2; ++time) {
+      EXPECT_FALSE(b.apply(older).staged);
+      EXPECT_EQ(count(b), 11);
+    }
+    if (later_too) {
+      EXPECT_FALSE(b.apply(a.changeset(second)).staged);
+      EXPECT_EQ(count(b), 12);
+    }
+    for (auto& page : all_pages(a, cursor, 100)) b.apply(page.frame);
+    EXPECT_EQ(b.rows("SELECT * FROM t ORDER BY id"), a.rows("SELECT * FROM t ORDER BY id"));
+    EXPECT_EQ(b.rows("SELECT count(*) FROM rejoin_staged"), "0\n");
+    b.expect_sound();
+  }
+}
+
+// Symptom: pages that waited were never shown. The log of the server had gone back by one entry between two of them.
+TEST(Paging, APageNeverNamesLessThanThePagesBeforeIt) {
+  Peer a(kSchema, {"t"}), b(kSchema, {"t"});
+  Bytes cursor;
+  const int64_t first = more_than_a_page(a, b, cursor);
+  insert_rows(a, 200, 1);
+  a.seq();
+  insert_rows(a, 300, 1);
+  const int64_t tail = a.seq();
+  stage_up_to(a, b, cursor, first);
+  a.run("DELETE FROM rejoin_batch WHERE last_seq = " + std::to_string(tail) +
+        "; DELETE FROM rejoin_log WHERE seq = " + std::to_string(tail) +
+        "; UPDATE rejoin_state SET folded = folded - 1; "
+        "DELETE FROM t__rejoin WHERE k = (SELECT max(k) FROM t__rejoin)");
+  const sqlite::Page next = read_page(a, cursor, 100);
+  EXPECT_EQ(static_cast<int64_t>(next.through), tail - 1);
+  EXPECT_TRUE(b.apply(next.frame).staged);
+  insert_rows(a, 400, 1);
+  for (auto& page : all_pages(a, next.next, 100)) b.apply(page.frame);
+  EXPECT_EQ(count(b), 32);
+  EXPECT_EQ(b.rows("SELECT count(*) FROM rejoin_staged"), "0\n");
+}
+
 TEST(Paging, ManySmallTransactionsAppearOneAfterAnotherNeverHalf) {
   Peer a(kSchema, {"t"}), b(kSchema, {"t"});
   // Each transaction keeps the sum of all v at zero.

@@ -476,7 +476,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   info.source = work.sites()[Work::kOwnSite];
   info.from = start.from;
   // What was left out comes with the next position: until then the page waits at its receiver.
-  info.horizon = static_cast<uint64_t>(tail) + (pending.any ? 1 : 0);
+  info.horizon = std::max(static_cast<uint64_t>(tail) + (pending.any ? 1 : 0), cursor.horizon);
   const int64_t skip_origin = work.sites().find(request.site);
 
   Reader reader{persona, cursor.scanning ? cursor.was : cursor.view, notes, std::move(left_out)};

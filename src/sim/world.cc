@@ -19,6 +19,16 @@ bool goes_on_with(BytesView frame, BytesView other) {
   return first.ok() && second.ok() && second->info().from == first->info().next;
 }
 
+// Is it the last of these pages? An older frame that tells all of its own is not.
+bool ends(BytesView frame, const std::vector<std::pair<Bytes, Said>>& pages) {
+  if (pages.empty() || !goes_on_with(frame, pages.back().first)) return false;
+  const auto last = codec::ChangesetReader::open(frame);
+  return last.ok() && std::all_of(pages.begin(), pages.end(), [&](const auto& page) {
+           auto reader = codec::ChangesetReader::open(page.first);
+           return reader.ok() && last->info().through >= reader->info().horizon;
+         });
+}
+
 // Does a frame tell everything up to where these pages would lead?
 bool tells_all_of(BytesView frame, const std::vector<std::pair<Bytes, Said>>& pages) {
   auto whole = codec::ChangesetReader::open(frame);
@@ -714,7 +724,7 @@ void World::deliver(const Letter& letter, int to, int connection) {
   // It may be what pages that wait go on with.
   size_t changed = 0;
   Position& position = d.now.from[letter.source];
-  if (!position.staged.empty() && goes_on_with(letter.frame, position.staged.back().first)) {
+  if (ends(letter.frame, position.staged)) {
     for (const auto& [frame, content] : position.staged) changed += d.now.model.merge(content);
     position.staged.clear();
   } else if (tells_all_of(letter.frame, position.staged)) {
@@ -765,7 +775,7 @@ bool World::take_page(int to, int source, const PageSent& page, int c, bool move
       position.staged_next = page.next;
     }
   } else {
-    if (continues) {
+    if (ends(page.frame, position.staged)) {
       for (const auto& [frame, content] : position.staged) d.now.model.merge(content);
       position.staged.clear();
     } else if (tells_all_of(page.frame, position.staged)) {

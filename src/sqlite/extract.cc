@@ -362,7 +362,8 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
   codec::FrameInfo info;
   info.source = ctx.sites[work.state.site];
   info.from = start.from;
-  info.horizon = static_cast<uint64_t>(tail);
+  // The log may have gone back by one entry since: the pages before still wait for it.
+  info.horizon = std::max(static_cast<uint64_t>(tail), cursor.horizon);
   FeedRequest feed;
   feed.local_only = request.only_site.has_value();
   feed.parked = request.pass_on;

@@ -41,6 +41,8 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     } else if (!is_known(*place, token, tail) && !is_before_all(*place)) {
       start.from_start = true;
       start.restarted = true;
+      // No page that the reader has goes on with this one.
+      start.from.clear();
     }
   }
   if (start.seen_otherwise || asked.behind) {

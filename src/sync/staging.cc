@@ -26,7 +26,9 @@ Result<bool> take_frame(Staging& staging, const codec::ChangesetReader& reader, 
     return fail(Code::corrupt, "the changeset names a log position that no log has; nothing was merged");
   REJOIN_ASSIGN(std::optional<Stream> stream, staging.stream());
   const bool whole = info.starts_batch && info.through >= info.horizon;
-  const bool continues = stream && info.from == stream->next && !(info.from.empty() && info.starts_batch);
+  // One that is older than the stream, and tells all of its own: nothing may ever come that would show it.
+  const bool older = whole && stream && info.through < stream->horizon;
+  const bool continues = stream && !older && info.from == stream->next && !(info.from.empty() && info.starts_batch);
   if (continues) {
     stream->horizon = std::max(stream->horizon, info.horizon);
     stream->next = info.next;
