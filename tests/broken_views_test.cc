@@ -16,7 +16,7 @@ constexpr const char* kSchema =
     "CREATE TABLE drafts(x); CREATE TABLE log(x)";
 
 struct Broken {
-  const char *name, *make, *breaks;
+  const char *name, *make, *breaks, *mends;
 };
 std::ostream& operator<<(std::ostream& out, const Broken& b) { return out << b.name; }
 
@@ -40,6 +40,19 @@ class ABrokenSchema : public ::testing::TestWithParam<Broken> {
   void break_it() {
     a.run(GetParam().breaks);
     if (*GetParam().breaks == '\0') collation(nullptr);
+  }
+  // SQLite 3.37 alters no table beside what is broken, the application's neither.
+  static bool refuses() {
+    return sqlite3_libversion_number() < 3'038'000 && std::string(GetParam().name) != "collation_of_a_view";
+  }
+  // Then it is told what is broken, and with that mended all goes on.
+  void mend_what_is_told() {
+    if (!refuses()) return;
+    const Status told = a.rejoin().fold();
+    ASSERT_FALSE(told.ok());
+    EXPECT_EQ(told.error().code, Code::schema_refused);
+    EXPECT_NE(told.error().message.find("(error in "), std::string::npos) << told.error().message;
+    a.run(GetParam().mends);
   }
   void expect_synced(const std::string& table, const std::string& column) {
     a.clock().advance(1000);
@@ -67,6 +80,7 @@ TEST_P(ABrokenSchema, DoesNotKeepARenamedColumnFromBeingSynced) {
   a.run("ALTER TABLE todos RENAME COLUMN title TO what");
   b.run("ALTER TABLE todos RENAME COLUMN title TO what");
   break_it();
+  mend_what_is_told();
   expect_synced("todos", "what");
   expect_settings();
 }
@@ -75,12 +89,14 @@ TEST_P(ABrokenSchema, DoesNotKeepARenamedTableFromBeingSynced) {
   a.run("ALTER TABLE todos RENAME TO tasks");
   b.run("ALTER TABLE todos RENAME TO tasks");
   break_it();
+  if (std::string(GetParam().name) == "collation_of_an_index") mend_what_is_told();  // the others name no table
   expect_synced("tasks", "title");
   expect_settings();
 }
 
 TEST_P(ABrokenSchema, DoesNotKeepAColumnFromBeingDropped) {
   break_it();
+  if (refuses()) a.run(GetParam().mends);
   ASSERT_TRUE(a.rejoin().alter_begin("todos").ok());
   a.run(
       "PRAGMA legacy_alter_table = ON; CREATE TABLE fresh(id TEXT PRIMARY KEY, title TEXT, done INTEGER);"
@@ -104,18 +120,20 @@ TEST_P(ABrokenSchema, IsLeftAloneWhereTheSchemaMayNotBeWritten) {
   EXPECT_EQ(defensive, 1);
   ASSERT_EQ(sqlite3_db_config(a.handle(), SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr), SQLITE_OK);
   b.run("ALTER TABLE todos RENAME COLUMN title TO what");
+  mend_what_is_told();
   expect_synced("todos", "what");
 }
 
 INSTANTIATE_TEST_SUITE_P(
     All, ABrokenSchema,
-    ::testing::Values(Broken{"view", "CREATE VIEW v AS SELECT x FROM drafts", "DROP TABLE drafts"},
+    ::testing::Values(Broken{"view", "CREATE VIEW v AS SELECT x FROM drafts", "DROP TABLE drafts", "DROP VIEW v"},
                       Broken{"view_of_the_table", "CREATE VIEW v AS SELECT t.id, x FROM drafts, todos AS t",
-                             "DROP TABLE drafts"},
+                             "DROP TABLE drafts", "DROP VIEW v"},
                       Broken{"trigger", "CREATE TRIGGER tr AFTER INSERT ON log BEGIN INSERT INTO drafts VALUES(1); END",
-                             "DROP TABLE drafts"},
-                      Broken{"collation_of_an_index", "CREATE INDEX i ON log(x COLLATE mine)", ""},
-                      Broken{"collation_of_a_view", "CREATE VIEW v AS SELECT x FROM log ORDER BY x COLLATE mine", ""}),
+                             "DROP TABLE drafts", "DROP TRIGGER tr"},
+                      Broken{"collation_of_an_index", "CREATE INDEX i ON log(x COLLATE mine)", "", "DROP INDEX i"},
+                      Broken{"collation_of_a_view", "CREATE VIEW v AS SELECT x FROM log ORDER BY x COLLATE mine", "",
+                             ""}),
     [](const ::testing::TestParamInfo<Broken>& broken) { return std::string(broken.param.name); });
 
 TEST(BrokenViews, ARefusedAlterNamesTheViewAndTheCure) {

@@ -28,12 +28,24 @@ Status alter_side_table(sqlite3* db, const std::string& sql) {
   // Where the schema may be written SQLite takes one that it could not read to its end, as an interrupt stopped it, for
   // whole: it is read before, and read anew after.
   REJOIN_TRY(exec(db, "SELECT 1 FROM main.sqlite_schema LIMIT 1"));
-  // What cannot be parsed is left as it is only there, which the defensive mode forbids.
-  const Setting legacy(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1), open(db, SQLITE_DBCONFIG_DEFENSIVE, 0),
-      writable(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1);
-  const Status altered = exec(db, sql);
-  const Status reset = exec(db, "PRAGMA writable_schema=RESET");
-  return altered.ok() ? reset : altered;
+  {
+    // What cannot be parsed is left as it is only there, which the defensive mode forbids.
+    const Setting legacy(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1), open(db, SQLITE_DBCONFIG_DEFENSIVE, 0),
+        writable(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1);
+    const Status altered = exec(db, sql);
+    const Status reset = exec(db, "PRAGMA writable_schema=RESET");
+    if (altered.ok()) return reset;
+    if (altered.error().code != Code::internal) return altered;
+  }
+  // SQLite 3.37 tests the whole schema there, too, and says what is wrong with it only here.
+  const Setting legacy(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 0);
+  const Status again = exec(db, sql);
+  if (again.ok() || again.error().code != Code::internal) return again;
+  return fail(Code::schema_refused,
+              std::string("SQLite ") + sqlite3_libversion() +
+                  " alters no table beside what does not work in the schema (" + sqlite3_errmsg(db) +
+                  "), so Rejoin's own cannot follow; nothing was changed. Mend or drop what it names, or use a "
+                  "connection that has the functions and collations which that needs, or a newer SQLite");
 }
 
 Status check_side_table(sqlite3* db, const std::string& table) {

@@ -6,6 +6,7 @@ namespace rejoin::sqlite {
 namespace {
 
 constexpr int kTables = 12;
+constexpr int kGoesOnBesideErrors = 3'038'000;
 
 struct Once {
   int64_t at = 0, seen = 0;
@@ -24,7 +25,9 @@ TEST(SideAlter, InterruptedItLosesSightOfNoTable) {
     ASSERT_TRUE(exec(db, "CREATE TABLE t" + std::to_string(i) + "(a, b); CREATE INDEX i" + std::to_string(i) + " ON t" +
                              std::to_string(i) + "(b)")
                     .ok());
-  ASSERT_TRUE(exec(db, "CREATE VIEW broken AS SELECT x FROM nowhere").ok());
+  if (sqlite3_libversion_number() >= kGoesOnBesideErrors) {
+    ASSERT_TRUE(exec(db, "CREATE VIEW broken AS SELECT x FROM nowhere").ok());
+  }
   bool forth = true;
   int64_t done = 0;
   for (Once once{1}; once.seen + 1 >= once.at; ++once.at) {
