@@ -137,6 +137,53 @@ TEST(StoreGoesBackEmbedded, AClockThatIsAheadIsTheDevicesAlsoWhereTheServersFile
   EXPECT_EQ(code_of(world->store().push(request)), Code::clock_ahead);
 }
 
+// Symptom: a device never heard of another's rows. Behind a pooler a node keeps its connections and what it knows, of
+// which the newest may be there again, behind others than before.
+TEST(StoreGoesBackPostgres, ANodeThatKnewTheDevicesInAnotherOrderLeavesNobodysRowsOut) {
+  auto world = StoreWorld::make(StoreKind::postgres, kStoreTables);
+  StoreDevice a("a"), b("b"), c("c");
+  const auto bring = [&](size_t node, StoreDevice& device) {
+    device.position.clear(), device.token.clear();
+    auto reply = device.push(world->node(node).store(), device.frame());
+    ASSERT_TRUE(reply.ok()) << reply.error().message;
+    EXPECT_EQ(reply->outcome.refused.size(), 0u);
+  };
+  for (StoreDevice* device : {&a, &b, &c}) device->write(device->name, 1), bring(1, *device);
+  world->run(
+      "BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM todos; DELETE FROM rejoin.record; DELETE FROM "
+      "rejoin.log; DELETE FROM rejoin.device; DELETE FROM rejoin.site WHERE id > 0; UPDATE rejoin.tenant SET tail = 0, "
+      "last = 0; COMMIT");
+  for (StoreDevice* device : {&b, &a, &c}) bring(0, *device);
+  b.take_all(world->node(1).store());
+  EXPECT_EQ(b.peer.rows("SELECT id FROM todos ORDER BY id"), "'a1'\n'b1'\n'c1'\n");
+}
+
+// The embedded store's pages: paging_visibility_test.
+TEST(StoreGoesBackPostgres, APageNeverNamesLessThanThePagesBeforeIt) {
+  auto world = StoreWorld::make(StoreKind::postgres, kStoreTables);
+  StoreDevice reader("reader"), other("other");
+  const auto push = [&](const char* prefix, int rows) {
+    other.write(prefix, rows);
+    ASSERT_TRUE(other.push(world->node(0).store(), other.frame()).ok());
+  };
+  push("a", 1);
+  reader.take_all(world->node(0).store());
+  push("b", 60);
+  push("c", 1);
+  const auto horizon = [&] {
+    auto page = world->node(0).store().pull(reader.pull(500));
+    EXPECT_TRUE(page.ok()) << page.error().message;
+    reader.cursor = page->next_cursor;
+    auto frame = codec::ChangesetReader::open(page->frame);
+    EXPECT_TRUE(frame.ok());
+    return frame->info().horizon;
+  };
+  const uint64_t named = horizon();
+  world->run(
+      "DELETE FROM rejoin.log WHERE seq = (SELECT tail FROM rejoin.tenant); UPDATE rejoin.tenant SET tail = tail - 1");
+  EXPECT_EQ(horizon(), named);
+}
+
 // All rows from before tracking have one stamp, the least: it is below every bound, whenever they were lost.
 TEST(StoreGoesBackTo, ATimeBeforeATableWasTrackedGetsBackTheRowsThatWereThere) {
   Peer server(kStoreSchema + "INSERT INTO todos VALUES('from before', 'x', 0)", kStoreNames);
@@ -147,6 +194,25 @@ TEST(StoreGoesBackTo, ATimeBeforeATableWasTrackedGetsBackTheRowsThatWereThere) {
   ASSERT_TRUE(reader.ok());
   ASSERT_EQ(reader->blocks().size(), 1u);
   EXPECT_EQ(reader->blocks()[0].rows, 1u);
+}
+
+// Symptom: a device saw nothing of a restored server, until that one's log was as long as before.
+TEST_P(StoreGoesBack, WhoHasReadHalfOfAStreamSeesTheStoreAsItIsNow) {
+  StoreDevice reader("reader"), other("other"), third("third");
+  other.write("a", 30);
+  push_all(other);
+  reader.take_all(store());
+  world->back_up();
+  for (const char* lost : {"b", "c", "d"}) other.write(lost, 100), push_all(other);
+  reader.take(store(), 500);
+  EXPECT_GT(reader.peer.number("SELECT count(*) FROM rejoin_staged"), 0);
+  world->go_back();
+  third.write("x", 30);
+  push_all(third);
+  reader.take_all(store(), 500);
+  EXPECT_TRUE(reader.restarted);
+  EXPECT_GT(reader.pages, 2);
+  EXPECT_EQ(reader.peer.number("SELECT count(*) FROM todos WHERE id GLOB 'x*'"), 30);
 }
 
 // A device that only read since the backup. Its place lies beyond what the store forgot since.

@@ -89,9 +89,10 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
                     "'looked')::int8 FROM rejoin.tenant AS t WHERE name = $1") +
             (merging ? " FOR NO KEY UPDATE" : ""),
         Params().text(tenant.name));
-    // From the last one that is known on: if it is another, this is not the database that it was.
-    const size_t known_sites = tenant.sites.size();
-    db.send("SELECT site FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND id >= $1 ORDER BY id",
+    // From the last one that is known on: if it is another, or was written by another transaction, this is not the
+    // database that it was. It may be there once more behind others than it was.
+    const size_t known_sites = std::min(tenant.sites_read, tenant.sites.size());
+    db.send("SELECT site, xmin::text::int8 FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND id >= $1 ORDER BY id",
             Params().integer(static_cast<int64_t>(known_sites == 0 ? 0 : known_sites - 1)));
     db.send("SELECT EXISTS (SELECT FROM rejoin.outbox WHERE tenant = ANY($1))", Params().array([&] {
       Array names = Array::texts();
@@ -144,8 +145,13 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
     if (!state.is_null(0, 7)) work.state.looked_ms = state.integer(0, 7);
     work.saved_ = work.state;
     const Rows& sites = (*all)[4];
-    if (known_sites > 0 &&
-        (sites.empty() || sites.bytes(0, 0) != tenant.sites[static_cast<uint32_t>(known_sites - 1)].view())) {
+    // Those that were made here since are behind it.
+    const size_t first = known_sites == 0 ? 0 : known_sites - 1;
+    bool another = first + sites.size() < tenant.sites.size() || (known_sites > 0 && sites.empty()) ||
+                   (known_sites > 0 && sites.integer(0, 1) != tenant.sites_by);
+    for (size_t i = 0; i < sites.size() && first + i < tenant.sites.size(); ++i)
+      another |= sites.bytes(i, 0) != tenant.sites[static_cast<uint32_t>(first + i)].view();
+    if (another) {
       // A backup that was restored, or a standby that had not heard of everything, behind a pooler that kept the
       // connection: what was known of it is asked again.
       tenant.sites = {};
@@ -157,7 +163,9 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
     for (size_t i = 0; i < sites.size(); ++i) {
       if (sites.bytes(i, 0).size() != 16) return fail(Code::corrupt, "a site in rejoin.site is damaged");
       tenant.sites.intern(crdt::SiteId::from(sites.bytes(i, 0)));
+      tenant.sites_by = sites.integer(i, 1);
     }
+    tenant.sites_read = tenant.sites.size();
     work.outbox_waits = (*all)[5].integer(0, 0) != 0;
     for (size_t i = along_at; i < all->size(); ++i) work.along.push_back(std::move((*all)[i]));
     if (tenant.catalog && !tenant.catalog->unserved.empty() && !tenant.catalog_stale) {

@@ -212,8 +212,19 @@ class Run {
     const std::string state = sessions_[at]->attempt(commit ? "COMMIT" : "ROLLBACK");
     note("s" + std::to_string(at) + (commit ? " commits " : " rolls back ") + state);
     if (!state.empty()) sessions_[at]->run("ROLLBACK");
+    if (!in_exchange.empty() && commit) dispute_what_came_and_went(session.writes);
     if (commit && state.empty()) committed(session.writes, during);
     session = {};
+  }
+  // A row that a transaction made and deleted again, which others never saw, while a push of the same row waits for it:
+  // the row is there behind it, and is taken for what was written last.
+  void dispute_what_came_and_went(const std::vector<ModelWrite>& writes) {
+    std::set<ModelRow> made;
+    for (const ModelWrite& write : writes)
+      if (write.kind == ModelWrite::insert)
+        made.insert(write.row);
+      else if (write.kind == ModelWrite::remove && made.count(write.row))
+        disputed_.insert(write.row);
   }
   // Nobody else can read what an open transaction has truncated: only a sync meets it.
   void end_truncation() {
