@@ -71,6 +71,10 @@ class CheckScript(unittest.TestCase):
         self.write("src/base/result.cc", "int  base( ) {return 1;}\n")
         self.expect("src/base/result.cc:1", "format", "scripts/format src/base/result.cc")
 
+    def test_a_copy_that_patch_left_behind(self):
+        self.write("src/crdt/join.cc.orig", "int join(int a);\n")
+        self.expect("src/crdt/join.cc.orig:1", "leftover", "git rm")
+
     def test_a_room_includes_a_room_above_it(self):
         self.write("src/base/up.cc", '// up\n#include "crdt/join.h"\n')
         self.expect("src/base/up.cc:2", "layering", "base must not include crdt")
