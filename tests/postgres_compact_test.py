@@ -9,7 +9,7 @@ import time
 import unittest
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop")]
-from http_peer import metrics  # noqa: E402
+from http_peer import counted  # noqa: E402
 from support import PostgresStoreTest, REJOIN, Run, Server, plain, rows  # noqa: E402
 
 TODOS = "CREATE TABLE todos(id text PRIMARY KEY, title text);"
@@ -67,7 +67,7 @@ class CompactTest(PostgresStoreTest):
                 sync(title)
             self.assertEqual(rows(phone), [("c", "x"), ("mine", "fourth")])
             self.assertEqual((self.status()["tables"][0]["records"], self.status()["tables"][0]["alive"]), (2, 2))
-            self.assertEqual(metrics(server)["rejoin_postgres_deletions_forgotten_total"], 2)
+            counted(server, {"rejoin_postgres_deletions_forgotten_total": 2})
         self.assertIn("sound", self.pg("doctor").out)
 
     def test_who_comes_late_after_a_restore_keeps_what_the_server_lost_and_forgot(self):

@@ -9,7 +9,7 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "interop"))
-from http_peer import PROTOBUF, call, field, fields, metrics, peak_memory, wait_for  # noqa: E402
+from http_peer import PROTOBUF, call, counted, field, fields, metrics, peak_memory, wait_for  # noqa: E402
 from live_peer import Live, frame  # noqa: E402
 from support import FolderTest, PostgresStoreTest, Server, plain  # noqa: E402
 
@@ -151,7 +151,7 @@ class SlowReadersTest(FolderTest):
                 quick.next()
             except TimeoutError:
                 pass
-        self.assertEqual(metrics(server)["rejoin_live_connections"], 1)
+        counted(server, {"rejoin_live_connections": 1})
 
 
 class SlowReadersOfPostgresTest(PostgresStoreTest, SlowReadersTest):

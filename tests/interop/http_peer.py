@@ -99,6 +99,21 @@ def metrics(server):
     return {name: float(value) for name, value in re.findall(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
 
 
+def counted(server, wanted):
+    """The metrics, once those in `wanted` are as it says: much is counted right behind the answer that a peer has seen."""
+    told = {}
+
+    def look():
+        told.update(metrics(server))
+        return all(told.get(name, 0) == value for name, value in wanted.items())
+
+    try:
+        wait_for(look)
+    except AssertionError as error:
+        raise AssertionError(f"the server counts {({name: told.get(name, 0) for name in wanted})}, not {wanted}") from error
+    return told
+
+
 def wait_for(what, seconds=60):
     """Asks until the answer is true; for what another process does in its own time."""
     end = time.monotonic() + seconds
