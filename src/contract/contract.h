@@ -66,8 +66,8 @@ Status check(const Contract& contract);
 // Canonical JSON: keys sorted, no white space, tables by name. Equal contracts have equal text. docs/contract.md
 // describes it.
 std::string to_json(const Contract& contract);
-// Reads strictly: each member once, none unknown, none missing but `default`; white space and any order are fine. What
-// it gives has passed check(). Errors: bad_argument naming the place.
+// Reads strictly: each member once, none unknown, none missing but `default` and `merge`; white space and any order are
+// fine. What it gives has passed check(). Errors: bad_argument naming the place.
 Result<Contract> from_json(std::string_view json);
 // XXH3-128 of the canonical JSON, 32 hex digits: names a contract, proves nothing about who wrote it.
 std::string fingerprint(const Contract& contract);

@@ -67,6 +67,14 @@ TEST(ContractJson, equal_contracts_have_equal_text_however_they_were_written) {
   EXPECT_EQ(to_json(*contract), to_json(*from_json(spaced))) << "tables are written by name whatever their order";
 }
 
+TEST(ContractJson, the_last_writer_wins_whether_a_column_says_so_or_not) {
+  std::string text(kTodos);
+  text.insert(text.find(R"("name":"title")"), R"("merge":"lww",)");
+  Result<Contract> contract = from_json(text);
+  ASSERT_TRUE(contract.ok()) << contract.error().message;
+  EXPECT_EQ(to_json(*contract), kTodos);
+}
+
 // Replaces `from`, which must be there, and expects a refusal that names `place` and `cause`.
 void expect_refused(std::string_view from, std::string_view to, std::string_view place, std::string_view cause) {
   std::string text(kTodos);
@@ -90,6 +98,9 @@ TEST(RefusedContract, wrong_members) {
   expect_refused(R"("strict":false,)", R"("strict":false,"check":"1=1",)", "tables[0].check", "not a member");
   expect_refused(R"("type":"TEXT"},{"default":"it's")", R"("type":"TEXT","sql":1},{"default":"it's")",
                  "tables[0].columns[0].sql", "not a member");
+  for (const char* merge : {R"("counter")", R"("LWW")", R"("")", "null", "1", R"(["lww"])"})
+    expect_refused(R"("name":"note")", std::string(R"("merge":)") + merge + R"(,"name":"note")",
+                   "tables[0].columns[3].merge", "no kind of merge that this version knows");
   expect_refused(R"("name":"id")", R"("name":7)", "tables[0].columns[0].name", "not a string");
   expect_refused(R"("key":["id"])", R"("key":"id")", "tables[0].key", "not an array");
   expect_refused(R"("key":["id"])", R"("key":[null])", "tables[0].key", "not a string");

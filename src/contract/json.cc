@@ -237,7 +237,12 @@ Result<Column> read_column(const std::string& place, const json::value& value) {
   if (const json::value* literal = in.optional("default")) {
     REJOIN_ASSIGN(column.default_value, read_literal(in.at("default"), *literal));
   }
-  REJOIN_TRY(in.nothing_else({"name", "type", "not_null", "default"}));
+  if (const json::value* merge = in.optional("merge")) {
+    if (!merge->is_string() || merge->get_string() != "lww")
+      return refuse(in.at("merge"),
+                    "is no kind of merge that this version knows: write \"lww\", leave it out, or use a newer Rejoin");
+  }
+  REJOIN_TRY(in.nothing_else({"name", "type", "not_null", "default", "merge"}));
   return column;
 }
 
