@@ -215,6 +215,64 @@ TEST_P(StoreGoesBack, WhoHasReadHalfOfAStreamSeesTheStoreAsItIsNow) {
   EXPECT_EQ(reader.peer.number("SELECT count(*) FROM todos WHERE id GLOB 'x*'"), 30);
 }
 
+// Symptom: rows to which a device had lost its right stayed with it, behind pages that nothing could go on with.
+TEST_P(StoreGoesBack, WhoHasReadHalfOfAStreamLetsGoOfWhatItMayReadNoMore) {
+  StoreDevice other("other"), third("third");
+  LoopbackDevice reader("reader", kStoreSchema, kStoreNames);
+  other.write("a", 30);
+  push_all(other);
+  world->sync(reader);
+  world->back_up();
+  for (const char* lost : {"b", "c", "d"}) other.write(lost, 100), push_all(other);
+  {
+    // A sync that ends behind its first page.
+    const auto device = sqlite::make_device_store(reader.peer.rejoin(), "http://server");
+    sync::PullRequest request;
+    request.device = reader.caller.device;
+    request.site = crdt::SiteId::from(reader.peer.site());
+    request.cursor = device->state()->pull_cursor;
+    request.max_bytes = 500;
+    const auto page = store().pull(request);
+    ASSERT_TRUE(page.ok()) << page.error().message;
+    ASSERT_TRUE(device->apply_page(page->frame, page->next_cursor, system_clock().now_ms(), page->evicted).ok());
+  }
+  EXPECT_EQ(reader.peer.number("SELECT count(*) FROM rejoin_staged"), 1);
+  world->go_back();
+  third.write("x", 3);
+  push_all(third);
+  world->sync(reader);
+  EXPECT_EQ(reader.peer.number("SELECT count(*) FROM todos WHERE id GLOB 'x*'"), 3);
+  EXPECT_EQ(reader.peer.number("SELECT (SELECT count(*) FROM rejoin_staged) + (SELECT count(*) FROM rejoin_stream)"),
+            0);
+  reader.caller.who.tables.set("todos", {false, false});
+  reader.caller.who.view = 77;
+  world->sync(reader);
+  EXPECT_EQ(reader.peer.number("SELECT count(*) FROM todos"), 0);
+}
+
+// Symptom: the same as of the one before last, where the store had compacted the reader's place away meanwhile.
+TEST_P(StoreGoesBack, WhoHasReadHalfOfAStreamSeesTheStoreAsItIsNowAlsoIfItsPlaceIsCompactedAway) {
+  StoreDevice reader("reader"), other("other"), third("third");
+  other.write("a", 30);
+  push_all(other);
+  world->back_up();
+  const auto push_some = [&](StoreDevice& device, const std::string& prefix, int times, int rows) {
+    for (int i = 0; i < times; ++i) device.write(prefix + std::to_string(i) + "_", rows), push_all(device);
+  };
+  push_some(other, "b", 3, 40);
+  reader.take_all(store());
+  push_some(other, "c", 27, 40);
+  for (int pages = 0; pages < 2; ++pages) reader.take(store(), 500);
+  EXPECT_GT(reader.peer.number("SELECT count(*) FROM rejoin_staged"), 0);
+  world->go_back();
+  push_some(third, "x", 12, 3);
+  for (const char* device : {"reader", "other", "third"}) world->age_device(device);
+  world->forget_deletions();
+  reader.take_all(store(), 500);
+  EXPECT_TRUE(reader.restarted);
+  EXPECT_EQ(reader.peer.number("SELECT count(*) FROM todos WHERE id GLOB 'x*'"), 36);
+}
+
 // A device that only read since the backup. Its place lies beyond what the store forgot since.
 TEST_P(StoreGoesBack, WhoReadWhatWasLostHearsOfADeletionThatIsForgottenSince) {
   StoreDevice reader("reader"), other("other");

@@ -257,6 +257,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
 
   Status start_over(const std::optional<sync::Restored>& server) override {
     REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(drop_waiting_pages());
     REJOIN_TRY(push_from_start(true, server));
     REJOIN_TRY(
         run("UPDATE main.rejoin_peer SET pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, nonce=NULL, "
@@ -266,6 +267,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
 
   Status restart_pull(const std::optional<sync::Restored>& server) override {
     REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(drop_waiting_pages());
     if (server) REJOIN_TRY(push_from_start(false, server));
     REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url=?1"));
     return work.commit();
@@ -313,6 +315,12 @@ class SqliteDeviceStore final : public sync::DeviceStore {
  private:
   // Not another file.
   bool is_server() const { return !url_.starts_with("replica:"); }
+
+  // None comes that goes on with them, and what they tell comes anew.
+  Status drop_waiting_pages() {
+    REJOIN_TRY(run("DELETE FROM main.rejoin_staged WHERE source=(SELECT site FROM main.rejoin_peer WHERE url=?1)"));
+    return run("DELETE FROM main.rejoin_stream WHERE source=(SELECT site FROM main.rejoin_peer WHERE url=?1)");
+  }
 
   // The next chunk starts a scan of everything; the frozen one is sent before. If `server` is the one that this file
   // knows, the scan takes back to it what it wrote and may have lost; one that was doing so goes on doing so.

@@ -13,10 +13,11 @@ Bytes name_of(Cursor cursor) {
   return codec::encode_cursor(cursor);
 }
 
-// A log that ends before what an earlier page has seen, which may be one entry that was not folded yet, went back.
-bool is_known(const Cursor& place, std::optional<int64_t> token, int64_t tail) {
-  return static_cast<int64_t>(place.position) >= 0 && token && static_cast<uint64_t>(*token) == place.token &&
-         place.horizon <= static_cast<uint64_t>(tail) + 1;
+// A log that ends before what an earlier page has seen, which may be one entry that was not folded yet.
+bool went_back(const Cursor& place, int64_t tail) { return place.horizon > static_cast<uint64_t>(tail) + 1; }
+
+bool is_known(const Cursor& place, std::optional<int64_t> token) {
+  return static_cast<int64_t>(place.position) >= 0 && token && static_cast<uint64_t>(*token) == place.token;
 }
 
 bool is_before_all(const Cursor& place) { return place.scanning && place.position == 0 && place.token == 0; }
@@ -36,13 +37,14 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
     start.seen_otherwise = place->view != asked.view || asked.view_lost;
     const auto position = static_cast<int64_t>(place->position);
     REJOIN_ASSIGN(const auto token, token_of(position));
-    if (position >= 0 && position < floor && position <= tail) {
-      start.from_start = true;  // compacted away
-    } else if (!is_known(*place, token, tail) && !is_before_all(*place)) {
+    const bool compacted = position >= 0 && position < floor && position <= tail;
+    if (went_back(*place, tail) || (!compacted && !is_known(*place, token) && !is_before_all(*place))) {
       start.from_start = true;
       start.restarted = true;
       // No page that the reader has goes on with this one.
       start.from.clear();
+    } else if (compacted) {
+      start.from_start = true;
     }
   }
   if (start.seen_otherwise || asked.behind) {
@@ -65,9 +67,9 @@ Result<PageStart> start_page(const PageAsked& asked, int64_t tail, int64_t floor
 
 bool missed_deletions(const Cursor& place, std::optional<int64_t> token, const LogState& log, bool marked) {
   const auto position = static_cast<int64_t>(place.position);
-  if (position < log.purged) return true;
+  if (position < log.purged || went_back(place, log.tail)) return true;
   if (position < log.floor && position <= log.tail) return marked;
-  return !is_known(place, token, log.tail) && !is_before_all(place);
+  return !is_known(place, token) && !is_before_all(place);
 }
 
 bool is_before(BytesView cursor, int64_t purged) {
