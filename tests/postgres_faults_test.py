@@ -380,6 +380,44 @@ class PoolerTest(FaultsTest):
             self.assertEqual(written, self.ok("status", paths[name], "--json").json["site"])
         self.pg(db, "doctor")
 
+    def test_what_is_behind_it_goes_back_and_meets_its_devices_in_another_order(self):
+        """One of two servers sees nothing of it: the device that was the last is the last again, made by a transaction of the same number. It took one
+        device for another."""
+        db = self.fresh()
+        names = ("phone", "laptop", "tablet", "watch")
+        paths = {name: self.device(name + ".db") for name in names}
+        with self.serve(db, "--postgres-connections", "1") as here, self.serve(db, "--secret-file", self.path("server", "secret"), name="there") as there:
+            tokens = {name: here.token(name, tenant="main") for name in names}
+
+            def sync(name, server, title=None):
+                if title:
+                    self.write(paths[name], f"REPLACE INTO todos VALUES('{name}', '{title}', 0)")
+                self.ok("sync", paths[name], server.url, "--token", tokens[name])
+
+            def meet(server, title, *devices):
+                """The number of the transaction that made the last one's site."""
+                for name in devices:
+                    sync(name, server, title)
+                base.PG.psql(f"DO $$ BEGIN WHILE txid_current() < {number} LOOP COMMIT; END LOOP; END $$")
+                sync("watch", server, title)
+                return base.PG.psql("SELECT xmin FROM rejoin.site ORDER BY id DESC LIMIT 1", database=db)
+
+            sync("phone", here, "x")
+            base.PG.stop()
+            base.PG.back_up()
+            base.PG.start(autovacuum="off")  # it takes numbers
+            number = int(base.PG.psql("SELECT txid_current()")) + 500
+            was = meet(here, "is lost", "laptop", "tablet")
+            base.PG.stop()
+            base.PG.go_back()
+            base.PG.start(autovacuum="off")
+            self.assertEqual(meet(there, "comes again", "tablet", "laptop"), was)
+            sync("phone", here)
+        for name in ("tablet", "laptop"):
+            written = self.ok("explain", paths["phone"], "todos", name, "--json").json["columns"]["title"]["written"]["site"]
+            self.assertEqual(written, self.ok("status", paths[name], "--json").json["site"])
+        self.pg(db, "doctor")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -83,14 +83,16 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
         "true)",
         Params().text(tenant.name));
     db.send(
-        // An older schema lacks the last three.
+        // An older schema lacks the three before the last.
         std::string("SELECT id::int8, last, tail, floor, (SELECT catalog FROM rejoin.meta), coalesce((to_jsonb(t) ->> "
                     "'horizon')::int8, 0), coalesce((to_jsonb(t) ->> 'purged')::int8, 0), (to_jsonb(t) ->> "
-                    "'looked')::int8 FROM rejoin.tenant AS t WHERE name = $1") +
+                    "'looked')::int8, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 FROM "
+                    "rejoin.tenant AS t WHERE name = $1") +
             (merging ? " FOR NO KEY UPDATE" : ""),
         Params().text(tenant.name));
     // From the last one that is known on: if it is another, or was written by another transaction, this is not the
-    // database that it was. It may be there once more behind others than it was.
+    // database that it was. It may be there once more behind others than it was. Transactions have their numbers once
+    // more in files that were restored, which takes a start.
     const size_t known_sites = std::min(tenant.sites_read, tenant.sites.size());
     db.send("SELECT site, xmin::text::int8 FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND id >= $1 ORDER BY id",
             Params().integer(static_cast<int64_t>(known_sites == 0 ? 0 : known_sites - 1)));
@@ -147,8 +149,10 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
     const Rows& sites = (*all)[4];
     // Those that were made here since are behind it.
     const size_t first = known_sites == 0 ? 0 : known_sites - 1;
-    bool another = first + sites.size() < tenant.sites.size() || (known_sites > 0 && sites.empty()) ||
-                   (known_sites > 0 && sites.integer(0, 1) != tenant.sites_by);
+    const int64_t started_us = state.integer(0, 8);
+    bool another = first + sites.size() < tenant.sites.size() ||
+                   (known_sites > 0 &&
+                    (sites.empty() || sites.integer(0, 1) != tenant.sites_by || started_us != tenant.sites_started_us));
     for (size_t i = 0; i < sites.size() && first + i < tenant.sites.size(); ++i)
       another |= sites.bytes(i, 0) != tenant.sites[static_cast<uint32_t>(first + i)].view();
     if (another) {
@@ -166,6 +170,7 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
       tenant.sites_by = sites.integer(i, 1);
     }
     tenant.sites_read = tenant.sites.size();
+    tenant.sites_started_us = started_us;
     work.outbox_waits = (*all)[5].integer(0, 0) != 0;
     for (size_t i = along_at; i < all->size(); ++i) work.along.push_back(std::move((*all)[i]));
     if (tenant.catalog && !tenant.catalog->unserved.empty() && !tenant.catalog_stale) {

@@ -30,9 +30,10 @@ struct Tenant {
   std::string name;
   Clock& clock;
   Random& random;
-  crdt::SiteTable sites;  // ids are never reused, so what is known stays right
-  size_t sites_read = 0;  // so many of them were read, the others made here
-  int64_t sites_by = 0;   // the transaction that wrote the last that was read (xmin)
+  crdt::SiteTable sites;         // ids are never reused, so what is known stays right
+  size_t sites_read = 0;         // so many of them were read, the others made here
+  int64_t sites_by = 0;          // the transaction that wrote the last that was read (xmin)
+  int64_t sites_started_us = 0;  // when the PostgreSQL that they were read from had started
   // PostgreSQL's lock_timeout and statement_timeout in its transactions; 0: as the role has them.
   int64_t lock_timeout_ms = 0, statement_timeout_ms = 0;
   // For how long a merge waits for its turn, while others have the tenant, and for PostgreSQL to answer its COMMIT; 0:

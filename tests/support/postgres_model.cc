@@ -212,8 +212,10 @@ class Run {
     const std::string state = sessions_[at]->attempt(commit ? "COMMIT" : "ROLLBACK");
     note("s" + std::to_string(at) + (commit ? " commits " : " rolls back ") + state);
     if (!state.empty()) sessions_[at]->run("ROLLBACK");
-    if (!in_exchange.empty() && commit) dispute_what_came_and_went(session.writes);
-    if (commit && state.empty()) committed(session.writes, during);
+    if (commit && state.empty()) {
+      if (!in_exchange.empty()) dispute_what_came_and_went(session.writes);
+      committed(session.writes, during);
+    }
     session = {};
   }
   // A row that a transaction made and deleted again, which others never saw, while a push of the same row waits for it:
