@@ -23,7 +23,9 @@ Result<std::string> lacking(Context& ctx, const Table& table) {
     // A trigger may lack a collation: then the table itself can be written.
     EnforcementOff off(ctx.db, true);
     const Result<Statement> without = prepare(ctx.db, sql);
-    if (!without.ok() && lacks_something(ctx.db)) return message;
+    if (without.ok()) continue;
+    if ((sqlite3_errcode(ctx.db) & 0xff) == SQLITE_NOMEM) return without.error();
+    if (lacks_something(ctx.db)) return message;
   }
   return std::string();
 }
