@@ -234,7 +234,9 @@ TEST_P(StoreGoesBack, WhoHasReadHalfOfAStreamLetsGoOfWhatItMayReadNoMore) {
     request.max_bytes = 500;
     const auto page = store().pull(request);
     ASSERT_TRUE(page.ok()) << page.error().message;
-    ASSERT_TRUE(device->apply_page(page->frame, page->next_cursor, system_clock().now_ms(), page->evicted).ok());
+    ASSERT_TRUE(
+        device->apply_page(request.cursor, page->frame, page->next_cursor, system_clock().now_ms(), page->evicted)
+            .ok());
   }
   EXPECT_EQ(reader.peer.number("SELECT count(*) FROM rejoin_staged"), 1);
   world->go_back();
@@ -250,7 +252,8 @@ TEST_P(StoreGoesBack, WhoHasReadHalfOfAStreamLetsGoOfWhatItMayReadNoMore) {
   EXPECT_EQ(reader.peer.number("SELECT count(*) FROM todos"), 0);
 }
 
-// Symptom: the same as of the one before last, where the store had compacted the reader's place away meanwhile.
+// Symptom: a device saw nothing of a restored server that had compacted the device's place away meanwhile, until that
+// one's log was as long as before.
 TEST_P(StoreGoesBack, WhoHasReadHalfOfAStreamSeesTheStoreAsItIsNowAlsoIfItsPlaceIsCompactedAway) {
   StoreDevice reader("reader"), other("other"), third("third");
   other.write("a", 30);

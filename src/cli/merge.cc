@@ -93,6 +93,14 @@ Result<Moved> pull(End& from, End& to, sqlite::Acquaintance heard, uint64_t page
   }
   request.pass_on = true;
   uint64_t read = 0;
+  Bytes place = state.pull_cursor;
+  const auto take = [&](BytesView frame, const sqlite::Page& page) -> Result<sync::ApplyOutcome> {
+    REJOIN_ASSIGN(sync::ApplyOutcome outcome, in_file(to.path, store->apply_page(place, frame, page.next, 0, {})));
+    if (outcome.moved)
+      return fail(Code::busy, to.path + ": another process merges into this file; try again when it is done");
+    place = page.next;
+    return outcome;
+  };
   for (bool more = true; more;) {
     if (interrupted())
       return fail(Code::interrupted, "stopped; whole pages are merged, and the next merge goes on from there");
@@ -101,7 +109,7 @@ Result<Moved> pull(End& from, End& to, sqlite::Acquaintance heard, uint64_t page
     if (!page.frame.empty()) {
       progress.rename((more ? "reading " : "writing ") + bytes_text(moved.bytes + page.frame.size()) + ": " +
                       from.path + " → " + to.path);
-      REJOIN_ASSIGN(sync::ApplyOutcome outcome, in_file(to.path, store->apply_page(page.frame, page.next, 0, {})));
+      REJOIN_ASSIGN(sync::ApplyOutcome outcome, take(page.frame, page));
       ++moved.pages;
       moved.bytes += page.frame.size();
       moved.rows += outcome.rows_seen;
@@ -113,7 +121,7 @@ Result<Moved> pull(End& from, End& to, sqlite::Acquaintance heard, uint64_t page
     } else if (more && page.next == request.cursor) {
       return fail(Code::internal, "reading changes makes no headway; please report this");
     } else if (page.next != request.cursor) {
-      REJOIN_TRY(in_file(to.path, store->apply_page({}, page.next, 0, {})));
+      REJOIN_TRY(take({}, page));
     }
     request.cursor = page.next;
   }

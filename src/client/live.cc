@@ -273,17 +273,19 @@ class Live {
     REJOIN_ASSIGN(const bool push_again, store_->keep_facts(response->facts));
     exchange_ |= push_again;
     const sync::PageMessage& page = *response->page;
-    REJOIN_ASSIGN(const sync::DeviceState state, store_->state());
-    // Another process may have synced this file meanwhile.
-    if (page.restarted || state.pull_cursor != cursor_) {
+    if (page.restarted) {
       exchange_ = true;
       return {};
     }
     Result<sync::ApplyOutcome> applied =
-        store_->apply_page(page.frame, page.next_cursor, response->facts.now_ms, page.evicted);
+        store_->apply_page(cursor_, page.frame, page.next_cursor, response->facts.now_ms, page.evicted);
     if (!applied.ok()) {
       const Code code = applied.error().code;
       if (code != Code::gap && code != Code::corrupt) return applied.error();
+      exchange_ = true;
+      return {};
+    }
+    if (applied->moved) {
       exchange_ = true;
       return {};
     }

@@ -494,7 +494,8 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
   if (cursor.scanning) {
     info.starts_batch = start.from_start;
     if (cursor.one && !start.place.scanning) {
-      REJOIN_ASSIGN(info.starts_batch, is_batch_end(work, static_cast<int64_t>(cursor.position)));
+      REJOIN_ASSIGN(const bool clean_place, is_batch_end(work, static_cast<int64_t>(cursor.position)));
+      info.starts_batch = clean_place && cursor.horizon == 0;
     }
     codec::ChangesetWriter writer(info, work.sites());
     PageWriter page(work, request.max_bytes, writer, pending, reader);
@@ -523,8 +524,9 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
     reply.more = pending.any && cursor.horizon > static_cast<uint64_t>(tail);
     return reply;
   }
-  REJOIN_ASSIGN(info.starts_batch, is_batch_end(work, static_cast<int64_t>(cursor.position)));
-  info.starts_batch &= cursor.key.empty();
+  REJOIN_ASSIGN(const bool clean_place, is_batch_end(work, static_cast<int64_t>(cursor.position)));
+  // Its reader may have pages that wait for it: without them it is not to be taken.
+  info.starts_batch = clean_place && cursor.key.empty() && cursor.horizon == 0;
   // A first guess of 64 bytes a row; a page that comes out too large is read again with fewer entries.
   size_t most = cursor.key.empty() ? std::clamp<size_t>(request.max_bytes / 64, 16, 100'000) : 1;
   for (;;) {
@@ -547,7 +549,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
     next.token = static_cast<uint64_t>(token.value_or(0));
     reply.more = through < tail || pending.any;
     finish(writer, static_cast<uint64_t>(through));
-    if (reply.rows == 0 && info.starts_batch && cursor.horizon == 0 && !pending.any) {
+    if (reply.rows == 0 && info.starts_batch && !pending.any) {
       // Nothing in this stretch (all of it came from the asker).
       REJOIN_ASSIGN(bool clean, is_batch_end(work, through));
       if (clean && !reply.more) return reply;

@@ -177,9 +177,10 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return anew > 0;
   }
 
-  Result<sync::ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
+  Result<sync::ApplyOutcome> apply_page(BytesView cursor, BytesView frame, BytesView next_cursor, int64_t server_now_ms,
                                         const std::vector<sync::EvictedRows>& evicted) override {
-    return leaving_rollbacks_out(ctx_, [&] { return apply_page_once(frame, next_cursor, server_now_ms, evicted); });
+    return leaving_rollbacks_out(ctx_,
+                                 [&] { return apply_page_once(cursor, frame, next_cursor, server_now_ms, evicted); });
   }
 
   Result<bool> keep_facts(const sync::ServerFacts& facts) override {
@@ -258,6 +259,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   Status start_over(const std::optional<sync::Restored>& server) override {
     REJOIN_ASSIGN(Work work, begin());
     REJOIN_TRY(drop_waiting_pages());
+    REJOIN_TRY(keep_own_rows(work));
     REJOIN_TRY(push_from_start(true, server));
     REJOIN_TRY(
         run("UPDATE main.rejoin_peer SET pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, nonce=NULL, "
@@ -316,10 +318,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   // Not another file.
   bool is_server() const { return !url_.starts_with("replica:"); }
 
-  // None comes that goes on with them, and what they tell comes anew.
+  // The pages that wait for the rest of their stream: the server tells all of it anew. Who reads the same server under
+  // another address waits for that rest, too.
   Status drop_waiting_pages() {
-    REJOIN_TRY(run("DELETE FROM main.rejoin_staged WHERE source=(SELECT site FROM main.rejoin_peer WHERE url=?1)"));
-    return run("DELETE FROM main.rejoin_stream WHERE source=(SELECT site FROM main.rejoin_peer WHERE url=?1)");
+    const std::string from_here = "(SELECT site FROM main.rejoin_peer WHERE url=?1)";
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE site=" + from_here +
+                   " AND site IN (SELECT source FROM main.rejoin_staged)"));
+    REJOIN_TRY(run("DELETE FROM main.rejoin_staged WHERE source=" + from_here));
+    return run("DELETE FROM main.rejoin_stream WHERE source=" + from_here);
   }
 
   // The next chunk starts a scan of everything; the frozen one is sent before. If `server` is the one that this file
@@ -373,21 +379,17 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return s->integer(0) != 0;
   }
 
-  Result<int64_t> pushed_through() {
-    REJOIN_ASSIGN(Statement * s, peer("SELECT pushed FROM main.rejoin_peer WHERE url=?1"));
-    Use use(*s);
-    REJOIN_TRY(s->step());
-    return s->integer(0);
-  }
-
   Status evict_what_can_leave(Work& work) {
-    REJOIN_ASSIGN(const int64_t pushed, pushed_through());
     Bytes source;
+    int64_t pushed = 0;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT site FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT site, pushed, pull_cursor FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
+      // All comes anew, and nothing of it is here yet.
+      if (s->blob(2).empty()) return {};
       source = s->blob(0);
+      pushed = s->integer(1);
     }
     return evict(work, pushed, source);
   }
@@ -424,12 +426,23 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   }
 
   // A write transaction in which this server's row exists.
-  Result<sync::ApplyOutcome> apply_page_once(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
-                                             const std::vector<sync::EvictedRows>& evicted) {
+  Result<sync::ApplyOutcome> apply_page_once(BytesView cursor, BytesView frame, BytesView next_cursor,
+                                             int64_t server_now_ms, const std::vector<sync::EvictedRows>& evicted) {
     REJOIN_ASSIGN(Work work, begin());
     sync::ApplyOutcome outcome;
     Bytes source;
-    REJOIN_ASSIGN(const int64_t pushed, pushed_through());
+    int64_t pushed = 0;
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, pushed FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      outcome.moved = s->blob(0) != cursor;
+      pushed = s->integer(1);
+    }
+    if (outcome.moved) {
+      REJOIN_TRY(work.commit());
+      return outcome;
+    }
     REJOIN_TRY(note_evicted(work, evicted, is_server(), pushed));
     REJOIN_TRY(keep_what_came_back(ctx_, frame));
     if (!frame.empty()) {

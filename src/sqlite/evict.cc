@@ -196,6 +196,35 @@ Status keep_what_came_back(Context& ctx, BytesView frame) {
   return {};
 }
 
+Status keep_own_rows(Work& work) {
+  Context& ctx = work.ctx();
+  std::map<std::string, std::vector<Bytes>> noted;
+  {
+    REJOIN_ASSIGN(Statement * s, ctx.statement("SELECT table_name, k FROM main.rejoin_evicted WHERE horizon=0"));
+    Use use(*s);
+    for (;;) {
+      REJOIN_ASSIGN(bool row, s->step("reading rows that are to leave"));
+      if (!row) break;
+      noted[std::string(s->text(0))].emplace_back(s->blob(1));
+    }
+  }
+  if (noted.empty()) return {};
+  REJOIN_ASSIGN(const std::vector<uint32_t> own, own_sites(work));
+  crdt::RowRecord record;
+  for (const auto& [name, keys] : noted) {
+    const Table* table = ctx.catalog.find(name);
+    if (!table) continue;
+    REJOIN_ASSIGN(RecordReader records, RecordReader::open(ctx, *table));
+    for (const Bytes& key : keys) {
+      REJOIN_ASSIGN(BytesView stored, records.find(key));
+      if (!stored.data() || !crdt::decode_record(stored, ctx.sites.size(), record)) continue;
+      if (crdt::part_of_sites(record, own) == crdt::RowRecord()) continue;
+      REJOIN_TRY(on_row(ctx, kForget, name, key));
+    }
+  }
+  return {};
+}
+
 Status evict(Work& work, int64_t pushed, BytesView source) {
   Context& ctx = work.ctx();
   REJOIN_ASSIGN(bool any, any_waits(ctx));

@@ -18,6 +18,8 @@ Status note_evicted(Work& work, const std::vector<sync::EvictedRows>& evicted, b
 Status note_forgotten(Work& work, const std::vector<std::pair<const Table*, Bytes>>& rows, crdt::Hlc horizon);
 // A page brings rows that were to leave.
 Status keep_what_came_back(Context& ctx, BytesView frame);
+// A server has lost what this device had written and it had taken: it has not judged these rows yet.
+Status keep_own_rows(Work& work);
 // Removes those that can leave. `pushed`: log entries behind it are not sent yet; `source`: whose pages they came with.
 // A row that the server has refused a write of stays listed, as one that the server has not, until it is discarded.
 Status evict(Work& work, int64_t pushed, BytesView source);

@@ -404,7 +404,9 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     page.through = cursor.position;
     return page;
   }
-  REJOIN_ASSIGN(info.starts_batch, is_batch_end(ctx, static_cast<int64_t>(cursor.position)));
+  REJOIN_ASSIGN(const bool clean_place, is_batch_end(ctx, static_cast<int64_t>(cursor.position)));
+  // Its reader has pages that wait for it: without them it is not to be taken.
+  info.starts_batch = clean_place && cursor.horizon == 0;
   feed.after = static_cast<int64_t>(cursor.position);
   feed.up_to = tail;
   // A first guess of 64 bytes a row; a page that comes out too large is read again with fewer entries.
@@ -432,7 +434,7 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     next.token = static_cast<uint64_t>(token.value_or(0));
     page.more = through < tail;
     finish(writer, static_cast<uint64_t>(through));
-    if (page.rows == 0 && info.starts_batch && cursor.horizon == 0) {
+    if (page.rows == 0 && info.starts_batch) {
       // Nothing in this stretch (all of it came from the asker): go on where it ends, if that is a clean place to start
       // from and no earlier page waits for its end.
       REJOIN_ASSIGN(bool clean, is_batch_end(ctx, through));

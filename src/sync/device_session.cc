@@ -185,7 +185,14 @@ Status DeviceSession::take_page(const PageMessage& page) {
   }
   page_more_ = page.more;
   if (page.frame.empty() && page.evicted.empty() && page.next_cursor == cursor_) return {};
-  REJOIN_ASSIGN(ApplyOutcome outcome, store_.apply_page(page.frame, page.next_cursor, facts_.now_ms, page.evicted));
+  const Bytes asked = page.restarted ? Bytes() : cursor_;
+  REJOIN_ASSIGN(ApplyOutcome outcome,
+                store_.apply_page(asked, page.frame, page.next_cursor, facts_.now_ms, page.evicted));
+  if (outcome.moved) {
+    page_more_ = true;  // from where the device is now
+    progressed();
+    return {};
+  }
   totals_.rows_pulled += outcome.rows_seen;
   totals_.rows_changed += outcome.rows_changed;
   totals_.rows_parked += outcome.rows_parked;

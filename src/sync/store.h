@@ -47,6 +47,7 @@ struct ApplyOutcome {
   uint64_t rows_changed = 0;  // rows of which anything changed
   uint64_t rows_parked = 0;   // kept, but not visible yet (rejoin_parked)
   bool staged = false;        // kept durably, not visible until its stream reaches its horizon
+  bool moved = false;         // nothing was taken: the pull cursor is another than the page was asked from
   std::vector<RefusedRow> refused;
 };
 
@@ -104,8 +105,10 @@ class DeviceStore {
   // Applies (or stages) a page and moves the pull cursor, in one transaction. Stamps that the server's clock admits
   // (0: unknown) are admitted, however slow this device's clock is.
   // `evicted` rows leave the device, but those with unsent or refused writes, which stay until these are settled.
-  virtual Result<ApplyOutcome> apply_page(BytesView frame, BytesView next_cursor, int64_t server_now_ms,
-                                          const std::vector<EvictedRows>& evicted) = 0;
+  // `cursor`: where the page was asked from. If the device is elsewhere by now (another process syncs the same file, or
+  // asked for everything anew), the page is not taken, and is to be asked for again.
+  virtual Result<ApplyOutcome> apply_page(BytesView cursor, BytesView frame, BytesView next_cursor,
+                                          int64_t server_now_ms, const std::vector<EvictedRows>& evicted) = 0;
   // True when rows that were refused, or passed over, go out now, because what the server accepts has changed.
   virtual Result<bool> keep_facts(const ServerFacts& facts) = 0;
   // The file was copied or restored: a new site id, a new chain; unsent writes are kept with their times. Nothing when
