@@ -50,7 +50,7 @@ class ABrokenSchema : public ::testing::TestWithParam<Broken> {
     if (!refuses()) return;
     const Status told = a.rejoin().fold();
     ASSERT_FALSE(told.ok());
-    EXPECT_EQ(told.error().code, Code::unsupported);
+    EXPECT_EQ(told.error().code, Code::schema_refused);
     EXPECT_NE(told.error().message.find("(error in "), std::string::npos) << told.error().message;
     a.run(GetParam().mends);
   }

@@ -92,7 +92,7 @@ Result<Work> Work::begin(Connection& db, Tenant& tenant, Mode mode, const std::f
         Params().text(tenant.name));
     // From the last one that is known on: if it is another, or was written by another transaction, this is not the
     // database that it was. It may be there once more behind others than it was. Transactions have their numbers once
-    // more in files that were restored, which takes a start.
+    // more in files that were restored, which takes a start (but for a machine that is put back with its memory).
     const size_t known_sites = std::min(tenant.sites_read, tenant.sites.size());
     db.send("SELECT site, xmin::text::int8 FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND id >= $1 ORDER BY id",
             Params().integer(static_cast<int64_t>(known_sites == 0 ? 0 : known_sites - 1)));

@@ -41,7 +41,7 @@ Status alter_side_table(sqlite3* db, const std::string& sql) {
   const Setting legacy(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 0);
   const Status again = exec(db, sql);
   if (again.ok() || !std::string_view(sqlite3_errmsg(db)).starts_with("error in ")) return again;
-  return fail(Code::unsupported,
+  return fail(Code::schema_refused,
               std::string("SQLite ") + sqlite3_libversion() +
                   " alters no table beside what does not work in the schema (" + sqlite3_errmsg(db) +
                   "), so Rejoin's own cannot follow; nothing was changed. Mend or drop what it names, or use a "
