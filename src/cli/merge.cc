@@ -94,12 +94,21 @@ Result<Moved> pull(End& from, End& to, sqlite::Acquaintance heard, uint64_t page
   request.pass_on = true;
   uint64_t read = 0;
   Bytes place = state.pull_cursor;
-  const auto take = [&](BytesView frame, const sqlite::Page& page) -> Result<sync::ApplyOutcome> {
-    REJOIN_ASSIGN(sync::ApplyOutcome outcome, in_file(to.path, store->apply_page(place, frame, page.next, 0, {})));
-    if (outcome.moved)
+  bool anew = false;
+  // Nothing: all is to be read anew, as pages are lost that waited for these.
+  const auto take = [&](BytesView frame, const sqlite::Page& page) -> Result<std::optional<sync::ApplyOutcome>> {
+    auto outcome = store->apply_page(place, frame, page.next, 0, {});
+    if (!outcome.ok() && outcome.error().code == Code::gap && !std::exchange(anew, true)) {
+      REJOIN_TRY(in_file(to.path, store->restart_pull({})));
+      request.cursor.clear(), place.clear();
+      request.own = true;
+      return std::optional<sync::ApplyOutcome>();
+    }
+    if (!outcome.ok()) return in_file(to.path, outcome.error());
+    if (outcome->moved)
       return fail(Code::busy, to.path + ": another process merges into this file; try again when it is done");
     place = page.next;
-    return outcome;
+    return std::optional(*std::move(outcome));
   };
   for (bool more = true; more;) {
     if (interrupted())
@@ -109,13 +118,17 @@ Result<Moved> pull(End& from, End& to, sqlite::Acquaintance heard, uint64_t page
     if (!page.frame.empty()) {
       progress.rename((more ? "reading " : "writing ") + bytes_text(moved.bytes + page.frame.size()) + ": " +
                       from.path + " → " + to.path);
-      REJOIN_ASSIGN(sync::ApplyOutcome outcome, take(page.frame, page));
+      REJOIN_ASSIGN(std::optional<sync::ApplyOutcome> outcome, take(page.frame, page));
+      if (!outcome) {
+        more = true;
+        continue;
+      }
       ++moved.pages;
       moved.bytes += page.frame.size();
-      moved.rows += outcome.rows_seen;
-      moved.changed += outcome.rows_changed;
-      moved.parked += outcome.rows_parked;
-      for (sync::RefusedRow& row : outcome.refused) moved.refused.push_back(std::move(row));
+      moved.rows += outcome->rows_seen;
+      moved.changed += outcome->rows_changed;
+      moved.parked += outcome->rows_parked;
+      for (sync::RefusedRow& row : outcome->refused) moved.refused.push_back(std::move(row));
       read += page.rows;
       progress.set(read, expected);
     } else if (more && page.next == request.cursor) {
@@ -218,8 +231,9 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
   REJOIN_ASSIGN(const sqlite::Acquaintance known_of_b, what_is_known(b, a));
   REJOIN_TRY(give_back_what_may_be_lost(a, b, known_of_a));
   REJOIN_TRY(give_back_what_may_be_lost(b, a, known_of_b));
-  REJOIN_ASSIGN(Moved there, pull(a, b, known_of_b, page_bytes, *progress));
-  made.keep();
+  Result<Moved> first = pull(a, b, known_of_b, page_bytes, *progress);
+  if (first.ok() || first.error().code == Code::busy) made.keep();  // another process makes it at this moment
+  REJOIN_ASSIGN(Moved there, std::move(first));
   progress->set(0);
   REJOIN_ASSIGN(Moved back, pull(b, a, known_of_a, page_bytes, *progress));
   // B steps over what has just come from it: its next merge reads on from there, also when the log before is forgotten.

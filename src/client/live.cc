@@ -193,7 +193,7 @@ class Live {
           if (later) again_at_ = SteadyClock::now() + milliseconds(wait_ms << std::min(waits_++, 5));
           if (!done->error) waits_ = 0;
           told(LiveSynced{done->totals, done->error});
-          if (Status kept = keep_cursor(); !kept.ok()) return kept;
+          cursor_ = session.place();
           acknowledge_at_ = SteadyClock::time_point::max();
           return {};
         }
@@ -214,18 +214,6 @@ class Live {
         next = session.on_cancel(*broken);
       }
     }
-  }
-
-  // Where the next page has to begin. When the file is locked it is found out by the next exchange.
-  Status keep_cursor() {
-    Result<sync::DeviceState> state = store_->state();
-    if (state.ok()) {
-      cursor_ = std::move(state->pull_cursor);
-      return {};
-    }
-    if (state.error().code != Code::busy) return state.error();
-    again_at_ = std::min(again_at_, SteadyClock::now() + kLookAgain);
-    return {};
   }
 
   // What comes before it was sent before the server read the request: pages among it begin where this request did.

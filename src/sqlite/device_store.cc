@@ -154,11 +154,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       work.state.last = std::max(work.state.last, exported);
     }
     {
-      REJOIN_ASSIGN(Statement * s, peer("UPDATE main.rejoin_peer SET push_cursor=frozen_cursor, pushed=max(pushed, "
-                                        "frozen_through), pushed_rows=pushed_rows+frozen_rows, chain_token=?2, "
-                                        "nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+      // What waits there for the rest of its stream is not what the server has.
+      REJOIN_ASSIGN(Statement * s,
+                    peer("UPDATE main.rejoin_peer SET push_cursor=frozen_cursor, pushed=CASE WHEN ?3 THEN max(pushed, "
+                         "frozen_through) ELSE pushed END, pushed_rows=pushed_rows+frozen_rows, chain_token=?2, "
+                         "nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
       Use use(*s);
       s->bind_blob(2, next_chain_token);
+      s->bind(3, static_cast<int64_t>(is_last(frame)));
       REJOIN_TRY(s->run("acknowledging a chunk"));
     }
     int64_t anew = 0;
@@ -264,6 +267,13 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_TRY(
         run("UPDATE main.rejoin_peer SET pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, nonce=NULL, "
             "frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
+    return work.commit();
+  }
+
+  Status restart_push() override {
+    REJOIN_ASSIGN(Work work, begin());
+    REJOIN_TRY(push_from_start(true, {}));
+    REJOIN_TRY(run("UPDATE main.rejoin_peer SET nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
   }
 
@@ -380,6 +390,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
   }
 
   Status evict_what_can_leave(Work& work) {
+    if (!is_server()) return {};  // they wait for a server's pages
     Bytes source;
     int64_t pushed = 0;
     {

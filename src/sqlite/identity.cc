@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "codec/cursor.h"
 #include "sqlite/aside_stamps.h"
 #include "sqlite/feed.h"
 #include "sqlite/fold.h"
@@ -192,6 +193,34 @@ Status note_former_site(Context& ctx, uint32_t site) {
   return exec(ctx.db, "INSERT OR IGNORE INTO main.rejoin_identity(site) VALUES(" + std::to_string(site) + ")");
 }
 
+// The chunks of the former site that wait at a server for the rest of their stream are not gone on with.
+Status end_push_streams(Context& ctx) {
+  std::vector<std::pair<std::string, codec::Cursor>> peers;
+  {
+    REJOIN_ASSIGN(Statement s,
+                  prepare(ctx.db, "SELECT url, push_cursor FROM main.rejoin_peer WHERE push_cursor NOT NULL"));
+    for (;;) {
+      REJOIN_ASSIGN(const bool row, s.step("reading how far was pushed"));
+      if (!row) break;
+      const auto place = codec::decode_cursor(s.blob(1));
+      if (place && place->horizon != 0) peers.emplace_back(std::string(s.text(0)), *place);
+    }
+  }
+  for (const auto& [url, place] : peers) {
+    codec::Cursor start;
+    start.back = place.back, start.since = place.since, start.own = place.own;
+    REJOIN_ASSIGN(Statement s, prepare(ctx.db, "UPDATE main.rejoin_peer SET push_cursor=?2 WHERE url=?1"));
+    s.bind_text(1, url);
+    const Bytes cursor = codec::encode_cursor(start);
+    if (start == codec::Cursor())
+      s.bind_null(2);
+    else
+      s.bind_blob(2, cursor);
+    REJOIN_TRY(s.run("starting to push from the beginning"));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<uint32_t>> own_sites(Work& work) {
@@ -286,6 +315,7 @@ Status take_new_identity(Work& work) {
   REJOIN_TRY(note_sent(ctx, tail));
   // A new replica starts a new chain with every server; the pull cursor stays good, for what was pulled is here.
   REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET chain_token=NULL, nonce=NULL, frozen=NULL, frozen_cursor=NULL"));
+  REJOIN_TRY(end_push_streams(ctx));
   REJOIN_TRY(work.save());
   // The stamps decide which of several rows has a UNIQUE value.
   return settle_all_hidden(work);

@@ -12,6 +12,7 @@ constexpr int kMostTooLarge = 48;  // halving a value limit of 2^32 bytes down t
 constexpr int kMostIdentities = 3;
 constexpr int kMostStartOvers = 2;
 constexpr int kMostPullRestarts = 3;
+constexpr int kMostPushRestarts = 2;
 constexpr int kMostAnew = 3;
 constexpr int kMostIdleRounds = 8;
 constexpr uint64_t kLeastValueCap = 1024;
@@ -197,6 +198,7 @@ Status DeviceSession::take_page(const PageMessage& page) {
   totals_.rows_changed += outcome.rows_changed;
   totals_.rows_parked += outcome.rows_parked;
   if (page.next_cursor != cursor_) progressed();
+  cursor_ = page.next_cursor;
   return {};
 }
 
@@ -220,6 +222,9 @@ Instruction DeviceSession::react(const Error& error, int64_t retry_after_ms) {
     case Code::unknown_chain:
       if (++start_overs_ > kMostStartOvers) break;
       return after_store(store_.start_over(restored_), error);
+    case Code::gap:
+      if (nonce_.empty() || ++push_restarts_ > kMostPushRestarts) break;
+      return after_store(store_.restart_push(), error);
     case Code::too_large:
       if (nonce_.empty()) break;
       return react_to_too_large(error);

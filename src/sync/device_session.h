@@ -70,6 +70,8 @@ class DeviceSession {
   Instruction on_cancel(const Error& why);
 
   const SyncTotals& totals() const { return totals_; }
+  // Where its last page ended: who takes further pages begins there.
+  const Bytes& place() const { return cursor_; }
   // The failure that the current Sleep waits out; for progress displays.
   const std::optional<Error>& last_failure() const { return last_failure_; }
 
@@ -121,6 +123,7 @@ class DeviceSession {
   int anew_ = 0;
   int start_overs_ = 0;
   int pull_restarts_ = 0;
+  int push_restarts_ = 0;
   std::optional<Error> last_failure_;
   std::optional<Done> done_;
 };

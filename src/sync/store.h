@@ -117,6 +117,8 @@ class DeviceStore {
   // The server has lost what it had acknowledged: everything is pushed and pulled again, with what this file has of the
   // server's own writing, if `server` is the one that it knows. Nothing: not said.
   virtual Status start_over(const std::optional<Restored>& server) = 0;
+  // The server lacks what comes before the chunk: everything is pushed again, by the chain that there is.
+  virtual Status restart_push() = 0;
   // The server no longer knows the pull cursor: pull from the beginning. `server`: and it may have lost what it wrote
   // itself, which is pushed as by start_over().
   virtual Status restart_pull(const std::optional<Restored>& server) = 0;
