@@ -817,14 +817,15 @@ void Merge::keep(std::vector<Plan>& plans) {
     if (record.alive) plan.stored.held.clear();
     if (!plan.echoed.empty()) {
       crdt::ColumnSet made = plan.echoed, filled;
-      // A row of this site's that comes back without what others wrote of it: a DEFAULT in its place is as old as the
-      // row, and gives way to them.
-      if (plan.action == Plan::insert && record.birth.site == Work::kOwnSite && !record.birth.bottom())
+      // A row that comes without what others wrote of it, as its maker sends its own only: a DEFAULT in its place is as
+      // old as the row, and gives way to them.
+      if (plan.action == Plan::insert && !record.birth.bottom())
         made.each([&](uint32_t c) {
           if (record.stamp_of(c).bottom()) filled.add(c);
         });
       made -= filled;
-      record.write(filled, record.birth);
+      const bool own = record.birth.site == Work::kOwnSite;
+      record.write(filled, own ? record.birth : crdt::Stamp{record.birth.hlc + 1, Work::kOwnSite});
       record.write(made, echo);
       crdt::canonicalise(record, work_.sites());
       work_.state.last = echo.hlc;
