@@ -194,6 +194,7 @@ class Live {
           if (!done->error) waits_ = 0;
           told(LiveSynced{done->totals, done->error});
           cursor_ = session.place();
+          astray_ = session.page_missed();
           acknowledge_at_ = SteadyClock::time_point::max();
           return {};
         }
@@ -257,7 +258,7 @@ class Live {
   Status take_page(BytesView bytes) {
     Result<sync::SyncResponse> response = sync::decode_response(bytes, session_options_.limits);
     if (!response.ok()) return fail(Code::network, "the server's message is damaged: " + response.error().message);
-    if (!response->page) return {};
+    if (!response->page || astray_) return {};
     REJOIN_ASSIGN(const bool push_again, store_->keep_facts(response->facts));
     exchange_ |= push_again;
     const sync::PageMessage& page = *response->page;
@@ -313,6 +314,7 @@ class Live {
   LiveConnected connected_;  // what is told of this connection
   Bytes cursor_;             // where the next page has to begin
   int64_t version_ = 0;
+  bool astray_ = false;    // the server's next page is not the one that the file needs: an exchange comes first
   bool exchange_ = false;  // one is due
   bool soon_ = false;      // connect again without waiting
   int waits_ = 0;          // exchanges in a row that were put off

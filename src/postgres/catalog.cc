@@ -24,7 +24,10 @@ constexpr const char* kColumns =
     "  a.atthasdef OR a.attidentity <> '' OR d.has_default, "
     "  coalesce(array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum), -1)::int8, "
     "  coalesce(l.collisdeterministic, true), CASE e.typtype WHEN 'b' THEN e.typname::text WHEN 'e' THEN 'enum' ELSE "
-    "'' END, a.attnum "
+    "'' END, a.attnum, "
+    // A literal, perhaps with casts.
+    "  coalesce(pg_get_expr(x.adbin, x.adrelid) ~ "
+    "    '^[(]?(''([^'']|'''')*''|-?[0-9.]+|true|false)[)]?(::[^();]+([(][0-9, ]+[)])?)*$', false) "
     "FROM pg_attribute a CROSS JOIN LATERAL ("
     "  WITH RECURSIVE under(oid, not_null, has_default, depth) AS ("
     "    SELECT a.atttypid, false, false, 0 "
@@ -35,6 +38,7 @@ constexpr const char* kColumns =
     "JOIN pg_type t ON t.oid = d.oid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' "
     "LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary "
     "LEFT JOIN pg_collation l ON l.oid = a.attcollation "
+    "LEFT JOIN pg_attrdef x ON x.adrelid = a.attrelid AND x.adnum = a.attnum "
     "WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND ";
 
 // Names of types are read where the search path hides nothing: what is kept of them must mean the same whatever path a
@@ -61,6 +65,7 @@ Declared declared(const Rows& rows, size_t i) {
   d.typed = type.has_value();
   if (type) d.column.type = *type;
   d.column.number = rows.integer(i, 11);
+  d.column.constant = rows.integer(i, 12) != 0;
   d.column.not_null = rows.integer(i, 6) != 0;
   d.column.has_default = rows.integer(i, 7) != 0;
   d.key_at = rows.integer(i, 8);

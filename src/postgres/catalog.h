@@ -21,6 +21,7 @@ struct Column {
   bool not_null = false;
   bool has_default = false;  // or is an identity column
   bool present = true;       // false: dropped from the table; the id stays taken
+  bool constant = false;     // its default is one value, whenever and for whomever it is filled in
   int64_t number = 0;        // attnum, which a rename keeps
 };
 

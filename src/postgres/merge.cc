@@ -818,13 +818,14 @@ void Merge::keep(std::vector<Plan>& plans) {
     if (!plan.echoed.empty()) {
       crdt::ColumnSet made = plan.echoed, filled;
       // A row that comes without what others wrote of it, as its maker sends its own only: a DEFAULT in its place is as
-      // old as the row, and gives way to them.
+      // old as the row, and gives way to them. Only one that is the same each time: it may be filled in once more,
+      // after a restore, and one stamp is one value.
+      const bool own = record.birth.site == Work::kOwnSite;
       if (plan.action == Plan::insert && !record.birth.bottom())
         made.each([&](uint32_t c) {
-          if (record.stamp_of(c).bottom()) filled.add(c);
+          if (record.stamp_of(c).bottom() && (own || table.columns[c].constant)) filled.add(c);
         });
       made -= filled;
-      const bool own = record.birth.site == Work::kOwnSite;
       record.write(filled, own ? record.birth : crdt::Stamp{record.birth.hlc + 1, Work::kOwnSite});
       record.write(made, echo);
       crdt::canonicalise(record, work_.sites());

@@ -49,6 +49,7 @@ Instruction DeviceSession::on_failure(const Error& error, int64_t retry_after_ms
 
 Instruction DeviceSession::on_response(BytesView bytes) {
   if (done_) return *done_;
+  page_missed_ = true;
   Result<SyncResponse> response = decode_response(bytes, options_.limits);
   if (!response.ok()) {
     if (response.error().code == Code::unsupported) return finish(response.error());
@@ -145,6 +146,7 @@ Instruction DeviceSession::take(SyncResponse response) {
       if (++pull_restarts_ > kMostPullRestarts) return finish(taken.error());
       return after_store(store_.restart_pull({}), taken.error());
     }
+  page_missed_ = false;
   if (response.error)
     return react(Error{response.error->code, response.error->message},
                  static_cast<int64_t>(std::min<uint64_t>(response.error->retry_after_ms, INT64_MAX)));

@@ -70,8 +70,10 @@ class DeviceSession {
   Instruction on_cancel(const Error& why);
 
   const SyncTotals& totals() const { return totals_; }
-  // Where its last page ended: who takes further pages begins there.
+  // Where the last page that it took ended: who takes further pages begins there, if no page was missed.
   const Bytes& place() const { return cursor_; }
+  // The last answer may have had a page that was not taken, as the file was locked, say: the server takes it for read.
+  bool page_missed() const { return page_missed_; }
   // The failure that the current Sleep waits out; for progress displays.
   const std::optional<Error>& last_failure() const { return last_failure_; }
 
@@ -103,6 +105,7 @@ class DeviceSession {
   SyncTotals totals_;
   ServerFacts facts_;
   bool facts_known_ = false;
+  bool page_missed_ = false;
   uint64_t chunk_bytes_;
   uint64_t value_cap_ = 0;  // 0: none; see react_to_too_large
 
