@@ -139,6 +139,20 @@ class SymptomsTest(FolderTest):
         self.assertIn("--create", self.refused(6, "merge", a, self.path("new.db")).err)
         self.assertFalse(os.path.exists(self.path("new.db")))
 
+    def test_a_merge_that_failed_removed_the_file_that_another_one_was_making(self):
+        a = self.with_rows("a.db", keys=[str(i) for i in range(5000)])
+        for turn in range(4):
+            new = self.path(f"new{turn}.db")
+            merges = [subprocess.Popen([REJOIN, "merge", a, new, "--create"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                       stdin=subprocess.DEVNULL) for _ in range(2)]
+            ended = [(merge.communicate(timeout=60)[1].decode(), merge.returncode) for merge in merges]
+            self.assertLessEqual({code for _, code in ended}, {0, 5}, ended)  # done, or busy: try again
+            self.ok("merge", a, new)
+            self.assertEqual(len(rows(new)), 5000, ended)
+            db = plain(new)
+            self.assertEqual(db.execute("PRAGMA journal_mode").fetchone()[0], "wal")
+            db.close()
+
     def test_an_unknown_option_before_the_command_asked_for_a_subcommand(self):
         self.assertIn("'-x'", self.refused(2, "-x").err)
         self.assertIn("extra", self.refused(2, "status", self.database(), "extra").err)

@@ -322,6 +322,51 @@ TEST_P(StoreGoesBack, WhoReadWhatWasLostHearsOfADeletionThatIsForgottenSince) {
   EXPECT_EQ(reader.cursor, now);
 }
 
+// Between the last chunk of what goes back and the end of its stream, which what was written meanwhile puts off.
+TEST_P(StoreGoesBack, APushThatGivesBackWhatWasLostGivesItBackAlsoWhenItHasToBeginAnew) {
+  LoopbackDevice device("device", kStoreSchema, kStoreNames);
+  world->run("INSERT INTO todos VALUES('kept', 'before the push', 0)");
+  world->sync(device);
+  world->back_up();
+  SeededRandom random(1);
+  for (int i = 0; i < 20; ++i)
+    world->run("INSERT INTO todos VALUES('lost" + std::to_string(i) + "', '" + to_hex(random.bytes(50)) + "', 0)");
+  world->sync(device);
+  world->go_back();
+  device.options.chunk_bytes = 300;
+  device.options.attempts = 2;
+  const auto store = sqlite::make_device_store(device.peer.rejoin(), "http://server");
+  const auto place = [&] {
+    const std::string hex = plain_rows(device.peer, "SELECT hex(push_cursor) FROM rejoin_peer");
+    return codec::decode_cursor(from_hex(hex.substr(0, hex.find('\n'))).value_or(Bytes())).value_or(codec::Cursor());
+  };
+  bool cut = false;
+  device.fault = [&](uint64_t exchange) {
+    const codec::Cursor at = place();
+    cut |= !at.scanning && at.horizon != 0;
+    if (at.back != 0 && !cut)
+      for (uint64_t i = 0; i < 20; ++i) {  // where the scan is past
+        device.peer.run("INSERT INTO todos VALUES('a" + std::to_string(exchange * 20 + i) + "', 'of the device', 0)");
+        device.peer.seq();
+      }
+    return cut ? Fault::lose_request : Fault::none;
+  };
+  EXPECT_TRUE(device.sync(world->node()).error.has_value());
+  device.fault = {};
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos WHERE id LIKE 'lost%'"), 0);
+  const auto pending = store->next_push(300, {});
+  ASSERT_TRUE(pending.ok() && *pending);
+  ASSERT_TRUE(store->restart_push((*pending)->nonce).ok());
+  // Of another process that had been refused the same chunk.
+  ASSERT_TRUE(store->next_push(300, {}).ok());
+  ASSERT_TRUE(store->restart_push((*pending)->nonce).ok());
+  EXPECT_EQ(device.peer.number("SELECT nonce NOT NULL FROM rejoin_peer"), 1);
+  world->sync(device);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos WHERE id LIKE 'lost%'"), 20);
+  EXPECT_EQ(world->rows(kRows), plain_rows(device.peer, kRows));
+}
+
 // A disk image of a device, say: the copy must take a site of its own, or each hides its writes from the other.
 TEST_P(StoreGoesBack, ACopyOnAnotherDeviceIsOneAlsoWhereItHasMissedForgottenDeletions) {
   StoreDevice a("a"), copy("copy");

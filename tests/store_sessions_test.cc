@@ -181,6 +181,71 @@ TEST_P(StoreSessions, WhatAFilePushedSinceABackupFromBeforeItsFirstPushStayedAwa
   expect_same();
 }
 
+// Symptom: what it had written itself never came back to a file that was put back to before its first sync, if the
+// server had it from another device, or had been told to forget this one.
+TEST_P(StoreSessions, AFileThatWasPutBackToBeforeItsFirstSyncReadsItsOwnRowsToo) {
+  for (const bool pushes : {false, true})
+    for (const bool forgotten : {false, true}) {
+      const std::string name = std::string(pushes ? "pushes" : "reads") + (forgotten ? "-forgotten" : "-relayed");
+      SCOPED_TRACE(name);
+      LoopbackDevice before(name, kSchema, kNames), restored(name);
+      restored.peer.database().copy_from(before.peer.database());
+      write(before, name, 3);
+      if (forgotten) {
+        world->sync(before);
+        EXPECT_EQ(code_of_forgetting(name), Code::ok);
+      } else {
+        b.peer.apply(before.peer.changeset());
+        b.caller.may_relay = true;
+        world->sync(b);
+      }
+      if (pushes) write(restored, name + "-later", 2);
+      // The first answer is lost: what it has to do it still has to do then.
+      restored.options.attempts = 3;
+      restored.fault = [](uint64_t at) { return at == 1 ? Fault::lose_response : Fault::none; };
+      world->sync(restored);
+      restored.fault = nullptr;
+      world->sync(restored);
+      expect_shows(restored);
+      EXPECT_EQ(restored.peer.number("SELECT count(*) FROM todos WHERE id GLOB '" + name + "[0-9]*'"), 3);
+      EXPECT_EQ(rejected(restored), 0);
+    }
+  settle();
+  expect_same();
+}
+
+// Symptom: a row that was deleted between the pages of a stream was there again when the last one had come, on the
+// device that had deleted it, and nowhere else.
+TEST_P(StoreSessions, ADeletionIsNotForgottenWhilePagesWaitThatHaveItsRow) {
+  write(a, "a", 1);
+  write(b, "b", 400);
+  settle();
+  EXPECT_EQ(code_of_forgetting("a"), Code::ok);
+  a.peer.run("UPDATE rejoin_peer SET is_default = 1");
+  small_pages(1200);
+  a.options.attempts = 1;
+  // All of it comes anew, and is cut behind its second page.
+  a.fault = [](uint64_t at) { return at == 3 ? Fault::lose_request : Fault::none; };
+  EXPECT_TRUE(a.sync(world->node()).error);
+  ASSERT_GT(a.peer.number("SELECT count(*) FROM rejoin_staged"), 0);
+  a.peer.run("DELETE FROM todos WHERE id GLOB 'b*'");
+  a.options.chunk_bytes = 100'000;
+  a.fault = [](uint64_t at) { return at == 1 ? Fault::lose_request : Fault::none; };
+  EXPECT_TRUE(a.sync(world->node()).error);
+  a.fault = nullptr;
+  ASSERT_GT(a.peer.number("SELECT count(*) FROM rejoin_staged"), 0);
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 1);
+  a.peer.clock().advance(1000);
+  ASSERT_TRUE(a.peer.rejoin().compact(0).ok());
+  settle();
+  EXPECT_EQ(world->number("SELECT count(*) FROM todos"), 1);
+  expect_same();
+  // Now nothing waits.
+  a.peer.clock().advance(1000);
+  ASSERT_TRUE(a.peer.rejoin().compact(0).ok());
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM todos__rejoin"), 1);
+}
+
 TEST_P(StoreSessions, AReaderThatNeverPushesKeepsItsSite) {
   write(a, "a", 3);
   world->sync(a);

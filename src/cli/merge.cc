@@ -1,4 +1,7 @@
 // rejoin merge: two files, both ways, no server.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <filesystem>
@@ -42,9 +45,11 @@ struct End {
 // whole pages.
 class MadeFile {
  public:
-  MadeFile(const std::string& path, bool may_make) : path_(path) {
-    std::error_code ignored;
-    ours_ = may_make && !std::filesystem::exists(std::filesystem::symlink_status(path, ignored));
+  explicit MadeFile(const std::string& path) : path_(path) {
+    // Of two merges that make the same file only one takes it for its own.
+    const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    ours_ = file >= 0;
+    if (ours_) ::close(file);
   }
   MadeFile(const MadeFile&) = delete;
   MadeFile& operator=(const MadeFile&) = delete;
@@ -200,20 +205,20 @@ Status adopt_tables(sqlite::Replica& source, sqlite::Replica& target) {
   return sqlite::make_tenant_store(target)->adopt_contract(contract, true);
 }
 
-Result<int> run_merge(const MergeArguments& arguments, Output& output) {
+Result<int> merge_files(const MergeArguments& arguments, std::optional<MadeFile>& made, Output& output) {
   REJOIN_ASSIGN(uint64_t page_bytes, in_flag("--page-bytes", parse_size(arguments.page)));
   std::error_code ignored;
   if (std::filesystem::equivalent(arguments.a, arguments.b, ignored))
     return fail(Code::bad_argument, "'" + arguments.a + "' and '" + arguments.b + "' are the same file; name two");
   catch_interrupts();
   std::optional<Progress> progress(std::in_place, "merging " + arguments.a + " and " + arguments.b, output.json());
-  MadeFile made(arguments.b, arguments.create);
   End a{arguments.a, nullptr, false}, b{arguments.b, nullptr, false};
   REJOIN_ASSIGN(a.database, open_database(a.path, OpenMode::write));
   REJOIN_ASSIGN(std::vector<sqlite::TableInfo> tracked, in_file(a.path, a.database->replica().tables()));
   if (tracked.empty())
     return fail(Code::not_tracked,
                 arguments.a + " has no synced tables; make some: rejoin track " + shell_word(arguments.a) + " --all");
+  if (arguments.create) made.emplace(arguments.b);
   Result<std::unique_ptr<sqlite::Database>> opened =
       open_database(b.path, arguments.create ? OpenMode::create : OpenMode::write);
   if (!opened.ok() && opened.error().code == Code::not_found && !arguments.create)
@@ -231,9 +236,8 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
   REJOIN_ASSIGN(const sqlite::Acquaintance known_of_b, what_is_known(b, a));
   REJOIN_TRY(give_back_what_may_be_lost(a, b, known_of_a));
   REJOIN_TRY(give_back_what_may_be_lost(b, a, known_of_b));
-  Result<Moved> first = pull(a, b, known_of_b, page_bytes, *progress);
-  if (first.ok() || first.error().code == Code::busy) made.keep();  // another process makes it at this moment
-  REJOIN_ASSIGN(Moved there, std::move(first));
+  REJOIN_ASSIGN(Moved there, pull(a, b, known_of_b, page_bytes, *progress));
+  if (made) made->keep();
   progress->set(0);
   REJOIN_ASSIGN(Moved back, pull(b, a, known_of_a, page_bytes, *progress));
   // B steps over what has just come from it: its next merge reads on from there, also when the log before is forgotten.
@@ -252,6 +256,13 @@ Result<int> run_merge(const MergeArguments& arguments, Output& output) {
         output.warning(end->path + " was put back from a backup: it has a new identity and got back what it had lost");
   }
   return kOk;
+}
+
+Result<int> run_merge(const MergeArguments& arguments, Output& output) {
+  std::optional<MadeFile> made;
+  Result<int> end = merge_files(arguments, made, output);
+  if (made && !end.ok() && end.error().code == Code::busy) made->keep();  // another process is at it
+  return end;
 }
 
 }  // namespace

@@ -73,7 +73,8 @@ Result<std::unique_ptr<sqlite::Database>> open_database(const std::string& path,
     return fail(Code::read_only, "'" + path + "' cannot be written by this user; check its owner and permissions");
   sqlite::DatabaseOptions options;
   options.create = mode == OpenMode::create;
-  options.wal = !exists;  // an existing file keeps the journal mode that its owner chose
+  // A file that holds something keeps the journal mode that its owner chose.
+  options.wal = mode == OpenMode::create && (!exists || info.st_size == 0);
   options.read_only = !writable;
   options.while_locked = tell_of_locks(path, options.busy_timeout_ms);
   return in_file(path, open_checked(path, options));

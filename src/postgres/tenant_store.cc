@@ -295,8 +295,10 @@ class PostgresTenantStore final : public TenantStore {
   void send_known(const Chunk& chunk) {
     send_chain(chunk.request.device, chunk.request.site);
     // A site belongs to the device that brought it first.
-    db_.send("SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = $1)",
-             Params().bytea(chunk.request.site.view()));
+    db_.send(
+        "SELECT EXISTS (SELECT FROM rejoin.device WHERE tenant = rejoin.tenant_id() AND site = $1), EXISTS (SELECT "
+        "FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND site = $1)",
+        Params().bytea(chunk.request.site.view()));
     send_stream(db_, chunk.reader.info().source);
     send_place(db_, chunk.request.device, chunk.request.site, chunk.request.cursor);
   }
@@ -304,8 +306,9 @@ class PostgresTenantStore final : public TenantStore {
   static void read_known(Chunk& chunk, const Work& work, size_t at) {
     chunk.chain = read_chain(work.along[at]);
     const bool taken = !chunk.chain && work.along[at + 1].integer(0, 0) != 0;
-    chunk.link =
-        sync::link_of(chunk.chain ? &*chunk.chain : nullptr, taken, chunk.request.chain_token, chunk.request.nonce);
+    const bool begins_known = chunk.request.begins && work.along[at + 1].integer(0, 1) != 0;
+    chunk.link = sync::link_of(chunk.chain ? &*chunk.chain : nullptr, taken, begins_known, chunk.request.chain_token,
+                               chunk.request.nonce);
     chunk.stream = &work.along[at + 2];
     chunk.stale = missed_deletions(work, work.along[at + 3], chunk.request.cursor);
   }
@@ -543,10 +546,15 @@ class PostgresTenantStore final : public TenantStore {
 
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty() && !request.unpushed) return {};
+    const bool begins = request.cursor.empty() && !request.own;
+    if (begins)
+      db_.send("SELECT EXISTS (SELECT FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND site = $1)",
+               Params().bytea(request.site.view()));
     send_chain(request.device, request.site);
     REJOIN_ASSIGN(std::vector<Rows> all, db_.sync());
+    const bool begins_known = begins && all[all.size() - 2].integer(0, 0) != 0;
     const std::optional<sync::Chain> chain = read_chain(all.back());
-    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token, request.unpushed);
+    return sync::check_pull(chain ? &*chain : nullptr, begins_known, request.chain_token, request.unpushed);
   }
 
   // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one

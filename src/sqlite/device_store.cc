@@ -270,8 +270,16 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return work.commit();
   }
 
-  Status restart_push() override {
+  Status restart_push(BytesView refused_nonce) override {
     REJOIN_ASSIGN(Work work, begin());
+    {
+      REJOIN_ASSIGN(Statement * s, peer("SELECT nonce FROM main.rejoin_peer WHERE url=?1"));
+      Use use(*s);
+      REJOIN_TRY(s->step());
+      const bool same = s->blob(0) == refused_nonce;
+      s->reset();
+      if (!same) return work.commit();
+    }
     REJOIN_TRY(push_from_start(true, {}));
     REJOIN_TRY(run("UPDATE main.rejoin_peer SET nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();

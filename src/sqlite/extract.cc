@@ -387,8 +387,6 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
       next.scanning = false;
       next.table = 0;
       next.key.clear();
-      next.own = false;
-      next.back = next.since = 0;
       through = next.position;
     }
     page.more = more || static_cast<int64_t>(next.position) < tail;
@@ -420,7 +418,9 @@ Result<Page> extract_page_in(Work& work, const PageRequest& request) {
     if (!fits && feed.max_entries <= 1) {
       // One merged entry names more than a page may hold: the records, which can be read row by row, tell the same.
       PageRequest from_the_start = request;
-      from_the_start.cursor.clear();
+      Cursor again;
+      again.own = cursor.own, again.back = cursor.back, again.since = cursor.since;
+      from_the_start.cursor = codec::encode_cursor(again);
       REJOIN_ASSIGN(Page scan_page, extract_page_in(work, from_the_start));
       scan_page.restarted = true;
       return scan_page;

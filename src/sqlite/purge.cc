@@ -40,6 +40,19 @@ Result<bool> everybody_has_the_floor(Work& work, int64_t unseen_before) {
   return horizon.keep_days >= 0 || devices.has_value();
 }
 
+// Pages of a server or another file that wait for the rest of their stream may bring rows that were deleted here since:
+// their deletion is told to nobody who wrote it, so it must still be known when they become visible. Nobody who was not
+// heard of for so long goes on with them.
+Result<bool> pages_wait(Context& ctx, int64_t unseen_before) {
+  REJOIN_ASSIGN(Statement * s,
+                ctx.statement("SELECT EXISTS (SELECT 1 FROM main.rejoin_stream JOIN main.rejoin_peer ON source=site "
+                              "WHERE is_default OR last_sync IS NULL OR last_sync>?1)"));
+  Use use(*s);
+  s->bind(1, unseen_before);
+  REJOIN_TRY(s->step("looking for pages that wait"));
+  return s->integer(0) != 0;
+}
+
 // Deleted rows of one table, by key: those of whose stamps none is above the limit.
 struct Candidates {
   std::set<Bytes> keys;
@@ -246,6 +259,8 @@ Result<std::optional<crdt::Hlc>> may_purge(Work& work) {
   if (work.state.folded < work.state.floor) return std::optional<crdt::Hlc>();
   REJOIN_ASSIGN(const bool known, everybody_has_the_floor(work, before));
   if (!known) return std::optional<crdt::Hlc>();
+  REJOIN_ASSIGN(const bool wait, pages_wait(ctx, before));
+  if (wait) return std::optional<crdt::Hlc>();
   return std::optional(limit_of(before));
 }
 

@@ -206,7 +206,8 @@ class SqliteTenantStore final : public sync::TenantStore {
       s->bind_blob(1, request.site.view());
       REJOIN_ASSIGN(taken, s->step("looking for a site's device"));
     }
-    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
+    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.begins && ctx_.sites.find(request.site) >= 0,
+                          request.chain_token, request.nonce)) {
       case sync::Link::repeat: {
         sync::PushReply reply;
         reply.next_chain_token = chain->token;
@@ -305,7 +306,8 @@ class SqliteTenantStore final : public sync::TenantStore {
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty() && !request.unpushed) return {};
     REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
-    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token, request.unpushed);
+    const bool begins_known = request.cursor.empty() && !request.own && ctx_.sites.find(request.site) >= 0;
+    return sync::check_pull(chain ? &*chain : nullptr, begins_known, request.chain_token, request.unpushed);
   }
 
   Status of_device(const char* sql, const std::string& device, const crdt::SiteId& site) {

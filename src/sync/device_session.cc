@@ -226,7 +226,7 @@ Instruction DeviceSession::react(const Error& error, int64_t retry_after_ms) {
       return after_store(store_.start_over(restored_), error);
     case Code::gap:
       if (nonce_.empty() || ++push_restarts_ > kMostPushRestarts) break;
-      return after_store(store_.restart_push(), error);
+      return after_store(store_.restart_push(nonce_), error);
     case Code::too_large:
       if (nonce_.empty()) break;
       return react_to_too_large(error);

@@ -79,6 +79,8 @@ bool is_before(BytesView cursor, int64_t purged) {
 
 Bytes end_page(Cursor next, uint64_t through, bool more, codec::FrameInfo& info) {
   next.horizon = through < info.horizon ? info.horizon : 0;
+  // Whoever has to begin the stream anew, to its very end, begins it with the same.
+  if (!next.scanning && next.horizon == 0) next.own = false, next.back = next.since = 0;
   info.next = name_of(next);
   info.through = through;
   info.last = !more;

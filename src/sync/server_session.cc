@@ -43,7 +43,10 @@ struct Exchange {
     want.chain_token = push.chain_token;
     want.nonce = push.nonce;
     want.frame = push.frame;
-    if (request.pull) want.cursor = request.pull->cursor;
+    if (request.pull) {
+      want.cursor = request.pull->cursor;
+      want.begins = want.cursor.empty() && !request.pull->own;
+    }
     want.may_relay = caller.may_relay;
     want.now_ms = response.facts.now_ms;
     want.drift_ms = settings.drift_ms;

@@ -117,8 +117,9 @@ class DeviceStore {
   // The server has lost what it had acknowledged: everything is pushed and pulled again, with what this file has of the
   // server's own writing, if `server` is the one that it knows. Nothing: not said.
   virtual Status start_over(const std::optional<Restored>& server) = 0;
-  // The server lacks what comes before the chunk: everything is pushed again, by the chain that there is.
-  virtual Status restart_push() = 0;
+  // The server lacks what comes before the chunk: everything is pushed again, by the chain that there is. Nothing when
+  // that chunk does not wait any more: another process has pushed meanwhile, on the same file.
+  virtual Status restart_push(BytesView refused_nonce) = 0;
   // The server no longer knows the pull cursor: pull from the beginning. `server`: and it may have lost what it wrote
   // itself, which is pushed as by start_over().
   virtual Status restart_pull(const std::optional<Restored>& server) = 0;
@@ -138,6 +139,7 @@ struct PushRequest {
   Bytes nonce;
   BytesView frame;
   BytesView cursor;        // where the device reads on; empty: not said, or from the beginning
+  bool begins = false;     // it reads from the beginning, and leaves out what came from `site`
   bool may_relay = false;  // cells of other sites are accepted
   int64_t now_ms = 0;
   int64_t drift_ms = 0;  // how far ahead of `now_ms` a stamp may lie
