@@ -2,6 +2,9 @@
 // the store, everything arrives once.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "tests/support/store_world.h"
 
 namespace rejoin::testing {
@@ -40,6 +43,9 @@ class StoreSessions : public ::testing::TestWithParam<StoreKind> {
   }
   void settle() {
     for (int i = 0; i < 2; ++i) world->sync(a), world->sync(b);
+  }
+  void settle_one(LoopbackDevice& device) {
+    for (int i = 0; i < 2; ++i) world->sync(device);
   }
   void expect_shows(LoopbackDevice& device) {
     for (const std::string& sql : {kTodos, kNotes})
@@ -211,6 +217,30 @@ TEST_P(StoreSessions, AFileThatWasPutBackToBeforeItsFirstSyncReadsItsOwnRowsToo)
       EXPECT_EQ(rejected(restored), 0);
     }
   settle();
+  expect_same();
+}
+
+// Symptom: what a device had from others than the server, which knew it by another device, left at its first sync.
+TEST_P(StoreSessions, AFirstContactTakesNothingThatTheServerNeverHad) {
+  LoopbackDevice c("c", kSchema, kNames);
+  write(a, "a", 3);
+  b.peer.apply(a.peer.changeset());
+  b.caller.may_relay = true;
+  write(b, "gone", 2);
+  write(c, "c", 2);
+  settle_one(b);
+  b.peer.run("DELETE FROM todos WHERE id GLOB 'gone*'");
+  settle_one(b);
+  world->age_device("b");
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  world->forget_deletions();
+  EXPECT_EQ(todos(), 3);
+  a.peer.apply(c.peer.changeset());
+  settle_one(a);
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM todos WHERE id GLOB 'c*'"), 2);
+  EXPECT_EQ(a.peer.number("SELECT count(*) FROM todos"), 5);
+  world->sync(c), settle_one(a), world->sync(b);
+  EXPECT_EQ(todos(), 5);
   expect_same();
 }
 

@@ -507,7 +507,7 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
       next.scanning = false;
       next.table = 0;
       next.key.clear();
-      next.own = next.one = false;
+      next.one = false;
       next.was = 0;
       through = next.position;
     }

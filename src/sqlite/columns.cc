@@ -102,7 +102,9 @@ Status add_columns(Context& ctx, const Table& table, const std::vector<std::stri
              sqlite3_stricmp(f.name.c_str(), name.c_str()) == 0;
     };
     if (std::any_of(table.former.begin(), table.former.end(), was_dropped))
-      REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1"));
+      REJOIN_TRY(exec(ctx.db,
+                      "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE chain_token NOT NULL OR "
+                      "pull_cursor NOT NULL OR site NOT NULL"));
     REJOIN_TRY(forget_former(ctx, table, name));
   }
   return {};

@@ -26,6 +26,13 @@ bool is_start(BytesView cursor) {
   return place && !place->scanning && place->position == 0 && place->key.empty();
 }
 
+// rejoin_peer.pull_all: whether the pages that come next tell of everything, this replica's own writes too.
+enum PullAll : int64_t {
+  kNot = 0,
+  kAgain = 1,  // a server that had told before: what it does not have any more leaves
+  kFirst = 2,  // one that was never met: what others have told it knows nothing of
+};
+
 class SqliteDeviceStore final : public sync::DeviceStore {
  public:
   SqliteDeviceStore(Replica& replica, std::string url) : ctx_(replica.impl().ctx), url_(std::move(url)) {}
@@ -50,7 +57,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       state.facts.max_value_bytes = static_cast<uint64_t>(s->integer(4));
       state.facts.schema = s->text(5);
       state.chain_token = s->blob(2);
-      state.pull_own = s->integer(6) != 0;
+      state.pull_own = s->integer(6) != kNot;
     }
     REJOIN_TRY(work.commit());
     return state;
@@ -265,7 +272,9 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_TRY(keep_own_rows(work));
     REJOIN_TRY(push_from_start(true, server));
     REJOIN_TRY(
-        run("UPDATE main.rejoin_peer SET pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, nonce=NULL, "
+        run("UPDATE main.rejoin_peer SET pull_all=CASE WHEN pull_all=2 OR (pull_all=0 AND chain_token IS NULL AND "
+            "pull_cursor IS NULL AND site IS NULL) THEN 2 ELSE 1 END, pushed=0, pull_cursor=NULL, chain_token=NULL, "
+            "nonce=NULL, "
             "frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
   }
@@ -430,10 +439,11 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     for (const char* sql :
          {"UPDATE main.rejoin_peer SET (is_default, site, pull_cursor, push_cursor, pushed, chain_token, nonce, "
           "frozen, "
-          "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync) = (SELECT "
+          "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync, pull_all) = "
+          "(SELECT "
           "max(old.is_default, rejoin_peer.is_default), site, pull_cursor, push_cursor, pushed, chain_token, nonce, "
           "frozen, "
-          "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync FROM "
+          "frozen_cursor, frozen_through, frozen_rows, frozen_more, pushed_rows, pulled_rows, last_sync, pull_all FROM "
           "main.rejoin_peer AS old WHERE old.url=?2) WHERE url=?1",
           "DELETE FROM main.rejoin_peer WHERE url=?2 AND ?1 IS NOT NULL"}) {
       REJOIN_ASSIGN(Statement * s, peer(sql));
@@ -451,18 +461,20 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     sync::ApplyOutcome outcome;
     Bytes source;
     int64_t pushed = 0;
+    bool told_before = false;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, pushed FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, pushed, pull_all FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       outcome.moved = s->blob(0) != cursor;
       pushed = s->integer(1);
+      told_before = s->integer(2) != kFirst;
     }
     if (outcome.moved) {
       REJOIN_TRY(work.commit());
       return outcome;
     }
-    REJOIN_TRY(note_evicted(work, evicted, is_server(), pushed));
+    REJOIN_TRY(note_evicted(work, evicted, is_server() && told_before, pushed));
     REJOIN_TRY(keep_what_came_back(ctx_, frame));
     if (!frame.empty()) {
       ApplyOptions options;

@@ -140,7 +140,10 @@ Status take_back(Work& work, Merge& merge, const Table& table, const Listed& row
   REJOIN_TRY(merge.frame(reader));
   if (told) return {};
   // The server did not say what it has: everything is pulled anew, what this device wrote itself included.
-  return exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url NOT GLOB 'replica:*'");
+  return exec(
+      ctx.db,
+      "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE url NOT GLOB 'replica:*' AND (chain_token "
+      "NOT NULL OR pull_cursor NOT NULL OR site NOT NULL)");
 }
 
 // An older build did not note what was refused: all that could be pushed was.

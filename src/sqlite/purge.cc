@@ -41,12 +41,12 @@ Result<bool> everybody_has_the_floor(Work& work, int64_t unseen_before) {
 }
 
 // Pages of a server or another file that wait for the rest of their stream may bring rows that were deleted here since:
-// their deletion is told to nobody who wrote it, so it must still be known when they become visible. Nobody who was not
-// heard of for so long goes on with them.
+// nobody tells a device what it deleted itself, so that must still be known when the rows become visible. The rest of
+// what was not heard of for so long is not expected.
 Result<bool> pages_wait(Context& ctx, int64_t unseen_before) {
   REJOIN_ASSIGN(Statement * s,
                 ctx.statement("SELECT EXISTS (SELECT 1 FROM main.rejoin_stream JOIN main.rejoin_peer ON source=site "
-                              "WHERE is_default OR last_sync IS NULL OR last_sync>?1)"));
+                              "WHERE is_default OR last_sync>?1)"));
   Use use(*s);
   s->bind(1, unseen_before);
   REJOIN_TRY(s->step("looking for pages that wait"));

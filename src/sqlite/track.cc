@@ -348,7 +348,10 @@ Status rename_tracked(Work& work, const std::vector<RenamedTable>& renamed) {
   for (const RenamedTable& r : renamed) {
     // What the others have under the new name came, if ever, to the table that had it then.
     REJOIN_ASSIGN(const bool before, was_synced(ctx, r.id, r.to));
-    if (before) REJOIN_TRY(exec(ctx.db, "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1"));
+    if (before)
+      REJOIN_TRY(exec(ctx.db,
+                      "UPDATE main.rejoin_peer SET pull_cursor=NULL, pull_all=1 WHERE chain_token NOT NULL OR "
+                      "pull_cursor NOT NULL OR site NOT NULL"));
     REJOIN_TRY(forget_untracked(ctx, r.to));
   }
   ctx.catalog_main = -1;

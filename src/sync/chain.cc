@@ -18,6 +18,8 @@ Link link_of_token(const Chain& known, BytesView token) {
 Link link_of(const Chain* known, bool taken, bool begins_known, BytesView token, BytesView nonce) {
   if (!known) return taken ? Link::stale : token.empty() && !begins_known ? Link::next : Link::unknown;
   if (!known->nonce.empty() && known->nonce == nonce) return Link::repeat;
+  // It is to begin anew, and does not know.
+  if (known->counter == 0 && token.empty() && begins_known) return Link::unknown;
   return link_of_token(*known, token);
 }
 
@@ -39,8 +41,8 @@ Error unknown_chain() {
 Status check_pull(const Chain* known, bool begins_known, BytesView token, bool unpushed) {
   if (token.empty()) {
     if (!unpushed) return {};
-    if (!known) return begins_known ? Status(unknown_chain()) : Status();
-    return known->counter > 0 ? Status(stale_chain()) : Status();
+    if (known && known->counter > 0) return stale_chain();
+    return begins_known ? Status(unknown_chain()) : Status();
   }
   switch (known ? link_of_token(*known, token) : Link::unknown) {
     case Link::stale:
