@@ -53,7 +53,7 @@ class SqlReferenceTest(FolderTest):
                 if line.startswith("CREATE TABLE todos"):
                     self.run_sql("SELECT rejoin_untrack('todos')")
                     self.run_sql("DROP TABLE todos")
-                line = line.replace(URL, server.url).replace("eyJhbGciOi…", token)
+                line = line.replace(URL, server.url)
                 if "rejoin_changeset(1200)" in line:
                     line = line.replace("1200", "0")
                 if "rejoin_untrack" in line:  # the sections after it need the table
@@ -61,7 +61,7 @@ class SqlReferenceTest(FolderTest):
                     count += 1
                     continue
                 sql, _, comment = line.partition("--")
-                got = self.run_sql(sql)
+                got = self.run_sql(sql.replace("eyJhbGciOi…", token))  # which may have two hyphens
                 count += 1
                 if "rejoin_restore" in line:
                     self.assertEqual(got, "0", section)

@@ -415,9 +415,11 @@ Result<sync::PullReply> read_page(Work& work, const Persona& persona, const sync
     notes.new_view = view_lost = !view_is_known;  // forgotten, or lost with a backup
     notes.whole = notes_all(work.catalog(), persona);
   }
+  const bool own =
+      request.own || (request.pushing ? request.known : request.unpushed && work.sites().find(request.site) >= 0);
   // Who is given what is noted, so nothing is left out.
   REJOIN_ASSIGN(const sync::PageStart start,
-                sync::start_page({request.cursor, persona.view(), view_lost, request.own || persona.on(), behind}, tail,
+                sync::start_page({request.cursor, persona.view(), view_lost, own || persona.on(), behind}, tail,
                                  work.state.floor, [&](int64_t position) { return batch_token(work, position); }));
   Cursor cursor = start.cursor;
   reply.restarted = start.restarted;

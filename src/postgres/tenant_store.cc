@@ -285,6 +285,7 @@ class PostgresTenantStore final : public TenantStore {
     sync::Link link = {};
     const Rows* stream = nullptr;
     bool stale = false;
+    bool known = false;  // it begins the chain of a site that is known by others
   };
   static Result<Chunk> open(const sync::PushRequest& request) {
     if (request.nonce.size() != 16) return fail(Code::bad_argument, "a push needs a nonce of 16 random bytes");
@@ -306,9 +307,9 @@ class PostgresTenantStore final : public TenantStore {
   static void read_known(Chunk& chunk, const Work& work, size_t at) {
     chunk.chain = read_chain(work.along[at]);
     const bool taken = !chunk.chain && work.along[at + 1].integer(0, 0) != 0;
-    const bool begins_known = chunk.request.begins && work.along[at + 1].integer(0, 1) != 0;
-    chunk.link = sync::link_of(chunk.chain ? &*chunk.chain : nullptr, taken, begins_known, chunk.request.chain_token,
-                               chunk.request.nonce);
+    chunk.known = (!chunk.chain || chunk.chain->counter == 0) && work.along[at + 1].integer(0, 1) != 0;
+    chunk.link =
+        sync::link_of(chunk.chain ? &*chunk.chain : nullptr, taken, chunk.request.chain_token, chunk.request.nonce);
     chunk.stream = &work.along[at + 2];
     chunk.stale = missed_deletions(work, work.along[at + 3], chunk.request.cursor);
   }
@@ -317,6 +318,7 @@ class PostgresTenantStore final : public TenantStore {
     reply.next_chain_token = chain.token;
     reply.outcome = sync::decode_outcome(chain.reply);
     reply.repeated = true;
+    reply.known = chain.counter == 1;  // or it was not: not told any more
     return reply;
   }
 
@@ -355,6 +357,7 @@ class PostgresTenantStore final : public TenantStore {
     options.stale = chunk.stale;
     REJOIN_ASSIGN(options.persona, Persona::of(work, as_, request.who, request.site));
     sync::PushReply reply;
+    reply.known = chunk.known;
     REJOIN_ASSIGN(reply.outcome, apply_frame(work, chunk.reader, request.frame, *chunk.stream, options));
     keep_clock_ahead(work, chunk);
     REJOIN_TRY(tell_rows(work, options.persona, reply.outcome.refused));
@@ -546,15 +549,10 @@ class PostgresTenantStore final : public TenantStore {
 
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty() && !request.unpushed) return {};
-    const bool begins = request.cursor.empty() && !request.own;
-    if (begins)
-      db_.send("SELECT EXISTS (SELECT FROM rejoin.site WHERE tenant = rejoin.tenant_id() AND site = $1)",
-               Params().bytea(request.site.view()));
     send_chain(request.device, request.site);
     REJOIN_ASSIGN(std::vector<Rows> all, db_.sync());
-    const bool begins_known = begins && all[all.size() - 2].integer(0, 0) != 0;
     const std::optional<sync::Chain> chain = read_chain(all.back());
-    return sync::check_pull(chain ? &*chain : nullptr, begins_known, request.chain_token, request.unpushed);
+    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token, request.unpushed);
   }
 
   // `position`: what it has; -1: not said. An idle poll writes nothing, but once a day that the device was there: one

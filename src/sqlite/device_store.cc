@@ -26,13 +26,6 @@ bool is_start(BytesView cursor) {
   return place && !place->scanning && place->position == 0 && place->key.empty();
 }
 
-// rejoin_peer.pull_all: whether the pages that come next tell of everything, this replica's own writes too.
-enum PullAll : int64_t {
-  kNot = 0,
-  kAgain = 1,  // a server that had told before: what it does not have any more leaves
-  kFirst = 2,  // one that was never met: what others have told it knows nothing of
-};
-
 class SqliteDeviceStore final : public sync::DeviceStore {
  public:
   SqliteDeviceStore(Replica& replica, std::string url) : ctx_(replica.impl().ctx), url_(std::move(url)) {}
@@ -57,7 +50,7 @@ class SqliteDeviceStore final : public sync::DeviceStore {
       state.facts.max_value_bytes = static_cast<uint64_t>(s->integer(4));
       state.facts.schema = s->text(5);
       state.chain_token = s->blob(2);
-      state.pull_own = s->integer(6) != kNot;
+      state.pull_own = s->integer(6) != 0;
     }
     REJOIN_TRY(work.commit());
     return state;
@@ -242,14 +235,8 @@ class SqliteDeviceStore final : public sync::DeviceStore {
 
   Status take_new_identity(BytesView refused_token) override {
     REJOIN_ASSIGN(Work work, begin());
-    {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT chain_token FROM main.rejoin_peer WHERE url=?1"));
-      Use use(*s);
-      REJOIN_TRY(s->step());
-      bool same = s->blob(0) == refused_token;
-      s->reset();
-      if (!same) return work.commit();
-    }
+    REJOIN_ASSIGN(const bool same, still_has("chain_token", refused_token));
+    if (!same) return work.commit();
     if (refused_token.empty()) {
       REJOIN_ASSIGN(bool moved, take_over_moved_server());
       if (moved) {
@@ -266,29 +253,23 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     return work.commit();
   }
 
-  Status start_over(const std::optional<sync::Restored>& server) override {
+  Status start_over(BytesView refused_token, const std::optional<sync::Restored>& server) override {
     REJOIN_ASSIGN(Work work, begin());
+    REJOIN_ASSIGN(const bool same, still_has("chain_token", refused_token));
+    if (!same) return work.commit();
     REJOIN_TRY(drop_waiting_pages());
     REJOIN_TRY(keep_own_rows(work));
     REJOIN_TRY(push_from_start(true, server));
     REJOIN_TRY(
-        run("UPDATE main.rejoin_peer SET pull_all=CASE WHEN pull_all=2 OR (pull_all=0 AND chain_token IS NULL AND "
-            "pull_cursor IS NULL AND site IS NULL) THEN 2 ELSE 1 END, pushed=0, pull_cursor=NULL, chain_token=NULL, "
-            "nonce=NULL, "
+        run("UPDATE main.rejoin_peer SET pushed=0, pull_cursor=NULL, pull_all=1, chain_token=NULL, nonce=NULL, "
             "frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
   }
 
   Status restart_push(BytesView refused_nonce) override {
     REJOIN_ASSIGN(Work work, begin());
-    {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT nonce FROM main.rejoin_peer WHERE url=?1"));
-      Use use(*s);
-      REJOIN_TRY(s->step());
-      const bool same = s->blob(0) == refused_nonce;
-      s->reset();
-      if (!same) return work.commit();
-    }
+    REJOIN_ASSIGN(const bool same, still_has("nonce", refused_nonce));
+    if (!same) return work.commit();
     REJOIN_TRY(push_from_start(true, {}));
     REJOIN_TRY(run("UPDATE main.rejoin_peer SET nonce=NULL, frozen=NULL, frozen_cursor=NULL WHERE url=?1"));
     return work.commit();
@@ -461,20 +442,18 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     sync::ApplyOutcome outcome;
     Bytes source;
     int64_t pushed = 0;
-    bool told_before = false;
     {
-      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, pushed, pull_all FROM main.rejoin_peer WHERE url=?1"));
+      REJOIN_ASSIGN(Statement * s, peer("SELECT pull_cursor, pushed FROM main.rejoin_peer WHERE url=?1"));
       Use use(*s);
       REJOIN_TRY(s->step());
       outcome.moved = s->blob(0) != cursor;
       pushed = s->integer(1);
-      told_before = s->integer(2) != kFirst;
     }
     if (outcome.moved) {
       REJOIN_TRY(work.commit());
       return outcome;
     }
-    REJOIN_TRY(note_evicted(work, evicted, is_server() && told_before, pushed));
+    REJOIN_TRY(note_evicted(work, evicted, is_server(), pushed));
     REJOIN_TRY(keep_what_came_back(ctx_, frame));
     if (!frame.empty()) {
       ApplyOptions options;
@@ -524,6 +503,14 @@ class SqliteDeviceStore final : public sync::DeviceStore {
     REJOIN_ASSIGN(Statement * s, peer(sql));
     Use use(*s);
     return s->run("noting the state of sync");
+  }
+
+  // False: another process has gone on meanwhile, on the same file.
+  Result<bool> still_has(const char* column, BytesView refused) {
+    REJOIN_ASSIGN(Statement * s, peer(std::string("SELECT ") + column + " FROM main.rejoin_peer WHERE url=?1"));
+    Use use(*s);
+    REJOIN_TRY(s->step());
+    return s->blob(0) == refused;
   }
 
   static bool is_last(BytesView frame) {

@@ -46,7 +46,7 @@ Result<bool> everybody_has_the_floor(Work& work, int64_t unseen_before) {
 Result<bool> pages_wait(Context& ctx, int64_t unseen_before) {
   REJOIN_ASSIGN(Statement * s,
                 ctx.statement("SELECT EXISTS (SELECT 1 FROM main.rejoin_stream JOIN main.rejoin_peer ON source=site "
-                              "WHERE is_default OR last_sync>?1)"));
+                              "WHERE is_default OR last_sync>?1 OR (last_sync IS NULL AND url NOT GLOB 'replica:*'))"));
   Use use(*s);
   s->bind(1, unseen_before);
   REJOIN_TRY(s->step("looking for pages that wait"));

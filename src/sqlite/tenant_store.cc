@@ -45,6 +45,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     {
       REJOIN_ASSIGN(Work made, Work::write_if_missing(ctx_));
       REJOIN_TRY(check_chain(request));
+      page_request.own |= request.pushing ? request.known : request.unpushed && ctx_.sites.find(request.site) >= 0;
       REJOIN_ASSIGN(const Horizon known, read_horizon(ctx_));
       horizon = known.hlc;
       REJOIN_ASSIGN(page_request.behind, missed_deletions(made, request.device, request.site, request.cursor));
@@ -206,13 +207,13 @@ class SqliteTenantStore final : public sync::TenantStore {
       s->bind_blob(1, request.site.view());
       REJOIN_ASSIGN(taken, s->step("looking for a site's device"));
     }
-    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.begins && ctx_.sites.find(request.site) >= 0,
-                          request.chain_token, request.nonce)) {
+    switch (sync::link_of(chain ? &*chain : nullptr, taken, request.chain_token, request.nonce)) {
       case sync::Link::repeat: {
         sync::PushReply reply;
         reply.next_chain_token = chain->token;
         reply.outcome = sync::decode_outcome(chain->reply);
         reply.repeated = true;
+        reply.known = chain->counter == 1;  // or it was not: not told any more
         REJOIN_TRY(work.commit());
         return reply;
       }
@@ -235,6 +236,7 @@ class SqliteTenantStore final : public sync::TenantStore {
     options.who = request.who;
     REJOIN_ASSIGN(options.stale, missed_deletions(work, request.device, request.site, request.cursor));
     sync::PushReply reply;
+    reply.known = counter == 0 && ctx_.sites.find(request.site) >= 0;
     REJOIN_ASSIGN(reply.outcome, apply_in(work, request.frame, options));
     REJOIN_TRY(keep_clock_ahead(work, request));
     REJOIN_TRY(tell_rows(work, request.who, reply.outcome.refused));
@@ -306,8 +308,7 @@ class SqliteTenantStore final : public sync::TenantStore {
   Status check_chain(const sync::PullRequest& request) {
     if (request.chain_token.empty() && !request.unpushed) return {};
     REJOIN_ASSIGN(std::optional<sync::Chain> chain, load_chain(request.device, request.site));
-    const bool begins_known = request.cursor.empty() && !request.own && ctx_.sites.find(request.site) >= 0;
-    return sync::check_pull(chain ? &*chain : nullptr, begins_known, request.chain_token, request.unpushed);
+    return sync::check_pull(chain ? &*chain : nullptr, request.chain_token, request.unpushed);
   }
 
   Status of_device(const char* sql, const std::string& device, const crdt::SiteId& site) {

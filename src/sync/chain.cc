@@ -15,11 +15,9 @@ Link link_of_token(const Chain& known, BytesView token) {
 
 }  // namespace
 
-Link link_of(const Chain* known, bool taken, bool begins_known, BytesView token, BytesView nonce) {
-  if (!known) return taken ? Link::stale : token.empty() && !begins_known ? Link::next : Link::unknown;
+Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce) {
+  if (!known) return taken ? Link::stale : token.empty() ? Link::next : Link::unknown;
   if (!known->nonce.empty() && known->nonce == nonce) return Link::repeat;
-  // It is to begin anew, and does not know.
-  if (known->counter == 0 && token.empty() && begins_known) return Link::unknown;
   return link_of_token(*known, token);
 }
 
@@ -35,15 +33,11 @@ Error unknown_chain() {
   return fail(
       Code::unknown_chain,
       "the server does not know this device's last acknowledgement: it was restored from a backup or replaced, or "
-      "told to forget the device, or this file was put back. The device sends and reads everything again");
+      "told to forget the device. The device sends everything again");
 }
 
-Status check_pull(const Chain* known, bool begins_known, BytesView token, bool unpushed) {
-  if (token.empty()) {
-    if (!unpushed) return {};
-    if (known && known->counter > 0) return stale_chain();
-    return begins_known ? Status(unknown_chain()) : Status();
-  }
+Status check_pull(const Chain* known, BytesView token, bool unpushed) {
+  if (token.empty()) return unpushed && known && known->counter > 0 ? Status(stale_chain()) : Status();
   switch (known ? link_of_token(*known, token) : Link::unknown) {
     case Link::stale:
       return stale_chain();

@@ -25,15 +25,12 @@ enum class Link {
 };
 
 // `known`: nothing when the store has no chain of this device and site. `taken`: another device brought this site.
-// `begins_known`: the device reads from the beginning, leaving out what came from its site, of which the store has
-// something: then it may be a file that was put back to before it wrote that, and has to read its own, too.
-Link link_of(const Chain* known, bool taken, bool begins_known, BytesView token, BytesView nonce);
+Link link_of(const Chain* known, bool taken, BytesView token, BytesView nonce);
 // Did the store of this chain never give the token?
 bool is_unknown(const Chain& known, BytesView token);
 // The same as link_of() for a pull, which has no nonce: ok, stale_chain or unknown_chain. An empty token is only
-// checked if the file says that it has pushed nothing: then it is an older state of one that has, or may be one of a
-// file whose changes others have brought (`begins_known`).
-Status check_pull(const Chain* known, bool begins_known, BytesView token, bool unpushed);
+// checked if the file says that it has pushed nothing: then it is an older state of one that has.
+Status check_pull(const Chain* known, BytesView token, bool unpushed);
 
 // Why a row is refused (clock_ahead) that brings back a stamp of the store's own which its clock does not admit now.
 inline constexpr const char* kOwnStampAhead =

@@ -223,7 +223,7 @@ Instruction DeviceSession::react(const Error& error, int64_t retry_after_ms) {
       return after_store(store_.take_new_identity(chain_token_), error);
     case Code::unknown_chain:
       if (++start_overs_ > kMostStartOvers) break;
-      return after_store(store_.start_over(restored_), error);
+      return after_store(store_.start_over(chain_token_, restored_), error);
     case Code::gap:
       if (nonce_.empty() || ++push_restarts_ > kMostPushRestarts) break;
       return after_store(store_.restart_push(nonce_), error);

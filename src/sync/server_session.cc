@@ -16,6 +16,7 @@ struct Exchange {
   const ServerSettings& settings;
   SyncResponse response;
   ServeStats stats;
+  bool known = false;  // PushReply::known
 
   // False: the device has to send its contract first.
   Result<bool> contract() {
@@ -43,10 +44,7 @@ struct Exchange {
     want.chain_token = push.chain_token;
     want.nonce = push.nonce;
     want.frame = push.frame;
-    if (request.pull) {
-      want.cursor = request.pull->cursor;
-      want.begins = want.cursor.empty() && !request.pull->own;
-    }
+    if (request.pull) want.cursor = request.pull->cursor;
     want.may_relay = caller.may_relay;
     want.now_ms = response.facts.now_ms;
     want.drift_ms = settings.drift_ms;
@@ -61,6 +59,7 @@ struct Exchange {
     stats.rows_changed = reply.outcome.rows_changed;
     stats.rows_parked = reply.outcome.rows_parked;
     stats.repeated = reply.repeated;
+    known = reply.known;
     for (const RefusedRow& row : reply.outcome.refused) stats.refused.push_back(row.code);
     response.ack =
         Ack{push.nonce, std::move(reply.next_chain_token), std::move(reply.outcome.refused), reply.outcome.rows_seen};
@@ -81,6 +80,7 @@ struct Exchange {
     want.pushing = request.push.has_value();
     want.cursor = pull.cursor;
     want.own = pull.own;
+    want.known = known;
     want.who = &caller.who;
     want.max_bytes = std::clamp(pull.max_bytes != 0 ? pull.max_bytes : settings.page_bytes, kLeastPageBytes,
                                 std::max(settings.max_page_bytes, kLeastPageBytes));

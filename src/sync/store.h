@@ -115,8 +115,8 @@ class DeviceStore {
   // `refused_token` is not the chain's token any more: another process has pushed meanwhile, on the same file.
   virtual Status take_new_identity(BytesView refused_token) = 0;
   // The server has lost what it had acknowledged: everything is pushed and pulled again, with what this file has of the
-  // server's own writing, if `server` is the one that it knows. Nothing: not said.
-  virtual Status start_over(const std::optional<Restored>& server) = 0;
+  // server's own writing, if `server` is the one that it knows. Nothing: not said. `refused_token`: as above.
+  virtual Status start_over(BytesView refused_token, const std::optional<Restored>& server) = 0;
   // The server lacks what comes before the chunk: everything is pushed again, by the chain that there is. Nothing when
   // that chunk does not wait any more: another process has pushed meanwhile, on the same file.
   virtual Status restart_push(BytesView refused_nonce) = 0;
@@ -139,7 +139,6 @@ struct PushRequest {
   Bytes nonce;
   BytesView frame;
   BytesView cursor;        // where the device reads on; empty: not said, or from the beginning
-  bool begins = false;     // it reads from the beginning, and leaves out what came from `site`
   bool may_relay = false;  // cells of other sites are accepted
   int64_t now_ms = 0;
   int64_t drift_ms = 0;  // how far ahead of `now_ms` a stamp may lie
@@ -151,6 +150,7 @@ struct PushReply {
   Bytes next_chain_token;
   ApplyOutcome outcome;
   bool repeated = false;  // a retry of the chunk that was taken last: nothing was done again
+  bool known = false;     // this chunk begins the chain of a site of which others had brought something
 };
 
 struct PullRequest {
@@ -158,7 +158,10 @@ struct PullRequest {
   std::string device;  // from the token
   Bytes chain_token;   // empty: not checked, but for `unpushed`
   Bytes cursor;
-  bool own = false;       // with an empty cursor: what came from `site` is not left out
+  bool own = false;  // with an empty cursor: what came from `site` is not left out
+  // Behind a push: its reply's `known`. A device that begins is told also what came from its site, if the store has
+  // that from others: its file may have been put back to before it wrote that. Nothing that it has leaves for it.
+  bool known = false;
   bool unpushed = false;  // its file says that it has pushed nothing here
   uint64_t max_bytes = 1 << 20;
   const Identity* who = nullptr;  // nobody in particular: may see everything
