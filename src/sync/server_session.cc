@@ -16,7 +16,7 @@ struct Exchange {
   const ServerSettings& settings;
   SyncResponse response;
   ServeStats stats;
-  bool known = false;  // PushReply::known
+  bool known_site = false;  // PushReply::known
 
   // False: the device has to send its contract first.
   Result<bool> contract() {
@@ -59,7 +59,7 @@ struct Exchange {
     stats.rows_changed = reply.outcome.rows_changed;
     stats.rows_parked = reply.outcome.rows_parked;
     stats.repeated = reply.repeated;
-    known = reply.known;
+    known_site = reply.known;
     for (const RefusedRow& row : reply.outcome.refused) stats.refused.push_back(row.code);
     response.ack =
         Ack{push.nonce, std::move(reply.next_chain_token), std::move(reply.outcome.refused), reply.outcome.rows_seen};
@@ -80,7 +80,7 @@ struct Exchange {
     want.pushing = request.push.has_value();
     want.cursor = pull.cursor;
     want.own = pull.own;
-    want.known = known;
+    want.known = known_site;
     want.who = &caller.who;
     want.max_bytes = std::clamp(pull.max_bytes != 0 ? pull.max_bytes : settings.page_bytes, kLeastPageBytes,
                                 std::max(settings.max_page_bytes, kLeastPageBytes));
